@@ -1,0 +1,1 @@
+"""The operators in PyTorch. Public names are those of the door, `bilinear.torch`."""

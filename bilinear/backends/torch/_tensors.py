@@ -1,0 +1,77 @@
+"""What every PyTorch operator does around its formula: describe, widen, multiply."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...contract import ACCUMULATION, Spec, check_same_device, check_tensor
+
+_NAMES = {getattr(torch, name): name for name in (*ACCUMULATION, "bool")}
+
+
+def spec(op: str, name: str, x: Tensor | None) -> Any:
+    """The contract's view of `x`; None stays None."""
+    if x is None:
+        return None
+    check_tensor(op, name, x, Tensor, "torch.Tensor")
+    return Spec(x.shape, _NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."))
+
+
+def check_devices(op: str, **tensors: Tensor | None) -> None:
+    check_same_device(op, {k: str(t.device) for k, t in tensors.items() if t is not None})
+
+
+def wide(x: Tensor) -> Tensor:
+    """`x` in the dtype its sums, roots and norms are computed in."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def no_autocast(x: Tensor) -> torch.autocast:
+    """Inside an operator the input's dtype decides, not autocast."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+class _Matmul(torch.autograd.Function):
+    """A batched matrix product whose gradient, too, ignores autocast.
+
+    Leaving autocast around the forward product is not enough: autograd's own backward of bmm
+    runs under whatever autocast is on when the gradient is taken (or, compiled, traced).
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        with no_autocast(a):
+            return a @ b
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        a, b = ctx.saved_tensors
+        da = matmul(cotangent, b.mT)
+        db = matmul(a.mT, cotangent)
+        return da, db
+
+
+class _MatmulEager(_Matmul):
+    """The same with forward-mode derivatives, which Dynamo refuses in a Function."""
+
+    @staticmethod
+    def jvp(ctx, da, db):
+        a, b = ctx.saved_tensors
+        return matmul(da, b) + matmul(a, db)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` in the dtype of `a` and `b`, under any autocast, in every derivative."""
+    if not torch.compiler.is_compiling():
+        return _MatmulEager.apply(a, b)
+    if torch.is_autocast_enabled(a.device.type):
+        return _Matmul.apply(a, b)
+    return a @ b  # the plain product composes with every transform inside a compiled region

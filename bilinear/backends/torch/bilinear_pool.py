@@ -1,0 +1,49 @@
+"""The descriptor of the bilinear CNN: outer product, signed root, unit length."""
+
+from torch import Tensor
+
+from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
+from ._tensors import check_devices, spec
+from .l2_normalize import normalized
+from .outer_pool import pooled
+from .signed_sqrt import rooted
+
+
+def bilinear_pool(
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+    eps: float = EPS,
+    l2_eps: float = L2_EPS,
+) -> Tensor:
+    """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
+
+    The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
+    normalisation is over the whole descriptor.
+
+    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D).
+    Gradient, edges: those of the three steps, in that order. Half types are widened to float32
+        once at the start and rounded once at the end.
+    Raises: ValueError and TypeError as `bilinear.contract.check_bilinear_pool`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
+    """
+    op = "bilinear_pool"
+    specs = spec(op, "x", x), spec(op, "y", y), spec(op, "mask", mask)
+    check_bilinear_pool(*specs, reduction, eps, l2_eps)
+    check_devices(op, x=x, y=y, mask=mask)
+    return described(x, y, mask, reduction, eps, l2_eps)
+
+
+def described(
+    x: Tensor,
+    y: Tensor | None,
+    mask: Tensor | None,
+    reduction: Reduction,
+    eps: float,
+    l2_eps: float,
+) -> Tensor:
+    """The unchecked formula, rounded back to the dtype of `x`."""
+    g = pooled(x, y, mask, reduction)
+    return normalized(rooted(g.flatten(1), eps), l2_eps).to(x.dtype)

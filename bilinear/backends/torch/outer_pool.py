@@ -1,0 +1,50 @@
+"""The pooled outer product of location features."""
+
+import torch
+from torch import Tensor
+
+from ...contract import Reduction, check_outer_pool
+from ._tensors import check_devices, matmul, spec, wide
+
+
+def outer_pool(
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Pool the outer products of two feature vectors over all locations.
+
+    ``G[n,c,d] = (1/Z) Σ_l x[n,l,c] · y[n,l,d]`` over the locations kept, where Z is their
+    number for ``"mean"`` and 1 for ``"sum"``. ``y=None`` is one stream: y = x.
+
+    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
+    Gradient: ``(Γ + Γᵀ) x / Z`` for one stream; ``Γ y / Z`` and ``Γᵀ x / Z`` for two.
+    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
+        without a location kept pools to 0 with gradient 0. Half types accumulate in float32.
+    Raises: ValueError and TypeError as `bilinear.contract.check_outer_pool`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
+    """
+    op = "outer_pool"
+    check_outer_pool(spec(op, "x", x), spec(op, "y", y), spec(op, "mask", mask), reduction)
+    check_devices(op, x=x, y=y, mask=mask)
+    return pooled(x, y, mask, reduction).to(x.dtype)
+
+
+def pooled(x: Tensor, y: Tensor | None, mask: Tensor | None, reduction: Reduction) -> Tensor:
+    """The unchecked formula, in the accumulation dtype."""
+    x_kept = _keep(wide(x), mask)
+    y_kept = x_kept if y is None else _keep(wide(y), mask)
+    g = matmul(x_kept.mT, y_kept)
+    if reduction == "sum":
+        return g
+    if mask is None:
+        return g / x.shape[1]
+    kept = mask.sum(1, dtype=g.dtype).clamp(min=1)  # nothing kept: the sum is 0 already
+    return g / kept[:, None, None]
+
+
+def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)

@@ -1,0 +1,72 @@
+"""The pooled outer product of location features."""
+
+import numpy as np
+
+from ..contract import Reduction, check_outer_pool
+from ._arrays import Array, like, spec, wide
+
+
+def outer_pool(
+    x: Array, y: Array | None = None, *, mask: Array | None = None, reduction: Reduction = "mean"
+) -> Array:
+    """Pool the outer products of two feature vectors over all locations.
+
+    ``G[n,c,d] = (1/Z) Σ_l x[n,l,c] · y[n,l,d]`` over the locations kept, where Z is their
+    number for ``"mean"`` and 1 for ``"sum"``. ``y=None`` is one stream: y = x.
+
+    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
+    Gradient: for the cotangent Γ (N, C, D), ``∂x[l] = Γ y[l] / Z`` and ``∂y[l] = Γᵀ x[l] / Z``;
+        for one stream their sum ``(Γ + Γᵀ) x[l] / Z``, Γ need not be symmetric.
+    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
+        without a location kept pools to 0 with gradient 0. The mask has no gradient.
+    Raises: ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is fine),
+        TypeError for integer or complex features, x and y of two dtypes, or a mask that is not
+        boolean.
+    Source: Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition",
+        ICCV 2015, equations 1 and 2 (there with sum pooling).
+    """
+    check_outer_pool(spec(x), spec(y), spec(mask), reduction)
+    return like(_outer_pool(wide(x), wide(y), mask, reduction), x)
+
+
+def outer_pool_vjp(
+    cotangent: Array,
+    x: Array,
+    y: Array | None = None,
+    *,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
+) -> tuple[Array, ...]:
+    """Gradient of ``⟨cotangent, outer_pool(x, y)⟩``: (∂x,) for one stream, (∂x, ∂y) for two."""
+    check_outer_pool(spec(x), spec(y), spec(mask), reduction)
+    gradients = _outer_pool_vjp(wide(cotangent), wide(x), wide(y), mask, reduction)
+    return tuple(like(gradient, x) for gradient in gradients)
+
+
+def _outer_pool(x, y, mask, reduction):
+    x, y = _keep(x, mask), _keep(x if y is None else y, mask)
+    return np.einsum("nlc,nld->ncd", x, y) / _divisor(x, mask, reduction)
+
+
+def _outer_pool_vjp(g, x, y, mask, reduction):
+    z = _divisor(x, mask, reduction)
+    x_kept, y_kept = _keep(x, mask), _keep(x if y is None else y, mask)
+    dx = np.einsum("ncd,nld->nlc", g, y_kept) / z
+    dy = np.einsum("ncd,nlc->nld", g, x_kept) / z
+    if y is None:
+        return (_keep(dx + dy, mask),)
+    return _keep(dx, mask), _keep(dy, mask)
+
+
+def _keep(x, mask):
+    """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
+    return x if mask is None else np.where(mask[:, :, None], x, 0)
+
+
+def _divisor(x, mask, reduction):
+    """Z, one for each sample; where nothing is kept the sum is 0 already, so divide by 1."""
+    if reduction == "sum":
+        return 1
+    if mask is None:
+        return x.shape[1]
+    return np.maximum(mask.sum(axis=1), 1).astype(x.real.dtype)[:, None, None]

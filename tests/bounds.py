@@ -1,0 +1,166 @@
+"""How far a correct implementation may be from the truth: error bounds, derived from the inputs.
+
+Standard rounding analysis (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
+chapters 2-3). With u the unit roundoff of the accumulation type, a sum of products of n terms,
+in any order, with or without fused multiply-add, errs by at most ``γ_n Σ|a||b|`` with
+``γ_n = n u / (1 - n u)``. Each function takes an exact value with the bound on its error so far
+and returns the next value with its bound, so the steps chain. Everything is computed in
+extended precision; a bound is componentwise, and infinite where the operator is discontinuous
+within the error of its argument (a slope beside 0, a norm beside its floor): there nothing is
+promised.
+
+`SLACK` multiplies every bound, the same for all operators: the truth is itself computed
+(where long double is double, with the same rounding), and processors with approximate division
+and square root (2 ulp on GPUs) spend two roundings where the analysis counts one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+SLACK = 2.0
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
+"""Smallest normal number: what compilers that flush subnormals may lose of a result."""
+
+Wide = np.longdouble
+
+
+class Bounded(NamedTuple):
+    """An exact value and how far, in each component, a computed one may be from it."""
+
+    value: np.ndarray
+    error: np.ndarray
+
+
+def exact(value: np.ndarray) -> Bounded:
+    return Bounded(value, np.zeros_like(value))
+
+
+def gamma(n: int, accumulation: str) -> float:
+    nu = n * UNIT_ROUNDOFF[accumulation]
+    return nu / (1 - nu)
+
+
+def outer_pool(x, y, keep, z, acc: str) -> Bounded:
+    """Sums of L products, then one division (or a reciprocal and a product: 2 roundings)."""
+    x, y = _kept(x, keep), _kept(y, keep)
+    magnitude = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(y)) / z
+    value = np.einsum("nlc,nld->ncd", x, y) / z
+    return Bounded(value, gamma(x.shape[1] + 3, acc) * magnitude)
+
+
+def outer_pool_vjp(g: Bounded, other, keep, z, acc: str, *, transpose: bool, extra=None) -> Bounded:
+    """``Γ y / Z`` (or ``Γᵀ x / Z``): sums of D products with an inexact Γ, then a division.
+
+    `extra` is the other product of the one-stream gradient, added with one more rounding.
+    """
+    rule = "ncd,nlc->nld" if transpose else "ncd,nld->nlc"
+    other = _kept(other, keep)
+    value = np.einsum(rule, g.value, other) / z
+    magnitude = np.einsum(rule, np.abs(g.value) + g.error, np.abs(other)) / z
+    carried = np.einsum(rule, g.error, np.abs(other)) / z
+    terms = g.value.shape[1 if transpose else 2]
+    error = carried + gamma(2 * terms + 4, acc) * magnitude
+    if extra is not None:
+        value, error = value + extra.value, error + extra.error
+    return Bounded(_kept(value, keep), _kept(error, keep))
+
+
+def signed_sqrt(g: Bounded, eps: float, acc: str) -> Bounded:
+    """Monotone, so the root of an inexact g lies between the roots of its two ends.
+
+    That is honest beside 0, where the sign itself is uncertain and the value jumps by 2√eps.
+    Rounding eps, adding it and taking the root cost 3 roundings of the result.
+    """
+    value = _root(g.value, eps)
+    above = _root(g.value + g.error, eps) - value
+    below = value - _root(g.value - g.error, eps)
+    return Bounded(value, np.maximum(above, below) + gamma(3, acc) * np.abs(value))
+
+
+def signed_sqrt_vjp(ct: Bounded, g: Bounded, eps: float, acc: str) -> Bounded:
+    """``slope(g) · ct``; the slope is decreasing in |g| except that it is 0 at exactly 0."""
+    slope = _slope(g.value, eps)
+    nearest = np.maximum(np.abs(g.value) - g.error, 0)
+    with np.errstate(divide="ignore"):
+        steepest = np.where(g.error > 0, 0.5 / np.sqrt(nearest + eps), slope)
+    crosses = (g.error > 0) & (np.abs(g.value) <= g.error)
+    flattest = np.where(crosses, 0, _slope(np.abs(g.value) + g.error, eps))
+    flattest = np.where(g.error > 0, flattest, slope)
+    slope_error = np.maximum(steepest - slope, slope - flattest) + gamma(4, acc) * slope
+    return _product(Bounded(slope, slope_error), ct, acc)
+
+
+def l2_normalize(z: Bounded, eps: float, acc: str) -> Bounded:
+    norm, norm_error = _floored_norm(z, eps, acc)
+    value = z.value / norm
+    largest = (np.abs(z.value) + z.error) / _positive(norm - norm_error)
+    error = largest - np.abs(value) + gamma(3, acc) * largest
+    return Bounded(value, error)
+
+
+def l2_normalize_vjp(ct: np.ndarray, z: Bounded, eps: float, acc: str) -> Bounded:
+    """``(γ - u⟨u,γ⟩) / ‖z‖`` above the floor, ``γ / eps`` below it."""
+    norm, norm_error = _floored_norm(z, eps, acc)
+    u = l2_normalize(z, eps, acc)
+    terms = z.value.shape[-1]
+    along = np.sum(u.value * ct, axis=-1, keepdims=True)
+    size = np.sum((np.abs(u.value) + u.error) * np.abs(ct), axis=-1, keepdims=True)
+    along_error = np.sum(u.error * np.abs(ct), axis=-1, keepdims=True)
+    along_error = along_error + gamma(terms + 4, acc) * size
+    difference = ct - u.value * along
+    difference_error = np.abs(u.value) * along_error + u.error * size
+    difference_error = difference_error + gamma(8, acc) * (np.abs(ct) + np.abs(u.value) * size)
+    shortest = _positive(norm - norm_error)
+    above = Bounded(
+        difference / norm,
+        (np.abs(difference) + difference_error) / shortest - np.abs(difference) / norm,
+    )
+    below = Bounded(ct / norm, gamma(4, acc) * np.abs(ct) / norm)
+    raw = np.sqrt(np.sum(z.value * z.value, axis=-1, keepdims=True))
+    raw_error = _raw_norm_error(z, raw, acc)
+    floored = np.broadcast_to(raw <= eps, ct.shape)
+    undecided = np.abs(raw - eps) <= raw_error + gamma(2, acc) * eps  # which branch? no promise
+    error = np.where(undecided, np.inf, np.where(floored, below.error, above.error))
+    return Bounded(np.where(floored, below.value, above.value), error)
+
+
+def _product(a: Bounded, b: Bounded, acc: str) -> Bounded:
+    value = a.value * b.value
+    size_a, size_b = np.abs(a.value), np.abs(b.value)
+    with np.errstate(invalid="ignore"):
+        error = size_a * b.error + a.error * (size_b + b.error)
+    error = np.where(np.isnan(error) & ~np.isnan(value), np.inf, error)  # 0 · inf: no promise
+    return Bounded(value, error + gamma(1, acc) * (np.abs(value) + error))
+
+
+def _floored_norm(z: Bounded, eps: float, acc: str):
+    raw = np.sqrt(np.sum(z.value * z.value, axis=-1, keepdims=True))
+    error = _raw_norm_error(z, raw, acc)
+    norm = np.where(raw <= eps, eps, raw)
+    return norm, np.where(raw + error <= eps, gamma(1, acc) * eps, error)
+
+
+def _raw_norm_error(z: Bounded, raw, acc: str):
+    """‖z + δ‖ differs from ‖z‖ by at most ‖δ‖; K squares, their sum and a root round besides."""
+    carried = np.sqrt(np.sum(z.error * z.error, axis=-1, keepdims=True))
+    return carried + gamma(z.value.shape[-1] + 2, acc) * (raw + carried)
+
+
+def _positive(x):
+    """`x`, or 0⁺ where it is not positive, so that dividing by it gives an infinite bound."""
+    return np.where(x > 0, x, np.finfo(Wide).tiny)
+
+
+def _root(g, eps):
+    return np.sign(g) * np.sqrt(np.abs(g) + eps)
+
+
+def _slope(g, eps):
+    return np.where(g == 0, 0, 0.5 / np.sqrt(np.where(g == 0, 1, np.abs(g)) + eps))
+
+
+def _kept(x, keep):
+    return x if keep is None else np.where(keep[:, :, None], x, 0)

@@ -1,0 +1,43 @@
+"""Comparison against a derived bound, with a message one can act on."""
+
+import numpy as np
+
+from bilinear.contract import ACCUMULATION
+
+from .bounds import SLACK, SMALLEST, Bounded
+
+
+def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> None:
+    """`result`, of `dtype`, lies between the rounded ends of ``truth ± SLACK · error``.
+
+    Rounding is monotone, so the ends are rounded to `dtype` like the result was: half types
+    need no tolerance of their own, and what exceeds their range must be infinite. NaN must be
+    exactly where the truth has it.
+    """
+    __tracebackhide__ = True
+    assert result.dtype.name == dtype, f"{what}: dtype {result.dtype.name}, expected {dtype}"
+    assert result.shape == truth.value.shape, (
+        f"{what}: shape {result.shape}, expected {truth.value.shape}"
+    )
+    nan, expected_nan = np.isnan(result), np.isnan(truth.value)
+    if not np.array_equal(nan, expected_nan):
+        where = np.argwhere(nan != expected_nan)[0]
+        raise AssertionError(f"{what}: NaN {'' if nan[tuple(where)] else 'lost '}at {where}")
+    margin = SLACK * (truth.error + SMALLEST[ACCUMULATION[dtype]])
+    with np.errstate(over="ignore", invalid="ignore"):
+        low = (truth.value - margin).astype(result.dtype)
+        high = (truth.value + margin).astype(result.dtype)
+        bad = ~((result >= low) & (result <= high)) & ~expected_nan & ~np.isnan(margin)
+    if bad.any():
+        raise AssertionError(f"{what}: {_worst(result, truth, margin, bad)}")
+
+
+def _worst(result, truth, margin, bad) -> str:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        ratio = np.where(bad, np.abs(result.astype(np.longdouble) - truth.value) / margin, -1)
+    index = np.unravel_index(np.argmax(np.nan_to_num(ratio, nan=np.inf)), ratio.shape)
+    return (
+        f"{int(bad.sum())} of {bad.size} outside the bound, worst at {tuple(map(int, index))}: "
+        f"got {result[index]!r}, expected {float(truth.value[index])!r} "
+        f"± {float(margin[index]):.3g} (error is {float(ratio[index]):.3g} × the bound)"
+    )

@@ -1,0 +1,52 @@
+"""One bounded, deterministic setting for every test; the header says what could be tested."""
+
+import os
+
+# Read by the frameworks when they are imported, so they are set before any driver is.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the plain kernels: rounding as analysed
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the loopback test
+
+import importlib.metadata  # noqa: E402
+import shutil  # noqa: E402
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+from bilinear._require import BACKENDS, available  # noqa: E402
+
+hypothesis.settings.register_profile(
+    "default",
+    max_examples=25,
+    deadline=None,  # a first call compiles
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile(
+    "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=250
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="cpu, or the accelerator: cuda")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    doors = [
+        f"{door} {importlib.metadata.version(names[0])}" if available(door) else f"{door} absent"
+        for door, (names, _) in BACKENDS.items()
+    ]
+    compiler = shutil.which("c++") or shutil.which("g++")
+    return [
+        f"doors: {', '.join(doors)}; device: {config.getoption('--device')}",
+        f"C++ compiler: {'present' if compiler else 'absent, torch.compile tests are skipped'}",
+    ]

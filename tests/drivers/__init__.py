@@ -1,0 +1,87 @@
+"""All framework code of the tests: one driver a framework, one protocol for all of them.
+
+A driver takes and gives NumPy arrays (bfloat16 as that of ml_dtypes); feature maps and images
+are channels-last, parameters and their gradients canonical, whatever the framework's layout.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray
+SGD = Mapping[str, float]
+
+
+class Driver(Protocol):
+    name: str
+    modes: tuple[str, ...]
+    """How an operator can be run: "eager" first, then by each compiler of the framework."""
+    layouts: tuple[str, ...]
+    """The memory or axis layouts its `BilinearPool` accepts."""
+
+    def forward(
+        self, op: str, arrays: Sequence[Array], options: Mapping[str, Any], *, mode: str = "eager"
+    ) -> Array:
+        """The operator `op`; a mask is among the options."""
+        ...
+
+    def vjp(
+        self,
+        op: str,
+        cotangent: Array,
+        arrays: Sequence[Array],
+        options: Mapping[str, Any],
+        *,
+        mode: str = "eager",
+    ) -> tuple[Array, ...]:
+        """The gradient with respect to each of `arrays`."""
+        ...
+
+    def layer(
+        self,
+        cotangent: Array,
+        maps: Sequence[Array],
+        *,
+        mask: Array | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        layout: str = "",
+        mode: str = "eager",
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """`BilinearPool(**parameters)` on channels-last maps: descriptors, gradients."""
+        ...
+
+    def model(self, backbone: Any, num_classes: int, **options: Any) -> Any:
+        """`BCNN`, in training mode where the framework has such a state."""
+        ...
+
+    def logits(self, model: Any, images: Array, *, training: bool = False) -> Array: ...
+
+    def descriptors(self, model: Any, images: Array) -> Array: ...
+
+    def feature_maps(self, model: Any, images: Array) -> tuple[Array, ...]:
+        """In evaluation mode, channels-last."""
+        ...
+
+    def gradients(
+        self, model: Any, images: Array, cotangent: Array, *, training: bool
+    ) -> tuple[Array, dict[str, Array], Array]:
+        """Logits, the gradient of ⟨cotangent, logits⟩ by canonical name, that of the images."""
+        ...
+
+    def tensors(self, model: Any) -> dict[str, Array]:
+        """Every canonical tensor (parameters and running statistics), in canonical layout."""
+        ...
+
+    def sgd_step(self, model: Any, images: Array, labels: Array, state: Any, **sgd: float) -> Any:
+        """One training step of DESIGN's SGD on the mean cross-entropy; returns the new state."""
+        ...
+
+    def momentum(self, model: Any, state: Any) -> dict[str, Array]:
+        """The SGD buffers by canonical name, in the form this door's `save` takes."""
+        ...
+
+    def save(self, model: Any, path: Path, **options: Any) -> None: ...
+
+    def load(self, path: Path, **options: Any) -> Any: ...

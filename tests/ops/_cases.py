@@ -1,0 +1,92 @@
+"""Draws shared by the operators: values inside the contract's range, and its borders."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+DTYPES = {
+    "float64": np.dtype("float64"),
+    "float32": np.dtype("float32"),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype("float16"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an operator: its arrays, and its keyword arguments (mask among them)."""
+
+    arrays: tuple[np.ndarray, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def wide(self) -> tuple[np.ndarray, ...]:
+        return tuple(a.astype(np.longdouble) for a in self.arrays)
+
+
+def magnitudes(dtype: str) -> st.SearchStrategy[float]:
+    """Zeros of both signs, and values whose products stay normal in float32."""
+    width = {"float64": 64, "float32": 32}.get(dtype, 16)
+    size = st.floats(2.0**-10, 4.0, width=width)  # type: ignore[arg-type]
+    return st.one_of(st.sampled_from([0.0, -0.0, 1.0]), size, size.map(lambda v: -v))
+
+
+@st.composite
+def features(draw, dtype: str, shape: tuple[int, ...], *, dead: bool = True) -> np.ndarray:
+    """Values of one scale, some channels dead, in plain or transposed memory."""
+    x = draw(hnp.arrays(np.float64, shape, elements=magnitudes(dtype)))
+    x = x * 2.0 ** draw(st.sampled_from([0, -5, 5] if "16" in dtype else [0, -20, 20]))
+    if dead and x.ndim and draw(st.booleans()):
+        x[..., :1] = 0.0
+    if draw(st.booleans()) and x.ndim == 3:
+        x = np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
+    return np.asarray(x).astype(DTYPES[dtype], order="K")
+
+
+def cotangents(dtype: str, shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    values = hnp.arrays(np.float64, shape, elements=magnitudes(dtype))
+    return values.map(lambda a: a.astype(DTYPES[dtype]))
+
+
+@st.composite
+def pooled_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None = None) -> Case:
+    """One stream or two, with or without a mask. Few sizes, so compilers meet few shapes."""
+    n = draw(st.sampled_from([1, 2, 0]))
+    locations = draw(st.sampled_from([1, 2, 5]))
+    channels = draw(st.sampled_from([1, 3]))
+    arrays = [draw(features(dtype, (n, locations, channels)))]
+    if draw(st.booleans()):
+        arrays.append(draw(features(dtype, (n, locations, draw(st.sampled_from([3, 2]))))))
+    options: dict[str, Any] = {"reduction": draw(st.sampled_from(["mean", "sum"]))}
+    if draw(st.booleans()):
+        options["mask"] = draw(hnp.arrays(np.bool_, (n, locations)))
+    options |= {name: draw(values) for name, values in (extra or {}).items()}
+    return Case(tuple(arrays), options)
+
+
+def seeded(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
+
+
+def pooled_edges(dtype: str) -> dict[str, Case]:
+    """The hard points of every pooling: what no random draw is sure to visit."""
+    x, y = seeded(dtype, 2, 4, 3), seeded(dtype, 2, 4, 2, seed=1)
+    keep = np.array([[True, False, True, True], [False] * 4])
+    poisoned = x.copy()
+    poisoned[~keep] = np.nan
+    nan = x.copy()
+    nan[0, 1, 2] = np.nan
+    return {
+        "mean of three": Case((x[:, :3],)),
+        "non-square": Case((x, y)),
+        "all zero": Case((np.zeros_like(x),)),
+        "NaN behind the mask": Case((poisoned,), {"mask": keep}),
+        "NaN behind the mask of two": Case((poisoned, y), {"mask": keep, "reduction": "sum"}),
+        "nothing kept": Case((x,), {"mask": np.zeros((2, 4), bool)}),
+        "NaN reaches": Case((nan,)),
+        "empty batch": Case((x[:0], y[:0])),
+        "single location": Case((x[:, :1], y[:, :1])),
+    }

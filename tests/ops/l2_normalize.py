@@ -1,0 +1,55 @@
+"""`l2_normalize`: draws, hard points, truth with its bound."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from bilinear.contract import ACCUMULATION
+
+from .. import bounds
+from ..bounds import Bounded
+from ._cases import DTYPES, Case, cotangents, features, seeded
+
+FLOORS = st.sampled_from([1e-12, 1e-6, 0.5, 2.0**-20])
+
+
+@st.composite
+def cases(draw, dtype: str) -> Case:
+    shape = draw(st.sampled_from([(2, 3), (4,), (0, 3), (1, 2, 5), (2, 1)]))
+    return Case((draw(features(dtype, shape)),), {"eps": draw(FLOORS)})
+
+
+def edges(dtype: str) -> dict[str, Case]:
+    z = seeded(dtype, 3, 4)
+    z[1] = 0
+    nan = z.copy()
+    nan[0, 1] = np.nan
+    at_floor = np.array([[0.5, 0.0], [0.25, 0.0], [0.75, 0.0]]).astype(DTYPES[dtype])
+    short = np.array([[1e-6, 2e-6]]).astype(DTYPES[dtype])
+    return {
+        "zero vector": Case((z,)),
+        "NaN fills its vector": Case((nan,)),
+        "at the floor": Case((at_floor,), {"eps": 0.5}),
+        "floor on the norm, not on its square": Case((short,)),
+    }
+
+
+def output_shape(case: Case) -> tuple[int, ...]:
+    return case.arrays[0].shape
+
+
+def forward(case: Case) -> Bounded:
+    (z,), eps, acc = case.wide(), case.options.get("eps", 1e-12), _accumulation(case)
+    return bounds.l2_normalize(bounds.exact(z), eps, acc)
+
+
+def vjp(case: Case, cotangent: np.ndarray) -> list[Bounded]:
+    (z,), eps, acc = case.wide(), case.options.get("eps", 1e-12), _accumulation(case)
+    ct = cotangent.astype(np.longdouble)
+    return [bounds.l2_normalize_vjp(ct, bounds.exact(z), eps, acc)]
+
+
+def _accumulation(case: Case) -> str:
+    return ACCUMULATION[case.arrays[0].dtype.name]
+
+
+__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "vjp"]
