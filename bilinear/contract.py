@@ -255,3 +255,24 @@ def check_batch_norm(shape: Sequence[Any], channel_axis: int) -> None:
         invariant = "in training each channel needs more than one value"
         remedy = "Use a larger batch or larger images, or evaluation mode."
         refuse(ValueError, "BatchNorm", invariant, _shape_text(shape), remedy)
+
+
+def check_images(images: Spec, *, channels_first: bool, channels: int | None, least: int) -> None:
+    """A batch of normalised images that a named backbone can take.
+
+    `channels` is None for the user's own network, which then checks for itself; `least` is the
+    smallest height and width that leave one location.
+    """
+    layout = "(N, 3, H, W)" if channels_first else "(N, H, W, 3)"
+    if images.dtype not in ACCUMULATION:
+        remedy = "load_image gives what the model takes; raw pixels must be scaled first."
+        refuse(TypeError, "BCNN", "images must be normalised real numbers", images.dtype, remedy)
+    if images.shape is None or channels is None:
+        return
+    received = _shape_text(images.shape)
+    if len(images.shape) != 4 or images.shape[1 if channels_first else 3] not in (channels, None):
+        remedy = "Add a batch axis, or move the colour axis."
+        refuse(ValueError, "BCNN", f"images must be {layout}", received, remedy)
+    if any(size is not None and size < least for size in _spatial(images.shape, channels_first)):
+        invariant = f"images must be at least {least} × {least}"
+        refuse(ValueError, "BCNN", invariant, received, "Load them larger.")

@@ -32,6 +32,19 @@ def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> 
         raise AssertionError(f"{what}: {_worst(result, truth, margin, bad)}")
 
 
+DERIVATIVE = 1e-8
+"""Relative to the largest entry; central differences of step 1e-7 in extended precision err less."""
+
+
+def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """A float64 derivative against one taken by central differences in extended precision."""
+    __tracebackhide__ = True
+    assert result.shape == expected.shape, f"{what}: shape {result.shape}"
+    scale = max(float(np.max(np.abs(expected), initial=0)), 1.0)
+    error = float(np.max(np.abs(result - expected), initial=0))
+    assert error <= DERIVATIVE * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
+
+
 def _worst(result, truth, margin, bad) -> str:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ratio = np.where(bad, np.abs(result.astype(np.longdouble) - truth.value) / margin, -1)

@@ -4,14 +4,18 @@ A driver takes and gives NumPy arrays (bfloat16 as that of ml_dtypes); feature m
 are channels-last, parameters and their gradients canonical, whatever the framework's layout.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 Array = np.ndarray
-SGD = Mapping[str, float]
+
+Jvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], Any]
+Hvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any], Any], Sequence[Any]]
+Vmap = Callable[[Callable[..., Any], Sequence[Any]], Any]
 
 
 class Driver(Protocol):
@@ -50,6 +54,34 @@ class Driver(Protocol):
         mode: str = "eager",
     ) -> tuple[Array, tuple[Array, ...]]:
         """`BilinearPool(**parameters)` on channels-last maps: descriptors, gradients."""
+        ...
+
+    # Transforms work on the framework's own arrays; `call` converts around them.
+
+    jvps: Mapping[str, Jvp]
+    """Ways to take ``J v``: (function, arguments, tangents) -> tangent of the result."""
+    hvps: Mapping[str, Hvp]
+    """Ways to differentiate a gradient: (function, arguments, tangents, cotangent) -> for each
+    argument the derivative of ``Jᵀ cotangent`` along the tangents."""
+    vmaps: Mapping[str, Vmap]
+    """Ways to map over axis 0 of every argument at once: (function, arguments) -> results."""
+    ambients: Mapping[str, Callable[[], AbstractContextManager[Any]]]
+    """Global settings of the framework under which operators must not change."""
+    shells: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+    """What may be put around a function: checkpointing, other compilers, nesting of both."""
+
+    def call(
+        self, transform: Callable[..., Any], op: str, options: Mapping[str, Any], *groups: Any
+    ) -> Any:
+        """``transform(function, *groups)`` with NumPy arrays in and out.
+
+        `function` is the operator with `options` bound (a mask among them); each of `groups` is
+        one array or a sequence of arrays.
+        """
+        ...
+
+    def pool_survives(self) -> list[str]:
+        """What a `BilinearPool` went through and came out of equal: copies, pickling, repr..."""
         ...
 
     def model(self, backbone: Any, num_classes: int, **options: Any) -> Any:

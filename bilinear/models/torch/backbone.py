@@ -1,0 +1,88 @@
+"""The named feature extractors as PyTorch modules, named and shaped as torchvision's."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...contract import check_batch_norm
+from .. import plans
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's own, with the contract's word for a channel that has one value to learn from."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training:
+            check_batch_norm(input.shape, 1)
+        return super().forward(input)
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut (`plans.Block`)."""
+
+    def __init__(self, plan: plans.Block) -> None:
+        super().__init__()
+        self.conv1 = _module(plan.conv1)
+        self.bn1 = _module(plan.bn1)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = _module(plan.conv2)
+        self.bn2 = _module(plan.bn2)
+        self.downsample = nn.Sequential(*map(_module, plan.downsample)) if plan.downsample else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Backbone(nn.Module):
+    """The layers of a plan, one after the other: images (N, 3, H, W) to maps (N, C, h, w).
+
+    A layer named ``group.index`` becomes entry ``index`` of the `nn.Sequential` ``group``, so
+    that ``state_dict()`` has torchvision's names.
+    """
+
+    def __init__(self, layers: Sequence[plans.Layer]) -> None:
+        super().__init__()
+        for layer in layers:
+            group, _, index = layer.name.partition(".")
+            if not index:
+                self.add_module(group, _module(layer))
+                continue
+            if group not in self._modules:
+                self.add_module(group, nn.Sequential())
+            self.get_submodule(group).add_module(index, _module(layer))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for layer in self.children():
+            x = layer(x)
+        return x
+
+
+def _module(layer: plans.Layer) -> nn.Module:
+    match layer:
+        case plans.Conv():
+            return nn.Conv2d(
+                layer.inputs,
+                layer.outputs,
+                layer.kernel,
+                layer.stride,
+                layer.padding,
+                bias=layer.bias,
+            )
+        case plans.BatchNorm():
+            return BatchNorm2d(layer.channels, eps=plans.BN_EPS, momentum=plans.BN_MOMENTUM)
+        case plans.MaxPool():
+            return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
+        case plans.Block():
+            return Block(layer)
+        case plans.Relu():
+            return nn.ReLU(inplace=True)
+
+
+def named_backbone(name: str) -> Backbone:
+    """A backbone without values, on the meta device: whoever builds it fills it."""
+    with torch.device("meta"):
+        return Backbone(plans.BACKBONES[name])

@@ -1,0 +1,213 @@
+"""Every operator under every transform of its framework, and under the settings around it.
+
+First and second derivatives are compared in float64 with what the reference says: its gradient
+is differentiated once more by central differences in extended precision, where the operator is
+smooth. At the hard points the convention itself is the expectation.
+"""
+
+import importlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from .ops._cases import DTYPES, Case, seeded
+from .subjects import OPERATORS, PRESENT, driver, truth, vjp_truth
+from .closeness import assert_within, assert_derivative
+
+MAP = seeded("float64", 2, 4, 3)
+OTHER = seeded("float64", 2, 4, 2, seed=1)
+KEEP = np.array([[True, False, True, True], [True, True, False, False]])
+SMOOTH = {
+    "outer_pool": [Case((MAP,)), Case((MAP, OTHER), {"mask": KEEP})],
+    "signed_sqrt": [Case((MAP,), {"eps": 1e-2})],
+    "l2_normalize": [Case((MAP,)), Case((MAP,), {"eps": 1e3})],
+    "bilinear_pool": [
+        Case((MAP,), {"eps": 1e-2}),
+        Case((MAP, OTHER), {"eps": 1e-2, "mask": KEEP, "reduction": "sum"}),
+    ],
+}
+
+
+def transforms(kind: str) -> Iterator[pytest.param]:
+    for backend in PRESENT:
+        for name in getattr(driver(backend), kind):
+            yield pytest.param(backend, name, id=f"{backend}, {name}")
+
+
+def over(kind: str):
+    return pytest.mark.parametrize(("backend", "transform"), list(transforms(kind)))
+
+
+over_operators = pytest.mark.parametrize("op", OPERATORS)
+
+
+@over("jvps")
+@over_operators
+def test_jvp(op: str, backend: str, transform: str) -> None:
+    for case in SMOOTH[op]:
+        tangents = _directions(case)
+        apply = driver(backend).jvps[transform]
+        result = driver(backend).call(apply, op, case.options, case.arrays, tangents)
+        assert_derivative(result, _jvp(op, case, tangents), f"{op}, {backend}, {transform}")
+
+
+@over("hvps")
+@over_operators
+def test_second_derivative(op: str, backend: str, transform: str) -> None:
+    for case in SMOOTH[op]:
+        tangents = _directions(case)
+        cotangent = _cotangent(op, case)
+        apply = driver(backend).hvps[transform]
+        results = driver(backend).call(
+            apply, op, case.options, case.arrays, tangents, cotangent
+        )
+        expected = _hvp(op, case, tangents, cotangent)
+        for result, value in zip(results, expected, strict=True):
+            assert_derivative(result, value, f"{op}, {backend}, {transform}")
+
+
+@over("hvps")
+@pytest.mark.parametrize("eps", [0.0, 1e-10])
+def test_every_derivative_is_zero_at_exactly_zero(backend: str, transform: str, eps: float) -> None:
+    g = np.array([0.0, -0.0, 1.0])
+    ones = np.ones(3)
+    apply = driver(backend).hvps[transform]
+    (second,) = driver(backend).call(apply, "signed_sqrt", {"eps": eps}, [g], [ones], ones)
+    assert second[0] == 0
+    assert second[1] == 0
+    assert_derivative(second[2:], np.array([-0.25 * (1 + eps) ** -1.5]), "beside zero")
+
+
+@over("hvps")
+def test_dead_channel_and_short_vector_have_finite_second_derivatives(
+    backend: str, transform: str
+) -> None:
+    x = MAP.copy()
+    x[..., 1] = 0
+    tangents = [np.where(x == 0, 0.0, 1.0)]  # along which the dead channel stays dead
+    case = Case((x,), {"eps": 0.0})
+    cotangent = _cotangent("bilinear_pool", case)
+    apply = driver(backend).hvps[transform]
+    (result,) = driver(backend).call(
+        apply, "bilinear_pool", case.options, case.arrays, tangents, cotangent
+    )
+    (expected,) = _hvp("bilinear_pool", case, tangents, cotangent)
+    assert_derivative(result, expected, f"{backend}, {transform}")
+    zero = np.zeros((2, 3))
+    (result,) = driver(backend).call(
+        apply, "l2_normalize", {"eps": 1e-3}, [zero], [zero + 1.0], zero + 1.0
+    )
+    assert not result.any()
+
+
+@over("vmaps")
+@over_operators
+def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None:
+    for case in SMOOTH[op]:
+        options = dict(case.options)
+        mask = options.pop("mask", None)
+        stacks = [np.stack([a, a[::-1], 2 * a]) for a in case.arrays]
+        if mask is not None:
+            stacks.append(np.stack([mask, ~mask, mask]))
+
+        def mapped(function, arrays, masked=mask is not None):
+            def one(*a):
+                return function(*a[:-1], mask=a[-1]) if masked else function(*a)
+
+            return driver(backend).vmaps[transform](one, arrays)  # noqa: B023
+
+        results = driver(backend).call(mapped, op, options, stacks)
+        for i, result in enumerate(results):
+            arrays = tuple(s[i] for s in stacks[: len(case.arrays)])
+            keep = {} if mask is None else {"mask": stacks[-1][i]}
+            assert_within(
+                result, truth(op, Case(arrays, options | keep)), "float64", f"{op}, {backend}"
+            )
+
+
+@over("ambients")
+@over_operators
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ambient_settings_change_nothing(
+    op: str, backend: str, transform: str, dtype: str
+) -> None:
+    for smooth in SMOOTH[op]:
+        case = Case(tuple(a.astype(DTYPES[dtype]) for a in smooth.arrays), smooth.options)
+        cotangent = _cotangent(op, case).astype(DTYPES[dtype])
+        with driver(backend).ambients[transform]():
+            result = driver(backend).forward(op, case.arrays, case.options)
+            gradients = driver(backend).vjp(op, cotangent, case.arrays, case.options)
+        assert_within(result, truth(op, case), dtype, f"{op}, {backend}, {transform}")
+        for gradient, expected in zip(gradients, vjp_truth(op, case, cotangent), strict=True):
+            assert_within(gradient, expected, dtype, f"{op}, {backend}, {transform}, gradient")
+
+
+@over("shells")
+@over_operators
+def test_shells(op: str, backend: str, transform: str) -> None:
+    for case in SMOOTH[op]:
+        shell = driver(backend).shells[transform]
+        result = driver(backend).call(
+            lambda f, a, shell=shell: shell(f)(*a), op, case.options, case.arrays
+        )
+        assert_within(result, truth(op, case), "float64", f"{op}, {backend}, {transform}")
+
+
+def _directions(case: Case) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.standard_normal(a.shape) for a in case.arrays]
+
+
+def _cotangent(op: str, case: Case) -> np.ndarray:
+    shape = truth(op, case).value.shape
+    return np.random.default_rng(6).standard_normal(shape)
+
+
+def _inner(op: str, suffix: str):
+    """The reference's unchecked formula, which runs in extended precision."""
+    return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
+
+
+def _operands(op: str, case: Case) -> tuple[list[np.ndarray], list]:
+    """Arrays (y, where an operator can have one, may be None) and options, positionally."""
+    arrays: list = list(case.wide())
+    if op in ("signed_sqrt", "l2_normalize"):
+        return arrays, [case.options.get("eps", {"signed_sqrt": 1e-10}.get(op, 1e-12))]
+    options = [case.options.get("mask"), case.options.get("reduction", "mean")]
+    if op == "bilinear_pool":
+        options += [case.options.get("eps", 1e-10), case.options.get("l2_eps", 1e-12)]
+    return arrays + [None] * (2 - len(arrays)), options
+
+
+STEP = 1e-7
+"""Central differences err by about STEP² times the next derivative but one, + 1e-19 / STEP."""
+
+
+def _along(arrays, tangents, step):
+    return [
+        a if a is None else a + step * v
+        for a, v in zip(arrays, [*tangents, None][: len(arrays)], strict=True)
+    ]
+
+
+def _jvp(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndarray:
+    arrays, options = _operands(op, case)
+    f = _inner(op, "")
+    ahead = f(*_along(arrays, tangents, STEP), *options)
+    behind = f(*_along(arrays, tangents, -STEP), *options)
+    return (ahead - behind) / (2 * STEP)
+
+
+def _hvp(op: str, case: Case, tangents: list[np.ndarray], cotangent: np.ndarray) -> list:
+    arrays, options = _operands(op, case)
+    f = _inner(op, "_vjp")
+    ct = cotangent.astype(np.longdouble)
+    ahead = _listed(f(ct, *_along(arrays, tangents, STEP), *options))
+    behind = _listed(f(ct, *_along(arrays, tangents, -STEP), *options))
+    return [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
+
+
+def _listed(x) -> list:
+    return [x] if isinstance(x, np.ndarray) else list(x)
+
