@@ -80,6 +80,10 @@ class Driver(Protocol):
         """
         ...
 
+    def pool(self, **parameters: Any) -> Any:
+        """`BilinearPool(**parameters)`."""
+        ...
+
     def pool_survives(self) -> list[str]:
         """What a `BilinearPool` went through and came out of equal: copies, pickling, repr..."""
         ...

@@ -135,6 +135,9 @@ class Torch:
         result = transform(bound, *converted)
         return to_array(result) if isinstance(result, torch.Tensor) else list(map(to_array, result))
 
+    def pool(self, **parameters):
+        return door.BilinearPool(**parameters)
+
     def pool_survives(self):
         pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
         x = torch.randn(2, 3, 4, 5)

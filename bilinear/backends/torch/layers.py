@@ -47,7 +47,7 @@ class BilinearPool(nn.Module):
         return described(
             _locations(x),
             None if y is None else _locations(y),
-            None if mask is None else mask.reshape(mask.shape[0], -1),
+            None if mask is None else _locations(mask[:, None]).squeeze(2),
             self.reduction,
             self.eps,
             self.l2_eps,

@@ -1,0 +1,138 @@
+"""The plans against torchvision's names and counts, and the initial weights against their law."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bilinear.models import plans
+
+BN = ("weight", "bias", "running_mean", "running_var")
+
+
+def resnet18_names():
+    """torchvision's ``resnet18().state_dict()`` without fc and num_batches_tracked, spelled out."""
+    names = ["conv1.weight", *(f"bn1.{part}" for part in BN)]
+    for layer in (1, 2, 3, 4):
+        for block in (0, 1):
+            at = f"layer{layer}.{block}"
+            for number in (1, 2):
+                names += [f"{at}.conv{number}.weight", *(f"{at}.bn{number}.{p}" for p in BN)]
+            if layer > 1 and block == 0:
+                names += [f"{at}.downsample.0.weight", *(f"{at}.downsample.1.{p}" for p in BN)]
+    return names
+
+
+def test_resnet18_has_torchvisions_tensors():
+    shapes = plans.tensor_shapes("resnet18")
+    assert list(shapes) == resnet18_names()
+    assert shapes["conv1.weight"] == (64, 3, 7, 7)
+    assert shapes["layer2.0.conv1.weight"] == (128, 64, 3, 3)
+    assert shapes["layer2.0.downsample.0.weight"] == (128, 64, 1, 1)
+    assert shapes["layer4.1.bn2.running_var"] == (512,)
+    parameters = sum(math.prod(s) for name, s in shapes.items() if plans.is_parameter(name))
+    assert parameters == 11_689_512 - 1000 * 513  # torchvision's count less fc
+    assert sum(not plans.is_parameter(name) for name in shapes) == 2 * 20
+
+
+def test_vgg16_has_torchvisions_tensors():
+    shapes = plans.tensor_shapes("vgg16")
+    convolutions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    assert list(shapes) == [f"features.{i}.{p}" for i in convolutions for p in ("weight", "bias")]
+    assert shapes["features.0.weight"] == (64, 3, 3, 3)
+    assert shapes["features.28.weight"] == (512, 512, 3, 3)
+    assert sum(map(math.prod, shapes.values())) == 14_714_688  # vgg16().features
+
+
+def test_vgg16_is_cut_after_relu5_3():
+    assert [layer.name for layer in plans.VGG16] == [f"features.{i}" for i in range(30)]
+    assert isinstance(plans.VGG16[29], plans.Relu)
+    pools = [i for i, layer in enumerate(plans.VGG16) if isinstance(layer, plans.MaxPool)]
+    assert pools == [4, 9, 16, 23]
+
+
+def test_resnet18_strides_and_shortcuts():
+    blocks = [layer for layer in plans.RESNET18 if isinstance(layer, plans.Block)]
+    assert [block.stride for block in blocks] == [1, 1, 2, 1, 2, 1, 2, 1]
+    assert [block.has_downsample for block in blocks] == [block.stride == 2 for block in blocks]
+    assert all((block.downsample is not None) == block.has_downsample for block in blocks)
+    assert blocks[2].conv1.stride == 2
+    assert blocks[2].conv2.stride == 1
+    assert plans.RESNET18[0] == plans.Conv("conv1", 3, 64, 7, 2, 3, bias=False)
+    assert plans.RESNET18[3] == plans.MaxPool("maxpool", 3, 2, 1)
+
+
+@pytest.mark.parametrize("backbone", plans.BACKBONES)
+def test_every_layer_takes_what_the_one_before_gives(backbone):
+    channels = 3
+    for layer in plans.BACKBONES[backbone]:
+        if isinstance(layer, (plans.Conv, plans.Block)):
+            assert layer.inputs == channels
+            channels = layer.outputs
+        if isinstance(layer, plans.BatchNorm):
+            assert layer.channels == channels
+    assert channels == plans.CHANNELS[backbone]
+
+
+def test_bcnn_shapes_are_prefixed_and_ordered():
+    shapes = plans.bcnn_shapes("vgg16", "resnet18", 7, 512 * 512)
+    names = list(shapes)
+    assert names[0] == "backbone.features.0.weight"
+    assert names[26] == "backbone_b.conv1.weight"
+    assert names[-2:] == ["classifier.weight", "classifier.bias"]
+    assert shapes["classifier.weight"] == (7, 262144)
+    assert list(plans.bcnn_shapes(None, None, 2, 9)) == ["classifier.weight", "classifier.bias"]
+
+
+def test_an_unknown_backbone_is_named():
+    with pytest.raises(ValueError, match="'vgg16' or 'resnet18'; got 'vgg19'"):
+        plans.tensor_shapes("vgg19")
+
+
+def test_initial_tensors_are_one_stream_of_draws():
+    """Whole tensors drawn in canonical order, whatever the chunks they are drawn in."""
+    tensors = plans.initial_tensors("resnet18", None, 3, 700_000, seed=5, dtype="float64")
+    rng = np.random.default_rng(5)
+    for name, shape in plans.bcnn_shapes("resnet18", None, 3, 700_000).items():
+        if len(shape) == 4:
+            std = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+            expected = rng.standard_normal(shape) * std
+        elif len(shape) == 2:
+            expected = rng.standard_normal(shape) * 0.01
+        else:
+            expected = np.full(shape, float(name.endswith(("n1.weight", "n2.weight", "var"))))
+            if ".downsample.1.weight" in name:
+                expected[:] = 1
+        np.testing.assert_array_equal(tensors[name], expected, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", plans.DTYPES)
+def test_dtypes_differ_by_rounding_only(dtype):
+    wide = plans.initial_tensors(None, None, 3, 50, seed=1, dtype="float64")
+    tensors = plans.initial_tensors(None, None, 3, 50, seed=1, dtype=dtype)
+    for name, array in tensors.items():
+        assert array.dtype == plans.DTYPES[dtype]
+        np.testing.assert_array_equal(array, wide[name].astype(plans.DTYPES[dtype]))
+
+
+def test_seeds_and_streams_differ():
+    draw = plans.initial_tensors(None, None, 3, 50, seed=1)["classifier.weight"]
+    other = plans.initial_tensors(None, None, 3, 50, seed=2)["classifier.weight"]
+    assert (draw != other).any()
+    two = plans.initial_tensors("resnet18", "resnet18", 1, 1, seed=0, dtype="float16")
+    assert (two["backbone.conv1.weight"] != two["backbone_b.conv1.weight"]).any()
+
+
+@pytest.mark.parametrize(
+    ("canonical", "last"), [((5, 4, 3, 2), (3, 2, 4, 5)), ((5, 4), (4, 5)), ((5,), (5,)), ((), ())]
+)
+def test_layouts_convert_both_ways(canonical, last):
+    array = np.arange(math.prod(canonical)).reshape(canonical)
+    converted = plans.channels_last(array)
+    assert converted.shape == last
+    assert converted.flags.c_contiguous
+    back = plans.channels_first(converted)
+    assert back.flags.c_contiguous
+    np.testing.assert_array_equal(back, array)
+    if len(canonical) == 4:
+        assert converted[2, 1, 3, 4] == array[4, 3, 2, 1]

@@ -1,0 +1,163 @@
+"""The specification itself: its gradients against independent derivatives, its hard points."""
+
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilinear import reference
+
+from .bounds import Bounded
+from .closeness import assert_within
+from .ops._cases import DTYPES, Case, seeded
+from .subjects import OPERATORS, OPS, truth, vjp_truth
+
+MAP = seeded("float64", 2, 4, 3)
+OTHER = seeded("float64", 2, 4, 2, seed=1)
+KEEP = np.array([[True, False, True, True], [False] * 4])
+
+ANALYTIC = [
+    ("outer_pool", (MAP, None), (None, "mean")),
+    ("outer_pool", (MAP, OTHER), (KEEP, "mean")),
+    ("outer_pool", (MAP, OTHER), (None, "sum")),
+    ("signed_sqrt", (MAP,), (1e-10,)),
+    ("signed_sqrt", (MAP,), (0.0,)),
+    ("l2_normalize", (MAP,), (1e-12,)),
+    ("l2_normalize", (MAP,), (1e3,)),
+    ("bilinear_pool", (MAP, None), (None, "mean", 1e-10, 1e-12)),
+    ("bilinear_pool", (MAP, OTHER), (KEEP, "sum", 0.0, 1e-12)),
+    ("bilinear_pool", (MAP, OTHER), (None, "mean", 1e-10, 1e3)),
+]
+
+
+def inner(op: str, suffix: str = ""):
+    """The formula without checks or casts."""
+    return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
+
+
+def as_tuple(result) -> tuple[np.ndarray, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.parametrize(("op", "arrays", "options"), ANALYTIC)
+def test_vjp_is_the_complex_step_derivative(op, arrays, options) -> None:
+    """``Im f(x + ih) / h`` has no cancellation: it is the derivative to the last digits."""
+    step = 1e-30
+    cotangent = np.random.default_rng(3).standard_normal(inner(op)(*arrays, *options).shape)
+    gradients = as_tuple(inner(op, "_vjp")(cotangent, *arrays, *options))
+    for position, gradient in enumerate(gradients):
+        expected = np.empty_like(gradient)
+        for index in np.ndindex(gradient.shape):
+            stepped = list(arrays)
+            stepped[position] = arrays[position].astype(complex)
+            stepped[position][index] += 1j * step
+            derivative = inner(op)(*stepped, *options).imag / step
+            expected[index] = np.sum(cotangent * derivative)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@given(data=st.data())
+def test_reference_is_within_the_bounds_of_a_second_derivation(op, data) -> None:
+    """`tests/bounds.py` writes every formula again, in extended precision."""
+    case = data.draw(OPS[op].cases("float64"))
+    cotangent = data.draw(OPS[op].cotangents("float64", OPS[op].output_shape(case)))
+    result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
+    assert_within(result, OPS[op].forward(case), "float64", op)
+    gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
+    for gradient, bounded in zip(gradients, OPS[op].vjp(case, cotangent), strict=True):
+        assert_within(np.asarray(gradient), bounded, "float64", f"{op}, gradient")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPERATORS)
+def test_every_dtype_is_widened_and_rounded_once(op: str, dtype: str) -> None:
+    """The reference keeps the precision rule too: its own narrow results are a backend's."""
+    for label, case in OPS[op].edges(dtype).items():
+        result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
+        assert_within(result, truth(op, case), dtype, f"{op}, {label}")
+        cotangent = np.ones(result.shape, DTYPES[dtype])
+        gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
+        for gradient, expected in zip(gradients, vjp_truth(op, case, cotangent), strict=True):
+            assert_within(np.asarray(gradient), expected, dtype, f"{op}, {label}, gradient")
+
+
+def test_gradient_of_one_stream_needs_both_halves_of_the_cotangent() -> None:
+    gamma = np.array([[[0.0, 1.0], [0.0, 0.0]]])
+    x = np.array([[[2.0, 3.0]]])
+    (gradient,) = reference.outer_pool_vjp(gamma, x)
+    np.testing.assert_array_equal(gradient, [[[3.0, 2.0]]])  # 2ΓX would be [6, 0]
+
+
+def test_flattening_is_row_major() -> None:
+    x, y = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 10.0, 100.0]]])
+    pooled = reference.outer_pool(x, y)
+    assert pooled.tolist() == [[[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]]]
+    descriptor = reference.bilinear_pool(x, y, eps=0.0)
+    np.testing.assert_allclose(descriptor[0] / descriptor[0, 0], np.sqrt(pooled.ravel()))
+
+
+def test_signed_sqrt_at_and_beside_zero() -> None:
+    g = np.array([0.0, -0.0, 1e-300, -1e-300, 4.0, -4.0])
+    np.testing.assert_allclose(
+        reference.signed_sqrt(g, eps=1e-10), [0, 0, 1e-5, -1e-5, 2, -2], rtol=1e-10
+    )
+    (slope,) = reference.signed_sqrt_vjp(np.ones(6), g, eps=1e-10)
+    np.testing.assert_allclose(slope, [0, 0, 5e4, 5e4, 0.25, 0.25], rtol=1e-10)
+    (slope,) = reference.signed_sqrt_vjp(np.ones(2), np.array([0.0, 4.0]), eps=0.0)
+    assert slope.tolist() == [0.0, 0.25]
+
+
+def test_l2_floor_is_on_the_norm() -> None:
+    z = np.array([[2e-7, 0.0], [0.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(reference.l2_normalize(z), [[1, 0], [0, 0], [0.6, 0.8]])
+    (slope,) = reference.l2_normalize_vjp(np.ones((1, 2)), np.zeros((1, 2)))
+    np.testing.assert_array_equal(slope, [[1e12, 1e12]])
+
+
+def test_mask_equals_dropping_the_locations() -> None:
+    kept = MAP[:1, KEEP[0]]
+    np.testing.assert_allclose(
+        reference.bilinear_pool(MAP, mask=KEEP)[:1], reference.bilinear_pool(kept), rtol=1e-14
+    )
+    assert not reference.bilinear_pool(MAP, mask=KEEP)[1].any()
+
+
+def test_draws_reach_the_hard_points() -> None:
+    """A suite that never visits zero proves nothing there."""
+    seen = set()
+
+    @given(case=OPS["bilinear_pool"].cases("float32"))
+    def look(case: Case) -> None:
+        x = case.arrays[0]
+        seen.update(
+            name
+            for name, met in {
+                "empty": x.shape[0] == 0,
+                "two streams": len(case.arrays) == 2,
+                "C ≠ D": len(case.arrays) == 2 and x.shape[2] != case.arrays[1].shape[2],
+                "dead": x.size and not x[..., 0].any(),
+                "transposed": x.size > 1 and not x.flags.c_contiguous,
+                "mask": "mask" in case.options,
+                "eps 0": case.options["eps"] == 0,
+                "one location": x.shape[1] == 1,
+                "mixed signs": x.size and x.min() < 0 < x.max(),
+            }.items()
+            if met
+        )
+
+    look()
+    expected = {"empty", "two streams", "C ≠ D", "dead", "transposed", "mask", "eps 0"}
+    assert seen >= expected | {"one location", "mixed signs"}
+
+
+def test_bounds_are_finite_and_small_where_the_operator_is_smooth() -> None:
+    """An infinite bound would accept anything; it is for the discontinuities alone."""
+    case = OPS["bilinear_pool"].edges("float32")["non-square"]
+    bounded: Bounded = OPS["bilinear_pool"].forward(case)
+    assert float(bounded.error.max()) < 1e-5
+    cotangent = np.ones(bounded.value.shape)
+    for gradient in OPS["bilinear_pool"].vjp(case, cotangent):
+        assert float(gradient.error.max()) < 1e-3 * float(np.abs(gradient.value).max())
