@@ -52,15 +52,15 @@ class BCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(num_classes, dtype)
-        self._streams = resolve_streams(
+        self.streams = resolve_streams(
             backbone, backbone_b, channels, nn.Module, "torch.nn.Module"
         )
         self.preprocessing: Preprocessing | None = None if weights is None else Preprocessing()
         self.classes: tuple[str, ...] | None = None
         self.pool: Any = BilinearPool() if pool is None else pool
-        size = self.pool.descriptor_size(*self._streams.channels)
+        size = self.pool.descriptor_size(*self.streams.channels)
         tensors = starting_tensors(
-            self._streams,
+            self.streams,
             num_classes,
             size,
             weights=weights,
@@ -71,16 +71,16 @@ class BCNN(nn.Module):
         self.backbone = _stream(backbone, dtype)
         self.backbone_b = None if backbone_b is None else _stream(backbone_b, dtype)
         self.classifier = _filled(nn.Linear(size, num_classes, device="meta"), dtype)
-        self._assign(tensors)
+        self.assign(tensors)
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The maps of each stream, (N, C, h, w), as its backbone gives them."""
-        named = any(self._streams.names)
+        named = any(self.streams.names)
         check_images(
             spec("BCNN", "images", images),
             channels_first=True,
             channels=3 if named else None,
-            least=least_size(self._streams),
+            least=least_size(self.streams),
         )
         first = self.backbone(images)
         return (first,) if self.backbone_b is None else (first, self.backbone_b(images))
@@ -97,7 +97,8 @@ class BCNN(nn.Module):
         state = self.state_dict(keep_vars=True)
         return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
-    def _assign(self, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+        """Set parameters and statistics by canonical name, in canonical layout."""
         own = self.canonical()
         with torch.no_grad():
             for name, array in tensors.items():
