@@ -54,3 +54,32 @@ def _worst(result, truth, margin, bad) -> str:
         f"got {result[index]!r}, expected {float(truth.value[index])!r} "
         f"± {float(margin[index]):.3g} (error is {float(ratio[index]):.3g} × the bound)"
     )
+
+
+MODEL = {"float64": 1e-9, "float32": 2e-3}
+"""Largest ‖difference‖₂ / ‖value‖₂ of a tensor of a whole network between two frameworks.
+
+Each of some 20 layers rounds with u = 1e-16 (6e-8) and γ_n of sums of 1e3 to 1e4 terms; what it
+passes on is amplified where the signed root meets entries of the pooled matrix near 0, whose
+slope is up to 5e4 while most are near 1, and where a ReLU's argument is within rounding of 0.
+"""
+
+
+def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
+    """``‖value − expected‖₂ / ‖expected‖₂``."""
+    difference = np.linalg.norm((value.astype(np.float64) - expected).ravel())
+    return float(difference / max(np.linalg.norm(expected.astype(np.float64).ravel()), 1e-300))
+
+
+def assert_models_agree(
+    first: dict[str, np.ndarray], second: dict[str, np.ndarray], dtype: str, what: str
+) -> None:
+    """Equal names, shapes and, to `MODEL`, values."""
+    __tracebackhide__ = True
+    assert first.keys() == second.keys(), f"{what}: {sorted(first.keys() ^ second.keys())}"
+    errors = {}
+    for name, value in first.items():
+        assert value.shape == second[name].shape, f"{what}, {name}: {value.shape}"
+        errors[name] = relative_error(value, second[name])
+    worst = max(errors, key=errors.__getitem__)
+    assert errors[worst] <= MODEL[dtype], f"{what}: {worst} differs by {errors[worst]:.3g}"

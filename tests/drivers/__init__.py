@@ -110,6 +110,21 @@ class Driver(Protocol):
         """Every canonical tensor (parameters and running statistics), in canonical layout."""
         ...
 
+    def assign(self, model: Any, tensors: Mapping[str, Array]) -> None:
+        """Set some canonical tensors, given in canonical layout."""
+        ...
+
+    def own_network(self, channels: int, *, seed: int = 0) -> Any:
+        """A small feature extractor written in the framework alone, as a user has one."""
+        ...
+
+    def exported(self, model: Any, images: Array, folder: Path) -> dict[str, Array]:
+        """Logits after each of the framework's own ways to export and reload a model."""
+        ...
+
+    copies: Mapping[str, Callable[[Any], Any]]
+    """Ways to copy a model."""
+
     def sgd_step(self, model: Any, images: Array, labels: Array, state: Any, **sgd: float) -> Any:
         """One training step of DESIGN's SGD on the mean cross-entropy; returns the new state."""
         ...

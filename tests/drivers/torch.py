@@ -213,6 +213,32 @@ class Torch:
         state = model.state_dict()
         return {k: to_array(v) for k, v in state.items() if "num_batches_tracked" not in k}
 
+    def assign(self, model, tensors):
+        model.assign(tensors)
+
+    def own_network(self, channels, *, seed=0):
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, channels, 3), torch.nn.BatchNorm2d(channels), torch.nn.ReLU()
+        )
+
+    def exported(self, model, images, folder):
+        x = _channels_first(images)
+        batch, height, width = (torch.export.Dim(name) for name in ("n", "h", "w"))
+        sizes = {"images": {0: batch, 2: 32 * height, 3: 32 * width}}
+        program = torch.export.export(model.eval(), (x,), dynamic_shapes=sizes)
+        torch.export.save(program, folder / "model.pt2")
+        reloaded = torch.export.load(folder / "model.pt2").module()
+        twin = door.BCNN("resnet18", model.classifier.out_features, seed=None).eval()
+        twin.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            return {"torch.export": to_array(reloaded(x)), "state_dict": to_array(twin(x))}
+
+    copies = {  # noqa: RUF012
+        "copy.deepcopy": copy.deepcopy,
+        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+    }
+
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         if state is None:
             state = torch.optim.SGD(

@@ -1,0 +1,205 @@
+"""The portable file between every two doors: nine directions, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from bilinear.images import Preprocessing
+
+from .closeness import MODEL, relative_error
+from .subjects import PRESENT, driver
+from .test_models import ARCHITECTURES, CLASSES, build, images
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+NAMES = ["fern", "moss", "stone"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("writer", PRESENT)
+def test_every_door_opens_what_any_door_wrote(
+    writer: str, architecture: str, tmp_path: Path
+) -> None:
+    """Bit-identical logits where the framework is the same, else to the table's tolerance."""
+    path = tmp_path / "model.safetensors"
+    x = images(2, (64, 64), "float32")
+    model = build(writer, architecture, seed=5)
+    if "resnet18" in ARCHITECTURES[architecture].values():  # statistics that are not 0 and 1
+        driver(writer).logits(model, x, training=True)
+    preprocessing = Preprocessing(size=64, mean=(0.5, 0.5, 0.5))
+    driver(writer).save(model, path, classes=NAMES, preprocessing=preprocessing)
+    logits = driver(writer).logits(model, x)
+    for reader in PRESENT:
+        opened = driver(reader).load(path)
+        assert opened.classes == tuple(NAMES)
+        assert opened.preprocessing == preprocessing
+        result = driver(reader).logits(opened, x)
+        if reader == writer:
+            np.testing.assert_array_equal(result, logits)
+        else:
+            assert relative_error(result, logits) <= MODEL["float32"], reader
+        again = tmp_path / f"{reader}.safetensors"
+        driver(reader).save(opened, again)
+        assert again.read_bytes() == path.read_bytes(), f"{writer} and {reader} write two files"
+
+
+@over_backends
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_files_keep_the_dtype(backend: str, dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = build(backend, "resnet18", dtype=dtype)
+    driver(backend).save(model, path)
+    opened = driver(backend).tensors(driver(backend).load(path))
+    for name, array in driver(backend).tensors(model).items():
+        assert opened[name].dtype == array.dtype
+        np.testing.assert_array_equal(opened[name], array)
+
+
+@pytest.mark.parametrize("writer", PRESENT)
+def test_momentum_travels(writer: str, tmp_path: Path) -> None:
+    """Buffers of a real training step, saved by one door and read by every other."""
+    path = tmp_path / "model.safetensors"
+    x, labels = images(2, (40, 40), "float64"), np.array([0, 2])
+    model = build(writer, "resnet18", dtype="float64")
+    state = driver(writer).sgd_step(
+        model, x, labels, None, lr=0.1, momentum=0.9, weight_decay=1e-4
+    )
+    buffers = driver(writer).momentum(model, state)
+    driver(writer).save(model, path, momentum=buffers)
+    with safe_open(path, "np") as file:
+        stored = {k: file.get_tensor(k) for k in file.keys() if k.startswith("momentum.")}  # noqa: SIM118
+    assert "momentum.backbone.conv1.weight" in stored
+    assert "momentum.backbone.bn1.running_mean" not in stored
+    for reader in PRESENT:
+        opened, read = driver(reader).load(path, momentum=True)
+        again = tmp_path / f"{reader}.safetensors"
+        driver(reader).save(opened, again, momentum=read)
+        assert again.read_bytes() == path.read_bytes(), reader
+
+
+@over_backends
+def test_pooling_and_its_parameters_travel(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    pool = driver(backend).pool(reduction="sum", eps=1e-3, l2_eps=1e-6)
+    driver(backend).save(build(backend, "resnet18", pool=pool), path)
+    for reader in PRESENT:
+        opened = driver(reader).load(path).pool
+        assert (opened.reduction, opened.eps, opened.l2_eps) == ("sum", 1e-3, 1e-6)
+
+
+@over_backends
+def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
+    """Saved only under a name, opened only in its framework and with the module."""
+    path = tmp_path / "model.safetensors"
+    own = driver(backend).own_network(7)
+    model = driver(backend).model(own, CLASSES, channels=7)
+    x = images(2, (12, 12), "float32")
+    logits = driver(backend).logits(model, x)
+    with pytest.raises(ValueError, match="name=None. Pass name="):
+        driver(backend).save(model, path)
+    driver(backend).save(model, path, name="mine")
+    for reader in PRESENT:
+        if reader == backend:
+            with pytest.raises(ValueError, match="backbone is 'mine'.*must be given"):
+                driver(reader).load(path)
+        else:
+            with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
+                driver(reader).load(path)
+    fresh = driver(backend).own_network(7, seed=9)
+    untouched = driver(backend).model(fresh, CLASSES, channels=7)
+    before = driver(backend).tensors(untouched)
+    opened = driver(backend).load(path, backbone=fresh)
+    np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
+    after = driver(backend).tensors(untouched)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array, err_msg="the caller's module changed")
+    other = driver(backend).own_network(8)
+    with pytest.raises(ValueError, match="backbone"):
+        driver(backend).load(path, backbone=other)
+
+
+@over_backends
+@pytest.mark.parametrize("damage", ["truncated", "extra", "missing", "misshapen", "not finite"])
+def test_a_damaged_file_is_refused_by_name(backend: str, damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.safetensors"
+    driver(backend).save(build(backend, "resnet18"), path)
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    bias = "classifier.bias"
+    match damage:
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-100])
+        case "extra":
+            tensors["classifier.extra"] = np.zeros(1, np.float32)
+        case "missing":
+            del tensors[bias]
+        case "misshapen":
+            tensors[bias] = np.zeros(CLASSES + 1, np.float32)
+        case "not finite":
+            tensors[bias] = np.full_like(tensors[bias], np.nan)
+    if damage != "truncated":
+        save_file(tensors, path, metadata)
+    named = {"truncated": "", "extra": "classifier.extra"}.get(damage, bias)
+    with pytest.raises(ValueError, match=rf"broken\.safetensors.*{named}"):
+        driver(backend).load(path)
+
+
+@over_backends
+def test_saving_a_broken_model_keeps_the_old_file(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = build(backend, "resnet18")
+    driver(backend).save(model, path)
+    before = path.read_bytes()
+    driver(backend).assign(model, {"classifier.bias": np.full(CLASSES, np.inf, np.float32)})
+    with pytest.raises(ValueError, match="classifier.bias"):
+        driver(backend).save(model, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@over_backends
+def test_weights_from_a_file_set_the_backbone_and_leave_the_classifier(
+    backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "resnet18.safetensors"
+    donor = driver(backend).tensors(build(backend, "resnet18", seed=11))
+    prefix = "backbone."
+    backbone = {k.removeprefix(prefix): v for k, v in donor.items() if k.startswith(prefix)}
+    head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}
+    save_file(backbone | head, path)
+    model = build(backend, "resnet18", weights=path)
+    plain = driver(backend).tensors(build(backend, "resnet18"))
+    for name, array in driver(backend).tensors(model).items():
+        expected = donor if name.startswith(prefix) else plain
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert model.preprocessing == Preprocessing()
+    twice = build(backend, "resnet18 twice", weights=(path, path))
+    both = driver(backend).tensors(twice)
+    np.testing.assert_array_equal(
+        both["backbone.conv1.weight"], both["backbone_b.conv1.weight"]
+    )
+
+
+@over_backends
+def test_native_export_gives_equal_logits(backend: str, tmp_path: Path) -> None:
+    """The framework's own ways out, each reloaded: logits to rounding of the same framework."""
+    x = images(2, (64, 64), "float32")
+    model = build(backend, "resnet18")
+    logits = driver(backend).logits(model, x)
+    for name, reloaded in driver(backend).exported(model, x, tmp_path).items():
+        assert relative_error(reloaded, logits) <= MODEL["float32"] / 10, name
+
+
+@over_backends
+def test_models_are_copied_whole(backend: str) -> None:
+    x = images(2, (40, 40), "float32")
+    model = build(backend, "resnet18")
+    logits = driver(backend).logits(model, x)
+    for way in driver(backend).copies:
+        result = driver(backend).logits(driver(backend).copies[way](model), x)
+        np.testing.assert_array_equal(result, logits, err_msg=way)
+
+

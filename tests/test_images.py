@@ -1,0 +1,370 @@
+"""Images of every mode and orientation to arrays, and files that are not what they should be."""
+
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear import images
+from bilinear.images import Preprocessing, load_image, load_images, read_image
+
+RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def photograph(height=40, width=60):
+    """Smooth and lopsided, so that JPEG keeps it and every rotation of it differs."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = [x * 255 / width, y * 255 / height, (x + 2 * y) * 255 / (width + 2 * height)]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def pixels(file):
+    image = read_image(file)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def stored(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def refused(file, words, name):
+    with pytest.raises(ValueError, match=words) as caught:
+        read_image(file)
+    assert str(name) in str(caught.value)
+    assert str(caught.value).startswith("read_image: ")
+
+
+# --- modes ---
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr"])
+def test_modes_are_read_as_pillow_converts_them(tmp_path, mode):
+    image = photograph().convert(mode)
+    path = stored(image, tmp_path / "a.tif")
+    with Image.open(path) as again:
+        assert again.mode == mode
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(pixels(path) - expected).max() <= (2 if mode == "YCbCr" else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_lies_over_white(tmp_path, mode):
+    image = photograph().convert(mode)
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, 10, 40))
+    alpha.paste(128, (10, 0, 20, 40))
+    image.putalpha(alpha)
+    found = pixels(stored(image, tmp_path / "a.png")).astype(float)
+    opaque = np.asarray(image.convert("RGB")).astype(float)
+    assert (found[:, :10] == 255).all()
+    half = 255 + (opaque[:, 10:20] - 255) * 128 / 255
+    assert np.abs(found[:, 10:20] - half).max() <= 1
+    np.testing.assert_array_equal(found[:, 20:], opaque[:, 20:])
+
+
+def test_a_transparent_colour_lies_over_white(tmp_path):
+    palette = photograph().quantize(8)
+    path = stored(palette, tmp_path / "a.png", transparency=palette.getpixel((0, 0)))
+    opaque = np.asarray(palette.convert("RGB"))
+    clear = np.asarray(palette) == palette.getpixel((0, 0))
+    np.testing.assert_array_equal(pixels(path), np.where(clear[..., None], 255, opaque))
+
+    grey = photograph().convert("L")
+    path = stored(grey, tmp_path / "b.png", transparency=grey.getpixel((0, 0)))
+    assert (pixels(path)[0, 0] == 255).all()
+    assert (pixels(path)[-1, -1] == grey.getpixel((59, 39))).all()
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, kind, order):
+    values = np.linspace(0, 65535, 40 * 60).round().astype(order).reshape(40, 60)
+    found = pixels(stored(Image.fromarray(values), tmp_path / f"a.{kind}"))
+    expected = np.rint(values / 257)
+    np.testing.assert_array_equal(found, np.repeat(expected[..., None], 3, axis=-1))
+
+
+def test_wide_integers_hold_sixteen_bits(tmp_path):
+    values = np.array([[0, 257, 65535]], np.int32)
+    found = pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))
+    assert found[0, :, 0].tolist() == [0, 1, 255]
+    path = stored(Image.fromarray(values + 1), tmp_path / "b.tif")
+    refused(path, r"must lie in \[0, 65535\]; got values from 1 to 65536", path)
+
+
+def test_floating_values_are_in_the_unit_or_byte_range(tmp_path):
+    values = np.array([[0, 0.5, 1]], np.float32)
+    assert pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))[0, :, 1].tolist() == [
+        *(0, 128, 255)
+    ]
+    grey = photograph().convert("L")
+    found = pixels(stored(grey.convert("F"), tmp_path / "b.tif"))
+    np.testing.assert_array_equal(found[..., 0], np.asarray(grey))
+    for bad in (-1, 256, np.nan):
+        path = stored(Image.fromarray(values + np.float32(bad)), tmp_path / "c.tif")
+        refused(path, r"must lie in \[0, 255\]", path)
+
+
+# --- orientation and frames ---
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_exif_orientation_is_applied(tmp_path, orientation, kind):
+    """Stored as a camera would: what the viewer turns upright again."""
+    upright = photograph()
+    undo = {6: 8, 8: 6}.get(orientation, orientation)
+    turn = images._UPRIGHT.get(undo)
+    image = upright if turn is None else upright.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(kind, {})
+    path = stored(image, tmp_path / f"a.{kind}", exif=exif, **options)
+    found = pixels(path)
+    assert found.shape == (40, 60, 3)
+    assert np.abs(found - np.asarray(upright).astype(int)).max() <= (4 if kind == "jpg" else 0)
+
+
+def test_orientation_6_is_stored_lying_on_its_left(tmp_path):
+    """The tag's meaning, without the table: row 0 of the file is the right side of the image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    strip = Image.fromarray(np.array([[[10, 0, 0], [20, 0, 0]]], np.uint8))
+    found = pixels(stored(strip, tmp_path / "a.png", exif=exif))
+    assert found[:, :, 0].tolist() == [[10], [20]]
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0broken", b"Exif\0\0II*\0\xff\xff\xff\xff", b"x"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_that_cannot_be_read_is_no_orientation(tmp_path, exif):
+    path = stored(photograph(), tmp_path / "a.jpg", exif=exif)
+    assert pixels(path).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
+def test_an_animation_gives_its_first_frame(tmp_path, kind):
+    red, blue = (Image.new("RGB", (8, 6), colour) for colour in ("red", "blue"))
+    path = stored(red, tmp_path / f"a.{kind}", save_all=True, append_images=[blue])
+    assert np.abs(pixels(path) - [255, 0, 0]).max() <= 3
+
+
+# --- what is read ---
+
+
+def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path):
+    path = stored(photograph(), tmp_path / "a.png")
+    with open(path, "rb") as file:
+        file.read(7)
+        np.testing.assert_array_equal(pixels(file), np.asarray(photograph()))
+        assert not file.closed
+    np.testing.assert_array_equal(pixels(io.BytesIO(path.read_bytes())), pixels(str(path)))
+
+
+def test_what_is_no_file_is_a_type_error():
+    with pytest.raises(TypeError, match=r"got builtins.bytes. Wrap encoded bytes in io.BytesIO"):
+        read_image(b"\x89PNG")
+    with pytest.raises(TypeError, match="a path or a binary file"):
+        read_image(None)
+
+
+def test_a_path_that_cannot_be_opened_says_so_as_open_does(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_image(tmp_path / "nowhere.png")
+    with pytest.raises(IsADirectoryError):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "webp", "bmp"])
+def test_a_truncated_image_is_refused(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    path = stored(Image.fromarray(noise), tmp_path / f"cut.{kind}")
+    content = path.read_bytes()
+    for part in (10, len(content) // 2, len(content) - 80):
+        path.write_bytes(content[:part])
+        refused(path, "must be a complete image file", path)
+
+
+def test_a_damaged_image_is_refused(tmp_path):
+    path = stored(photograph(), tmp_path / "bad.png")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    refused(path, "must be a complete image file", path)
+
+
+def test_what_is_not_an_image_is_refused(tmp_path):
+    path = tmp_path / "page.jpg"
+    for content in (b"", b"<html>not found</html>", bytes(100)):
+        path.write_bytes(content)
+        refused(path, "must be a complete image file", path)
+    refused(io.BytesIO(b"text"), "the BytesIO must be a complete image", "the BytesIO")
+
+
+def png_header(width, height):
+    """A PNG of that size whose pixels are missing: only its header can be read."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    return data + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 9) + b"IDAT" + bytes(13)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10_000, 9_000), (50_000, 50_000), (2**31 - 1, 9)])
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_an_absurdly_large_image_is_refused_by_its_header(tmp_path, width, height, monkeypatch):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(width, height))
+    refused(path, "must have between 1 and 89,478,485 pixels", path)
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow's own guard taken off
+    refused(path, f"pixels; got {width} × {height}", path)
+
+
+def test_pillows_warning_as_an_error_is_the_same_error(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(10_000, 9_000))
+    refused(path, "must have between 1 and 89,478,485 pixels", path)
+
+
+def test_an_empty_image_is_refused(tmp_path):
+    path = tmp_path / "empty.png"
+    path.write_bytes(png_header(0, 5))
+    refused(path, "must have between 1 and|must be a complete", path)
+    path = tmp_path / "empty.gif"
+    path.write_bytes(b"GIF89a\0\0\0\0\0\0\0;")
+    refused(path, "must", path)
+
+
+# --- preprocessing ---
+
+
+def resized(image, preprocessing):
+    return images._resized(image.height, image.width, preprocessing)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "preprocessing", "expected"),
+    [
+        (40, 60, Preprocessing(20), (20, 30)),
+        (60, 40, Preprocessing(20), (30, 20)),
+        (40, 60, Preprocessing(20, 30), (30, 45)),
+        (40, 61, Preprocessing(20), (20, 30)),  # 30.5 is rounded down
+        (40, 60, Preprocessing((20, 50)), (33, 50)),
+        (40, 60, Preprocessing((30, 20)), (30, 45)),
+        (7, 7, Preprocessing(448), (448, 448)),
+    ],
+)
+def test_the_size_before_the_crop(height, width, preprocessing, expected):
+    image = Image.new("RGB", (width, height))
+    assert resized(image, preprocessing) == expected
+
+
+def test_pixels_are_scaled_and_normalised(tmp_path):
+    path = stored(Image.new("RGB", (9, 7), (255, 0, 51)), tmp_path / "a.png")
+    preprocessing = Preprocessing(4, mean=(0.5, 0.25, 0), std=(0.5, 2, 0.1))
+    found = load_image(path, preprocessing)
+    assert found.shape == (4, 4, 3)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, np.broadcast_to([1, -0.125, 2], (4, 4, 3)), rtol=1e-6)
+
+
+def test_an_image_of_the_right_size_is_not_resampled(tmp_path):
+    image = photograph(48, 48)
+    path = stored(image, tmp_path / "a.png")
+    found = load_image(path, Preprocessing(48, mean=(0, 0, 0), std=(1, 1, 1)))
+    np.testing.assert_array_equal(found, np.asarray(image, np.float32) / np.float32(255))
+
+
+def test_the_crop_is_central(tmp_path):
+    image = photograph(40, 60)
+    preprocessing = Preprocessing((20, 30), 40, mean=(0, 0, 0), std=(1, 1, 1))
+    found = load_image(stored(image, tmp_path / "a.png"), preprocessing)
+    expected = np.asarray(image)[10:30, 15:45]
+    np.testing.assert_array_equal(np.rint(found * 255), expected)
+
+
+def test_shrinking_averages():
+    """Antialiased: a fine checkerboard becomes grey, where two taps would alias."""
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    file = io.BytesIO()
+    Image.fromarray(board.astype(np.uint8)).save(file, "png")
+    found = load_image(file, RAW)
+    assert np.abs(found - 0.5).max() < 0.01
+
+
+def test_batches_are_the_images_one_by_one(tmp_path):
+    paths = [
+        stored(photograph(40, 60), tmp_path / "a.png"),
+        stored(photograph(90, 50), tmp_path / "b.jpg"),
+    ]
+    preprocessing = Preprocessing((16, 24), 32)
+    batch = load_images(iter(paths), preprocessing)
+    assert batch.shape == (2, 16, 24, 3)
+    assert batch.dtype == np.float32
+    for found, path in zip(batch, paths, strict=True):
+        np.testing.assert_array_equal(found, load_image(path, preprocessing))
+    assert load_images([], preprocessing).shape == (0, 16, 24, 3)
+
+
+def test_one_bad_file_in_a_batch_is_named(tmp_path):
+    good = stored(photograph(), tmp_path / "good.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"bad\.png must be a complete image"):
+        load_images([good, bad], RAW)
+
+
+def test_a_strip_that_would_grow_absurdly_is_refused(tmp_path):
+    path = stored(Image.new("L", (50_000, 1)), tmp_path / "strip.png")
+    with pytest.raises(ValueError, match=r"strip\.png resized for the crop.*448"):
+        load_image(path, Preprocessing())
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [Preprocessing(), Preprocessing((3, 5), 7), Preprocessing(8, mean=[0, 0, 0], std=(1, 2, 3))],
+)
+def test_preprocessing_survives_json(preprocessing):
+    again = Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict())))
+    assert again == preprocessing
+    assert hash(again) == hash(preprocessing)
+
+
+def test_preprocessing_takes_numpys_numbers():
+    found = Preprocessing(np.int64(8), np.int32(9), np.float32([0, 0, 0]), np.ones(3))
+    assert found == Preprocessing(8, 9, (0, 0, 0), (1, 1, 1))
+    json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"size": 0}, "size must be a positive whole number"),
+        ({"size": 4.5}, "size must be a positive whole number"),
+        ({"size": True}, "size must be a positive whole number"),
+        ({"size": (1, 2, 3)}, "size must be a positive whole number"),
+        ({"size": (4, -1)}, "width must be a positive whole number"),
+        ({"resize": -1}, "resize must be a positive whole number"),
+        ({"size": 8, "resize": 7}, "resize must be at least size; got resize 7 and size 8"),
+        ({"size": (8, 9), "resize": 8}, "resize must be at least size"),
+        ({"mean": (0, 0)}, "mean must be three finite numbers; got"),
+        ({"mean": 0.5}, "mean must be three finite numbers"),
+        ({"mean": (0, 0, float("nan"))}, "mean must be three finite numbers"),
+        ({"std": (1, 1, 0)}, "std must be three finite numbers above 0"),
+        ({"std": (1, 1, "1")}, "std must be three finite numbers above 0"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(fields, words):
+    with pytest.raises(ValueError, match=words):
+        Preprocessing(**fields)
+
+
+@pytest.mark.parametrize("data", [{}, {"size": 4}, [], Preprocessing().to_dict() | {"crop": 1}])
+def test_a_dictionary_of_other_fields_is_refused(data):
+    with pytest.raises(ValueError, match="the fields must be size, resize, mean, std"):
+        Preprocessing.from_dict(data)

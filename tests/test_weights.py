@@ -1,0 +1,375 @@
+"""Pretrained backbones from files in torchvision's and timm's layout, and from a hub on loopback.
+
+The files have the real names and shapes of every tensor, heads included; what a test does not
+write in one stays a hole of zeros, so that VGG16's heads take no room on the disk.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bilinear.models import plans, weights
+from bilinear.models.weights import PINS, backbone_tensors, stream_weights
+
+FC = {"fc.weight": (1000, 512), "fc.bias": (1000,)}
+TORCHVISION_VGG = {
+    "classifier.0.weight": (4096, 25088),
+    "classifier.0.bias": (4096,),
+    "classifier.3.weight": (4096, 4096),
+    "classifier.3.bias": (4096,),
+    "classifier.6.weight": (1000, 4096),
+    "classifier.6.bias": (1000,),
+}
+TIMM_VGG = {
+    "pre_logits.fc1.weight": (4096, 512, 7, 7),
+    "pre_logits.fc1.bias": (4096,),
+    "pre_logits.fc2.weight": (4096, 4096, 1, 1),
+    "pre_logits.fc2.bias": (4096,),
+    "head.fc.weight": (1000, 4096),
+    "head.fc.bias": (1000,),
+}
+COUNTERS = {
+    name.replace("running_mean", "num_batches_tracked"): ()
+    for name in plans.tensor_shapes("resnet18")
+    if name.endswith("running_mean")
+}
+HEADS = {
+    ("resnet18", "torchvision"): FC | COUNTERS,
+    ("resnet18", "timm"): FC,
+    ("vgg16", "torchvision"): TORCHVISION_VGG,
+    ("vgg16", "timm"): TIMM_VGG,
+}
+
+
+def write_sparse(path, shapes, content):
+    """A safetensors file of float32 (counters int64): `content` where given, holes elsewhere."""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, shape in shapes.items():
+        kind, size = ("I64", 8) if name.endswith("num_batches_tracked") else ("F32", 4)
+        start, end = end, end + size * math.prod(shape)
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, array in content.items():
+            file.seek(8 + len(text) + header[name]["data_offsets"][0])
+            file.write(array.astype("<f4").tobytes())
+        file.truncate(8 + len(text) + end)
+    return path
+
+
+def numbered(backbone):
+    """Every tensor of a backbone filled with its place in the list."""
+    shapes = plans.tensor_shapes(backbone)
+    return {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(shapes.items())}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    return {
+        (backbone, source): write_sparse(
+            folder / f"{backbone}.{source}.safetensors",
+            plans.tensor_shapes(backbone) | heads,
+            numbered(backbone) | poisoned(heads),
+        )
+        for (backbone, source), heads in HEADS.items()
+    }
+
+
+def poisoned(heads):
+    """NaN in the last bias of a head, which would be refused if it were read."""
+    biases = [name for name in heads if heads[name] == (1000,)]
+    return {name: np.full(1000, np.nan) for name in biases}
+
+
+def half(changes):
+    """A whole ResNet18 of zeros in float16, changed: {name: array, or None to leave it out}."""
+    shapes = plans.tensor_shapes("resnet18")
+    tensors = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()} | changes
+    return {name: array for name, array in tensors.items() if array is not None}
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("named", HEADS, ids="-".join)
+def test_published_files_give_the_backbone_alone(files, named):
+    backbone, _ = named
+    tensors = backbone_tensors(backbone, files[named])
+    expected = numbered(backbone)
+    assert list(tensors) == list(expected)
+    for name, array in tensors.items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_dtypes_are_kept(tmp_path):
+    shapes = plans.tensor_shapes("vgg16")
+    zeros = {name: np.zeros(shape, ml_dtypes.bfloat16) for name, shape in shapes.items()}
+    save_file(zeros, tmp_path / "a.SafeTensors")
+    tensors = backbone_tensors("vgg16", str(tmp_path / "a.SafeTensors"))
+    assert {array.dtype for array in tensors.values()} == {np.dtype(ml_dtypes.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layer1.0.bn1.bias": None}, r"'layer1\.0\.bn1\.bias' must be there"),
+        ({"layer5.bias": np.zeros(1)}, r"'layer5\.bias' must not be there.*not resnet18"),
+        ({"bn1.bias": np.zeros(65, np.float16)}, r"must be float16 \(64,\); got float16 \(65,\)"),
+        ({"bn1.bias": np.zeros(64, np.int32)}, "'bn1.bias' must be of a real floating type; got"),
+        ({"bn1.bias": np.full(64, np.nan, "f")}, r"'bn1\.bias' must be finite; got nan at \(0,\)"),
+        ({"bn1.bias": np.full(64, np.inf, "f")}, r"'bn1\.bias' must be finite; got inf"),
+    ],
+)
+def test_wrong_tensors_are_named_with_their_file(tmp_path, changes, words):
+    path = tmp_path / "wrong.safetensors"
+    save_file(half(changes), path)
+    with pytest.raises(ValueError, match=words) as caught:
+        backbone_tensors("resnet18", path)
+    assert str(caught.value).startswith(f"weights {path}: ")
+
+
+def test_the_other_backbones_file_is_refused(files):
+    with pytest.raises(ValueError, match=r"'conv1\.weight' must be there.*not resnet18"):
+        backbone_tensors("resnet18", files["vgg16", "timm"])
+
+
+def test_a_whole_bcnn_is_sent_to_load(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"backbone.conv1.weight": np.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"open it with load\(path\)"):
+        backbone_tensors("resnet18", path)
+
+
+def test_a_truncated_file_is_refused(files, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(files["resnet18", "timm"].read_bytes()[:1_000_000])
+    with pytest.raises(ValueError, match=r"cut\.safetensors: the file must be a complete"):
+        backbone_tensors("resnet18", path)
+
+
+def test_pth_is_read_by_the_door_that_can(tmp_path):
+    path = tmp_path / "resnet18.pth"
+    path.write_bytes(b"not read here")
+    counted = {"bn1.num_batches_tracked": np.array(3), "fc.bias": np.full(1, np.nan)}
+    tensors = backbone_tensors("resnet18", path, read_pth=lambda found: half(counted | {"x": None}))
+    assert list(tensors) == list(plans.tensor_shapes("resnet18"))
+    with pytest.raises(
+        ValueError, match=r"resnet18.pth.*bilinear\.torch.*BCNN\(\.\.\., weights=path"
+    ):
+        backbone_tensors("resnet18", path)
+
+
+def test_a_pth_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "bad.pt"
+    path.write_bytes(b"")
+
+    def fail(_):
+        raise RuntimeError("invalid magic number\nand much more")
+
+    def read(_):
+        return half({"bn1.bias": np.full(64, np.nan, np.float16)})
+
+    with pytest.raises(ValueError, match=r"bad\.pt: .*RuntimeError: invalid magic number\. w"):
+        backbone_tensors("resnet18", path, read_pth=fail)
+    with pytest.raises(ValueError, match=r"bad\.pt: tensor 'bn1\.bias' must be finite"):
+        backbone_tensors("resnet18", path, read_pth=read)
+    with pytest.raises(ValueError, match=r"bad\.pt: tensor 'conv1\.weight' must be there"):
+        backbone_tensors("resnet18", path, read_pth=lambda _: {"state_dict": {}, "epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        ("imagenet1k", ValueError, "must be 'imagenet' or the path of a .safetensors"),
+        ("nowhere.safetensors", FileNotFoundError, "'nowhere.safetensors', which does not exist"),
+        (Path("nowhere.pth"), FileNotFoundError, "which does not exist"),
+        (__file__, ValueError, "Its name must say what it is"),
+    ],
+)
+def test_weights_that_are_neither_a_name_nor_a_file(given, kind, words):
+    with pytest.raises(kind, match=words):
+        backbone_tensors("resnet18", given)
+
+
+# --- which stream takes what ---
+
+
+@pytest.mark.parametrize(
+    ("given", "streams", "expected"),
+    [
+        (None, ("vgg16", None), (None, None)),
+        ("a.pth", ("vgg16", None), ("a.pth", None)),
+        ("a.pth", ("vgg16", "vgg16"), ("a.pth", "a.pth")),
+        (Path("a.pth"), ("vgg16", "vgg16"), (Path("a.pth"), Path("a.pth"))),
+        ("imagenet", ("vgg16", "resnet18"), ("imagenet", "imagenet")),
+        (("a.pth", "b.pth"), ("vgg16", "resnet18"), ("a.pth", "b.pth")),
+        (["a.pth", None], ("vgg16", "vgg16"), ("a.pth", None)),
+        (("imagenet", None), ("vgg16", object()), ("imagenet", None)),
+        ("imagenet", (None, "resnet18"), (None, "imagenet")),
+        ((None, None), (None, None), (None, None)),
+    ],
+)
+def test_stream_weights(given, streams, expected):
+    assert stream_weights(given, *streams) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "streams", "words"),
+    [
+        ("a.pth", ("vgg16", "resnet18"), "must fit both streams; got 'a.pth' for 'vgg16' and"),
+        (("a.pth",) * 3, ("vgg16", "vgg16"), "one value or a pair; got 3 values"),
+        (("a.pth", "b.pth"), ("vgg16", None), "for streams given by a backbone's name"),
+        ("imagenet", (object(), None), "for streams given by a backbone's name"),
+        (("imagenet", None), (object(), "vgg16"), "Load the weights of your own module"),
+    ],
+)
+def test_stream_weights_that_fit_no_stream(given, streams, words):
+    with pytest.raises(ValueError, match=words):
+        stream_weights(given, *streams)
+
+
+# --- the hub ---
+
+
+def test_pins_name_a_commit_and_a_hash():
+    assert PINS.keys() == plans.BACKBONES.keys()
+    for backbone, pin in PINS.items():
+        assert pin.repository == f"timm/{backbone}.tv_in1k"
+        assert re.fullmatch("[0-9a-f]{40}", pin.revision)
+        assert re.fullmatch("[0-9a-f]{64}", pin.sha256)
+    assert weights.PINS["resnet18"].size == 46_807_446
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What a hub answers for one file: its metadata to HEAD, its bytes to GET."""
+
+    path_served = f"/{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/"
+    content = b""
+
+    def do_HEAD(self):
+        self.server.requests.append(f"{self.command} {self.path}")
+        found = self.path == self.path_served + "model.safetensors"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(self.content) if found else 0))
+        if found:
+            self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", PINS["resnet18"].revision)
+        self.end_headers()
+        return found
+
+    def do_GET(self):
+        if self.do_HEAD():
+            self.wfile.write(self.content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(files, monkeypatch):
+    monkeypatch.setattr(Hub, "content", files["resnet18", "timm"].read_bytes())
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.requests = []
+        server.sha256 = hashlib.sha256(Hub.content).hexdigest()
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+FETCH = """
+import sys
+from bilinear.models import weights
+assert "huggingface_hub" not in sys.modules
+if sys.argv[1:]:
+    weights.PINS["resnet18"] = weights.PINS["resnet18"]._replace(sha256=sys.argv[1])
+try:
+    tensors = weights.backbone_tensors("resnet18", "imagenet")
+except (OSError, ValueError) as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+print(len(tensors), tensors["bn1.bias"][0], tensors["layer4.1.bn2.running_var"][-1])
+"""
+
+
+def fetch(url, home, *arguments, before="", **environment):
+    """The real client in a process of its own, since it reads its settings when imported."""
+    kept = {k: v for k, v in os.environ.items() if not re.match("(?i)HF_|.*proxy", k)}
+    settings = {
+        "TQDM_POSITION": "-1",  # the client shows its bar where there is no terminal, too
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", before + FETCH, *arguments],
+        env=kept | settings | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_hubs_file_is_fetched_once_and_then_cached(hub, tmp_path):
+    first = fetch(hub.url, tmp_path, hub.sha256)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.split() == ["100", "2.0", "99.0"]
+    assert "model.safetensors" in first.stderr  # the progress bar
+    assert f"GET {Hub.path_served}model.safetensors" in hub.requests
+    seen = len(hub.requests)
+    hub.server_close()
+    again = fetch(hub.url, tmp_path, hub.sha256)
+    assert again.stdout == first.stdout, again.stderr
+    assert len(hub.requests) == seen
+
+
+def test_a_file_of_another_hash_is_refused_until_it_is_deleted(hub, tmp_path):
+    result = fetch(hub.url, tmp_path)
+    assert result.returncode == 1
+    message = result.stderr.splitlines()[-1]
+    assert message.startswith("ValueError: BCNN: ")
+    assert f"must have the sha256 {PINS['resnet18'].sha256}; got {hub.sha256}." in message
+    stored = re.search("Delete (.*) and fetch it again", message)[1]
+    os.unlink(stored)
+    again = fetch(hub.url, tmp_path, hub.sha256)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("settings", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreachable", "offline"])
+def test_offline_says_what_to_fetch_by_hand(tmp_path, settings):
+    hurry = "import time\ntime.sleep = lambda _: None\n"  # the client waits between its attempts
+    result = fetch("http://127.0.0.1:9", tmp_path, before=hurry, **settings)
+    assert result.returncode == 1
+    message = result.stderr[result.stderr.index("OSError: BCNN: ") :]
+    pin = PINS["resnet18"]
+    assert (
+        f"Fetch model.safetensors (46,807,446 bytes) of the repository {pin.repository}" in message
+    )
+    assert f"at revision {pin.revision} by hand and pass its path as weights=." in message
+
+
+def test_a_repository_the_hub_does_not_have_says_the_same(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(Hub, "path_served", "/nothing/")
+    result = fetch(hub.url, tmp_path)
+    assert "by hand and pass its path as weights=." in result.stderr
+    assert "NotFound" in result.stderr
