@@ -1,10 +1,7 @@
-"""The portable file: what goes in comes out, and what is wrong is named before anything is."""
+"""The portable file: what goes in comes out, and tensors that do not fit are named."""
 
 import json
 import os
-import stat
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -199,40 +196,6 @@ def test_momentum_that_does_not_fit_is_not_written(path, momentum, words):
     assert not path.exists()
 
 
-DESCRIPTIONS = [
-    ({"backbone": "vgg19"}, "a stream must be"),
-    ({"backbone": Custom("", "torch", 2)}, "a stream must be"),
-    ({"backbone": Custom("net", "torch", 0)}, "a stream must be"),
-    ({"num_classes": 0}, "num_classes must be a positive integer; got 0"),
-    ({"num_classes": True}, "num_classes must be"),
-    ({"descriptor_size": 4.0}, "descriptor_size must be a positive"),
-    ({"descriptor_size": 5}, "descriptor_size must be 2 × 2; got 5"),
-    ({"pooling": {"reduction": "mean"}}, "pooling must have a name"),
-    ({"pooling": POOL | {"eps": [1]}}, "pooling must have a name, and finite"),
-    ({"classes": ("a", "b")}, "classes must be 3 different names"),
-    ({"classes": ("a", "b", "a")}, "classes must be 3 different names"),
-    ({"classes": ("a", "b", 3)}, "classes must be a tuple of names"),
-    ({"dtype": "int8"}, "dtype must be one of"),
-]
-
-
-@pytest.mark.parametrize(("changes", "words"), DESCRIPTIONS)
-def test_a_description_that_cannot_be_is_neither_written_nor_read(path, changes, words):
-    with pytest.raises(ValueError, match=words) as caught:
-        checkpoint.write(path, describe(**changes), tiny())
-    assert str(caught.value).startswith(f"save {path}: ")
-    assert not path.exists()
-    save_file(tiny(), path, {"bilinear": describe(**changes).to_json()})
-    refused(path, words)
-
-
-def test_a_description_holds_no_nan(path):
-    with pytest.raises(ValueError, match="pooling must have a name, and finite"):
-        checkpoint.write(path, describe(pooling=POOL | {"eps": float("nan")}), tiny())
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        describe(pooling=POOL | {"eps": float("nan")}).to_json()
-
-
 # --- what `read` refuses ---
 
 
@@ -250,52 +213,6 @@ def test_a_foreign_file_is_refused(path):
     refused(path, "must be a B-CNN written by save")
     save_file(tiny(), path, {"format": "pt"})
     refused(path, "must be a B-CNN written by save")
-
-
-def rewrite(path, **changes):
-    data = json.loads(describe().to_json()) | changes
-    save_file(tiny(), path, {"bilinear": json.dumps(data)})
-
-
-def test_a_newer_file_says_which_and_what_to_do(path):
-    rewrite(path, format_version=2, library_version="9.1", new_field=[])
-    refused(path, r"reads format version 1; got version 2, written by bilinear 9\.1\. Upgrade")
-    with pytest.raises(ValueError, match="version 2"):
-        checkpoint.read_description(path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"format": "onnx"}, "must be of format bilinear-bcnn; got 'onnx'"),
-        ({"format_version": "1"}, "must have exactly its fields"),
-        ({"format_version": 0}, "must have exactly its fields"),
-        ({"surprise": 1}, r"missing or unknown: \['surprise'\]"),
-        ({"backbone": {"custom": "net"}}, "a stream must be"),
-        ({"preprocessing": {"size": 4}}, "its preprocessing must be valid"),
-        ({"preprocessing": 4}, "its preprocessing must be valid"),
-        ({"classes": "abc"}, "classes must be a tuple of names"),
-        ({"library_version": 1}, "library_version must be text"),
-    ],
-)
-def test_a_wrong_description_is_refused(path, changes, words):
-    rewrite(path, **changes)
-    refused(path, words)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": NaN}', "[" * 100_000, '{"a": ' + "9" * 10_000 + "}"]
-)
-def test_a_description_that_is_not_json_is_refused(path, text):
-    save_file(tiny(), path, {"bilinear": text})
-    refused(path, "its description must be")
-
-
-def test_an_infinity_that_json_lets_through_is_refused(path):
-    text = describe().to_json().replace('"eps":1e-10', '"eps":1e999')
-    assert "1e999" in text
-    save_file(tiny(), path, {"bilinear": text})
-    refused(path, "pooling must have a name, and finite")
 
 
 @pytest.mark.parametrize(
@@ -341,89 +258,9 @@ def test_ones_own_network_opens_in_its_framework_with_its_module(saved):
     description = checkpoint.read_description(saved)
     with pytest.raises(ValueError, match=r"opens only there; got jax.*bilinear\.torch\.load"):
         checkpoint.check_streams(saved, description, "jax", backbone=True)
-    with pytest.raises(ValueError, match="'my_net'.*must be given; got no module"):
+    with pytest.raises(ValueError, match=r"'my_net'.*must be given; got no module"):
         checkpoint.check_streams(saved, description, "torch")
     checkpoint.check_streams(saved, description, "torch", backbone=True)
     named = replace(description, backbone="resnet18")
-    with pytest.raises(ValueError, match="got 'resnet18'. Leave backbone= out"):
+    with pytest.raises(ValueError, match=r"got 'resnet18'\. Leave backbone= out"):
         checkpoint.check_streams(saved, named, "torch", backbone=True)
-
-
-# --- how the file is put in its place ---
-
-
-def test_a_link_stays_and_its_target_is_replaced(tmp_path, path):
-    (tmp_path / "store").mkdir()
-    target = tmp_path / "store" / "v1"
-    path.symlink_to(target)
-    for _ in range(2):  # the link dangles the first time
-        checkpoint.write(path, describe(), tiny())
-        assert path.is_symlink()
-        assert target.is_file()
-        assert os.listdir(tmp_path / "store") == ["v1"]
-    assert_same(checkpoint.read(path, layout(tiny())).tensors, tiny())
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_permissions_are_the_usual_ones_or_those_before(path):
-    old = os.umask(0o027)
-    try:
-        checkpoint.write(path, describe(), tiny())
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    path.chmod(0o600)
-    checkpoint.write(path, describe(), tiny())
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.model\.safetensors"):
-        checkpoint.write(tmp_path / "nowhere" / "model.safetensors", describe(), tiny())
-    with pytest.raises(IsADirectoryError):
-        checkpoint.write(tmp_path, describe(), tiny())
-    folder = tmp_path / "locked"
-    folder.mkdir()
-    folder.chmod(0o500)
-    if not os.access(folder, os.W_OK):  # root may write everywhere
-        with pytest.raises(PermissionError, match=r"locked.m\.safetensors"):
-            checkpoint.write(folder / "m.safetensors", describe(), tiny())
-    folder.chmod(0o700)
-
-
-def test_a_failing_rename_leaves_the_old_file_and_no_other(saved, monkeypatch):
-    before = saved.read_bytes()
-
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.write(saved, describe(classes=None), tiny())
-    assert saved.read_bytes() == before
-    assert os.listdir(saved.parent) == [saved.name]
-
-
-FULL_DISK = """
-import resource, sys
-import numpy as np
-from bilinear.models import checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
-pool = {"name": "Other"}
-large = checkpoint.Description(checkpoint.Custom("n", "jax", 1), None, 1, 1_000_000, pool)
-tensors = {"classifier.weight": np.ones((1, 1_000_000), "f"), "classifier.bias": np.ones(1, "f")}
-try:
-    checkpoint.write(sys.argv[1], large, tensors)
-except OSError as error:
-    print("refused:", error)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a limit on file sizes stands in for a disk")
-def test_a_full_disk_leaves_the_old_file_and_no_other(saved):
-    before = saved.read_bytes()
-    run = [sys.executable, "-c", FULL_DISK, str(saved)]
-    result = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60)
-    assert f"refused: save {saved}" in result.stdout
-    assert saved.read_bytes() == before
-    assert os.listdir(saved.parent) == [saved.name]

@@ -1,18 +1,11 @@
-"""Pretrained backbones from files in torchvision's and timm's layout, and from a hub on loopback.
+"""Pretrained backbones from files in torchvision's and timm's layout, and which stream takes which.
 
 The files have the real names and shapes of every tensor, heads included; what a test does not
 write in one stays a hole of zeros, so that VGG16's heads take no room on the disk.
 """
 
-import hashlib
 import json
 import math
-import os
-import re
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import ml_dtypes
@@ -20,8 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bilinear.models import plans, weights
-from bilinear.models.weights import PINS, backbone_tensors, stream_weights
+from bilinear.models import plans
+from bilinear.models.weights import backbone_tensors, stream_weights
 
 FC = {"fc.weight": (1000, 512), "fc.bias": (1000,)}
 TORCHVISION_VGG = {
@@ -242,134 +235,3 @@ def test_stream_weights(given, streams, expected):
 def test_stream_weights_that_fit_no_stream(given, streams, words):
     with pytest.raises(ValueError, match=words):
         stream_weights(given, *streams)
-
-
-# --- the hub ---
-
-
-def test_pins_name_a_commit_and_a_hash():
-    assert PINS.keys() == plans.BACKBONES.keys()
-    for backbone, pin in PINS.items():
-        assert pin.repository == f"timm/{backbone}.tv_in1k"
-        assert re.fullmatch("[0-9a-f]{40}", pin.revision)
-        assert re.fullmatch("[0-9a-f]{64}", pin.sha256)
-    assert weights.PINS["resnet18"].size == 46_807_446
-
-
-class Hub(BaseHTTPRequestHandler):
-    """What a hub answers for one file: its metadata to HEAD, its bytes to GET."""
-
-    path_served = f"/{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/"
-    content = b""
-
-    def do_HEAD(self):
-        self.server.requests.append(f"{self.command} {self.path}")
-        found = self.path == self.path_served + "model.safetensors"
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(self.content) if found else 0))
-        if found:
-            self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", PINS["resnet18"].revision)
-        self.end_headers()
-        return found
-
-    def do_GET(self):
-        if self.do_HEAD():
-            self.wfile.write(self.content)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hub(files, monkeypatch):
-    monkeypatch.setattr(Hub, "content", files["resnet18", "timm"].read_bytes())
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.requests = []
-        server.sha256 = hashlib.sha256(Hub.content).hexdigest()
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-FETCH = """
-import sys
-from bilinear.models import weights
-assert "huggingface_hub" not in sys.modules
-if sys.argv[1:]:
-    weights.PINS["resnet18"] = weights.PINS["resnet18"]._replace(sha256=sys.argv[1])
-try:
-    tensors = weights.backbone_tensors("resnet18", "imagenet")
-except (OSError, ValueError) as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-print(len(tensors), tensors["bn1.bias"][0], tensors["layer4.1.bn2.running_var"][-1])
-"""
-
-
-def fetch(url, home, *arguments, before="", **environment):
-    """The real client in a process of its own, since it reads its settings when imported."""
-    kept = {k: v for k, v in os.environ.items() if not re.match("(?i)HF_|.*proxy", k)}
-    settings = {
-        "TQDM_POSITION": "-1",  # the client shows its bar where there is no terminal, too
-        "HF_ENDPOINT": url,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    }
-    return subprocess.run(
-        [sys.executable, "-c", before + FETCH, *arguments],
-        env=kept | settings | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def test_the_hubs_file_is_fetched_once_and_then_cached(hub, tmp_path):
-    first = fetch(hub.url, tmp_path, hub.sha256)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.split() == ["100", "2.0", "99.0"]
-    assert "model.safetensors" in first.stderr  # the progress bar
-    assert f"GET {Hub.path_served}model.safetensors" in hub.requests
-    seen = len(hub.requests)
-    hub.server_close()
-    again = fetch(hub.url, tmp_path, hub.sha256)
-    assert again.stdout == first.stdout, again.stderr
-    assert len(hub.requests) == seen
-
-
-def test_a_file_of_another_hash_is_refused_until_it_is_deleted(hub, tmp_path):
-    result = fetch(hub.url, tmp_path)
-    assert result.returncode == 1
-    message = result.stderr.splitlines()[-1]
-    assert message.startswith("ValueError: BCNN: ")
-    assert f"must have the sha256 {PINS['resnet18'].sha256}; got {hub.sha256}." in message
-    stored = re.search("Delete (.*) and fetch it again", message)[1]
-    os.unlink(stored)
-    again = fetch(hub.url, tmp_path, hub.sha256)
-    assert again.returncode == 0, again.stderr
-
-
-@pytest.mark.parametrize("settings", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreachable", "offline"])
-def test_offline_says_what_to_fetch_by_hand(tmp_path, settings):
-    hurry = "import time\ntime.sleep = lambda _: None\n"  # the client waits between its attempts
-    result = fetch("http://127.0.0.1:9", tmp_path, before=hurry, **settings)
-    assert result.returncode == 1
-    message = result.stderr[result.stderr.index("OSError: BCNN: ") :]
-    pin = PINS["resnet18"]
-    assert (
-        f"Fetch model.safetensors (46,807,446 bytes) of the repository {pin.repository}" in message
-    )
-    assert f"at revision {pin.revision} by hand and pass its path as weights=." in message
-
-
-def test_a_repository_the_hub_does_not_have_says_the_same(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(Hub, "path_served", "/nothing/")
-    result = fetch(hub.url, tmp_path)
-    assert "by hand and pass its path as weights=." in result.stderr
-    assert "NotFound" in result.stderr

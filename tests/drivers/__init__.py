@@ -80,6 +80,10 @@ class Driver(Protocol):
         """
         ...
 
+    def refused_kind(self) -> None:
+        """Call an operator with something that is not an array of this framework at all."""
+        ...
+
     def pool(self, **parameters: Any) -> Any:
         """`BilinearPool(**parameters)`."""
         ...

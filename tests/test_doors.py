@@ -1,0 +1,94 @@
+"""What opening a door costs and says, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bilinear
+from bilinear._require import BACKENDS
+
+from .subjects import PRESENT
+
+ROOTS = sorted({name for names, _ in BACKENDS.values() for name in names} | {"tensorflow"})
+
+LOADED = """
+import sys
+import {module}
+roots = {{name.partition(".")[0] for name in sys.modules}}
+print(" ".join(sorted(roots & set({roots!r}))))
+"""
+
+
+def run(code: str, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *flags, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def loaded(module: str) -> set[str]:
+    result = run(LOADED.format(module=module, roots=ROOTS))
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_importing_bilinear_imports_no_framework_and_is_quick() -> None:
+    assert loaded("bilinear") == set()
+    code = "import time; t = time.perf_counter(); import bilinear; print(time.perf_counter() - t)"
+    seconds = min(float(run(code).stdout) for _ in range(3))
+    assert seconds < 0.1
+
+
+@pytest.mark.parametrize("module", ["bilinear.reference", "bilinear.images", "bilinear.contract"])
+def test_the_framework_free_parts_import_no_framework(module: str) -> None:
+    assert loaded(module) == set()
+
+
+@pytest.mark.parametrize("door", PRESENT)
+def test_a_door_adds_no_framework_beyond_its_own(door: str) -> None:
+    alone = set().union(*(loaded(name) for name in BACKENDS[door][0]))
+    assert loaded(f"bilinear.{door}") == alone
+
+
+@pytest.mark.parametrize("door", PRESENT)
+def test_the_names_the_readme_promises(door: str) -> None:
+    result = run(f"from bilinear.{door} import BilinearPool, BCNN, save, load; print(BCNN)")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("door", BACKENDS)
+def test_a_missing_framework_is_one_sentence_with_the_cure(door: str, tmp_path: Path) -> None:
+    """A real absence: without site-packages, and with this package alone on the path."""
+    (tmp_path / "bilinear").symlink_to(Path(bilinear.__file__).parent)
+    result = run(f"import bilinear.{door}", "-S", PYTHONPATH=str(tmp_path))
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == (
+        f"ImportError: bilinear.{door} needs {' and '.join(BACKENDS[door][0])}, "
+        f"which is not installed; pip install 'bilinear[{door}]' installs what it needs."
+    )
+
+
+@pytest.mark.parametrize("door", BACKENDS)
+def test_a_broken_framework_shows_its_own_error(door: str, tmp_path: Path) -> None:
+    for name in BACKENDS[door][0]:
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('libframework.so is torn')\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    result = run(f"import bilinear.{door}", PYTHONPATH=path)
+    assert result.stderr.strip().splitlines()[-1] == "RuntimeError: libframework.so is torn"
+    assert "pip install" not in result.stderr
+
+
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs TensorFlow and Keras")
+def test_another_keras_backend_is_named_in_one_sentence() -> None:
+    """Keras' NumPy backend needs nothing more to be installed."""
+    result = run("import bilinear.tensorflow", KERAS_BACKEND="numpy")
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "KERAS_BACKEND" in last
