@@ -27,7 +27,7 @@ def require(door: str) -> None:
     if missing:
         names = " and ".join(missing)
         raise ImportError(
-            f"bilinear.{door} needs {names}, which is not installed; "
+            f"bilinear.{door} needs {names}, not installed here; "
             f"pip install 'bilinear[{BACKENDS[door][1]}]' installs what it needs."
         )
     for name in BACKENDS[door][0]:

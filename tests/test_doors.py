@@ -71,7 +71,7 @@ def test_a_missing_framework_is_one_sentence_with_the_cure(door: str, tmp_path: 
     last = result.stderr.strip().splitlines()[-1]
     assert last == (
         f"ImportError: bilinear.{door} needs {' and '.join(BACKENDS[door][0])}, "
-        f"which is not installed; pip install 'bilinear[{door}]' installs what it needs."
+        f"not installed here; pip install 'bilinear[{door}]' installs what it needs."
     )
 
 

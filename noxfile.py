@@ -1,0 +1,102 @@
+"""Every check and every job of the project: ``nox`` runs the checks, ``nox -s demo`` the demo.
+
+Each session makes its own environment with the versions of constraints.txt; ``nox -R`` uses the
+environments of the last run again. What follows ``--`` goes to the command of the session.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "reference", "parity", "doors", "build"]
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+FRAMEWORKS = ["torch", "tensorflow", "jax"]
+CONSTRAINTS = "--constraint=constraints.txt"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def group(name: str) -> list[str]:
+    """The requirements of one of the project's dependency groups."""
+    return PROJECT["dependency-groups"][name]
+
+
+def install(session: nox.Session, extra: str, *groups: str) -> None:
+    """The project, editable, with one of its extras and some dependency groups."""
+    requirements = [requirement for name in groups for requirement in group(name)]
+    # bytecode is written when a module is first imported: most of a framework never is
+    session.install("--no-compile", CONSTRAINTS, "-e", f".[{extra}]", *requirements)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and lint: ruff."""
+    session.install(CONSTRAINTS, *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: pyright, with every framework installed."""
+    install(session, "all", "types", "demo", "nox")
+    session.run("pyright", *session.posargs)
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """The specification and the framework-free parts, with NumPy and no framework."""
+    install(session, "", "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """The proof: all three frameworks against the reference and against each other."""
+    install(session, "all", "test", "parity")
+    session.run("pytest", *session.posargs, env=QUIET)
+
+
+@nox.session
+@nox.parametrize("framework", FRAMEWORKS)
+def doors(session: nox.Session, framework: str) -> None:
+    """One door alone, in an environment that has only its framework."""
+    install(session, framework, "test")
+    alone = ["test_doors", "test_contract", "test_layers", "test_readme"]
+    files = [f"tests/{name}.py" for name in alone]
+    session.run("pytest", *(session.posargs or files), env=QUIET)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel, built, and its installed form tested away from the source."""
+    session.install(CONSTRAINTS, *group("build"), *group("test"))
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder / "dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder / "dist"), silent=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    session.install("--no-compile", CONSTRAINTS, f"{wheel}[torch]")
+    away = folder / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    shutil.copytree("tests", away / "tests")
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(file, away)
+    session.chdir(away)
+    tests = ["test_house", "test_doors", "test_layers", "test_checkpoint", "test_readme"]
+    session.run("pytest", *(session.posargs or [f"tests/{name}.py" for name in tests]))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train a bilinear CNN on photographs, then open it in every framework."""
+    install(session, "all", "demo")
+    session.run("python", "-m", "examples.demo", *session.posargs, env=QUIET)
+
+
+if os.environ.get("CI"):
+    nox.options.stop_on_first_error = True
