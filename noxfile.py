@@ -30,7 +30,8 @@ def install(session: nox.Session, extra: str, *groups: str) -> None:
     """The project, editable, with one of its extras and some dependency groups."""
     requirements = [requirement for name in groups for requirement in group(name)]
     # bytecode is written when a module is first imported: most of a framework never is
-    session.install("--no-compile", CONSTRAINTS, "-e", f".[{extra}]", *requirements)
+    target = f".[{extra}]" if extra else "."
+    session.install("--no-compile", CONSTRAINTS, "-e", target, *requirements)
 
 
 @nox.session
