@@ -1,5 +1,6 @@
 """The portable file between every two doors: nine directions, and what is refused."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,51 @@ def test_weights_from_a_file_set_the_backbone_and_leave_the_classifier(
     np.testing.assert_array_equal(
         both["backbone.conv1.weight"], both["backbone_b.conv1.weight"]
     )
+
+
+@over_backends
+def test_torchvision_checkpoints_open_in_torch_and_others_say_how(
+    backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "resnet18.pth"
+    write = getattr(driver(backend), "write_pth", None)
+    if write is None:
+        path.write_bytes(b"")
+        with pytest.raises(ValueError, match=r"resnet18\.pth.*bilinear\.torch"):
+            build(backend, "resnet18", weights=path)
+        return
+    donor = driver(backend).tensors(build(backend, "resnet18", seed=11))
+    prefix = "backbone."
+    backbone = {k.removeprefix(prefix): v for k, v in donor.items() if k.startswith(prefix)}
+    counters = {
+        k.replace("running_mean", "num_batches_tracked"): np.array(7)
+        for k in backbone
+        if k.endswith("running_mean")
+    }
+    head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}
+    write(path, backbone | counters | head)
+    loaded = driver(backend).tensors(build(backend, "resnet18", weights=str(path)))
+    for name, array in backbone.items():
+        np.testing.assert_array_equal(loaded[prefix + name], array, err_msg=name)
+
+
+def test_a_pth_file_is_never_trusted(tmp_path: Path) -> None:
+    """A pickle that would run code is refused, and the code does not run."""
+    if "torch" not in PRESENT:
+        pytest.skip("only this door opens such files")
+    mark, path = tmp_path / "mark", tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps(_Touch(str(mark))))
+    with pytest.raises(Exception, match=r"evil\.pth"):
+        build("torch", "resnet18", weights=path)
+    assert not mark.exists()
+
+
+class _Touch:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
 
 
 @over_backends

@@ -124,6 +124,7 @@ def test_a_file_of_another_hash_is_refused_until_it_is_deleted(hub, tmp_path):
     os.unlink(stored)
     again = fetch(hub.url, tmp_path, hub.sha256)
     assert again.returncode == 0, again.stderr
+    assert sum(request.startswith("GET") for request in hub.requests) == 2
 
 
 @pytest.mark.parametrize("settings", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreachable", "offline"])

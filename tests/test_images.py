@@ -45,7 +45,9 @@ def test_modes_are_read_as_pillow_converts_them(tmp_path, mode):
     image = photograph().convert(mode)
     path = stored(image, tmp_path / "a.tif")
     with Image.open(path) as again:
-        assert again.mode == mode or mode == "YCbCr"  # some versions of Pillow convert it here
+        if mode == "YCbCr" and again.mode != mode:
+            pytest.skip("this version of Pillow does not read back what it wrote")
+        assert again.mode == mode
     expected = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(pixels(path) - expected).max() <= (2 if mode == "YCbCr" else 0)
 

@@ -219,6 +219,9 @@ class Torch:
     def assign(self, model, tensors):
         model.assign(tensors)
 
+    def write_pth(self, path, tensors):
+        torch.save({name: torch.from_numpy(np.array(v)) for name, v in tensors.items()}, path)
+
     def own_network(self, channels, *, seed=0):
         torch.manual_seed(seed)
         return torch.nn.Sequential(
