@@ -33,7 +33,7 @@ def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> 
 
 
 DERIVATIVE = 1e-8
-"""Relative to the largest entry; central differences of step 1e-7 in extended precision err less."""
+"""Relative to the largest entry; central differences of step 1e-7 err less."""
 
 
 def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:

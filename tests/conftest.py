@@ -11,13 +11,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the loopback test
 
-import importlib.metadata  # noqa: E402
-import shutil  # noqa: E402
+import importlib.metadata
+import shutil
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
-from bilinear._require import BACKENDS, available  # noqa: E402
+from bilinear._require import BACKENDS, available
 
 hypothesis.settings.register_profile(
     "default",

@@ -64,9 +64,7 @@ def test_momentum_travels(writer: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     x, labels = images(2, (40, 40), "float64"), np.array([0, 2])
     model = build(writer, "resnet18", dtype="float64")
-    state = driver(writer).sgd_step(
-        model, x, labels, None, lr=0.1, momentum=0.9, weight_decay=1e-4
-    )
+    state = driver(writer).sgd_step(model, x, labels, None, lr=0.1, momentum=0.9, weight_decay=1e-4)
     buffers = driver(writer).momentum(model, state)
     driver(writer).save(model, path, momentum=buffers)
     with safe_open(path, "np") as file:
@@ -98,12 +96,12 @@ def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
     model = driver(backend).model(own, CLASSES, channels=7)
     x = images(2, (12, 12), "float32")
     logits = driver(backend).logits(model, x)
-    with pytest.raises(ValueError, match="name=None. Pass name="):
+    with pytest.raises(ValueError, match=r"name=None\. Pass name="):
         driver(backend).save(model, path)
     driver(backend).save(model, path, name="mine")
     for reader in PRESENT:
         if reader == backend:
-            with pytest.raises(ValueError, match="backbone is 'mine'.*must be given"):
+            with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
                 driver(reader).load(path)
         else:
             with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
@@ -155,7 +153,7 @@ def test_saving_a_broken_model_keeps_the_old_file(backend: str, tmp_path: Path) 
     driver(backend).save(model, path)
     before = path.read_bytes()
     driver(backend).assign(model, {"classifier.bias": np.full(CLASSES, np.inf, np.float32)})
-    with pytest.raises(ValueError, match="classifier.bias"):
+    with pytest.raises(ValueError, match=r"classifier\.bias"):
         driver(backend).save(model, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -179,9 +177,7 @@ def test_weights_from_a_file_set_the_backbone_and_leave_the_classifier(
     assert model.preprocessing == Preprocessing()
     twice = build(backend, "resnet18 twice", weights=(path, path))
     both = driver(backend).tensors(twice)
-    np.testing.assert_array_equal(
-        both["backbone.conv1.weight"], both["backbone_b.conv1.weight"]
-    )
+    np.testing.assert_array_equal(both["backbone.conv1.weight"], both["backbone_b.conv1.weight"])
 
 
 @over_backends
@@ -247,5 +243,3 @@ def test_models_are_copied_whole(backend: str) -> None:
     for way in driver(backend).copies:
         result = driver(backend).logits(driver(backend).copies[way](model), x)
         np.testing.assert_array_equal(result, logits, err_msg=way)
-
-

@@ -10,6 +10,8 @@ import itertools
 import numpy as np
 import pytest
 
+from bilinear import reference
+
 from .closeness import MODEL, assert_models_agree, relative_error
 from .subjects import PRESENT, driver
 
@@ -35,9 +37,7 @@ def build(backend: str, architecture: str, **options):
 @over_architectures
 def test_initial_weights_are_equal_in_every_door(architecture: str) -> None:
     """From one seed; also names, shapes and order."""
-    tensors = [
-        driver(b).tensors(build(b, architecture, seed=3, dtype="bfloat16")) for b in PRESENT
-    ]
+    tensors = [driver(b).tensors(build(b, architecture, seed=3, dtype="bfloat16")) for b in PRESENT]
     for other in tensors[1:]:
         assert list(other) == list(tensors[0])
         for name, array in tensors[0].items():
@@ -116,8 +116,6 @@ def test_descriptors_and_feature_maps(backend: str, architecture: str) -> None:
     descriptors = driver(backend).descriptors(model, x)
     assert descriptors.shape == (2, 512 * 512)
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-12)
-    from bilinear import reference
-
     height, width = (min(m.shape[axis] for m in maps) for axis in (1, 2))
     flat = [_resampled(m, height, width).reshape(2, -1, 512) for m in maps]
     expected = reference.bilinear_pool(*flat)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from .closeness import assert_derivative, assert_within
 from .ops._cases import DTYPES, Case, seeded
 from .subjects import OPERATORS, PRESENT, driver, truth, vjp_truth
-from .closeness import assert_within, assert_derivative
 
 MAP = seeded("float64", 2, 4, 3)
 OTHER = seeded("float64", 2, 4, 2, seed=1)
@@ -59,9 +59,7 @@ def test_second_derivative(op: str, backend: str, transform: str) -> None:
         tangents = _directions(case)
         cotangent = _cotangent(op, case)
         apply = driver(backend).hvps[transform]
-        results = driver(backend).call(
-            apply, op, case.options, case.arrays, tangents, cotangent
-        )
+        results = driver(backend).call(apply, op, case.options, case.arrays, tangents, cotangent)
         expected = _hvp(op, case, tangents, cotangent)
         for result, value in zip(results, expected, strict=True):
             assert_derivative(result, value, f"{op}, {backend}, {transform}")
@@ -112,10 +110,11 @@ def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None
             stacks.append(np.stack([mask, ~mask, mask]))
 
         def mapped(function, arrays, masked=mask is not None):
-            def one(*a):
-                return function(*a[:-1], mask=a[-1]) if masked else function(*a)
+            def one(*arguments):
+                *rest, last = arguments
+                return function(*rest, mask=last) if masked else function(*arguments)
 
-            return driver(backend).vmaps[transform](one, arrays)  # noqa: B023
+            return driver(backend).vmaps[transform](one, arrays)
 
         results = driver(backend).call(mapped, op, options, stacks)
         for i, result in enumerate(results):
@@ -129,9 +128,7 @@ def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None
 @over("ambients")
 @over_operators
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_ambient_settings_change_nothing(
-    op: str, backend: str, transform: str, dtype: str
-) -> None:
+def test_ambient_settings_change_nothing(op: str, backend: str, transform: str, dtype: str) -> None:
     for smooth in SMOOTH[op]:
         case = Case(tuple(a.astype(DTYPES[dtype]) for a in smooth.arrays), smooth.options)
         cotangent = _cotangent(op, case).astype(DTYPES[dtype])
@@ -210,4 +207,3 @@ def _hvp(op: str, case: Case, tangents: list[np.ndarray], cotangent: np.ndarray)
 
 def _listed(x) -> list:
     return [x] if isinstance(x, np.ndarray) else list(x)
-

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..contract import refuse
+from ..contract import check_layer, refuse
 from ..images import Preprocessing
 from .arguments import Streams
 from .checkpoint import write
@@ -41,6 +41,9 @@ def save_model(
     first, second = _streams(op, framework, model.streams, name)
     num_classes, descriptor_size = tensors["classifier.weight"].shape
     classes = model.classes if classes is None else classes
+    if isinstance(classes, str):
+        remedy = "Pass a list of names."
+        refuse(TypeError, op, "classes must be a sequence of names", repr(classes), remedy)
     description = Description(
         backbone=first,
         backbone_b=second,
@@ -78,6 +81,7 @@ def pool_arguments(path: str | os.PathLike, description: Description) -> dict[st
         known = ", ".join(POOLS)
         received = repr(dict(description.pooling))
         refuse(ValueError, op, f"the pooling must be one of {known}", received, "Upgrade bilinear.")
+    check_layer(op, **arguments)
     return arguments
 
 

@@ -74,7 +74,7 @@ def _dual_numbers(function, arguments, tangents):
 def _double_vjp(function, arguments, tangents):
     """J v by differentiating the gradient, which is linear in its cotangent."""
     shape = function(*arguments)
-    pull = lambda ct: torch.func.vjp(function, *arguments)[1](ct)  # noqa: E731
+    pull = torch.func.vjp(function, *arguments)[1]
     return torch.func.vjp(pull, torch.zeros_like(shape))[1](tuple(tangents))[0]
 
 
@@ -129,8 +129,7 @@ class Torch:
     def call(self, transform, op, options, *groups):
         bound = functools.partial(getattr(door, op), **self._options(options))
         converted = [
-            to_tensor(g) if isinstance(g, np.ndarray) else [to_tensor(a) for a in g]
-            for g in groups
+            to_tensor(g) if isinstance(g, np.ndarray) else [to_tensor(a) for a in g] for g in groups
         ]
         result = transform(bound, *converted)
         return to_array(result) if isinstance(result, torch.Tensor) else list(map(to_array, result))

@@ -6,7 +6,7 @@ from bilinear.contract import ACCUMULATION
 
 from .. import bounds
 from ..bounds import Bounded
-from ._cases import Case, DTYPES, cotangents, pooled_cases, pooled_edges
+from ._cases import DTYPES, Case, cotangents, pooled_cases, pooled_edges
 
 cases = pooled_cases
 

@@ -52,9 +52,7 @@ class BCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(num_classes, dtype)
-        self.streams = resolve_streams(
-            backbone, backbone_b, channels, nn.Module, "torch.nn.Module"
-        )
+        self.streams = resolve_streams(backbone, backbone_b, channels, nn.Module, "torch.nn.Module")
         self.preprocessing: Preprocessing | None = None if weights is None else Preprocessing()
         self.classes: tuple[str, ...] | None = None
         self.pool: Any = BilinearPool() if pool is None else pool

@@ -39,7 +39,7 @@ def save(
         classes that do not fit, or momentum of no parameter; OSError where it cannot be written.
     """
     tensors = {key: as_array(value) for key, value in model.canonical().items()}
-    buffers = momentum and {key: as_array(value) for key, value in momentum.items()}
+    buffers = None if momentum is None else {k: as_array(v) for k, v in momentum.items()}
     save_model(
         "torch",
         model,

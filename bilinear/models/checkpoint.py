@@ -1,0 +1,218 @@
+"""The portable file of a trained B-CNN: what is in it, written whole or not at all.
+
+It is one safetensors file. Its tensors carry the canonical names and layouts of `plans`, each
+SGD buffer is stored as ``momentum.<name>``, and the single metadata entry ``"bilinear"`` is the
+`Description` as JSON. Equal content gives equal bytes. Nothing is pickled.
+
+Reading checks everything before it returns anything: first the description, then names, shapes
+and dtypes from the file's header, and last the values.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from ..contract import Spec, refuse
+from .description import DAMAGED, Custom, Description
+from .plans import bcnn_shapes, is_parameter
+from .tensorfile import check_finite, check_layout, open_tensors, spec, specs
+
+ENTRY = "bilinear"
+MOMENTUM = "momentum."
+
+_UNFIT = "A file holds the model it describes, no less and no more."
+
+
+class Checkpoint(NamedTuple):
+    """A file's content: canonical name -> array, in the file's dtype. `momentum` may be None."""
+
+    description: Description
+    tensors: dict[str, np.ndarray]
+    momentum: dict[str, np.ndarray] | None = None
+
+
+def write(
+    path: str | os.PathLike,
+    description: Description,
+    tensors: Mapping[str, np.ndarray],
+    momentum: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write a model's file; whatever fails, what was at `path` before is still there, whole.
+
+    A symbolic link is followed: the file it points to is replaced and the link stays. A file
+    that is replaced hands on its permissions, a new one has the process's usual ones.
+
+    Raises: ValueError for a description that cannot be, tensors that do not fit it (missing,
+        unknown, misshapen, of another dtype, not finite) or momentum of no parameter; OSError
+        where the file cannot be written.
+    """
+    op = f"save {os.fsdecode(path)}"
+    description.check(op, "Correct it before saving.")
+    found = {name: spec(array) for name, array in tensors.items()}
+    buffers = {MOMENTUM + name: array for name, array in (momentum or {}).items()}
+    kept = {name: spec(array) for name, array in buffers.items()}
+    _check(op, found, kept, _wanted(description, found), _UNFIT)
+    content = dict(tensors) | buffers
+    content = {name: np.asarray(array, order="C") for name, array in content.items()}
+    for name, array in content.items():
+        check_finite(op, name, array)
+    _replace(op, os.path.realpath(os.fsdecode(path)), content, {ENTRY: description.to_json()})
+
+
+def read_description(path: str | os.PathLike) -> Description:
+    """What a file says of its model, without its tensors. Raises: as `read`."""
+    op = f"load {os.fsdecode(path)}"
+    with open_tensors(path, op) as file:
+        return _description(op, file)
+
+
+def read(
+    path: str | os.PathLike, expected: Mapping[str, Spec] | None = None, momentum: bool = False
+) -> Checkpoint:
+    """Read a model's file, checked whole before anything is returned.
+
+    `expected` is needed only where a stream is `Custom`: shape and dtype of its tensors under
+    their full names (``backbone.…``). Tensors of other streams may be among them; the plans
+    already say what those must be.
+
+    Raises: ValueError naming file and tensor for a file that is truncated, foreign, newer, or
+        whose tensors are missing, unknown, misshapen, of another dtype or not finite, and for
+        `momentum=True` where none was saved; OSError where the file cannot be opened.
+    """
+    op = f"load {os.fsdecode(path)}"
+    with open_tensors(path, op) as file:
+        description = _description(op, file)
+        custom = [name for name, stream in description.streams.items() if _is_custom(stream)]
+        if custom and expected is None:
+            invariant = "a file of one's own network must be opened with that network"
+            remedy = "Use load(path, backbone=module)."
+            refuse(ValueError, op, invariant, f"no module for {custom[0][:-1]}", remedy)
+        found = specs(file)
+        kept = {name: found.pop(name) for name in list(found) if name.startswith(MOMENTUM)}
+        wanted = _wanted(description, expected or {})
+        _check(op, found, kept, wanted, DAMAGED)
+        if momentum and not kept:
+            remedy = "Load without momentum=True; training then starts with empty buffers."
+            refuse(ValueError, op, "momentum=True needs a file saved with momentum", "none", remedy)
+        tensors = {name: check_finite(op, name, file.get_tensor(name)) for name in wanted}
+        buffers = {
+            name.removeprefix(MOMENTUM): check_finite(op, name, file.get_tensor(name))
+            for name in (MOMENTUM + name for name in wanted if momentum)
+            if name in kept
+        }
+        return Checkpoint(description, tensors, buffers if momentum else None)
+
+
+def check_streams(
+    path: str | os.PathLike,
+    description: Description,
+    framework: str,
+    *,
+    backbone: bool = False,
+    backbone_b: bool = False,
+) -> None:
+    """ValueError unless the door of `framework` can build the file's streams.
+
+    `backbone` and `backbone_b` say whether the caller gave a module for that stream.
+    """
+    op = f"load {os.fsdecode(path)}"
+    for key, stream, given in (
+        ("backbone", description.backbone, backbone),
+        ("backbone_b", description.backbone_b, backbone_b),
+    ):
+        if isinstance(stream, Custom):
+            invariant = f"{key} is {stream.name!r}, one's own network in {stream.framework}"
+            remedy = f"Open it with bilinear.{stream.framework}.load(path, {key}=module)."
+            if stream.framework != framework:
+                refuse(ValueError, op, f"{invariant}, and opens only there", framework, remedy)
+            if not given:
+                refuse(ValueError, op, f"{invariant}, and must be given", "no module", remedy)
+        elif given:
+            invariant = f"{key}= is for files whose {key} is one's own network"
+            refuse(ValueError, op, invariant, f"{stream!r}", f"Leave {key}= out.")
+
+
+def _description(op: str, file: Any) -> Description:
+    metadata = file.metadata() or {}
+    if ENTRY not in metadata:
+        remedy = "Weights of a backbone alone are for BCNN(..., weights=path)."
+        received = "a safetensors file without its description"
+        refuse(ValueError, op, "the file must be a B-CNN written by save", received, remedy)
+    return Description.from_json(metadata[ENTRY], op)
+
+
+def _is_custom(stream: object) -> bool:
+    return isinstance(stream, Custom)
+
+
+def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec]:
+    """What a file must hold: by the plans for named streams, by `own` for the user's."""
+    first, second = (
+        stream if isinstance(stream, str) else None
+        for stream in (description.backbone, description.backbone_b)
+    )
+    sizes = description.num_classes, description.descriptor_size
+    shapes = bcnn_shapes(first, second, *sizes)
+    wanted = {name: Spec(shape, description.dtype) for name, shape in shapes.items()}
+    prefixes = tuple(key for key, stream in description.streams.items() if _is_custom(stream))
+    mine = {
+        name: Spec(tuple(s or ()), d) for name, (s, d) in own.items() if name.startswith(prefixes)
+    }
+    return mine | wanted
+
+
+def _check(
+    op: str,
+    found: Mapping[str, Spec],
+    momentum: Mapping[str, Spec],
+    wanted: Mapping[str, Spec],
+    remedy: str,
+) -> None:
+    """All tensors are there, and momentum only of some that are trained."""
+    check_layout(op, found, wanted, remedy)
+    trained = {MOMENTUM + name: wanted[name] for name in wanted if is_parameter(name)}
+    check_layout(op, momentum, {k: trained[k] for k in trained if k in momentum}, remedy)
+
+
+def _replace(
+    op: str, target: str, tensors: dict[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Write beside the target, then rename: a reader sees the old file or the new one."""
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".bilinear-{secrets.token_hex(8)}.tmp")
+    try:
+        mode = _create(temporary, target)
+        save_file(tensors, temporary, metadata)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # safetensors may have put a private file in its place
+        os.replace(temporary, target)
+    except SafetensorError as error:
+        remedy = "Make room on the disk, or save elsewhere; nothing was changed."
+        refuse(OSError, op, "the file must be written whole", f"{error}", remedy)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _create(temporary: str, target: str) -> int:
+    """An empty file, and the permissions the target is to have: its own, else the usual ones."""
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError as error:  # the caller knows the target, not the temporary name
+        raise OSError(error.errno, error.strerror, target) from None
+    try:
+        usual = os.fstat(handle).st_mode
+    finally:
+        os.close(handle)
+    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else usual)

@@ -1,0 +1,244 @@
+"""VGG16 and ResNet18 as data: the layers, names and shapes every builder reads.
+
+A network is a tuple of layers applied one after the other, named as torchvision names them, and
+its tensors are in torchvision's layout: convolutions ``(outputs, inputs, height, width)``, the
+classifier ``(outputs, inputs)``. `channels_last` and `channels_first` convert one array between
+that and the layout of Keras and Flax. All arrays here are NumPy's.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from ..contract import refuse
+
+BN_EPS = 1e-5
+"""BatchNorm divides by √(variance + eps)."""
+BN_MOMENTUM = 0.1
+"""BatchNorm keeps ``(1 − momentum) · old + momentum · new``, where new is the unbiased variance."""
+
+Shape = tuple[int, ...]
+
+DTYPES: dict[str, np.dtype] = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+"""The dtypes a model may have, as NumPy holds them."""
+
+
+class Conv(NamedTuple):
+    """A square convolution, zero padded by `padding` on every side."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = False
+
+
+class BatchNorm(NamedTuple):
+    name: str
+    channels: int
+
+
+class Relu(NamedTuple):
+    name: str
+
+
+class MaxPool(NamedTuple):
+    """A square maximum, padded by -inf on every side; an incomplete last window is dropped."""
+
+    name: str
+    kernel: int
+    stride: int
+    padding: int = 0
+
+
+class Block(NamedTuple):
+    """Two 3×3 convolutions beside a shortcut: ``relu(bn2 conv2 relu(bn1 conv1 x) + shortcut x)``.
+
+    The shortcut is x itself, or the `downsample` pair where the size or the channels change.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    stride: int = 1
+
+    @property
+    def conv1(self) -> Conv:
+        return Conv(f"{self.name}.conv1", self.inputs, self.outputs, 3, self.stride, 1)
+
+    @property
+    def bn1(self) -> BatchNorm:
+        return BatchNorm(f"{self.name}.bn1", self.outputs)
+
+    @property
+    def conv2(self) -> Conv:
+        return Conv(f"{self.name}.conv2", self.outputs, self.outputs, 3, 1, 1)
+
+    @property
+    def bn2(self) -> BatchNorm:
+        return BatchNorm(f"{self.name}.bn2", self.outputs)
+
+    @property
+    def has_downsample(self) -> bool:
+        return self.stride != 1 or self.inputs != self.outputs
+
+    @property
+    def downsample(self) -> tuple[Conv, BatchNorm] | None:
+        if not self.has_downsample:
+            return None
+        conv = Conv(f"{self.name}.downsample.0", self.inputs, self.outputs, 1, self.stride)
+        return conv, BatchNorm(f"{self.name}.downsample.1", self.outputs)
+
+
+Layer = Conv | BatchNorm | Relu | MaxPool | Block
+
+
+def _vgg(widths: tuple[tuple[int, ...], ...]) -> tuple[Layer, ...]:
+    """Groups of 3×3 convolutions with a maximum between groups; none after the last."""
+    layers: list[Layer] = []
+    inputs = 3
+    for group in widths:
+        if layers:
+            layers.append(MaxPool(f"features.{len(layers)}", 2, 2))
+        for outputs in group:
+            layers.append(Conv(f"features.{len(layers)}", inputs, outputs, 3, 1, 1, bias=True))
+            layers.append(Relu(f"features.{len(layers)}"))
+            inputs = outputs
+    return tuple(layers)
+
+
+VGG16 = _vgg(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3))
+"""torchvision's ``vgg16().features[0:30]``, up to and with relu5_3: 1/16 of the image's size."""
+
+RESNET18: tuple[Layer, ...] = (
+    Conv("conv1", 3, 64, 7, 2, 3),
+    BatchNorm("bn1", 64),
+    Relu("relu"),
+    MaxPool("maxpool", 3, 2, 1),
+    Block("layer1.0", 64, 64),
+    Block("layer1.1", 64, 64),
+    Block("layer2.0", 64, 128, 2),
+    Block("layer2.1", 128, 128),
+    Block("layer3.0", 128, 256, 2),
+    Block("layer3.1", 256, 256),
+    Block("layer4.0", 256, 512, 2),
+    Block("layer4.1", 512, 512),
+)
+"""torchvision's ``resnet18()`` up to and with layer4: 1/32 of the image's size."""
+
+BACKBONES: dict[str, tuple[Layer, ...]] = {"vgg16": VGG16, "resnet18": RESNET18}
+CHANNELS: dict[str, int] = {"vgg16": 512, "resnet18": 512}
+
+
+def tensor_shapes(backbone: str) -> dict[str, Shape]:
+    """Name -> shape of a backbone's tensors, in the order of torchvision's ``state_dict()``.
+
+    The names carry no prefix, and BatchNorm's ``num_batches_tracked`` is not among them.
+    Raises: ValueError for a backbone that is not in `BACKBONES`.
+    """
+    if backbone not in BACKBONES:
+        known = " or ".join(repr(name) for name in BACKBONES)
+        remedy = "A network of your own is passed as a module, not by name."
+        refuse(ValueError, "BCNN", f"backbone must be {known}", repr(backbone), remedy)
+    return {name: shape for layer in BACKBONES[backbone] for name, shape in _tensors(layer)}
+
+
+def _tensors(layer: Layer) -> Iterator[tuple[str, Shape]]:
+    match layer:
+        case Conv():
+            yield f"{layer.name}.weight", (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
+            if layer.bias:
+                yield f"{layer.name}.bias", (layer.outputs,)
+        case BatchNorm():
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                yield f"{layer.name}.{part}", (layer.channels,)
+        case Block():
+            for part in (layer.conv1, layer.bn1, layer.conv2, layer.bn2, *(layer.downsample or ())):
+                yield from _tensors(part)
+
+
+def bcnn_shapes(
+    backbone: str | None, backbone_b: str | None, num_classes: int, descriptor_size: int
+) -> dict[str, Shape]:
+    """Name -> shape of a B-CNN's tensors, in canonical order: streams first, then classifier.
+
+    A stream that is None (absent, or the user's own network) contributes nothing.
+    """
+    shapes: dict[str, Shape] = {}
+    for prefix, stream in (("backbone.", backbone), ("backbone_b.", backbone_b)):
+        if stream is not None:
+            shapes |= {prefix + name: shape for name, shape in tensor_shapes(stream).items()}
+    shapes["classifier.weight"] = (num_classes, descriptor_size)
+    shapes["classifier.bias"] = (num_classes,)
+    return shapes
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a canonical tensor is trained, rather than a statistic BatchNorm keeps."""
+    return not name.endswith((".running_mean", ".running_var"))
+
+
+def initial_tensors(
+    backbone: str | None,
+    backbone_b: str | None,
+    num_classes: int,
+    descriptor_size: int,
+    *,
+    seed: int,
+    dtype: str = "float32",
+) -> dict[str, np.ndarray]:
+    """The untrained B-CNN: canonical name -> array, equal for every framework.
+
+    One generator, in the order of `bcnn_shapes`: convolutions ``N(0, 2 / (outputs · kh · kw))``
+    (Kaiming, fan-out, for ReLU), the classifier ``N(0, 0.01²)``, BatchNorm's weight and variance
+    1, all else 0. Numbers are drawn in float64 and rounded once, so dtypes differ by rounding.
+    """
+    rng = np.random.default_rng(seed)
+    kind = DTYPES[dtype]
+    shapes = bcnn_shapes(backbone, backbone_b, num_classes, descriptor_size)
+    return {name: _initial(rng, name, shape, kind) for name, shape in shapes.items()}
+
+
+def _initial(rng: np.random.Generator, name: str, shape: Shape, dtype: np.dtype) -> np.ndarray:
+    if len(shape) == 4:
+        outputs, _, height, width = shape
+        return _normal(rng, shape, math.sqrt(2 / (outputs * height * width)), dtype)
+    if len(shape) == 2:
+        return _normal(rng, shape, 0.01, dtype)
+    return np.full(shape, float(name.endswith((".weight", ".running_var"))), dtype)
+
+
+def _normal(rng: np.random.Generator, shape: Shape, std: float, dtype: np.dtype) -> np.ndarray:
+    """Drawn a few rows at a time: a classifier of 200 classes would be 420 MB in float64."""
+    result = np.empty(shape, dtype)
+    rows = max(1, 2**20 // math.prod(shape[1:]))
+    for start in range(0, shape[0], rows):
+        part = result[start : start + rows]
+        part[...] = (rng.standard_normal(part.shape) * std).astype(dtype)
+    return result
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """Canonical to channels-last: OIHW -> HWIO, (out, in) -> (in, out), others as they are."""
+    return _permuted(array, {4: (2, 3, 1, 0), 2: (1, 0)})
+
+
+def channels_first(array: np.ndarray) -> np.ndarray:
+    """Channels-last to canonical: HWIO -> OIHW, (in, out) -> (out, in), others as they are."""
+    return _permuted(array, {4: (3, 2, 0, 1), 2: (1, 0)})
+
+
+def _permuted(array: np.ndarray, axes: dict[int, tuple[int, ...]]) -> np.ndarray:
+    order = axes.get(array.ndim)
+    # ascontiguousarray would turn a scalar into a vector
+    return np.asarray(array if order is None else array.transpose(order), order="C")

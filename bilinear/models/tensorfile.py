@@ -1,0 +1,85 @@
+"""Safetensors files read with every check: what all readers and writers of files go through."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ..contract import Spec, refuse
+
+_WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
+
+
+@contextmanager
+def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
+    """A safetensors file, its header checked, its tensors read one by one when asked for.
+
+    Raises: OSError as `open` has it; ValueError for a truncated file or one of another kind.
+    """
+    path = os.fsdecode(path)
+    with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
+        pass
+    try:
+        file = safe_open(path, framework="np")
+    except SafetensorError as error:
+        invariant = "the file must be a complete safetensors file"
+        refuse(ValueError, op, invariant, f"{error}", "It is truncated, or of another kind.")
+    with file:
+        yield file
+
+
+def specs(file: Any) -> dict[str, Spec]:
+    """Name -> shape and dtype of all tensors of an open file, from its header alone."""
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    return {name: Spec(tuple(s.get_shape()), _word(s.get_dtype())) for name, s in slices.items()}
+
+
+def spec(array: np.ndarray) -> Spec:
+    array = np.asarray(array)
+    return Spec(array.shape, array.dtype.name)
+
+
+def _word(dtype: str) -> str:
+    """The name NumPy has for a dtype of safetensors: BF16 -> bfloat16."""
+    letters = dtype.rstrip("0123456789")
+    return (_WORDS[letters] + dtype[len(letters) :]) if letters in _WORDS else dtype.lower()
+
+
+def check_layout(
+    op: str, found: Mapping[str, Spec], expected: Mapping[str, Spec], remedy: str
+) -> None:
+    """ValueError for the first tensor that is missing, unknown, misshapen or of another dtype."""
+    for name in expected:
+        if name not in found:
+            _refuse_tensor(op, name, "must be there", f"only {len(found)} others", remedy)
+    for name in found:
+        if name not in expected:
+            _refuse_tensor(op, name, "must not be there", f"it, {_text(found[name])}", remedy)
+    for name, wanted in expected.items():
+        if found[name] != wanted:
+            _refuse_tensor(op, name, f"must be {_text(wanted)}", _text(found[name]), remedy)
+
+
+def check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
+    """The array itself. Raises: ValueError if it holds NaN or an infinity."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, 2**22):  # a classifier's mask at once would be 50 MB
+        part = flat[start : start + 2**22]
+        bad = ~np.isfinite(part)
+        if bad.any():
+            place = np.unravel_index(start + int(bad.argmax()), array.shape)
+            received = f"{part[bad.argmax()]} at {tuple(map(int, place))}"
+            remedy = "Numbers like this spread to every prediction; use an earlier file."
+            _refuse_tensor(op, name, "must be finite", received, remedy)
+    return array
+
+
+def _refuse_tensor(op: str, name: str, invariant: str, received: str, remedy: str) -> NoReturn:
+    refuse(ValueError, op, f"tensor {name!r} {invariant}", received, remedy)
+
+
+def _text(spec: Spec) -> str:
+    return f"{spec.dtype} {tuple(spec.shape or ())}"

@@ -1,0 +1,187 @@
+"""Pretrained backbones, from the hub or from a file, without the framework that trained them."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..contract import ACCUMULATION, Spec, message, refuse
+from .plans import Shape, tensor_shapes
+from .tensorfile import check_finite, check_layout, open_tensors, spec, specs
+
+
+class Pin(NamedTuple):
+    """One file of one revision on the hub."""
+
+    repository: str
+    revision: str
+    filename: str
+    sha256: str
+    size: int | None = None
+
+
+PINS = {
+    "resnet18": Pin(
+        "timm/resnet18.tv_in1k",
+        "bbd144b3e5565108aad885f145491d11bc6ce807",
+        "model.safetensors",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+        46_807_446,
+    ),
+    "vgg16": Pin(
+        "timm/vgg16.tv_in1k",
+        "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
+        "model.safetensors",
+        "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+    ),
+}
+"""torchvision's own IMAGENET1K_V1 weights, as timm publishes them."""
+
+HEADS = ("fc.", "classifier.", "pre_logits.", "head.")
+"""What torchvision and timm call the layers after the backbone; skipped."""
+
+Weights = str | os.PathLike | None
+ReadPth = Callable[[str], Mapping[str, np.ndarray]]
+
+_BACKBONE = "weights= takes the tensors of torchvision's or timm's network of that name."
+
+
+def stream_weights(
+    weights: Any, backbone: object, backbone_b: object = None
+) -> tuple[Weights, Weights]:
+    """Which weights each stream takes: (first, second), None for a stream that takes none.
+
+    Streams given by name can take weights; None (no stream) or a module (it brings its own)
+    cannot. A pair is taken as it is. One value serves all named streams where they are of one
+    architecture, or where it is ``"imagenet"``, which names each architecture's own file.
+    Raises: ValueError for one file for two architectures, weights for a stream that cannot take
+        any, or more or fewer than two in a pair.
+    """
+    names = [stream if isinstance(stream, str) else None for stream in (backbone, backbone_b)]
+    if isinstance(weights, (tuple, list)):
+        if len(weights) != 2:
+            remedy = "A pair is for two streams, None for one that needs none."
+            received = f"{len(weights)} values"
+            refuse(ValueError, "BCNN", "weights must be one value or a pair", received, remedy)
+        first, second = weights
+    else:
+        if weights not in (None, "imagenet") and None not in names and names[0] != names[1]:
+            invariant = "one file of weights must fit both streams"
+            received = f"{weights!r} for {names[0]!r} and {names[1]!r}"
+            refuse(ValueError, "BCNN", invariant, received, "Pass a pair, one file for each.")
+        nowhere = not any(names)  # so that the check below refuses it
+        first, second = (weights if name or nowhere else None for name in names)
+    for name, value in zip(names, (first, second), strict=True):
+        if name is None and value is not None:
+            invariant = "weights are for streams given by a backbone's name"
+            remedy = "Load the weights of your own module before passing it."
+            refuse(ValueError, "BCNN", invariant, f"{value!r} for a stream without one", remedy)
+    return first, second
+
+
+def backbone_tensors(
+    backbone: str, weights: str | os.PathLike, *, read_pth: ReadPth | None = None
+) -> dict[str, np.ndarray]:
+    """A pretrained network without its head: canonical name (no prefix) -> array, file's dtype.
+
+    `weights` is ``"imagenet"`` (fetched once at the pin of `PINS`, then from the cache; its hash
+    is checked every time), the path of a ``.safetensors`` file, or, where the caller can read
+    one (`read_pth`: path -> names and NumPy arrays), of a ``.pth`` file.
+
+    Raises: ValueError naming file and tensor for a file that is damaged, does not have the
+        pinned hash, or whose backbone tensors are missing, unknown, misshapen or not finite;
+        FileNotFoundError for a path without a file; OSError where the fetch fails, saying what
+        to fetch by hand.
+    """
+    expected = tensor_shapes(backbone)
+    path = _fetch(backbone) if weights == "imagenet" else _existing(weights)
+    op = f"weights {path}"
+    if path.lower().endswith(".safetensors"):
+        with open_tensors(path, op) as file:
+            found = specs(file)
+            _check_backbone(op, backbone, expected, found)
+            return {name: check_finite(op, name, file.get_tensor(name)) for name in expected}
+    if read_pth is None:
+        remedy = (
+            "Convert it there once: model = BCNN(..., weights=path), save(model, "
+            "'model.safetensors'); here load('model.safetensors') opens it."
+        )
+        invariant = "PyTorch's own files are read by bilinear.torch alone"
+        refuse(ValueError, op, invariant, os.path.basename(path), remedy)
+    arrays = _unpickled(op, path, read_pth)
+    _check_backbone(op, backbone, expected, {name: spec(arrays[name]) for name in arrays})
+    return {name: check_finite(op, name, np.asarray(arrays[name])) for name in expected}
+
+
+def _unpickled(op: str, path: str, read_pth: ReadPth) -> dict[str, np.ndarray]:
+    try:
+        return {name: array for name, array in read_pth(path).items() if not _skipped(name)}
+    except OSError:
+        raise
+    except Exception as error:  # a damaged or foreign file can raise anything
+        invariant = "the file must be a state_dict that torch.load(weights_only=True) reads"
+        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
+        raise ValueError(message(op, invariant, received, _BACKBONE)) from error
+
+
+def _skipped(name: str) -> bool:
+    return name.startswith(HEADS) or name.endswith(".num_batches_tracked")
+
+
+def _check_backbone(
+    op: str, backbone: str, shapes: Mapping[str, Shape], found: Mapping[str, Spec]
+) -> None:
+    found = {name: found[name] for name in found if not _skipped(name)}
+    for name in shapes:
+        if name in found and found[name].dtype not in ACCUMULATION:
+            invariant = f"tensor {name!r} must be of a real floating type"
+            refuse(ValueError, op, invariant, found[name].dtype, _BACKBONE)
+    expected = {
+        name: Spec(shape, found[name].dtype if name in found else "float32")
+        for name, shape in shapes.items()
+    }
+    whole = any(name.startswith("backbone.") for name in found)
+    remedy = f"This is not {backbone}. {_BACKBONE}"
+    remedy = "This is a whole B-CNN; open it with load(path)." if whole else remedy
+    check_layout(op, found, expected, remedy)
+
+
+def _existing(weights: str | os.PathLike) -> str:
+    """The path as text, or an error that says what `weights` can be."""
+    path = os.fsdecode(weights)
+    known = path.lower().endswith((".safetensors", ".pth", ".pt"))
+    invariant = "weights must be 'imagenet' or the path of a .safetensors, .pth or .pt file"
+    if not os.path.exists(path):
+        kind = FileNotFoundError if known else ValueError
+        remedy = "Check the spelling; 'imagenet' fetches the pretrained network."
+        refuse(kind, "BCNN", invariant, f"{path!r}, which does not exist", remedy)
+    if not known:
+        refuse(ValueError, "BCNN", invariant, repr(path), "Its name must say what it is.")
+    return path
+
+
+def _fetch(backbone: str) -> str:
+    """The pinned file in the cache of huggingface_hub, downloaded if it is not there yet."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - slow to import, rarely needed
+
+    pin = PINS[backbone]
+    try:
+        path = hf_hub_download(pin.repository, pin.filename, revision=pin.revision)
+    except Exception as error:  # each version of the client and of its transport has its own
+        invariant = "weights='imagenet' must be in the cache of huggingface_hub or be fetched"
+        size = f" ({pin.size:,} bytes)" if pin.size else ""
+        remedy = (
+            f"Fetch {pin.filename}{size} of the repository {pin.repository} at revision "
+            f"{pin.revision} by hand and pass its path as weights=."
+        )
+        received = f"{type(error).__name__}: {error}"
+        raise OSError(message("BCNN", invariant, received, remedy)) from error
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != pin.sha256:
+        stored = os.path.realpath(path)  # the cache links to it, and would link to it again
+        invariant = f"{path} must have the sha256 {pin.sha256}"
+        refuse(ValueError, "BCNN", invariant, found, f"Delete {stored} and fetch it again.")
+    return path
