@@ -77,6 +77,8 @@ MASK_SHAPE_REMEDY = "Bring the mask to the resolution of the feature map, withou
 LAYOUT_REMEDY = "Reshape it to that layout."
 LAST_AXIS = "z needs a last axis with at least one entry"
 LAST_AXIS_REMEDY = "Only other axes may be empty."
+LONE_VALUE = "in training each channel needs more than one value"
+LONE_VALUE_REMEDY = "Use a larger batch or larger images, or evaluation mode."
 
 
 def check_tensor(op: str, name: str, value: object, kind: type | tuple[type, ...], word: str):
@@ -111,7 +113,7 @@ def check_eps(op: str, eps: float, dtype: str, *, name: str = "eps") -> None:
     """The eps of the signed root: 0, or a number the accumulation type can hold."""
     check_number(op, name, eps)
     low, high = _RANGE[ACCUMULATION[dtype]]
-    if not (eps == 0 or low <= eps <= high):
+    if not (eps == 0 or low <= float(eps) <= high):
         wide = ACCUMULATION[dtype]
         invariant = f"{name} must be 0 or a normal positive number of {wide}"
         refuse(ValueError, op, invariant, f"{eps!r}", f"Use 0 or a value from {low:.3g} up.")
@@ -121,7 +123,7 @@ def check_floor(op: str, eps: float, dtype: str, *, name: str = "eps") -> None:
     """The floor of the L2 norm: positive, and representable in the accumulation type."""
     check_number(op, name, eps)
     low, high = _RANGE[ACCUMULATION[dtype]]
-    if not low <= eps <= high:
+    if not low <= float(eps) <= high:
         wide = ACCUMULATION[dtype]
         invariant = f"{name} must be a normal positive number of {wide}"
         remedy = "It is the floor under the norm, and the zero vector is divided by it."
@@ -252,9 +254,7 @@ def check_batch_norm(shape: Sequence[Any], channel_axis: int) -> None:
     """In training a channel needs two values: one alone has no variance to learn from."""
     rest = [size for axis, size in enumerate(shape) if axis != channel_axis]
     if None not in rest and math.prod(rest) == 1:
-        invariant = "in training each channel needs more than one value"
-        remedy = "Use a larger batch or larger images, or evaluation mode."
-        refuse(ValueError, "BatchNorm", invariant, _shape_text(shape), remedy)
+        refuse(ValueError, "BatchNorm", LONE_VALUE, _shape_text(shape), LONE_VALUE_REMEDY)
 
 
 def check_images(images: Spec, *, channels_first: bool, channels: int | None, least: int) -> None:

@@ -10,10 +10,17 @@ from ...contract import ACCUMULATION, Spec, check_same_device, check_tensor
 _NAMES = {getattr(torch, name): name for name in (*ACCUMULATION, "bool")}
 
 
-def spec(op: str, name: str, x: Tensor | None) -> Any:
-    """The contract's view of `x`; None stays None."""
-    if x is None:
-        return None
+def specs(op: str, x: Tensor, y: Tensor | None, mask: Tensor | None) -> tuple[Any, Any, Any]:
+    """The contract's view of what a pooling takes; only `y` and `mask` may be None."""
+    return (
+        spec(op, "x", x),
+        None if y is None else spec(op, "y", y),
+        None if mask is None else spec(op, "mask", mask),
+    )
+
+
+def spec(op: str, name: str, x: Tensor) -> Spec:
+    """The contract's view of `x`."""
     check_tensor(op, name, x, Tensor, "torch.Tensor")
     return Spec(x.shape, _NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."))
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
-from ._tensors import check_devices, spec
+from ._tensors import check_devices, specs
 from .l2_normalize import normalized
 from .outer_pool import pooled
 from .signed_sqrt import rooted
@@ -30,8 +30,7 @@ def bilinear_pool(
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
     op = "bilinear_pool"
-    specs = spec(op, "x", x), spec(op, "y", y), spec(op, "mask", mask)
-    check_bilinear_pool(*specs, reduction, eps, l2_eps)
+    check_bilinear_pool(*specs(op, x, y, mask), reduction, eps, l2_eps)
     check_devices(op, x=x, y=y, mask=mask)
     return described(x, y, mask, reduction, eps, l2_eps)
 

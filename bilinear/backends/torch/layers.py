@@ -11,7 +11,7 @@ from ...contract import (
     check_layer,
     check_operands,
 )
-from ._tensors import check_devices, spec
+from ._tensors import check_devices, specs
 from .bilinear_pool import described
 
 
@@ -39,10 +39,10 @@ class BilinearPool(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         op = "BilinearPool"
-        specs = spec(op, "x", x), spec(op, "y", y), spec(op, "mask", mask)
-        check_operands(op, *specs, channels_first=True)
-        check_eps(op, self.eps, specs[0].dtype)
-        check_floor(op, self.l2_eps, specs[0].dtype, name="l2_eps")
+        received = specs(op, x, y, mask)
+        check_operands(op, *received, channels_first=True)
+        check_eps(op, self.eps, received[0].dtype)
+        check_floor(op, self.l2_eps, received[0].dtype, name="l2_eps")
         check_devices(op, x=x, y=y, mask=mask)
         return described(
             _locations(x),

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...contract import Reduction, check_outer_pool
-from ._tensors import check_devices, matmul, spec, wide
+from ._tensors import check_devices, matmul, specs, wide
 
 
 def outer_pool(
@@ -27,7 +27,7 @@ def outer_pool(
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
     """
     op = "outer_pool"
-    check_outer_pool(spec(op, "x", x), spec(op, "y", y), spec(op, "mask", mask), reduction)
+    check_outer_pool(*specs(op, x, y, mask), reduction)
     check_devices(op, x=x, y=y, mask=mask)
     return pooled(x, y, mask, reduction).to(x.dtype)
 

@@ -1,0 +1,1 @@
+"""The operators in JAX. Public names are those of the door, `bilinear.jax`."""

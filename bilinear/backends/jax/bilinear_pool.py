@@ -1,0 +1,49 @@
+"""The descriptor of the bilinear CNN: outer product, signed root, unit length."""
+
+import jax
+import jax.numpy as jnp
+
+from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
+from ._arrays import ArrayLike, specs
+from .l2_normalize import normalized
+from .outer_pool import pooled
+from .signed_sqrt import rooted
+
+
+def bilinear_pool(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    mask: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    eps: float = EPS,
+    l2_eps: float = L2_EPS,
+) -> jax.Array:
+    """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
+
+    The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
+    normalisation is over the whole descriptor.
+
+    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D).
+    Gradient, edges: those of the three steps, in that order. Half types are widened to float32
+        once at the start and rounded once at the end.
+    Raises: ValueError and TypeError as `bilinear.contract.check_bilinear_pool`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
+    """
+    check_bilinear_pool(*specs("bilinear_pool", x, y, mask), reduction, eps, l2_eps)
+    return described(x, y, mask, reduction, eps, l2_eps)
+
+
+def described(
+    x: ArrayLike,
+    y: ArrayLike | None,
+    mask: ArrayLike | None,
+    reduction: Reduction,
+    eps: float,
+    l2_eps: float,
+) -> jax.Array:
+    """The unchecked formula, rounded back to the dtype of `x`."""
+    x = jnp.asarray(x)
+    g = pooled(x, y, mask, reduction)
+    flat = g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
+    return normalized(rooted(flat, eps), l2_eps).astype(x.dtype)

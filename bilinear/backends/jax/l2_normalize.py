@@ -1,0 +1,40 @@
+"""L2 normalisation over the last axis, with a floor on the norm."""
+
+import jax
+import jax.numpy as jnp
+
+from ...contract import L2_EPS, check_l2_normalize
+from ._arrays import ArrayLike, spec, wide
+
+
+def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS) -> jax.Array:
+    """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
+
+    Shapes: z (..., K) -> the same.
+    Gradient: the quotient rule for ``‖z‖ > eps``; that of z / eps for ``‖z‖ <= eps``.
+    Edges: the zero vector gives the zero vector, with slope 1/eps. A NaN makes its whole vector
+        NaN. Half types are computed in float32.
+    Raises: ValueError and TypeError as `bilinear.contract.check_l2_normalize`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is ours.
+    """
+    check_l2_normalize(spec("l2_normalize", "z", z), eps)
+    z = jnp.asarray(z)
+    return normalized(wide(z), eps).astype(z.dtype)
+
+
+def normalized(z: jax.Array, eps: float) -> jax.Array:
+    """The unchecked formula, ``v / ‖v‖`` of ``v = z / s`` with the floored norm as a constant s.
+
+    The direction of z does not depend on s, so this has the derivatives of z / ‖z‖, taken near
+    length 1 where no intermediate of any order under- or overflows. A short z stops at v = z/eps;
+    the length it does not have is set to 1, so that no dropped branch divides by 0. NaN is not
+    <= eps: it stays in s and reaches every entry.
+    """
+    norm = jnp.sqrt(_square(jax.lax.stop_gradient(z)))
+    short = norm <= float(eps)  # a NumPy eps would widen float32 to float64
+    v = z / jnp.where(short, float(eps), norm)
+    return v / jnp.sqrt(jnp.where(short, 1.0, _square(v)))
+
+
+def _square(z: jax.Array) -> jax.Array:
+    return jnp.sum(z * z, axis=-1, keepdims=True)
