@@ -1,0 +1,45 @@
+"""L2 normalisation over the last axis, with a floor on the norm."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from ...contract import L2_EPS, LAST_AXIS, LAST_AXIS_REMEDY, check_l2_normalize
+from ._tensors import as_written, constant, required, shape, spec, sure, wide
+
+
+@as_written
+def l2_normalize(z: Any, *, eps: float = L2_EPS) -> tf.Tensor:
+    """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
+
+    Shapes: z (..., K) -> the same. Anything `tf.convert_to_tensor` takes.
+    Gradient: the quotient rule for ``‖z‖ > eps``; that of z / eps for ``‖z‖ <= eps``.
+    Edges: the zero vector gives the zero vector, with slope 1/eps. A NaN makes its whole vector
+        NaN. Half types are computed in float32. The floor is on the norm;
+        `tf.math.l2_normalize` has its epsilon under the root, on the square.
+    Raises: ValueError and TypeError as `bilinear.contract.check_l2_normalize`. A last axis
+        unknown when a tf.function is traced is checked at run time, as in `outer_pool`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is that of
+        `torch.nn.functional.normalize`.
+    """
+    op = "l2_normalize"
+    z = required(op, "z", z)
+    check_l2_normalize(spec(z), eps)
+    if not z.shape[-1:].is_fully_defined():
+        filled = tf.reduce_any(shape(z)[-1:] > 0)  # a scalar has no last axis: False
+        z = sure(op, z, [(filled, LAST_AXIS, LAST_AXIS_REMEDY, [z])])
+    return tf.cast(normalized(wide(z), eps), z.dtype)
+
+
+def normalized(z: tf.Tensor, eps: float) -> tf.Tensor:
+    """The unchecked formula.
+
+    The root is taken of a value that is never 0, so that no derivative of the branch which
+    `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry
+    (XLA's maximum would drop it).
+    """
+    square = tf.reduce_sum(z * z, -1, keepdims=True)
+    floor = constant(eps, z)
+    short = tf.sqrt(tf.stop_gradient(square)) <= floor
+    norm = tf.sqrt(tf.where(short, constant(1, z), square))
+    return z / tf.where(short, floor, norm)
