@@ -64,6 +64,10 @@ passes on is amplified where the signed root meets entries of the pooled matrix 
 slope is up to 5e4 while most are near 1, and where a ReLU's argument is within rounding of 0.
 """
 
+SPREAD = 8
+"""A framework's float32 may err this many times as much as the worst of the others: their sums
+differ in order and in blocking, and a blocked sum errs less than a running one."""
+
 
 def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
     """``‖value − expected‖₂ / ‖expected‖₂``."""

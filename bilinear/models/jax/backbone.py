@@ -1,0 +1,199 @@
+"""The named feature extractors as Flax modules: torchvision's layers under Flax's names.
+
+Modules are made of zeros, without random keys: whoever builds them fills them. Convolutions and
+matrix products use `Precision.HIGHEST`, so a GPU computes float32 in float32; JAX's default there
+is TensorFloat-32, which keeps 10 bits of the mantissa. For speed choose ``dtype="bfloat16"``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ...backends.jax._arrays import wide
+from ...contract import check_batch_norm
+from .. import plans
+
+VARIABLES = {"running_mean": "mean", "running_var": "var"}
+"""Last part of a canonical name -> what Flax calls it; "weight" is a kernel or a scale."""
+
+
+def zeros(shape: plans.Shape, dtype: str) -> jax.Array:
+    return jnp.asarray(np.zeros(shape, plans.DTYPES[dtype]))  # jnp.zeros compiles for each shape
+
+
+class Conv(nnx.Module):
+    """A convolution with an HWIO kernel: (N, H, W, inputs) to (N, h, w, outputs)."""
+
+    def __init__(self, plan: plans.Conv, dtype: str) -> None:
+        shape = plan.kernel, plan.kernel, plan.inputs, plan.outputs
+        self.kernel = nnx.Param(zeros(shape, dtype))
+        self.bias = nnx.Param(zeros((plan.outputs,), dtype)) if plan.bias else None
+        self.stride = plan.stride
+        self.padding = plan.padding
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = jax.lax.conv_general_dilated(
+            x,
+            self.kernel[...],
+            (self.stride, self.stride),
+            [(self.padding, self.padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return x if self.bias is None else x + self.bias[...]
+
+
+class Linear(nnx.Module):
+    """``x @ kernel + bias``: (N, inputs) to (N, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, dtype: str) -> None:
+        self.kernel = nnx.Param(zeros((inputs, outputs), dtype))
+        self.bias = nnx.Param(zeros((outputs,), dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.dot(x, self.kernel[...], precision=jax.lax.Precision.HIGHEST) + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """torch's batch normalisation over all axes but the last, in float32 for half types.
+
+    In training the batch's biased variance, of two passes, normalises, and the unbiased one moves
+    ``var`` by torch's momentum; ``use_running_average`` is set by ``train()`` and ``eval()``.
+    `flax.nnx.BatchNorm` stores the biased variance.
+    Raises: ValueError in training where a channel has one value.
+    """
+
+    def __init__(self, plan: plans.BatchNorm, dtype: str) -> None:
+        self.scale = nnx.Param(zeros((plan.channels,), dtype))
+        self.bias = nnx.Param(zeros((plan.channels,), dtype))
+        self.mean = nnx.BatchStat(zeros((plan.channels,), dtype))
+        self.var = nnx.BatchStat(zeros((plan.channels,), dtype))
+        self.use_running_average = False
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        values = wide(x)
+        if self.use_running_average:
+            mean, var = wide(self.mean[...]), wide(self.var[...])
+        else:
+            check_batch_norm(x.shape, x.ndim - 1)
+            places = tuple(range(x.ndim - 1))
+            mean = values.mean(places)
+            var = jnp.square(values - mean).mean(places)
+            self._learn(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
+        normal = (values - mean) / jnp.sqrt(var + plans.BN_EPS)
+        return (normal * wide(self.scale[...]) + wide(self.bias[...])).astype(x.dtype)
+
+    def _learn(self, mean: jax.Array, var: jax.Array, count: jax.Array) -> None:
+        """Move the statistics; `count` is an array, since sizes may be symbolic. 0 moves none."""
+        rate = plans.BN_MOMENTUM
+        for statistic, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
+            old = wide(statistic[...])
+            moved = (1 - rate) * old + rate * jax.lax.stop_gradient(new)
+            statistic[...] = jnp.where(count > 0, moved, old).astype(statistic[...].dtype)
+
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """For `flax.nnx.view`."""
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
+
+class MaxPool(nnx.Module):
+    def __init__(self, plan: plans.MaxPool) -> None:
+        self.plan = plan
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel, stride, padding = self.plan[1:]
+        return jax.lax.reduce_window(
+            x,
+            -jnp.inf,
+            jax.lax.max,
+            (1, kernel, kernel, 1),
+            (1, stride, stride, 1),
+            ((0, 0), (padding, padding), (padding, padding), (0, 0)),
+        )
+
+
+class Relu(nnx.Module):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jax.nn.relu(x)
+
+
+class Block(nnx.Module):
+    """Two convolutions beside a shortcut (`plans.Block`)."""
+
+    def __init__(self, plan: plans.Block, dtype: str) -> None:
+        self.conv1 = Conv(plan.conv1, dtype)
+        self.bn1 = BatchNorm(plan.bn1, dtype)
+        self.conv2 = Conv(plan.conv2, dtype)
+        self.bn2 = BatchNorm(plan.bn2, dtype)
+        downsample = [_module(layer, dtype) for layer in plan.downsample or ()]
+        self.downsample = nnx.List(downsample) if downsample else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shortcut = x
+        for layer in self.downsample or ():
+            shortcut = layer(shortcut)
+        x = jax.nn.relu(self.bn1(self.conv1(x)))
+        return jax.nn.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Backbone(nnx.Module):
+    """The layers of a plan, one after the other: images (N, H, W, 3) to maps (N, h, w, C).
+
+    A layer named ``group.index`` is entry ``index`` of the list ``group``. Images are cast to the
+    dtype of the parameters.
+    """
+
+    def __init__(self, name: str, dtype: str) -> None:
+        self.name = name
+        for layer in plans.BACKBONES[name]:
+            group, _, index = layer.name.partition(".")
+            if not index:
+                setattr(self, group, _module(layer, dtype))
+                continue
+            if not hasattr(self, group):
+                setattr(self, group, nnx.List())
+            getattr(self, group).append(_module(layer, dtype))
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        layers = [_part(self, layer.name) for layer in plans.BACKBONES[self.name]]
+        x = images.astype(layers[0].kernel[...].dtype)
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    def canonical(self) -> dict[str, nnx.Variable]:
+        """Canonical name (no prefix) -> variable, in torchvision's order."""
+        return {name: variable(self, name) for name in plans.tensor_shapes(self.name)}
+
+
+def _module(layer: plans.Layer, dtype: str) -> nnx.Module:
+    match layer:
+        case plans.Conv():
+            return Conv(layer, dtype)
+        case plans.BatchNorm():
+            return BatchNorm(layer, dtype)
+        case plans.MaxPool():
+            return MaxPool(layer)
+        case plans.Block():
+            return Block(layer, dtype)
+        case plans.Relu():
+            return Relu()
+
+
+def _part(module: Any, path: str) -> Any:
+    for part in path.split("."):
+        module = module[int(part)] if part.isdigit() else getattr(module, part)
+    return module
+
+
+def variable(module: nnx.Module, name: str) -> nnx.Variable:
+    """The variable a canonical name means: ``bn1.weight`` is ``bn1.scale``."""
+    path, _, last = name.rpartition(".")
+    layer = _part(module, path)
+    if last == "weight":
+        return layer.scale if isinstance(layer, BatchNorm) else layer.kernel
+    return getattr(layer, VARIABLES.get(last, last))

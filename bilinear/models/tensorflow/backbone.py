@@ -1,0 +1,183 @@
+"""The named feature extractors as Keras layers: torchvision's plan under Keras' names."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ...backends.tensorflow._tensors import constant, sizes, sure, wide
+from ...contract import LONE_VALUE, LONE_VALUE_REMEDY, check_batch_norm
+from .. import plans
+
+CONV = {"weight": "kernel", "bias": "bias"}
+BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+"""Last part of a canonical name -> what Keras calls it."""
+
+
+class Conv(keras.layers.Layer):
+    """A convolution with an HWIO kernel: (N, H, W, inputs) to (N, h, w, outputs).
+
+    It is padded alike on every side; Keras' ``"same"`` is not where the stride is 2.
+    """
+
+    def __init__(self, plan: plans.Conv, **kwargs: Any) -> None:
+        super().__init__(name=plan.name, **kwargs)
+        self.plan = plan
+        self.bias: Any = None
+
+    def build(self, input_shape: Any) -> None:
+        side, outputs = self.plan.kernel, self.plan.outputs
+        shape = (side, side, self.plan.inputs, outputs)
+        self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
+        if self.plan.bias:
+            self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.nn.conv2d(x, self.kernel, self.plan.stride, _paddings(self.plan.padding))
+        return x if self.bias is None else tf.nn.bias_add(x, self.bias)
+
+
+class BatchNorm(keras.layers.Layer):
+    """torch's batch normalisation over all axes but the last, in float32 for half types.
+
+    In training the batch's biased variance, of two passes, normalises, and the unbiased one moves
+    ``moving_variance`` by torch's momentum; `keras.layers.BatchNormalization` stores the biased
+    one. As there, a frozen layer (``trainable = False``) does what it does in evaluation.
+    Raises: ValueError in training where a channel has one value. Sizes unknown when a
+        tf.function is traced are checked at run time; XLA words the error otherwise.
+    """
+
+    def __init__(self, plan: plans.BatchNorm, **kwargs: Any) -> None:
+        super().__init__(name=plan.name, **kwargs)
+        self.plan = plan
+
+    def build(self, input_shape: Any) -> None:
+        self.gamma = self._vector("gamma", "ones")
+        self.beta = self._vector("beta", "zeros")
+        self.moving_mean = self._vector("moving_mean", "zeros", trainable=False)
+        self.moving_variance = self._vector("moving_variance", "ones", trainable=False)
+
+    def _vector(self, name: str, initial: str, *, trainable: bool = True) -> keras.Variable:
+        return self.add_weight(
+            shape=(self.plan.channels,),
+            initializer=initial,
+            name=name,
+            trainable=trainable,
+            autocast=False,  # a mixed policy would round the statistics to its half type
+        )
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        mean, variance = wide(self.moving_mean.value), wide(self.moving_variance.value)
+        values = wide(x)
+        if training and self.trainable:
+            values, count = _counted(values)
+            old_mean, old_variance = mean, variance
+            mean = tf.reduce_mean(values, [0, 1, 2])
+            variance = tf.reduce_mean(tf.square(values - mean), [0, 1, 2])
+            unbiased = variance * (count / (count - 1))
+            _keep(self.moving_mean, old_mean, mean, count)
+            _keep(self.moving_variance, old_variance, unbiased, count)
+        gamma, beta = wide(self.gamma.value), wide(self.beta.value)
+        normal = (values - mean) / tf.sqrt(variance + constant(plans.BN_EPS, variance))
+        return tf.cast(normal * gamma + beta, x.dtype)
+
+
+def _counted(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The values, checked, and how many of them each channel has."""
+    check_batch_norm(tuple(values.shape), 3)
+    n, h, w, _ = sizes(values)
+    count = n * h * w
+    if isinstance(count, tf.Tensor):
+        claim = (tf.not_equal(count, 1), LONE_VALUE, LONE_VALUE_REMEDY, [values])
+        values = sure("BatchNorm", values, [claim])
+    return values, tf.cast(count, values.dtype)
+
+
+def _keep(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.Tensor) -> None:
+    """Move a running statistic; an empty batch leaves it as it is, as in torch."""
+    momentum = constant(plans.BN_MOMENTUM, old)
+    moved = (1 - momentum) * old + momentum * tf.stop_gradient(new)
+    statistic.assign(tf.cast(tf.where(count > 0, moved, old), statistic.dtype))
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class Backbone(keras.layers.Layer):
+    """The layers of a plan, one after the other: images (N, H, W, 3) to maps (N, h, w, C).
+
+    `parts` has its convolutions and normalisations by torchvision's names, made of zeros and
+    ones: whoever builds it fills it.
+    """
+
+    def __init__(self, architecture: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.architecture = architecture
+        policy = self.dtype_policy
+        self.parts: dict[str, keras.layers.Layer] = {
+            plan.name: Conv(plan, dtype=policy)
+            if isinstance(plan, plans.Conv)
+            else BatchNorm(plan, dtype=policy)
+            for plan in _with_tensors(plans.BACKBONES[architecture])
+        }
+
+    def build(self, input_shape: Any) -> None:
+        for part in self.parts.values():
+            part.build(None)
+
+    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        x = images
+        for plan in plans.BACKBONES[self.architecture]:
+            x = self._apply(plan, x, training)
+        return x
+
+    def _apply(self, plan: plans.Layer, x: tf.Tensor, training: bool | None) -> tf.Tensor:
+        match plan:
+            case plans.Conv():
+                return self.parts[plan.name](x)
+            case plans.BatchNorm():
+                return self.parts[plan.name](x, training=training)
+            case plans.MaxPool():
+                x = tf.pad(x, _paddings(plan.padding), constant_values=constant(-float("inf"), x))
+                return tf.nn.max_pool2d(x, plan.kernel, plan.stride, "VALID")
+            case plans.Relu():
+                return tf.nn.relu(x)
+            case plans.Block():
+                shortcut = x
+                for part in plan.downsample or ():
+                    shortcut = self._apply(part, shortcut, training)
+                for part in (plan.conv1, plan.bn1, plans.Relu("relu"), plan.conv2, plan.bn2):
+                    x = self._apply(part, x, training)
+                return tf.nn.relu(x + shortcut)
+
+    def canonical(self) -> dict[str, keras.Variable]:
+        """Canonical name (no prefix) -> variable, in torchvision's order."""
+        return {name: self._variable(name) for name in plans.tensor_shapes(self.architecture)}
+
+    def _variable(self, name: str) -> keras.Variable:
+        path, _, last = name.rpartition(".")
+        part = self.parts[path]
+        return getattr(part, (CONV if isinstance(part, Conv) else BATCH_NORM)[last])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"architecture": self.architecture}
+
+
+def _with_tensors(layers: tuple[plans.Layer, ...]) -> Iterator[plans.Conv | plans.BatchNorm]:
+    """The layers that have tensors, those inside blocks too."""
+    for layer in layers:
+        match layer:
+            case plans.Conv() | plans.BatchNorm():
+                yield layer
+            case plans.Block():
+                yield from (layer.conv1, layer.bn1, layer.conv2, layer.bn2)
+                yield from layer.downsample or ()
+
+
+def _paddings(padding: int) -> Any:
+    """As `tf.pad` and `tf.nn.conv2d` have it: the same on every side of the image."""
+    return [[0, 0], [padding, padding], [padding, padding], [0, 0]]

@@ -1,0 +1,414 @@
+"""JAX and Flax, as the tests see them."""
+
+import atexit
+import contextlib
+import copy
+import dataclasses
+import functools
+import os
+import pickle
+import tempfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import export
+
+import bilinear.jax as door
+
+if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
+    jax.config.update("jax_platforms", "cpu")
+
+# Run eagerly, JAX compiles each primitive for each shape, and again under each global setting.
+# Its cache recognises what became the same program, which is most of the time of these tests.
+CACHE = tempfile.TemporaryDirectory(prefix="bilinear-jax-")
+atexit.register(CACHE.cleanup)
+jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def to_arrays(arrays):
+    return [jnp.asarray(a) for a in arrays]
+
+
+def _value(op, static, masks, arrays):
+    return getattr(door, op)(*arrays, **static, **masks)
+
+
+def _pullback(op, static, masks, arrays, cotangent):
+    return jax.vjp(lambda *a: _value(op, static, masks, a), *arrays)[1](cotangent)
+
+
+def _descriptor_and_gradients(pool, masks, maps, cotangent):
+    result, pull = jax.vjp(lambda *m: pool(*m, **masks), *maps)
+    return result, pull(cotangent)
+
+
+@functools.cache
+def _compiled(function, *static):
+    return jax.jit(functools.partial(function, static[0], dict(static[1])))
+
+
+def _run(function, op, options, *rest, mode):
+    """`function(op, static options, masks, …)`, eagerly or compiled once for each set of shapes."""
+    masks = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
+    static = {k: v for k, v in options.items() if k != "mask"}
+    if mode == "eager":
+        return function(op, static, masks, *rest)
+    return _compiled(function, op, tuple(sorted(static.items())))(masks, *rest)
+
+
+def _dot(jacobians, tangents):
+    pairs = zip(jacobians, tangents, strict=True)
+    return sum(jnp.tensordot(j, v, v.ndim) for j, v in pairs)
+
+
+def _everywhere(arguments):
+    return tuple(range(len(arguments)))
+
+
+def _double_vjp(function, arguments, tangents):
+    """J v by differentiating the gradient, which is linear in its cotangent."""
+    result, pull = jax.vjp(function, *arguments)
+    return jax.vjp(pull, jnp.zeros_like(result))[1](tuple(tangents))[0]
+
+
+def _scalar(function, cotangent):
+    return lambda *a: (function(*a) * cotangent).sum()
+
+
+def _gradient(function, arguments, cotangent):
+    return jax.grad(_scalar(function, cotangent), _everywhere(arguments))
+
+
+def _reverse_over_reverse(function, arguments, tangents, cotangent):
+    def inner(*a):
+        gradients = _gradient(function, arguments, cotangent)(*a)
+        return sum((g * v).sum() for g, v in zip(gradients, tangents, strict=True))
+
+    return jax.grad(inner, _everywhere(arguments))(*arguments)  # the Hessian is symmetric
+
+
+def _forward_over_reverse(function, arguments, tangents, cotangent):
+    gradient = _gradient(function, arguments, cotangent)
+    return jax.jvp(gradient, tuple(arguments), tuple(tangents))[1]
+
+
+def _reverse_over_forward(function, arguments, tangents, cotangent):
+    def along(*a):
+        return jax.jvp(_scalar(function, cotangent), a, tuple(tangents))[1]
+
+    return jax.grad(along, _everywhere(arguments))(*arguments)
+
+
+def _hessian(function, arguments, tangents, cotangent):
+    indices = _everywhere(arguments)
+    blocks = jax.hessian(_scalar(function, cotangent), indices)(*arguments)
+    return [_dot(row, tangents) for row in blocks]
+
+
+def _of_checkpoint(function, *rest):
+    return _forward_over_reverse(jax.checkpoint(function), *rest)
+
+
+def _jvp(function, arguments, tangents):
+    return jax.jvp(function, tuple(arguments), tuple(tangents))[1]
+
+
+def _jacfwd(function, arguments, tangents):
+    return _dot(jax.jacfwd(function, _everywhere(arguments))(*arguments), tangents)
+
+
+def _jacrev(function, arguments, tangents):
+    return _dot(jax.jacrev(function, _everywhere(arguments))(*arguments), tangents)
+
+
+def _jvp_in_vmap(function, arguments, tangents):
+    along = jax.vmap(lambda *v: _jvp(function, arguments, v))
+    return along(*(t[None] for t in tangents))[0]
+
+
+def _in_jit(transform):
+    return jax.jit(transform, static_argnums=0)
+
+
+def _nested_vmap(function, arguments):
+    return jax.vmap(jax.vmap(function))(*(a[None] for a in arguments))[0]
+
+
+@contextlib.contextmanager
+def _no_promotion():
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+def _scanned(function):
+    return lambda *a: jax.lax.scan(lambda c, _: (c, function(*a)), None, length=1)[1][0]
+
+
+def _exported(function):
+    """With a symbolic first axis, through bytes."""
+
+    def call(*arrays):
+        (n,) = export.symbolic_shape("n")
+        shapes = [jax.ShapeDtypeStruct((n, *a.shape[1:]), a.dtype) for a in arrays]
+        mask = getattr(function, "keywords", {}).get("mask")
+        if mask is not None:  # a constant of the function: its batch is not symbolic
+            shapes = arrays
+        program = export.export(jax.jit(function))(*shapes)
+        return export.deserialize(program.serialize()).call(*arrays)
+
+    return call
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Holder:
+    pool: Any
+    weight: Any
+
+
+class Module(nnx.Module):
+    def __init__(self, pool):
+        self.pool = pool
+        self.weight = nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return self.pool(x) * self.weight[...]
+
+
+@nnx.jit
+def _logits(model, images):
+    return model(images)
+
+
+@nnx.jit
+def _gradients(model, images, cotangent):
+    def loss(model, images):
+        logits = model(images)
+        return (logits * cotangent).sum(), logits
+
+    differentiate = nnx.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    (_, logits), (by_path, dx) = differentiate(model, images)
+    return logits, by_path, dx
+
+
+@nnx.jit
+def _step(model, optimizer, images, labels):
+    def loss(model):
+        logits = model(images)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    optimizer.update(model, nnx.grad(loss)(model))
+
+
+@functools.cache
+def _sgd(lr, momentum, weight_decay):
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay), optax.sgd(lr, momentum=momentum or None)
+    )
+
+
+def _named(model, state):
+    """The leaves of a state shaped as the parameters of `model`, by canonical name."""
+    graphdef, _, rest = nnx.split(model, nnx.Param, ...)
+    named = nnx.merge(graphdef, state, rest).canonical()
+    return {k: v[...] for k, v in named.items() if not isinstance(v, nnx.BatchStat)}
+
+
+def _updated(model):
+    """Another model of the same kind, given the state of this one."""
+    twin = door.BCNN("resnet18", model.classifier.bias.shape[0], seed=None)
+    nnx.update(twin, nnx.state(model))
+    return twin
+
+
+class Jax:
+    name = "jax"
+    modes = ("eager", "compiled")
+    layouts = ("channels_last",)
+
+    jvps = {  # noqa: RUF012
+        "jvp": _jvp,
+        "linearize": lambda f, a, v: jax.linearize(f, *a)[1](*v),
+        "double vjp": _double_vjp,
+        "jvp in vmap": _jvp_in_vmap,
+        "jvp of jit": lambda f, a, v: _jvp(jax.jit(f), a, v),
+        "jvp of checkpoint": lambda f, a, v: _jvp(jax.checkpoint(f), a, v),
+        "jvp in jit": _in_jit(_jvp),
+        "jacfwd in jit": _in_jit(_jacfwd),
+        "jacrev in jit": _in_jit(_jacrev),
+    }
+    hvps = {  # noqa: RUF012
+        "forward over reverse": _forward_over_reverse,
+        "forward over reverse in jit": _in_jit(_forward_over_reverse),
+        "forward over reverse of checkpoint in jit": _in_jit(_of_checkpoint),
+        "reverse over reverse in jit": _in_jit(_reverse_over_reverse),
+        "reverse over forward in jit": _in_jit(_reverse_over_forward),
+        "hessian in jit": _in_jit(_hessian),
+    }
+    vmaps = {  # noqa: RUF012
+        "vmap": lambda f, a: jax.vmap(f)(*a),
+        "nested vmap": _nested_vmap,
+        "vmap in jit": lambda f, a: jax.jit(jax.vmap(f))(*a),
+        "vmap of jit": lambda f, a: jax.vmap(jax.jit(f))(*a),
+        "lax.map": lambda f, a: jax.lax.map(lambda one: f(*one), tuple(a)),
+    }
+    ambients = {  # noqa: RUF012
+        "no promotion": _no_promotion,
+        "debug_nans": lambda: jax.debug_nans(True),
+        "disable_jit": jax.disable_jit,
+        "bfloat16 products by default": lambda: jax.default_matmul_precision("bfloat16"),
+    }
+    shells = {  # noqa: RUF012
+        "checkpoint": jax.checkpoint,
+        "checkpoint in jit": lambda f: jax.jit(jax.checkpoint(f)),
+        "jit in checkpoint": lambda f: jax.checkpoint(jax.jit(f)),
+        "scan": _scanned,
+        "export": _exported,
+    }
+
+    def call(self, transform, op, options, *groups):
+        mask = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
+        bound = functools.partial(getattr(door, op), **{**options, **mask})
+        converted = [jnp.asarray(g) if isinstance(g, np.ndarray) else to_arrays(g) for g in groups]
+        result = transform(bound, *converted)
+        if isinstance(result, jax.Array):
+            return np.asarray(result)
+        return [np.asarray(r) for r in result]
+
+    def pool(self, **parameters):
+        return door.BilinearPool(**parameters)
+
+    def pool_survives(self):
+        pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
+        x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 4, 5)))
+        ways = {
+            "copy.deepcopy": copy.deepcopy,
+            "pickle": lambda p: pickle.loads(pickle.dumps(p)),
+            "jit": jax.jit,
+            "argument of jit": lambda p: lambda x: jax.jit(lambda p, x: p(x))(p, x),
+            "checkpoint": jax.checkpoint,
+            "tree.map": lambda p: jax.tree.map(lambda leaf: None, p),
+            "member of a pytree": lambda p: (
+                lambda x: jax.jit(lambda h, x: h.pool(x) * h.weight)(Holder(p, 1.0), x)
+            ),
+            "member of a module": Module,
+            "split and merge": lambda p: nnx.merge(*nnx.split(Module(p))),
+            "module in nnx.jit": lambda p: lambda x: nnx.jit(lambda m, x: m(x))(Module(p), x),
+        }
+        assert repr(pool) == "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06)"
+        expected, expected_pull = jax.vjp(pool, x)
+        for name, way in ways.items():
+            result, pull = jax.vjp(way(pool), x)
+            np.testing.assert_allclose(result, expected, rtol=1e-12, err_msg=name)
+            gradient, expected_gradient = pull(expected)[0], expected_pull(expected)[0]
+            np.testing.assert_allclose(gradient, expected_gradient, atol=1e-12, err_msg=name)
+        return [*ways, "repr"]
+
+    def forward(self, op, arrays, options, *, mode="eager"):
+        return np.asarray(_run(_value, op, options, to_arrays(arrays), mode=mode))
+
+    def vjp(self, op, cotangent, arrays, options, *, mode="eager"):
+        inputs = to_arrays(arrays), jnp.asarray(cotangent)
+        gradients = _run(_pullback, op, options, *inputs, mode=mode)
+        return tuple(np.asarray(g) for g in gradients)
+
+    def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
+        del layout  # there is one
+        run = _descriptor_and_gradients
+        run = jax.jit(run) if mode == "compiled" else run
+        masks = {} if mask is None else {"mask": jnp.asarray(mask)}
+        pool = door.BilinearPool(**parameters or {})
+        result, gradients = run(pool, masks, to_arrays(maps), jnp.asarray(cotangent))
+        return np.asarray(result), tuple(np.asarray(g) for g in gradients)
+
+    def model(self, backbone, num_classes, **options):
+        return door.BCNN(backbone, num_classes, **options)
+
+    def logits(self, model, images, *, training=False):
+        model.train() if training else model.eval()
+        return np.asarray(_logits(model, jnp.asarray(images)))
+
+    def descriptors(self, model, images):
+        model.eval()
+        return np.asarray(model.descriptors(images))
+
+    def feature_maps(self, model, images):
+        model.eval()
+        return tuple(np.asarray(m) for m in model.feature_maps(images))
+
+    def gradients(self, model, images, cotangent, *, training):
+        model.train() if training else model.eval()
+        logits, by_path, dx = _gradients(model, jnp.asarray(images), jnp.asarray(cotangent))
+        named = {k: model.to_canonical(k, v) for k, v in _named(model, by_path).items()}
+        return np.asarray(logits), named, np.asarray(dx)
+
+    def tensors(self, model):
+        return {k: model.to_canonical(k, v[...]) for k, v in model.canonical().items()}
+
+    def assign(self, model, tensors):
+        model.assign(tensors)
+
+    def own_network(self, channels, *, seed=0):
+        rngs = nnx.Rngs(seed)
+        return nnx.Sequential(
+            nnx.Conv(3, channels, (3, 3), padding="VALID", rngs=rngs),
+            nnx.BatchNorm(channels, rngs=rngs),
+            nnx.relu,
+        )
+
+    def exported(self, model, images, folder):
+        model.eval()
+        graphdef, state = nnx.split(model)
+        sizes = export.symbolic_shape("n, 32*h, 32*w, 3")
+        arguments = jax.ShapeDtypeStruct(sizes, images.dtype)
+        program = export.export(jax.jit(nnx.merge(graphdef, state)))(arguments)
+        (folder / "model.bin").write_bytes(program.serialize())
+        reloaded = export.deserialize((folder / "model.bin").read_bytes())
+        pure = jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))
+        twin = _updated(model)
+        twin.eval()
+        x = jnp.asarray(images)
+        return {
+            "jax.export": np.asarray(reloaded.call(x)),
+            "split, merge and jax.jit": np.asarray(pure(state, x)),
+            "nnx.update": np.asarray(twin(x)),
+        }
+
+    copies = {  # noqa: RUF012
+        "copy.deepcopy": copy.deepcopy,
+        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+        "nnx.clone": nnx.clone,
+        "split and merge": lambda m: nnx.merge(*nnx.split(m)),
+    }
+
+    def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
+        model.train()
+        rule = _sgd(lr, momentum, weight_decay)
+        if state is None:
+            state = nnx.Optimizer(model, rule, wrt=nnx.Param)
+        state.tx = rule
+        _step(model, state, jnp.asarray(images), jnp.asarray(labels))
+        return state
+
+    def momentum(self, model, state):
+        return _named(model, state.opt_state[1][0].trace)
+
+    def save(self, model, path, **options):
+        door.save(model, path, **options)
+
+    def load(self, path, **options):
+        return door.load(path, **options)
+
+    def load_without_float64(self, path):
+        """As where ``jax_enable_x64`` is off: a float64 file must then be refused."""
+        with jax.enable_x64(False):
+            return door.load(path)
+
+
+DRIVER = Jax()

@@ -1,0 +1,205 @@
+"""TensorFlow and Keras, as the tests see them."""
+
+import copy
+import functools
+import os
+import pickle
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import bilinear.tensorflow as door
+from bilinear.models.plans import is_parameter
+
+from . import _tensorflow_transforms as transforms
+
+if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
+    tf.config.set_visible_devices([], "GPU")
+tf.config.experimental.enable_op_determinism()
+tf.config.experimental.enable_tensor_float_32_execution(False)
+keras.utils.set_random_seed(0)  # what determinism asks of anything that draws
+
+
+def to_array(x) -> np.ndarray:
+    return np.asarray(x.numpy())  # np.asarray(x) fails for a scalar bfloat16
+
+
+@functools.cache
+def _compiled(op, mode, kinds, options):
+    """`op` traced for its operands of certain dtypes and shapes, in which None is any size."""
+
+    def function(*operands):
+        masked = {"mask": operands[-1]} if kinds[-1][0] == "bool" else {}
+        arrays = operands[: len(operands) - len(masked)]
+        return getattr(door, op)(*arrays, **masked, **dict(options))
+
+    signature = [tf.TensorSpec(shape, dtype) for dtype, shape in kinds]
+    return tf.function(function, input_signature=signature, jit_compile=mode == "xla")
+
+
+def _parameters(model):
+    return {k: v.value for k, v in model.canonical().items() if is_parameter(k)}
+
+
+class TensorFlow:
+    name = "tensorflow"
+    modes = ("eager", "function", "xla")
+    layouts = ("channels_last", "channels_first")
+
+    jvps = transforms.JVPS
+    hvps = transforms.HVPS
+    vmaps = transforms.VMAPS
+    ambients = transforms.AMBIENTS
+    shells = transforms.SHELLS
+
+    def call(self, transform, op, options, *groups):
+        bound = functools.partial(getattr(door, op), **self._options(options))
+        converted = [
+            tf.constant(g) if isinstance(g, np.ndarray) else list(map(tf.constant, g))
+            for g in groups
+        ]
+        result = transform(bound, *converted)
+        return to_array(result) if isinstance(result, tf.Tensor) else list(map(to_array, result))
+
+    def refused_kind(self):
+        door.outer_pool(object())
+
+    def pool(self, **parameters):
+        return door.BilinearPool(**parameters)
+
+    def pool_survives(self):
+        pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6, data_format="channels_first")
+        x = tf.random.stateless_normal((2, 3, 4, 5), [1, 2])
+        ways = {
+            "copy.deepcopy": copy.deepcopy,
+            "pickle": lambda p: pickle.loads(pickle.dumps(p)),
+            "get_config": lambda p: type(p).from_config(p.get_config()),
+            "serialize_keras_object": lambda p: keras.saving.deserialize_keras_object(
+                keras.saving.serialize_keras_object(p)
+            ),
+            "clone_model": lambda p: keras.models.clone_model(
+                keras.Sequential([keras.Input((3, None, None)), p])
+            ),
+            "tf.function": tf.function,
+            "recompute_grad": tf.recompute_grad,
+        }
+        assert repr(pool).startswith("<BilinearPool name=bilinear_pool")
+        for name, way in ways.items():
+            expected, gradient = pool(x), transforms.vjp(pool, [x], tf.ones((2, 9)))
+            tf.debugging.assert_equal(way(pool)(x), expected, name)
+            tf.debugging.assert_equal(
+                transforms.vjp(way(pool), [x], tf.ones((2, 9))), gradient, name
+            )
+        return [*ways, "repr"]
+
+    def _options(self, options):
+        return {k: tf.constant(v) if k == "mask" else v for k, v in options.items()}
+
+    def _function(self, op, mode, arrays, options):
+        if mode == "eager":
+            return functools.partial(getattr(door, op), **self._options(options))
+        plain = tuple(sorted((k, v) for k, v in options.items() if k != "mask"))
+        mask = [tf.constant(options["mask"])] if "mask" in options else []
+        sized = mode == "xla"  # which compiles for each shape anyway, and drops late checks
+        kinds = tuple(
+            (a.dtype.name, tuple(a.shape) if sized else (None,) * a.ndim)
+            for a in [*arrays, *(m.numpy() for m in mask)]
+        )
+        function = _compiled(op, mode, kinds, plain)
+        return lambda *tensors: function(*tensors, *mask)
+
+    def forward(self, op, arrays, options, *, mode="eager"):
+        function = self._function(op, mode, arrays, options)
+        return to_array(function(*map(tf.constant, arrays)))
+
+    def vjp(self, op, cotangent, arrays, options, *, mode="eager"):
+        function = self._function(op, mode, arrays, options)
+        gradients = transforms.vjp(function, list(map(tf.constant, arrays)), tf.constant(cotangent))
+        return tuple(map(to_array, gradients))
+
+    def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
+        layout = layout or "channels_last"
+        dtype = maps[0].dtype.name
+        pool = door.BilinearPool(**parameters or {}, data_format=layout, dtype=dtype)
+        keep = None if mask is None else tf.constant(mask)
+        axis = 1 if layout == "channels_first" else -1
+        tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
+        function = lambda *t: pool(*t, mask=keep)  # noqa: E731
+        if mode != "eager":
+            function = tf.function(function, jit_compile=mode == "xla")
+        gradients = transforms.vjp(function, tensors, tf.constant(cotangent))
+        gradients = tuple(np.moveaxis(to_array(g), axis, -1) for g in gradients)
+        return to_array(function(*tensors)), gradients
+
+    def model(self, backbone, num_classes, **options):
+        return door.BCNN(backbone, num_classes, **options)
+
+    def logits(self, model, images, *, training=False):
+        return to_array(model(tf.constant(images), training=training))
+
+    def descriptors(self, model, images):
+        return to_array(model.descriptors(tf.constant(images)))
+
+    def feature_maps(self, model, images):
+        return tuple(map(to_array, model.feature_maps(tf.constant(images))))
+
+    def gradients(self, model, images, cotangent, *, training):
+        x = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            logits = model(x, training=training)
+        sources = _parameters(model), x
+        gradients, dx = tape.gradient(logits, sources, tf.constant(cotangent))
+        gradients = {name: model.to_canonical(name, g) for name, g in gradients.items()}
+        return to_array(logits), gradients, to_array(dx)
+
+    def tensors(self, model):
+        return {k: model.to_canonical(k, v) for k, v in model.canonical().items()}
+
+    def assign(self, model, tensors):
+        model.assign(tensors)
+
+    def own_network(self, channels, *, seed=0):
+        keras.utils.set_random_seed(seed)
+        layers = keras.layers.Conv2D(channels, 3), keras.layers.BatchNormalization()
+        return keras.Sequential([*layers, keras.layers.ReLU()])
+
+    def exported(self, model, images, folder):
+        x = tf.constant(images)
+        model.save(folder / "model.keras")
+        again = keras.saving.load_model(folder / "model.keras")
+        model(x)
+        model.export(folder / "saved", verbose=False)  # for any batch and any size of image
+        served = tf.saved_model.load(folder / "saved")
+        return {".keras": to_array(again(x)), "SavedModel": to_array(served.serve(x))}
+
+    copies = {  # noqa: RUF012
+        "copy.deepcopy": copy.deepcopy,
+        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+    }
+
+    def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
+        parameters = _parameters(model)
+        with tf.GradientTape() as tape:
+            logits = model(tf.constant(images), training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, parameters)
+        decayed = {name: gradients[name] + weight_decay * p for name, p in parameters.items()}
+        state = decayed if state is None else {k: momentum * state[k] + decayed[k] for k in state}
+        for name, parameter in parameters.items():
+            parameter.assign_sub(lr * state[name])
+        return state
+
+    def momentum(self, model, state):
+        return state
+
+    def save(self, model, path, **options):
+        door.save(model, path, **options)
+
+    def load(self, path, **options):
+        return door.load(path, **options)
+
+
+DRIVER = TensorFlow()
