@@ -60,6 +60,9 @@ class BilinearPool(keras.layers.Layer):
         self.eps, self.l2_eps = float(eps), float(l2_eps)
         self.data_format = _data_format(data_format)
 
+    def build(self, x_shape: Any, y_shape: Any = None) -> None:
+        """Nothing to make; it names the shapes as `call` does, which `model.summary()` reads."""
+
     @as_written
     def call(
         self, x: Any, y: Any = None, mask: Any = None, x_mask: Any = None, y_mask: Any = None

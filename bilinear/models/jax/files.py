@@ -32,13 +32,13 @@ def save(
     Args:
         classes: names of the classes in order; None writes ``model.classes``.
         preprocessing: of the images; None writes ``model.preprocessing``.
-        momentum: canonical parameter name -> SGD buffer, of the shape of the variable of that
+        momentum: canonical parameter name -> SGD buffer, in the layout of the variable of that
             name in ``model.canonical()``. The trace of `optax.sgd` is a state like the
-            parameters it was initialised with, so merging it gives the names::
+            parameters, so merged with the rest of the model it has their names::
 
                 graphdef, _, rest = nnx.split(model, nnx.Param, ...)
                 named = nnx.merge(graphdef, trace, rest).canonical()
-                momentum = {k: v for k, v in named.items() if isinstance(v, nnx.Param)}
+                momentum = {k: v for k, v in named.items() if not isinstance(v, nnx.BatchStat)}
 
         name: of a backbone of your own (a pair for two); such a file opens only in JAX.
 
@@ -89,7 +89,8 @@ def load(
     Args:
         backbone, backbone_b: modules of the architecture the file was saved with, where its
             backbones are the user's own. They are copied, not changed.
-        momentum: also return the SGD buffers, by canonical parameter name.
+        momentum: also return the SGD buffers, by canonical parameter name. With the `named` of a
+            new optimiser's trace (see `save`), ``named[key][...] = buffer`` puts each in place.
 
     Raises: ValueError naming the file and the tensor for a file that is truncated, foreign, of a
         newer format, or not exactly what its description says, and for a float64 file without
