@@ -1,7 +1,6 @@
 """JAX and Flax, as the tests see them."""
 
 import atexit
-import contextlib
 import copy
 import dataclasses
 import functools
@@ -18,6 +17,8 @@ from flax import nnx
 from jax import export
 
 import bilinear.jax as door
+
+from ._jax_transforms import AMBIENTS, HVPS, JVPS, SHELLS, VMAPS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     jax.config.update("jax_platforms", "cpu")
@@ -60,109 +61,6 @@ def _run(function, op, options, *rest, mode):
     if mode == "eager":
         return function(op, static, masks, *rest)
     return _compiled(function, op, tuple(sorted(static.items())))(masks, *rest)
-
-
-def _dot(jacobians, tangents):
-    pairs = zip(jacobians, tangents, strict=True)
-    return sum(jnp.tensordot(j, v, v.ndim) for j, v in pairs)
-
-
-def _everywhere(arguments):
-    return tuple(range(len(arguments)))
-
-
-def _double_vjp(function, arguments, tangents):
-    """J v by differentiating the gradient, which is linear in its cotangent."""
-    result, pull = jax.vjp(function, *arguments)
-    return jax.vjp(pull, jnp.zeros_like(result))[1](tuple(tangents))[0]
-
-
-def _scalar(function, cotangent):
-    return lambda *a: (function(*a) * cotangent).sum()
-
-
-def _gradient(function, arguments, cotangent):
-    return jax.grad(_scalar(function, cotangent), _everywhere(arguments))
-
-
-def _reverse_over_reverse(function, arguments, tangents, cotangent):
-    def inner(*a):
-        gradients = _gradient(function, arguments, cotangent)(*a)
-        return sum((g * v).sum() for g, v in zip(gradients, tangents, strict=True))
-
-    return jax.grad(inner, _everywhere(arguments))(*arguments)  # the Hessian is symmetric
-
-
-def _forward_over_reverse(function, arguments, tangents, cotangent):
-    gradient = _gradient(function, arguments, cotangent)
-    return jax.jvp(gradient, tuple(arguments), tuple(tangents))[1]
-
-
-def _reverse_over_forward(function, arguments, tangents, cotangent):
-    def along(*a):
-        return jax.jvp(_scalar(function, cotangent), a, tuple(tangents))[1]
-
-    return jax.grad(along, _everywhere(arguments))(*arguments)
-
-
-def _hessian(function, arguments, tangents, cotangent):
-    indices = _everywhere(arguments)
-    blocks = jax.hessian(_scalar(function, cotangent), indices)(*arguments)
-    return [_dot(row, tangents) for row in blocks]
-
-
-def _of_checkpoint(function, *rest):
-    return _forward_over_reverse(jax.checkpoint(function), *rest)
-
-
-def _jvp(function, arguments, tangents):
-    return jax.jvp(function, tuple(arguments), tuple(tangents))[1]
-
-
-def _jacfwd(function, arguments, tangents):
-    return _dot(jax.jacfwd(function, _everywhere(arguments))(*arguments), tangents)
-
-
-def _jacrev(function, arguments, tangents):
-    return _dot(jax.jacrev(function, _everywhere(arguments))(*arguments), tangents)
-
-
-def _jvp_in_vmap(function, arguments, tangents):
-    along = jax.vmap(lambda *v: _jvp(function, arguments, v))
-    return along(*(t[None] for t in tangents))[0]
-
-
-def _in_jit(transform):
-    return jax.jit(transform, static_argnums=0)
-
-
-def _nested_vmap(function, arguments):
-    return jax.vmap(jax.vmap(function))(*(a[None] for a in arguments))[0]
-
-
-@contextlib.contextmanager
-def _no_promotion():
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
-
-
-def _scanned(function):
-    return lambda *a: jax.lax.scan(lambda c, _: (c, function(*a)), None, length=1)[1][0]
-
-
-def _exported(function):
-    """With a symbolic first axis, through bytes."""
-
-    def call(*arrays):
-        (n,) = export.symbolic_shape("n")
-        shapes = [jax.ShapeDtypeStruct((n, *a.shape[1:]), a.dtype) for a in arrays]
-        mask = getattr(function, "keywords", {}).get("mask")
-        if mask is not None:  # a constant of the function: its batch is not symbolic
-            shapes = arrays
-        program = export.export(jax.jit(function))(*shapes)
-        return export.deserialize(program.serialize()).call(*arrays)
-
-    return call
 
 
 @jax.tree_util.register_dataclass
@@ -232,45 +130,11 @@ class Jax:
     modes = ("eager", "compiled")
     layouts = ("channels_last",)
 
-    jvps = {  # noqa: RUF012
-        "jvp": _jvp,
-        "linearize": lambda f, a, v: jax.linearize(f, *a)[1](*v),
-        "double vjp": _double_vjp,
-        "jvp in vmap": _jvp_in_vmap,
-        "jvp of jit": lambda f, a, v: _jvp(jax.jit(f), a, v),
-        "jvp of checkpoint": lambda f, a, v: _jvp(jax.checkpoint(f), a, v),
-        "jvp in jit": _in_jit(_jvp),
-        "jacfwd in jit": _in_jit(_jacfwd),
-        "jacrev in jit": _in_jit(_jacrev),
-    }
-    hvps = {  # noqa: RUF012
-        "forward over reverse": _forward_over_reverse,
-        "forward over reverse in jit": _in_jit(_forward_over_reverse),
-        "forward over reverse of checkpoint in jit": _in_jit(_of_checkpoint),
-        "reverse over reverse in jit": _in_jit(_reverse_over_reverse),
-        "reverse over forward in jit": _in_jit(_reverse_over_forward),
-        "hessian in jit": _in_jit(_hessian),
-    }
-    vmaps = {  # noqa: RUF012
-        "vmap": lambda f, a: jax.vmap(f)(*a),
-        "nested vmap": _nested_vmap,
-        "vmap in jit": lambda f, a: jax.jit(jax.vmap(f))(*a),
-        "vmap of jit": lambda f, a: jax.vmap(jax.jit(f))(*a),
-        "lax.map": lambda f, a: jax.lax.map(lambda one: f(*one), tuple(a)),
-    }
-    ambients = {  # noqa: RUF012
-        "no promotion": _no_promotion,
-        "debug_nans": lambda: jax.debug_nans(True),
-        "disable_jit": jax.disable_jit,
-        "bfloat16 products by default": lambda: jax.default_matmul_precision("bfloat16"),
-    }
-    shells = {  # noqa: RUF012
-        "checkpoint": jax.checkpoint,
-        "checkpoint in jit": lambda f: jax.jit(jax.checkpoint(f)),
-        "jit in checkpoint": lambda f: jax.checkpoint(jax.jit(f)),
-        "scan": _scanned,
-        "export": _exported,
-    }
+    jvps = JVPS
+    hvps = HVPS
+    vmaps = VMAPS
+    ambients = AMBIENTS
+    shells = SHELLS
 
     def call(self, transform, op, options, *groups):
         mask = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
@@ -280,6 +144,9 @@ class Jax:
         if isinstance(result, jax.Array):
             return np.asarray(result)
         return [np.asarray(r) for r in result]
+
+    def refused_kind(self):
+        door.signed_sqrt([1.0])
 
     def pool(self, **parameters):
         return door.BilinearPool(**parameters)
