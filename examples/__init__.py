@@ -1,0 +1,1 @@
+"""What `bilinear` does, on real photographs: ``python examples/demo.py``."""
