@@ -58,6 +58,18 @@ def test_files_keep_the_dtype(backend: str, dtype: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened[name], array)
 
 
+def test_a_framework_that_narrows_float64_refuses_such_a_file(tmp_path: Path) -> None:
+    """And names the setting that changes it."""
+    narrowing = [b for b in PRESENT if hasattr(driver(b), "load_without_float64")]
+    if not narrowing:
+        pytest.skip("no framework here narrows float64")
+    path = tmp_path / "double.safetensors"
+    for backend in narrowing:
+        driver(backend).save(build(backend, "resnet18", dtype="float64"), path)
+        with pytest.raises(ValueError, match=r"double\.safetensors.*enable_x64"):
+            driver(backend).load_without_float64(path)
+
+
 @pytest.mark.parametrize("writer", PRESENT)
 def test_momentum_travels(writer: str, tmp_path: Path) -> None:
     """Buffers of a real training step, saved by one door and read by every other."""
