@@ -27,7 +27,7 @@ def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> 
     with np.errstate(over="ignore", invalid="ignore"):
         low = (truth.value - margin).astype(result.dtype)
         high = (truth.value + margin).astype(result.dtype)
-        bad = ~((result >= low) & (result <= high)) & ~expected_nan & ~np.isnan(margin)
+        bad = ~((result >= low) & (result <= high)) & ~expected_nan & np.isfinite(margin)
     if bad.any():
         raise AssertionError(f"{what}: {_worst(result, truth, margin, bad)}")
 
