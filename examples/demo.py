@@ -37,7 +37,7 @@ if not __package__:  # run as a file; python -m examples.demo knows the folder a
 from bilinear.torch import BCNN, load, save
 from examples import figure, textures
 from examples.textures import CLASSES, Crops
-from examples.training import CLASSIFIER_RATES, RATES, network, teach, tensors, train
+from examples.training import CLASSIFIER_RATES, RATES, frozen_maps, network, teach, tensors, train
 
 TRAIN, TEST = 64, 64
 """Crops of each class."""
@@ -190,10 +190,12 @@ def trained(seed: int, *, end_to_end: bool) -> Iterator[tuple[str, BCNN]]:
         return
     before = network("average", seed)
     train(before, crops, RATES["average"], seed=seed, note=f"the network before, seed {seed}")
+    maps = frozen_maps(before, crops)
     for pooling, rate in CLASSIFIER_RATES.items():
         model = network(pooling, seed)
         model.backbone.load_state_dict(before.backbone.state_dict())
-        teach(model, crops, rate, seed=seed, note=f"{pooling} pooling, seed {seed}")
+        note = f"{pooling} pooling, seed {seed}"
+        teach(model, maps, crops.labels, rate, seed=seed, note=note)
         yield pooling, model
 
 

@@ -86,24 +86,30 @@ def train(model: BCNN, crops: Crops, rates: Rates, *, seed: int, note: str) -> N
     model.eval()
 
 
-def teach(model: BCNN, crops: Crops, rate: float, *, seed: int, note: str) -> None:
-    """Train the classifier alone, the backbone frozen in evaluation mode: the first step of the
-    published recipe. Feature maps are computed once, of each crop in four rotations.
+def frozen_maps(model: BCNN, crops: Crops) -> Tensor:
+    """The feature maps of the crops in each of four rotations: (4 · N, C, h, w)."""
+    images, _ = tensors(crops)
+    parts = torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)]).split(32)
+    with torch.no_grad():
+        return torch.cat([model.eval().feature_maps(part)[0] for part in tqdm(parts, desc="maps")])
+
+
+def teach(
+    model: BCNN, maps: Tensor, labels: np.ndarray, rate: float, *, seed: int, note: str
+) -> None:
+    """Train the classifier alone, on the maps of a frozen backbone in evaluation mode: the first
+    step of the published recipe.
     """
-    images, labels = tensors(crops)
     model.eval()
-    with torch.inference_mode():
-        parts = torch.cat([torch.rot90(images, turn, (2, 3)) for turn in range(4)]).split(32)
-        maps = torch.cat([model.feature_maps(part)[0] for part in tqdm(parts, desc="maps")])
+    targets = torch.from_numpy(labels)
     optimizer = torch.optim.SGD(model.classifier.parameters(), lr=rate, momentum=0.9)
     rng = np.random.default_rng(seed)
-    order = np.concatenate([batches(len(images) // len(CLASSES), rng) for _ in range(PASSES)])
+    order = np.concatenate([batches(len(labels) // len(CLASSES), rng) for _ in range(PASSES)])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(order))
     with tqdm(order, desc=note, unit="step", mininterval=1) as bar:
         for batch in bar:
-            turned = batch + len(images) * rng.integers(4, size=len(batch))
-            descriptors = model.pool(maps[turned].clone())
-            loss = F.cross_entropy(model.classifier(descriptors), labels[batch])
+            turned = batch + len(labels) * rng.integers(4, size=len(batch))
+            loss = F.cross_entropy(model.classifier(model.pool(maps[turned])), targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
