@@ -8,9 +8,8 @@ A ResNet18 B-CNN and the same network with global average pooling learn to name 
 `textures.py`. A B-CNN is built on a network that was trained before; without a download, that
 network is trained here, from random weights and with average pooling. Both then get a new
 classifier on its frozen backbone, the first step of the published recipe, from the same batches.
-With ``--end-to-end`` both learn as a whole from random weights instead: in so few steps average
-pooling is ahead, since every descriptor points much the same way at first (see `batches` in
-`training.py`) and the root makes the gradient of weak channel pairs steep.
+With ``--end-to-end`` both learn as a whole from random weights instead, where average pooling was
+ahead in our trials; why is not settled.
 
 The B-CNN is saved as the portable file, opened in every framework and compared, and
 `out/demo.png` shows what it predicts and why.

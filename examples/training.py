@@ -30,10 +30,11 @@ class Rates(NamedTuple):
 RATES = {"bilinear": Rates(0.03, 10.0), "average": Rates(0.03, 0.01)}
 """End to end: the best of a grid on the validation crops, seed 0, four epochs: bilinear of {0.01,
 0.03, 0.1} × {1, 3, 10, 30} in seven pairs, average of {0.01, 0.03, 0.1} × {0.003, 0.01, 0.03} in
-five."""
+six."""
 CLASSIFIER_RATES = {"bilinear": 10.0, "average": 0.03}
-"""On a frozen backbone. Best on the validation crops: bilinear of {0.3, 1, 3, 10, 30}, average of
-{0.003, 0.01, 0.03, 0.1}."""
+"""On a frozen backbone, after a grid on the validation crops of seed 0 with 20 passes. Average: the
+most accurate of {0.003, 0.01, 0.03, 0.1}. Bilinear, of {0.3, 1, 3, 10, 30}: 30 was ahead of 10 by
+0.3 points, with three times its loss, so 10 was taken."""
 
 
 class AveragePool(nn.Module):
