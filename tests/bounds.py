@@ -8,21 +8,13 @@ and returns the next value with its bound, so the steps chain. Everything is com
 extended precision; a bound is componentwise, and infinite where the operator is discontinuous
 within the error of its argument (a slope beside 0, a norm beside its floor): there nothing is
 promised.
-
-`SLACK` multiplies every bound, the same for all operators: the truth is itself computed
-(where long double is double, with the same rounding), and processors with approximate division
-and square root (2 ulp on GPUs) spend two roundings where the analysis counts one.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-SLACK = 2.0
-
-UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
-SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
-"""Smallest normal number: what compilers that flush subnormals may lose of a result."""
+from .tolerances import UNIT_ROUNDOFF
 
 Wide = np.longdouble
 

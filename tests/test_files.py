@@ -10,9 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from bilinear.images import Preprocessing
 
-from .closeness import MODEL, relative_error
+from .closeness import relative_error
 from .subjects import PRESENT, driver
 from .test_models import ARCHITECTURES, CLASSES, build, images
+from .tolerances import LOGITS
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 NAMES = ["fern", "moss", "stone"]
@@ -40,7 +41,7 @@ def test_every_door_opens_what_any_door_wrote(
         if reader == writer:
             np.testing.assert_array_equal(result, logits)
         else:
-            assert relative_error(result, logits) <= MODEL["float32"], reader
+            assert relative_error(result, logits) <= LOGITS["float32"], reader
         again = tmp_path / f"{reader}.safetensors"
         driver(reader).save(opened, again)
         assert again.read_bytes() == path.read_bytes(), f"{writer} and {reader} write two files"
@@ -244,7 +245,7 @@ def test_native_export_gives_equal_logits(backend: str, tmp_path: Path) -> None:
     model = build(backend, "resnet18")
     logits = driver(backend).logits(model, x)
     for name, reloaded in driver(backend).exported(model, x, tmp_path).items():
-        assert relative_error(reloaded, logits) <= MODEL["float32"] / 10, name
+        assert relative_error(reloaded, logits) <= LOGITS["float32"], name
 
 
 @over_backends

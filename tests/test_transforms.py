@@ -14,6 +14,7 @@ import pytest
 from .closeness import assert_derivative, assert_within
 from .ops._cases import DTYPES, Case, seeded
 from .subjects import OPERATORS, PRESENT, driver, truth, vjp_truth
+from .tolerances import STEP
 
 MAP = seeded("float64", 2, 4, 3)
 OTHER = seeded("float64", 2, 4, 2, seed=1)
@@ -175,10 +176,6 @@ def _operands(op: str, case: Case) -> tuple[list[np.ndarray], list]:
     if op == "bilinear_pool":
         options += [case.options.get("eps", 1e-10), case.options.get("l2_eps", 1e-12)]
     return arrays + [None] * (2 - len(arrays)), options
-
-
-STEP = 1e-7
-"""Central differences err by about STEP² times the next derivative but one, + 1e-19 / STEP."""
 
 
 def _along(arrays, tangents, step):

@@ -18,6 +18,9 @@ from jax import export
 
 import bilinear.jax as door
 
+from ..closeness import assert_within
+from ..ops._cases import Case
+from ..subjects import truth, vjp_truth
 from ._jax_transforms import AMBIENTS, HVPS, JVPS, SHELLS, VMAPS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
@@ -169,12 +172,16 @@ class Jax:
             "module in nnx.jit": lambda p: lambda x: nnx.jit(lambda m, x: m(x))(Module(p), x),
         }
         assert repr(pool) == "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06)"
-        expected, expected_pull = jax.vjp(pool, x)
+        case = Case(
+            (np.asarray(x).reshape(2, 12, 5),), {"reduction": "sum", "eps": 1e-5, "l2_eps": 1e-6}
+        )
+        expected, cotangent = truth("bilinear_pool", case), np.ones((2, 25))
+        (gradient,) = vjp_truth("bilinear_pool", case, cotangent)
         for name, way in ways.items():
             result, pull = jax.vjp(way(pool), x)
-            np.testing.assert_allclose(result, expected, rtol=1e-12, err_msg=name)
-            gradient, expected_gradient = pull(expected)[0], expected_pull(expected)[0]
-            np.testing.assert_allclose(gradient, expected_gradient, atol=1e-12, err_msg=name)
+            assert_within(np.asarray(result), expected, "float64", name)
+            (pulled,) = pull(jnp.asarray(cotangent))
+            assert_within(np.asarray(pulled).reshape(2, 12, 5), gradient, "float64", name)
         return [*ways, "repr"]
 
     def forward(self, op, arrays, options, *, mode="eager"):

@@ -1,0 +1,52 @@
+"""Every tolerance of the suite, with its reason. No test has a number of its own.
+
+Operators are held to componentwise bounds computed from the inputs (`bounds.py`), which hold
+for any order of summation; `SLACK` multiplies them. What a test works out by hand is compared
+to ``SLACK · γ_n · scale``, with n the roundings that lead to it (`assert_rounded`). For whole
+networks a rigorous bound would be vacuous: `LOGITS` and `GRADIENTS` are statistical estimates.
+"""
+
+SLACK = 2.0
+"""Of every bound: the truth is itself computed (where long double is double, with the same
+rounding), and processors with approximate division and square root (2 ulp on GPUs) spend two
+roundings where the analysis counts one."""
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
+"""Smallest normal number: what compilers that flush subnormals may lose of a result."""
+
+STEP = 1e-7
+"""Of central differences in extended precision, whose roundoff is 5e-20: they err by about STEP²
+times the next derivative but one (1e-14, times the derivatives' growth beside 0) and 5e-20 / STEP.
+"""
+
+DERIVATIVE = 1e-8
+"""Of a float64 derivative against such differences, relative to the largest entry: the test
+points stay far enough from 0 for derivatives to grow by less than 1e6."""
+
+COMPLEX_STEP = 1e-12
+"""Of a float64 gradient against the complex step, which has no cancellation: some fifty roundings
+on either side, amplified by root slopes that stay below 100 at the test points."""
+
+NETWORK_LAYERS, NETWORK_TERMS = 20, 512 * 9
+"""Weighted layers one after the other (ResNet18's 18, the descriptor and the classifier), and the
+products summed for one number of the widest convolution."""
+
+LOGITS = {dtype: NETWORK_LAYERS * NETWORK_TERMS**0.5 * u for dtype, u in UNIT_ROUNDOFF.items()}
+"""Largest ‖difference‖₂ / ‖value‖₂ of logits or BatchNorm statistics between two computations of
+one network: each layer adds the error of a sum whose roundings are independent, √terms · u, and
+by BatchNorm or Kaiming's weights passes on what it was given unamplified. float64 1.5e-13,
+float32 8e-5."""
+
+ROOT_SLOPE = 5e4
+"""The signed root's largest slope, 1 / (2 √eps) at the default eps: by at most this the errors of
+the logits are amplified on their way back through descriptors with entries beside 0."""
+
+GRADIENTS = {dtype: ROOT_SLOPE * error for dtype, error in LOGITS.items() if dtype == "float64"}
+"""Likewise of gradients: 7.5e-9 in float64. There is none for float32, where a ReLU whose argument
+is within rounding of 0 falls either way and moves the gradient by a whole term."""
+
+SPREAD = 8
+"""A framework's float32 may err this many times as much as the worst of the others: their sums
+differ in order and in blocking, and a blocked sum errs less than a running one."""
