@@ -2,6 +2,7 @@
 
     crops = texture_crops("train", 64, seed=0)
     crops.images                                     # (classes · 64, 128, 128) uint8
+    other_crops(64, seed=0)                          # of other photographs, to train on before
 
 Each photograph is one class and is divided once into three rectangles that share no pixel:
 training, validation (to choose learning rates by) and test. A crop is a rotated square whose
@@ -13,6 +14,7 @@ says anything of its class; what is left is the pattern.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,7 +50,7 @@ class Box(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """Grey crops (N, CROP, CROP) uint8, and the class of each as an index into `CLASSES`."""
+    """Grey crops (N, CROP, CROP) uint8, and the class of each as an index."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -77,10 +79,24 @@ PHOTOGRAPHS = {
 
 CLASSES = tuple(PHOTOGRAPHS)
 
+OTHER_PHOTOGRAPHS = {
+    "astronaut": data.astronaut,
+    "camera": data.camera,
+    "cat": data.chelsea,
+    "cell": data.cell,
+    "clock": data.clock,
+    "coffee": data.coffee,
+    "coins": data.coins,
+    "motorcycle": lambda: data.stereo_motorcycle()[0],
+    "page": data.page,
+    "rocket": data.rocket,
+}
+"""The rest of the wheel's photographs that a crop fits into and that are not drawings."""
+
 
 def photograph(name: str) -> np.ndarray:
     """The photograph of a class in grey: (H, W) float64 in [0, 1]."""
-    return _grey(PHOTOGRAPHS[name]())
+    return _grey((PHOTOGRAPHS | OTHER_PHOTOGRAPHS)[name]())
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
@@ -105,12 +121,28 @@ def box(shape: tuple[int, ...], split: Split) -> Box:
 
 def texture_crops(split: Split, per_class: int, *, seed: int) -> Crops:
     """`per_class` crops of every class, class after class; equal for equal arguments."""
-    images = []
-    for label, name in enumerate(CLASSES):
+    stream = ("train", "validation", "test").index(split)
+    return _crops(CLASSES, per_class, [seed, stream], lambda shape: box(shape, split))
+
+
+def other_crops(per_class: int, *, seed: int) -> Crops:
+    """`per_class` crops from anywhere in each of `OTHER_PHOTOGRAPHS`, each a class of its own."""
+    return _crops(OTHER_PHOTOGRAPHS, per_class, [seed, 3], lambda shape: Box(0, 0, *shape))
+
+
+def _crops(
+    names: Iterable[str],
+    per_class: int,
+    stream: list[int],
+    region: Callable[[tuple[int, ...]], Box],
+) -> Crops:
+    images, labels = [], []
+    for label, name in enumerate(names):
         photo = photograph(name)
-        rng = np.random.default_rng([seed, label, ("train", "validation", "test").index(split)])
-        images += [crop(photo, box(photo.shape, split), rng) for _ in range(per_class)]
-    return Crops(np.stack(images), np.repeat(np.arange(len(CLASSES)), per_class))
+        rng = np.random.default_rng([*stream, label])
+        images += [crop(photo, region(photo.shape), rng) for _ in range(per_class)]
+        labels += [label] * per_class
+    return Crops(np.stack(images), np.array(labels))
 
 
 def crop(photo: np.ndarray, region: Box, rng: np.random.Generator) -> np.ndarray:

@@ -31,6 +31,13 @@ def pixels(box: textures.Box, shape: tuple[int, ...]) -> np.ndarray:
     return inside
 
 
+def test_the_other_photographs_are_others() -> None:
+    assert not set(textures.OTHER_PHOTOGRAPHS) & set(CLASSES)
+    crops = textures.other_crops(2, seed=0)
+    assert crops.images.shape == (2 * len(textures.OTHER_PHOTOGRAPHS), CROP, CROP)
+    assert crops.labels.tolist() == sorted(list(range(len(textures.OTHER_PHOTOGRAPHS))) * 2)
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_no_crop_sees_a_pixel_of_another_split(name: str) -> None:
     """Regions share no pixel, and bilinear interpolation reads none outside the region."""
@@ -113,11 +120,25 @@ def test_a_saved_crop_loads_as_the_networks_saw_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded, textures.normalized(crop)[0])
 
 
-def test_both_networks_start_alike() -> None:
-    pools = [training.network(pooling, 1).canonical() for pooling in ("bilinear", "average")]
-    for name, tensor in pools[0].items():
+def test_the_networks_start_alike() -> None:
+    first, *others = (training.network(pooling, 7, 1).canonical() for pooling in training.POOLINGS)
+    for name, tensor in first.items():
         if name.startswith("backbone."):
-            assert torch.equal(tensor, pools[1][name])
+            assert all(torch.equal(tensor, other[name]) for other in others)
+
+
+def test_batches_hold_equally_many_of_each_class() -> None:
+    order = training.batches(3 * 8, 3, np.random.default_rng(0))
+    assert sorted(order.ravel()) == list(range(24))
+    assert all(np.bincount(batch // 8).tolist() == [training.SHARE] * 3 for batch in order)
+
+
+def test_the_control_knows_a_map_by_its_average_alone() -> None:
+    maps = torch.rand(2, 6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    moved = torch.stack([maps[:, c].roll(c, 1) for c in range(6)], 1)  # channels part company
+    control, pool = training.BilinearOfAverage(), BilinearPool()
+    assert_rounded(control(moved).numpy(), control(maps).numpy(), 16 + 36 + 8)
+    assert (pool(moved) - pool(maps)).norm() > 0.01
 
 
 def test_the_evidence_of_all_locations_is_the_logit() -> None:
