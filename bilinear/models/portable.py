@@ -1,15 +1,15 @@
 """Between a model and its file: what every door's `save` and `load` have in common."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..contract import check_layer, refuse
+from ..contract import Spec, check_layer, refuse
 from ..images import Preprocessing
 from .arguments import Streams
-from .checkpoint import write
+from .checkpoint import read, write
 from .description import Custom, Description
 
 POOLS = {"BilinearPool": ("reduction", "eps", "l2_eps")}
@@ -23,6 +23,8 @@ class Model(Protocol):
     pool: Any
     classes: tuple[str, ...] | None
     preprocessing: Preprocessing | None
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None: ...
 
 
 def save_model(
@@ -83,6 +85,27 @@ def pool_arguments(path: str | os.PathLike, description: Description) -> dict[st
         refuse(ValueError, op, f"the pooling must be one of {known}", received, "Upgrade bilinear.")
     check_layer(op, **arguments)
     return arguments
+
+
+def fill(
+    model: Model,
+    path: str | os.PathLike,
+    description: Description,
+    expected: Mapping[str, Spec],
+    momentum: bool,
+    as_buffer: Callable[[str, np.ndarray], Any],
+) -> Any:
+    """`model` with what its file holds, which must be `expected` exactly: all of it or nothing.
+
+    With `momentum`, model and buffers, each as ``as_buffer(name, array)`` makes it.
+    """
+    checkpoint = read(path, expected, momentum)
+    model.assign(checkpoint.tensors)
+    model.classes = description.classes
+    model.preprocessing = description.preprocessing
+    if checkpoint.momentum is None:
+        return model
+    return model, {name: as_buffer(name, array) for name, array in checkpoint.momentum.items()}
 
 
 def _pooling(op: str, pool: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from ...backends.jax._arrays import ArrayLike
@@ -13,8 +14,8 @@ from ...backends.jax.layers import BilinearPool
 from ...contract import Spec
 from ...images import File, Preprocessing
 from ...images import load_image as load_array
-from ..checkpoint import check_streams, read, read_description
-from ..portable import model_arguments, pool_arguments, save_model
+from ..checkpoint import check_streams, read_description
+from ..portable import fill, model_arguments, pool_arguments, save_model
 from .bcnn import BCNN, check_enabled
 
 
@@ -112,15 +113,12 @@ def load(
         key: Spec(value[...].shape, value[...].dtype.name)
         for key, value in model.canonical().items()
     }
-    checkpoint = read(path, expected, momentum)
-    model.assign(checkpoint.tensors)
-    model.classes = description.classes
-    model.preprocessing = description.preprocessing
     model.eval()
-    if checkpoint.momentum is None:
-        return model
-    buffers = checkpoint.momentum.items()
-    return model, {key: jnp.asarray(model.to_own(key, value)) for key, value in buffers}
+
+    def as_buffer(key: str, value: np.ndarray) -> jax.Array:
+        return jnp.asarray(model.to_own(key, value))
+
+    return fill(model, path, description, expected, momentum, as_buffer)
 
 
 def load_image(file: File, preprocessing: Preprocessing) -> jax.Array:

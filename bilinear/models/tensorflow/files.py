@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ...backends.tensorflow.layers import BilinearPool
 from ...contract import Spec
 from ...images import File, Preprocessing
 from ...images import load_image as load_array
-from ..checkpoint import check_streams, read, read_description
-from ..portable import model_arguments, pool_arguments, save_model
+from ..checkpoint import check_streams, read_description
+from ..portable import fill, model_arguments, pool_arguments, save_model
 from .bcnn import BCNN
 
 
@@ -104,14 +105,11 @@ def load(
     )
     model = BCNN(**model_arguments(description, **own), pool=pool)
     expected = {key: Spec(value.shape, value.dtype) for key, value in model.canonical().items()}
-    checkpoint = read(path, expected, momentum)
-    model.assign(checkpoint.tensors)
-    model.classes = description.classes
-    model.preprocessing = description.preprocessing
-    if checkpoint.momentum is None:
-        return model
-    buffers = checkpoint.momentum.items()
-    return model, {key: tf.constant(model.to_own(key, value)) for key, value in buffers}
+
+    def as_buffer(key: str, value: np.ndarray) -> tf.Tensor:
+        return tf.constant(model.to_own(key, value))
+
+    return fill(model, path, description, expected, momentum, as_buffer)
 
 
 def _cloned(layer: keras.layers.Layer | None) -> keras.layers.Layer | None:

@@ -12,8 +12,8 @@ from ...backends.torch.layers import BilinearPool
 from ...contract import Spec
 from ...images import File, Preprocessing
 from ...images import load_image as load_array
-from ..checkpoint import check_streams, read, read_description
-from ..portable import model_arguments, pool_arguments, save_model
+from ..checkpoint import check_streams, read_description
+from ..portable import fill, model_arguments, pool_arguments, save_model
 from .bcnn import BCNN, as_array, as_tensor
 
 
@@ -100,14 +100,8 @@ def load(
         key: Spec(value.shape, str(value.dtype).removeprefix("torch."))
         for key, value in model.canonical().items()
     }
-    checkpoint = read(path, expected, momentum)
-    model.assign(checkpoint.tensors)
-    model.classes = description.classes
-    model.preprocessing = description.preprocessing
     model.eval()
-    if checkpoint.momentum is None:
-        return model
-    return model, {key: as_tensor(value) for key, value in checkpoint.momentum.items()}
+    return fill(model, path, description, expected, momentum, lambda _, value: as_tensor(value))
 
 
 def load_image(file: File, preprocessing: Preprocessing) -> Tensor:
