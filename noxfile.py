@@ -60,7 +60,7 @@ def reference(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """The proof: all three frameworks against the reference and against each other."""
     install(session, "all", "test", "parity")
-    session.run("pytest", *session.posargs, env=QUIET)
+    session.run("pytest", "--ratios=out/parity.json", *session.posargs, env=QUIET)
 
 
 @nox.session

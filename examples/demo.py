@@ -235,14 +235,12 @@ def run(seeds: int, out: Path, *, scratch: bool) -> None:
                 shown, shown_logits = model, logits
     assert shown is not None
     report(scores, "from random weights" if scratch else "trained before")
-    print(
-        "\nThe descriptors of the B-CNN of seed 0 and those of its maps' averages alone have a mean"
-        f" cosine\nof {likeness(shown, test):.3f}."
-    )
+    alike = likeness(shown, test)
+    print(f"mean cosine of the B-CNN's descriptors and those of its maps' averages: {alike:.3f}")
     path = out / "textures.safetensors"
     save(shown, path, classes=CLASSES, preprocessing=textures.PREPROCESSING)
     size = path.stat().st_size / 2**20
-    print(f"It is saved as {path} ({size:.0f} MiB) and opened everywhere:")
+    print(f"\nThe B-CNN of seed 0 is saved as {path} ({size:.0f} MiB) and opened everywhere:")
     compare(path, test)
     title = f"ResNet18 B-CNN on textures it has not seen: {accuracy(shown_logits, test):.1%} right"
     illustrate(shown, test, shown_logits, out / "demo.png", title)

@@ -86,7 +86,7 @@ def train(model: BCNN, crops: Crops, epochs: int, rate: float, *, seed: int, not
     magnitude, and SGD would need rates of its own for every pooling.
     """
     images, labels = tensors(crops)
-    classes = model.classifier.out_features
+    classes = int(labels.max()) + 1
     groups = [
         {"params": model.backbone.parameters(), "weight_decay": WEIGHT_DECAY},
         {"params": model.classifier.parameters(), "weight_decay": 0.0},

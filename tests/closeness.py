@@ -5,15 +5,18 @@ import numpy as np
 from bilinear.contract import ACCUMULATION
 
 from .bounds import Bounded, gamma
+from .ratios import Subject, note
 from .tolerances import DERIVATIVE, GRADIENTS, LOGITS, SLACK, SMALLEST
 
 
-def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> None:
+def assert_within(
+    result: np.ndarray, truth: Bounded, dtype: str, what: str, subject: Subject | None = None
+) -> None:
     """`result`, of `dtype`, lies between the rounded ends of ``truth ± SLACK · error``.
 
     Rounding is monotone, so the ends are rounded to `dtype` like the result was: half types
     need no tolerance of their own, and what exceeds their range must be infinite. NaN must be
-    exactly where the truth has it.
+    exactly where the truth has it. With `subject`, the worst ratio of error to bound is noted.
     """
     __tracebackhide__ = True
     assert result.dtype.name == dtype, f"{what}: dtype {result.dtype.name}, expected {dtype}"
@@ -31,6 +34,8 @@ def assert_within(result: np.ndarray, truth: Bounded, dtype: str, what: str) -> 
         bad = ~((result >= low) & (result <= high)) & ~expected_nan & np.isfinite(margin)
     if bad.any():
         raise AssertionError(f"{what}: {_worst(result, truth, margin, bad)}")
+    if subject is not None and result.size:
+        note(subject, float(_ratios(result, truth, margin / SLACK).max()))
 
 
 def assert_rounded(
@@ -55,6 +60,15 @@ def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> No
     scale = max(float(np.max(np.abs(expected), initial=0)), 1.0)
     error = float(np.max(np.abs(result - expected), initial=0))
     assert error <= DERIVATIVE * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
+
+
+def _ratios(result: np.ndarray, truth: Bounded, bound: np.ndarray) -> np.ndarray:
+    """Error over bound, less half an ulp where a result was rounded to a half type once more."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(result.astype(np.longdouble) - truth.value)
+        if ACCUMULATION[result.dtype.name] != result.dtype.name:
+            error = np.maximum(error - np.spacing(np.abs(result)).astype(np.longdouble) / 2, 0)
+        return np.where(np.isfinite(error) & np.isfinite(bound), error / bound, 0)
 
 
 def _worst(result, truth, margin, bad) -> str:

@@ -13,11 +13,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the lo
 
 import importlib.metadata
 import shutil
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from bilinear._require import BACKENDS, available
+
+from . import ratios
+from .tolerances import SLACK
 
 hypothesis.settings.register_profile(
     "default",
@@ -34,10 +39,20 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="cpu, or the accelerator: cuda")
+    parser.addoption("--ratios", type=Path, help="write the worst ratios, error to bound, as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if ratios.WORST:
+        terminalreporter.section(f"worst ratio of error to bound ({SLACK:g} is allowed)")
+        for line in ratios.table():
+            terminalreporter.line(line)
+        if path := config.getoption("--ratios"):
+            ratios.write(path)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from .bounds import Bounded
 from .closeness import assert_within
 from .ops._cases import DTYPES, Case
+from .ratios import Subject
 from .subjects import OPERATORS, OPS, PRESENT, driver, truth, vjp_truth
 
 pytestmark = [
@@ -97,11 +98,13 @@ def check_against_reference(
     __tracebackhide__ = True
     what = f"{op} on {backend} ({dtype}, {mode}, {label})"
     result = driver(backend).forward(op, case.arrays, case.options, mode=mode)
-    assert_within(result, truth(op, case), dtype, what)
+    subject = Subject(op, backend, dtype, "forward")
+    assert_within(result, truth(op, case), dtype, what, subject)
     gradients = driver(backend).vjp(op, cotangent, case.arrays, case.options, mode=mode)
     expected = vjp_truth(op, case, cotangent)
+    subject = Subject(op, backend, dtype, "gradient")
     for name, gradient, bounded in zip("xy", gradients, expected, strict=False):
-        assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}")
+        assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
     assert len(gradients) == len(expected)
 
 

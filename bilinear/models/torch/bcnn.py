@@ -1,5 +1,6 @@
 """The bilinear CNN as a PyTorch module."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class BCNN(nn.Module):
         state = self.state_dict(keep_vars=True)
         return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
-    def assign(self, tensors: dict[str, np.ndarray]) -> None:
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Set parameters and statistics by canonical name, in canonical layout."""
         own = self.canonical()
         with torch.no_grad():

@@ -1,0 +1,50 @@
+"""The worst ratio of error to bound that was met, by operator, backend, dtype and direction.
+
+`closeness.assert_within` notes every comparison that says what it compares. At most `SLACK` is
+allowed; the table shows how near to that the suite comes, so that drift is seen before it fails.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .ops._cases import DTYPES
+
+
+class Subject(NamedTuple):
+    """What a ratio is of."""
+
+    op: str
+    backend: str
+    dtype: str
+    direction: str  # "forward" or "gradient"
+
+
+WORST: dict[Subject, float] = {}
+
+
+def note(subject: Subject, ratio: float) -> None:
+    WORST[subject] = max(ratio, WORST.get(subject, 0.0))
+
+
+def table() -> list[str]:
+    """A row for each operator, backend and direction; a column for each dtype."""
+    dtypes = [d for d in DTYPES if d in {subject.dtype for subject in WORST}]
+    lines = [f"{'operator':14} {'backend':11} {'direction':10}" + _cells(dtypes)]
+    rows = dict.fromkeys((s.op, s.backend, s.direction) for s in sorted(WORST))
+    for op, backend, direction in rows:
+        ratios = [WORST.get(Subject(op, backend, dtype, direction)) for dtype in dtypes]
+        cells = _cells(f"{r:.3f}" if r is not None else "" for r in ratios)
+        lines.append(f"{op:14} {backend:11} {direction:10}{cells}")
+    return lines
+
+
+def write(path: Path) -> None:
+    rows = [subject._asdict() | {"ratio": ratio} for subject, ratio in sorted(WORST.items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return "".join(f"{text:>10}" for text in texts)

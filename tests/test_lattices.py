@@ -1,0 +1,160 @@
+"""On small integers nothing rounds: `outer_pool` is bit-identical everywhere, forward and gradient.
+
+Sums of products of integers up to 3 over at most 8 locations stay below 2⁸, so every partial sum,
+in any order and any accumulation, is an integer that float32, and bfloat16's 8 bits, hold exactly;
+dividing by a power of two keeps them exact. (For another Z a gradient may round more than once:
+some divide the cotangent first. There `test_parity` has the bound.) Zeros are compared by value:
+whether a sum of −0
+starts from +0 is no part of the contract.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from bilinear.contract import ACCUMULATION
+
+from . import bounds
+from .closeness import assert_within
+from .ops._cases import DTYPES, Case
+from .subjects import PRESENT, driver
+
+LARGEST = 3
+MODES = [(backend, mode) for backend in PRESENT for mode in driver(backend).modes]
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+over_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def integers(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.int64, shape, elements=st.integers(-LARGEST, LARGEST))
+
+
+@st.composite
+def lattices(draw, dtype: str) -> tuple[Case, np.ndarray]:
+    """A case of integers, in plain or transposed memory, and an integer cotangent."""
+    locations = draw(st.sampled_from([1, 2, 3, 4, 7, 8]))
+    sizes = [draw(st.sampled_from([1, 3, 8])) for _ in range(draw(st.sampled_from([1, 2])))]
+    arrays = [draw(integers((2, locations, size))).astype(DTYPES[dtype]) for size in sizes]
+    if draw(st.booleans()):
+        arrays = [np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2) for a in arrays]
+    options = {"reduction": draw(st.sampled_from(["sum", "mean"]))}
+    if draw(st.booleans()):
+        options["mask"] = draw(hnp.arrays(np.bool_, (2, locations)))
+    cotangent = draw(integers((2, sizes[0], sizes[-1]))).astype(DTYPES[dtype])
+    return Case(tuple(arrays), options), cotangent
+
+
+def fixed(dtype: str, reduction: str, locations: int) -> tuple[Case, np.ndarray]:
+    rng = np.random.default_rng(locations)
+    x, y, cotangent = (
+        rng.integers(-LARGEST, LARGEST + 1, shape).astype(DTYPES[dtype])
+        for shape in ((2, locations, 8), (2, locations, 3), (2, 8, 3))
+    )
+    return Case((x, y), {"reduction": reduction}), cotangent
+
+
+def check(backend: str, dtype: str, case: Case, cotangent: np.ndarray, mode: str = "eager") -> None:
+    """Forward and gradients equal those in integers, divided by Z and rounded once."""
+    __tracebackhide__ = True
+    result = driver(backend).forward("outer_pool", case.arrays, case.options, mode=mode)
+    gradients = driver(backend).vjp("outer_pool", cotangent, case.arrays, case.options, mode=mode)
+    sums, slopes, z = in_integers(case, cotangent)
+    what = f"outer_pool on {backend} ({dtype}, {mode}) of {case}"
+    for name, values, exact in [
+        ("value", result, sums),
+        *zip(("gradient of x", "gradient of y"), gradients, slopes, strict=False),
+    ]:
+        assert values.shape == exact.shape
+        for sample, whole, count in zip(values, exact, z, strict=True):
+            if name == "value" or _power_of_two(count):
+                assert_quotient(sample, whole, count, f"{what}: {name}")
+
+
+def in_integers(
+    case: Case, cotangent: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
+    """Sums of products, of cotangents and features, and what each sample is divided by."""
+    x, y = (a.astype(np.int64) for a in (case.arrays[0], case.arrays[-1]))
+    keep = case.options.get("mask", np.ones(x.shape[:2], bool))
+    x, y = x * keep[..., None], y * keep[..., None]
+    ct = cotangent.astype(np.int64)
+    dx, dy = np.einsum("ncd,nld->nlc", ct, y), np.einsum("ncd,nlc->nld", ct, x)
+    dx, dy = dx * keep[..., None], dy * keep[..., None]
+    mean = case.options["reduction"] == "mean"
+    z = [max(int(k), 1) if mean else 1 for k in keep.sum(1)]
+    return np.einsum("nlc,nld->ncd", x, y), [dx + dy] if len(case.arrays) == 1 else [dx, dy], z
+
+
+def assert_quotient(values: np.ndarray, exact: np.ndarray, z: int, what: str) -> None:
+    """Bit for bit where z is a power of two; else within 2 ulp of exact / z, since compilers
+    divide by multiplying with 1 / z. Half types round once more, by half an ulp of their own.
+    """
+    __tracebackhide__ = True
+    wide = values.astype(np.float64)
+    if _power_of_two(z):
+        np.testing.assert_array_equal(wide, exact / z, err_msg=what)
+        return
+    accumulation = np.dtype(ACCUMULATION[values.dtype.name])
+    for value, whole in zip(wide.ravel().tolist(), exact.ravel().tolist(), strict=True):
+        quotient = Fraction(int(whole), z)
+        nearest = accumulation.type(int(whole)) / accumulation.type(z)
+        allowed = 2 * Fraction(float(np.spacing(abs(nearest))))
+        if values.dtype != accumulation:
+            allowed += Fraction(float(np.spacing(np.abs(np.asarray(value, values.dtype))))) / 2
+        error = abs(Fraction(value) - quotient)
+        assert error <= allowed, f"{what}: {value} for {quotient}, off by {float(error):.3g}"
+
+
+def _power_of_two(z: int) -> bool:
+    return z & (z - 1) == 0
+
+
+@over_backends
+@over_dtypes
+@given(data=st.data())
+def test_outer_pool_is_exact(dtype: str, backend: str, data: st.DataObject) -> None:
+    case, cotangent = data.draw(lattices(dtype), label="case, cotangent")
+    check(backend, dtype, case, cotangent)
+
+
+@pytest.mark.parametrize(("backend", "mode"), MODES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_outer_pool_is_exact_when_compiled(dtype: str, backend: str, mode: str) -> None:
+    for reduction, locations in (("sum", 7), ("mean", 8), ("mean", 7)):
+        case, cotangent = fixed(dtype, reduction, locations)
+        check(backend, dtype, case, cotangent, mode)
+
+
+@over_backends
+@over_dtypes
+@given(data=st.data())
+def test_later_steps_round_only_for_themselves(
+    dtype: str, backend: str, data: st.DataObject
+) -> None:
+    """With G exact, root and norm err by their own few roundings."""
+    case, _ = data.draw(lattices(dtype), label="case")
+    case = Case(case.arrays, case.options | {"reduction": "sum"})
+    eps, floor = 2.0**-10, 2.0**-20
+    sums = in_integers(case, np.zeros((2, case.arrays[0].shape[2], case.arrays[-1].shape[2])))[0]
+    g, acc = bounds.exact(sums.reshape(2, -1).astype(np.longdouble)), ACCUMULATION[dtype]
+    expected = bounds.l2_normalize(bounds.signed_sqrt(g, eps, acc), floor, acc)
+    options = case.options | {"eps": eps, "l2_eps": floor}
+    result = driver(backend).forward("bilinear_pool", case.arrays, options)
+    assert_within(result, expected, dtype, f"bilinear_pool on {backend} ({dtype}) of {case}")
+
+
+def test_quotients_are_told_apart() -> None:
+    """The comparison itself: the next float is refused."""
+    exact = np.array([5])
+    assert_quotient(np.array([1.25], np.float32), exact, 4, "")
+    with pytest.raises(AssertionError):
+        assert_quotient(np.nextafter(np.array([1.25], np.float32), 2), exact, 4, "")
+    third = np.array([5 / 3], np.float32)
+    assert_quotient(third, exact, 3, "")
+    with pytest.raises(AssertionError):
+        assert_quotient(third + 3 * np.spacing(third), exact, 3, "")
