@@ -61,6 +61,15 @@ def parity(session: nox.Session) -> None:
     """The proof: all three frameworks against the reference and against each other."""
     install(session, "all", "test", "parity")
     session.run("pytest", "--ratios=out/parity.json", *session.posargs, env=QUIET)
+    if not session.posargs:
+        session.run("python", "-m", "tests.mutants", "--sample", env=QUIET)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """The suite, tested: every planted fault must turn it red."""
+    install(session, "all", "test", "parity")
+    session.run("python", "-m", "tests.mutants", *session.posargs, env=QUIET)
 
 
 @nox.session

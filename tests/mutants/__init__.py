@@ -1,0 +1,33 @@
+"""The suite, tested: faults planted one at a time, each of which must turn it red."""
+
+from typing import NamedTuple
+
+Edits = list[tuple[str, str]]
+"""Texts of one file and what stands in their place."""
+
+
+class Fault(NamedTuple):
+    """One mistake, as it would be made in the same file of each framework."""
+
+    name: str
+    file: str
+    edits: dict[str, Edits]
+
+    @property
+    def battery(self) -> str:
+        """What selects the tests that have to find it; pooling is found in the descriptor too."""
+        return "pool" if self.file == "outer_pool" else self.file
+
+
+class Mutant(NamedTuple):
+    """One mistake in one file, the doors to test it with, and the tests that must find it."""
+
+    name: str
+    framework: str
+    path: str
+    edits: Edits
+    doors: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.framework}"

@@ -1,0 +1,263 @@
+"""Faults of the operators, each in the words of every framework."""
+
+from . import Fault, Mutant
+
+POOL, ROOT, NORM, DESCRIPTOR = "outer_pool", "signed_sqrt", "l2_normalize", "bilinear_pool"
+STREAMS = {
+    "torch": "x_kept = _keep(wide(x), mask)\n    y_kept = x_kept if y is None else",
+    "tensorflow": "x_kept = _keep(wide(x), mask)\n    y_kept = x_kept if y is None else",
+    "jax": "x_kept = _keep(wide(jnp.asarray(x)), kept)\n    y_kept = x_kept if y is None else",
+}
+STOP = {
+    "torch": "torch.Tensor.detach",
+    "tensorflow": "tf.stop_gradient",
+    "jax": "jax.lax.stop_gradient",
+}
+
+
+def _streams(change) -> dict[str, list[tuple[str, str]]]:
+    return {b: [(text, change(text, STOP[b]))] for b, text in STREAMS.items()}
+
+
+FAULTS: list[Fault] = [
+    Fault(
+        "gradient of one stream is 2 Γ X",
+        POOL,
+        _streams(
+            lambda text, stop: text.replace(
+                "\n    y_kept = x_kept",
+                f"\n    x_still = {stop}(x_kept)"
+                "\n    x_kept = 2 * x_kept - x_still if y is None else x_kept"
+                "\n    y_kept = x_still",
+            )
+        ),
+    ),
+    Fault(
+        "gradient of one stream is Γ X",
+        POOL,
+        _streams(
+            lambda text, stop: text.replace("y_kept = x_kept if", f"y_kept = {stop}(x_kept) if")
+        ),
+    ),
+    Fault(
+        "missing 1/L",
+        POOL,
+        {
+            "torch": [("return g / x.shape[1]", "return g")],
+            "tensorflow": [("return g / tf.cast(shape(x)[1], g.dtype)", "return g")],
+            "jax": [("return g / jnp.asarray(x.shape[1], g.dtype)", "return g")],
+        },
+    ),
+    Fault(
+        "masked locations are counted",
+        POOL,
+        {
+            "torch": [("return g / kept[:, None, None]", "return g / x.shape[1]")],
+            "tensorflow": [
+                ("return g / kept[:, None, None]", "return g / tf.cast(shape(x)[1], g.dtype)")
+            ],
+            "jax": [("return g / count[:, None, None]", "return g / x.shape[1]")],
+        },
+    ),
+    Fault(
+        "the mask multiplies",
+        POOL,
+        {
+            "torch": [("torch.where(mask[..., None], x, 0.0)", "x * mask[..., None]")],
+            "tensorflow": [
+                (
+                    "tf.where(mask[..., None], x, constant(0, x))",
+                    "x * tf.cast(mask[..., None], x.dtype)",
+                )
+            ],
+            "jax": [("jnp.where(mask[:, :, None], x, 0.0)", "x * mask[:, :, None]")],
+        },
+    ),
+    Fault(
+        "the gradient ignores the mask",
+        POOL,
+        {
+            "torch": [
+                (
+                    "torch.where(mask[..., None], x, 0.0)",
+                    "torch.where(mask[..., None], x, x - x.detach())",
+                )
+            ],
+            "tensorflow": [
+                (
+                    "tf.where(mask[..., None], x, constant(0, x))",
+                    "tf.where(mask[..., None], x, x - tf.stop_gradient(x))",
+                )
+            ],
+            "jax": [
+                (
+                    "jnp.where(mask[:, :, None], x, 0.0)",
+                    "jnp.where(mask[:, :, None], x, x - jax.lax.stop_gradient(x))",
+                )
+            ],
+        },
+    ),
+    Fault(
+        "sum and mean exchanged",
+        POOL,
+        {b: [('if reduction == "sum":', 'if reduction == "mean":')] for b in STREAMS},
+    ),
+    Fault(
+        "half types accumulate in half",
+        POOL,
+        {
+            "torch": [
+                ("_keep(wide(x), mask)", "_keep(x, mask)"),
+                ("_keep(wide(y), mask)", "_keep(y, mask)"),
+            ],
+            "tensorflow": [
+                ("_keep(wide(x), mask)", "_keep(x, mask)"),
+                ("_keep(wide(y), mask)", "_keep(y, mask)"),
+            ],
+            "jax": [
+                ("wide(jnp.asarray(x))", "jnp.asarray(x)"),
+                ("wide(jnp.asarray(y))", "jnp.asarray(y)"),
+            ],
+        },
+    ),
+    Fault(
+        "eps outside the root",
+        ROOT,
+        {
+            "torch": [("(safe.abs() + eps).sqrt()", "(safe.abs().sqrt() + eps)")],
+            "tensorflow": [
+                (
+                    "tf.sqrt(sign * safe + constant(eps, g))",
+                    "(tf.sqrt(sign * safe) + constant(eps, g))",
+                )
+            ],
+            "jax": [
+                ("jnp.sqrt(jnp.abs(safe) + float(eps))", "(jnp.sqrt(jnp.abs(safe)) + float(eps))")
+            ],
+        },
+    ),
+    Fault(
+        "eps doubled",
+        ROOT,
+        {
+            "torch": [("safe.abs() + eps", "safe.abs() + 2 * eps")],
+            "tensorflow": [("constant(eps, g)", "constant(2 * eps, g)")],
+            "jax": [("+ float(eps)", "+ 2 * float(eps)")],
+        },
+    ),
+    Fault(
+        "slope 1 / (2 √eps) at 0",
+        ROOT,
+        {
+            "torch": [("0.0 * g", "g * (0.5 / max(eps, 1e-30) ** 0.5)")],
+            "tensorflow": [("constant(0, g) * g", "constant(0.5 / max(eps, 1e-30) ** 0.5, g) * g")],
+            "jax": [("0.0 * g", "g * (0.5 / max(eps, 1e-30) ** 0.5)")],
+        },
+    ),
+    Fault(
+        "the sign is lost",
+        ROOT,
+        {
+            "torch": [("safe.sign() * ", "")],
+            "tensorflow": [("root = sign * tf.sqrt", "root = tf.sqrt")],
+            "jax": [("jnp.sign(safe) * root", "root")],
+        },
+    ),
+    Fault(
+        "a NaN cotangent is hidden at 0",
+        ROOT,
+        {
+            "torch": [("0.0 * g", "torch.zeros_like(g)")],
+            "tensorflow": [("constant(0, g) * g", "tf.zeros_like(g)")],
+            "jax": [("0.0 * g", "jnp.zeros_like(g)")],
+        },
+    ),
+    Fault(
+        "the floor is on the square",
+        NORM,
+        {
+            "torch": [
+                ("square.detach().sqrt() <= eps", "square.detach() <= eps"),
+                ("torch.where(short, eps, norm)", "torch.where(short, eps**0.5, norm)"),
+            ],
+            "tensorflow": [
+                ("tf.sqrt(tf.stop_gradient(square)) <= floor", "tf.stop_gradient(square) <= floor"),
+                ("tf.where(short, floor, norm)", "tf.where(short, tf.sqrt(floor), norm)"),
+            ],
+            "jax": [("float(eps)", "float(eps) ** 0.5")],
+        },
+    ),
+    Fault(
+        "the norm is a constant to the gradient",
+        NORM,
+        {
+            "torch": [("torch.where(short, eps, norm)", "torch.where(short, eps, norm).detach()")],
+            "tensorflow": [
+                ("tf.where(short, floor, norm)", "tf.stop_gradient(tf.where(short, floor, norm))")
+            ],
+            "jax": [("_square(v)))", "jax.lax.stop_gradient(_square(v))))")],
+        },
+    ),
+    Fault(
+        "normalised over the batch",
+        NORM,
+        {
+            "torch": [(".sum(-1, keepdim=True)", ".sum((0, -1), keepdim=True)")],
+            "tensorflow": [("tf.reduce_sum(z * z, -1,", "tf.reduce_sum(z * z, [0, -1],")],
+            "jax": [("axis=-1, keepdims", "axis=(0, -1), keepdims")],
+        },
+    ),
+    Fault(
+        "rows and columns of the flattening exchanged",
+        DESCRIPTOR,
+        {
+            "torch": [("g.flatten(1)", "g.mT.flatten(1)")],
+            "tensorflow": [("tf.reshape(g, ", "tf.reshape(tf.linalg.matrix_transpose(g), ")],
+            "jax": [("g.reshape(", "g.mT.reshape(")],
+        },
+    ),
+    Fault(
+        "the two eps exchanged",
+        DESCRIPTOR,
+        {
+            "torch": [
+                ("rooted(g.flatten(1), eps), l2_eps", "rooted(g.flatten(1), l2_eps), eps or 1e-30")
+            ],
+            "tensorflow": [("rooted(z, eps), l2_eps", "rooted(z, l2_eps), eps or 1e-30")],
+            "jax": [("rooted(flat, eps), l2_eps", "rooted(flat, l2_eps), eps or 1e-30")],
+        },
+    ),
+    Fault(
+        "rounded to the half type between the steps",
+        DESCRIPTOR,
+        {
+            framework: [
+                (
+                    "    g = pooled(x, y, mask, reduction)",
+                    f"    g = pooled(x, y, mask, reduction)\n    g = {narrowed}",
+                )
+            ]
+            for framework, narrowed in {
+                "torch": "g.to(x.dtype).to(g.dtype)",
+                "tensorflow": "tf.cast(tf.cast(g, x.dtype), g.dtype)",
+                "jax": "g.astype(x.dtype).astype(g.dtype)",
+            }.items()
+        },
+    ),
+]
+
+
+def mutants() -> list[Mutant]:
+    """One of each fault in each framework. The battery of its operator has to find it."""
+    return [
+        Mutant(
+            fault.name,
+            framework,
+            f"bilinear/backends/{framework}/{fault.file}.py",
+            edits,
+            (framework,),
+            ("tests/test_parity.py", "-k", f"{fault.battery} and not compiled and not ring"),
+        )
+        for fault in FAULTS
+        for framework, edits in fault.edits.items()
+    ]

@@ -1,0 +1,27 @@
+"""The table of planted faults fits the code: each can be planted, and none is there twice."""
+
+from pathlib import Path
+
+import pytest
+
+from .mutants import Mutant, models, operators
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "bilinear").is_dir():
+    pytest.skip("the source is elsewhere", allow_module_level=True)
+
+MUTANTS = [*operators.mutants(), *models.mutants()]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_every_fault_can_be_planted(mutant: Mutant) -> None:
+    text = (ROOT / mutant.path).read_text()
+    for old, new in mutant.edits:
+        assert old in text
+        text = text.replace(old, new)
+    assert text != (ROOT / mutant.path).read_text()
+    compile(text, mutant.path, "exec")
+
+
+def test_faults_differ() -> None:
+    assert len({(m.path, tuple(m.edits)) for m in MUTANTS}) == len(MUTANTS)
