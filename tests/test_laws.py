@@ -242,6 +242,15 @@ def test_forward_and_reverse_are_adjoint(op: str, backend: str) -> None:
             assert abs(pushed - pulled) <= margin, f"{op} on {backend}, {name}: {pushed}, {pulled}"
 
 
+@pytest.mark.parametrize("backend", PRESENT)
+@pytest.mark.parametrize("op", OPS)
+def test_the_frameworks_own_checks_pass(op: str, backend: str) -> None:
+    """First and second derivatives against differences: gradcheck, gradgradcheck and the like."""
+    for case in smooth(op):
+        for check in driver(backend).checks.values():
+            driver(backend).call(check, op, case.options, case.arrays)
+
+
 def smooth(op: str) -> list[Case]:
     """Cases away from every hard point, where derivatives of all orders exist."""
     x, y = (

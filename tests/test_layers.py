@@ -7,6 +7,7 @@ import pytest
 
 from .closeness import assert_within
 from .ops._cases import DTYPES, Case, seeded
+from .ratios import Subject
 from .subjects import PRESENT, driver, truth, vjp_truth
 
 LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
@@ -31,12 +32,14 @@ def check(backend: str, maps, *, mask=None, parameters=None, layout="", mode="ea
     )
     dtype = maps[0].dtype.name
     what = f"BilinearPool, {backend} {layout} {mode}"
-    assert_within(result, expected, dtype, what)
+    subject = Subject("BilinearPool", backend, dtype, "forward")
+    assert_within(result, expected, dtype, what, subject)
     for g, m, bounded in zip(
         gradients, maps, vjp_truth("bilinear_pool", case, cotangent), strict=True
     ):
         assert g.shape == m.shape
-        assert_within(g.reshape(bounded.value.shape), bounded, dtype, f"{what}, gradient")
+        flat, subject = g.reshape(bounded.value.shape), subject._replace(direction="gradient")
+        assert_within(flat, bounded, dtype, f"{what}, gradient", subject)
 
 
 @over_layouts

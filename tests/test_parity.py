@@ -94,15 +94,17 @@ def check_against_reference(
     *,
     label: str = "draw",
     mode: str = "eager",
+    note: bool = True,
 ) -> None:
+    """Forward and gradients within their bounds; `note` enters the worst ratios in the table."""
     __tracebackhide__ = True
     what = f"{op} on {backend} ({dtype}, {mode}, {label})"
     result = driver(backend).forward(op, case.arrays, case.options, mode=mode)
-    subject = Subject(op, backend, dtype, "forward")
+    subject = Subject(op, backend, dtype, "forward") if note else None
     assert_within(result, truth(op, case), dtype, what, subject)
     gradients = driver(backend).vjp(op, cotangent, case.arrays, case.options, mode=mode)
     expected = vjp_truth(op, case, cotangent)
-    subject = Subject(op, backend, dtype, "gradient")
+    subject = Subject(op, backend, dtype, "gradient") if note else None
     for name, gradient, bounded in zip("xy", gradients, expected, strict=False):
         assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
     assert len(gradients) == len(expected)

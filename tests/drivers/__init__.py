@@ -70,6 +70,9 @@ class Driver(Protocol):
     shells: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
     """What may be put around a function: checkpointing, other compilers, nesting of both."""
 
+    checks: Mapping[str, Callable[[Callable[..., Any], Sequence[Any]], Any]]
+    """The framework's own checks of derivatives by differences: they raise, to its tolerances."""
+
     def call(
         self, transform: Callable[..., Any], op: str, options: Mapping[str, Any], *groups: Any
     ) -> Any:

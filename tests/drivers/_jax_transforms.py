@@ -4,7 +4,7 @@ import contextlib
 
 import jax
 import jax.numpy as jnp
-from jax import export
+from jax import export, test_util
 
 
 def _dot(jacobians, tangents):
@@ -149,3 +149,12 @@ SHELLS = {
     "scan": _scanned,
     "export": _exported,
 }
+
+
+def _check_grads(function, arguments):
+    """First and second order, forward and reverse, to JAX's own tolerances."""
+    test_util.check_grads(function, tuple(arguments), order=2)
+    return arguments[0]
+
+
+CHECKS = {"check_grads": _check_grads}

@@ -7,7 +7,10 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from ..tolerances import COARSE_DIFFERENCES
 
 
 def vjp(function, arguments, cotangent):
@@ -144,3 +147,26 @@ SHELLS = {
         lambda *a: keras.layers.Lambda(lambda inputs: f(*inputs), dtype="float64")(list(a))
     ),
 }
+
+
+def _compute_gradient(function, arguments):
+    for analytic, numeric in zip(*tf.test.compute_gradient(function, list(arguments)), strict=True):
+        np.testing.assert_allclose(analytic, numeric, atol=COARSE_DIFFERENCES)
+    return arguments[0]
+
+
+def _compute_second_gradient(function, arguments):
+    """Of each argument's gradient in turn: nested tapes."""
+    for i, argument in enumerate(arguments):
+
+        def gradient(a, *, i=i):
+            with tf.GradientTape() as tape:
+                tape.watch(a)
+                result = function(*arguments[:i], a, *arguments[i + 1 :])
+            return tape.gradient(result, a)
+
+        _compute_gradient(gradient, [argument])
+    return arguments[0]
+
+
+CHECKS = {"compute_gradient": _compute_gradient, "of the gradient": _compute_second_gradient}

@@ -21,7 +21,7 @@ import bilinear.jax as door
 from ..closeness import assert_within
 from ..ops._cases import Case
 from ..subjects import truth, vjp_truth
-from ._jax_transforms import AMBIENTS, HVPS, JVPS, SHELLS, VMAPS
+from ._jax_transforms import AMBIENTS, CHECKS, HVPS, JVPS, SHELLS, VMAPS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     jax.config.update("jax_platforms", "cpu")
@@ -138,6 +138,7 @@ class Jax:
     vmaps = VMAPS
     ambients = AMBIENTS
     shells = SHELLS
+    checks = CHECKS
 
     def call(self, transform, op, options, *groups):
         mask = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}

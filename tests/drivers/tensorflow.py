@@ -52,6 +52,7 @@ class TensorFlow:
     vmaps = transforms.VMAPS
     ambients = transforms.AMBIENTS
     shells = transforms.SHELLS
+    checks = transforms.CHECKS
 
     def call(self, transform, op, options, *groups):
         bound = functools.partial(getattr(door, op), **self._options(options))

@@ -78,6 +78,12 @@ def _double_vjp(function, arguments, tangents):
     return torch.func.vjp(pull, torch.zeros_like(shape))[1](tuple(tangents))[0]
 
 
+def _own_check(check, function, arguments):
+    leaves = [a.clone().requires_grad_() for a in arguments]
+    check(function, leaves, check_batched_grad=True)
+    return leaves[0].detach()
+
+
 def _checkpointed(function):
     return lambda *a: torch.utils.checkpoint.checkpoint(function, *a, use_reentrant=False)
 
@@ -124,6 +130,11 @@ class Torch:
     shells = {  # noqa: RUF012
         "checkpoint": _checkpointed,
         "compiled, sizes dynamic": lambda f: torch.compile(f, fullgraph=True, dynamic=True),
+    }
+
+    checks = {  # noqa: RUF012
+        "gradcheck": lambda f, a: _own_check(torch.autograd.gradcheck, f, a),
+        "gradgradcheck": lambda f, a: _own_check(torch.autograd.gradgradcheck, f, a),
     }
 
     def call(self, transform, op, options, *groups):
