@@ -183,17 +183,21 @@ def _differ(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return any(p is not None and q is not None and p != q for p, q in zip(a, b, strict=True))
 
 
+def _pair_text(x: Sequence[Any], y: Sequence[Any]) -> str:
+    return f"x {_shape_text(x)} and y {_shape_text(y)}"
+
+
 def _check_pair(op: str, x: Spec, y: Spec, channels_first: bool) -> None:
     if x.dtype != y.dtype:
         received = f"x {x.dtype} and y {y.dtype}"
         refuse(TypeError, op, "x and y must have the same dtype", received, "Cast one of them.")
     if x.shape is None or y.shape is None:
         return
-    received = f"x {_shape_text(x.shape)} and y {_shape_text(y.shape)}"
+    shapes = x.shape, y.shape  # put into words only for an error: Dynamo would fix the sizes
     if _differ(x.shape[:1], y.shape[:1]):
-        refuse(ValueError, op, SAME_BATCH, received, SAME_BATCH_REMEDY)
+        refuse(ValueError, op, SAME_BATCH, _pair_text(*shapes), SAME_BATCH_REMEDY)
     if _differ(_spatial(x.shape, channels_first), _spatial(y.shape, channels_first)):
-        refuse(ValueError, op, SAME_PLACES, received, SAME_PLACES_REMEDY)
+        refuse(ValueError, op, SAME_PLACES, _pair_text(*shapes), SAME_PLACES_REMEDY)
 
 
 def _check_mask(op: str, x: Spec, mask: Spec, channels_first: bool) -> None:

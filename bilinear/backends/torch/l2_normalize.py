@@ -26,9 +26,12 @@ def normalized(z: Tensor, eps: float) -> Tensor:
     """The unchecked formula.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
-    `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry.
+    `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry. The
+    floor is a tensor, since a function that PyTorch 2.13 compiled computes with an older eps where
+    one number is both compared and selected.
     """
     square = (z * z).sum(-1, keepdim=True)
-    short = square.detach().sqrt() <= eps
+    floor = torch.full_like(square, eps)
+    short = square.detach().sqrt() <= floor
     norm = torch.where(short, 1.0, square).sqrt()
-    return z / torch.where(short, eps, norm)
+    return z / torch.where(short, floor, norm)
