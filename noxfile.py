@@ -60,9 +60,12 @@ def reference(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """The proof: all three frameworks against the reference and against each other."""
     install(session, "all", "test", "parity")
-    session.run("pytest", "--ratios=out/parity.json", *session.posargs, env=QUIET)
-    if not session.posargs:
-        session.run("python", "-m", "tests.mutants", "--sample", env=QUIET)
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=QUIET)
+        return
+    session.run("python", "-m", "tests.mutants", "--sample", env=QUIET)
+    workers = ("--numprocesses=2", "--dist=worksteal")
+    session.run("pytest", *workers, "--ratios=out/parity.json", env=QUIET)
 
 
 @nox.session
@@ -77,9 +80,11 @@ def mutants(session: nox.Session) -> None:
 def doors(session: nox.Session, framework: str) -> None:
     """One door alone, in an environment that has only its framework."""
     install(session, framework, "test")
-    alone = ["test_doors", "test_contract", "test_layers", "test_readme"]
-    files = [f"tests/{name}.py" for name in alone]
-    session.run("pytest", *(session.posargs or files), env=QUIET)
+    alone = ["test_doors", "test_contract", "test_layers", "test_own_networks", "test_readme"]
+    chosen = [f"tests/{name}.py" for name in alone]
+    chosen += ["tests/test_files.py::test_momentum_travels"]
+    chosen += ["tests/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
+    session.run("pytest", *(session.posargs or chosen), env=QUIET)
 
 
 @nox.session

@@ -3,7 +3,8 @@
     python -m examples.demo                  trains once (under five minutes on two cores)
     python -m examples.demo --seeds 5        trains five times: means with 95 % intervals, and a
                                              control, the B-CNN's descriptor of each map's average
-    python -m examples.demo --scratch        from random weights instead of a trained backbone
+    python -m examples.demo --scratch        from random weights instead of a trained backbone,
+                                             with one epoch more and a larger rate
 
 A ResNet18 B-CNN and the same network with global average pooling learn to name the textures of
 `textures.py`. B-CNNs are built on networks that were trained before, on something else; in place
@@ -236,7 +237,7 @@ def run(seeds: int, out: Path, *, scratch: bool) -> None:
     assert shown is not None
     report(scores, "from random weights" if scratch else "trained before")
     alike = likeness(shown, test)
-    print(f"mean cosine of the B-CNN's descriptors and those of its maps' averages: {alike:.3f}")
+    print(f"seed 0: cosine of the B-CNN's descriptors and those of its maps' averages {alike:.3f}")
     path = out / "textures.safetensors"
     save(shown, path, classes=CLASSES, preprocessing=textures.PREPROCESSING)
     size = path.stat().st_size / 2**20

@@ -4,7 +4,8 @@ import os
 
 # Read by the frameworks when they are imported, so they are set before any driver is.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+os.environ["BILINEAR_TEST_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["BILINEAR_TEST_THREADS"]
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the plain kernels: rounding as analysed
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -34,6 +35,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=250
 )
+hypothesis.settings.register_profile(  # for those who only ask whether something fails
+    "unshrunk",
+    parent=hypothesis.settings.get_profile("default"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -44,6 +50,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its ratios over."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["ratios"] = ratios.dumped()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    ratios.merge(getattr(node, "workeroutput", {}).get("ratios", []))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

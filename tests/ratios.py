@@ -28,6 +28,16 @@ def note(subject: Subject, ratio: float) -> None:
     WORST[subject] = max(ratio, WORST.get(subject, 0.0))
 
 
+def dumped() -> list[tuple]:
+    """What one process noted, for another to `merge`."""
+    return [(*subject, ratio) for subject, ratio in WORST.items()]
+
+
+def merge(rows: Iterable[tuple]) -> None:
+    for *subject, ratio in rows:
+        note(Subject(*subject), ratio)
+
+
 def table() -> list[str]:
     """A row for each operator, backend and direction; a column for each dtype."""
     dtypes = [d for d in DTYPES if d in {subject.dtype for subject in WORST}]

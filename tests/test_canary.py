@@ -1,7 +1,8 @@
 """A backend that is wrong by ten times the bound is found: in every operator, dtype and direction.
 
-So no bound can quietly grow. For the half types, whose own rounding hides smaller errors, the
-canary is wrong by ten half-ulps more.
+So the comparison sees what it should, with every cast and rounding between; that the bounds are
+small is another test's (`test_reference`). For the half types, whose own rounding hides smaller
+errors, the canary is wrong by ten half-ulps more.
 """
 
 import numpy as np

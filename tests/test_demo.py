@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 
 from bilinear.images import load_image
-from bilinear.torch import BCNN, BilinearPool
+from bilinear.torch import BCNN, BilinearPool, load
 from examples import demo, figure, textures, training
 from examples.textures import CLASSES, CROP
 
 from .closeness import assert_rounded
+from .subjects import PRESENT
 
 SPLITS = ("train", "validation", "test")
 
@@ -173,6 +174,23 @@ def test_the_figure_is_written(tmp_path: Path) -> None:
         "a title",
     )
     assert (tmp_path / "demo.png").stat().st_size > 10_000
+
+
+def test_the_whole_demo_in_small(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Two seeds of a few crops: both trainings, the table, the file and the figure."""
+    monkeypatch.setattr(demo, "settle", lambda: 2)  # it would bind all later tests to two cores
+    monkeypatch.setattr(demo, "DOORS", {name: demo.DOORS[name] for name in PRESENT})
+    monkeypatch.setattr(demo, "TEST", 2)
+    for module in (demo, training):
+        monkeypatch.setattr(module, "TRAIN", 2)
+        monkeypatch.setattr(module, "EPOCHS", 1)
+    monkeypatch.setattr(training, "EPOCHS_BEFORE", 1)
+    demo.run(2, tmp_path, scratch=False)
+    printed = capsys.readouterr().out
+    assert all(f"\n{pooling}  " in printed for pooling in training.POOLINGS)
+    assert printed.count("equal   ") == len(PRESENT)
+    assert (tmp_path / "demo.png").stat().st_size > 10_000
+    assert load(tmp_path / "textures.safetensors").classes == CLASSES
 
 
 def test_intervals_are_student_t() -> None:

@@ -1,6 +1,9 @@
-"""What opening a door costs and says, each in a process of its own."""
+"""What opening a door costs and says, each in a process of its own, and what all have alike."""
 
+import importlib
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import bilinear
+from bilinear import contract
 from bilinear._require import BACKENDS
 
-from .subjects import PRESENT
+from .subjects import OPERATORS, PRESENT
 
 ROOTS = sorted({name for names, _ in BACKENDS.values() for name in names} | {"tensorflow"})
 
@@ -20,6 +24,12 @@ import {module}
 roots = {{name.partition(".")[0] for name in sys.modules}}
 print(" ".join(sorted(roots & set({roots!r}))))
 """
+
+EXTRAS = {
+    ("tensorflow", "BCNN"): {"kwargs"},
+    ("tensorflow", "BilinearPool"): {"data_format", "kwargs"},
+}
+"""Parameters beyond the contract's: what Keras asks of its own layers and models."""
 
 
 def run(code: str, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -91,3 +101,42 @@ def test_another_keras_backend_is_named_in_one_sentence() -> None:
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
     assert "KERAS_BACKEND" in last
+
+
+def signature(door: str, name: str) -> list[tuple[str, object, object]]:
+    """Names, defaults and kinds of the parameters, without the door's extras."""
+    thing = getattr(importlib.import_module(f"bilinear.{door}"), name)
+    thing = thing.__init__ if inspect.isclass(thing) else thing
+    skipped = EXTRAS.get((door, name), set()) | {"self"}
+    parameters = inspect.signature(thing).parameters.values()
+    return [(p.name, p.default, p.kind) for p in parameters if p.name not in skipped]
+
+
+@pytest.mark.skipif(len(PRESENT) < 2, reason="needs a second backend")
+@pytest.mark.parametrize("name", [*OPERATORS, "BilinearPool", "BCNN", "save", "load", "load_image"])
+def test_every_door_has_the_same_signatures(name: str) -> None:
+    first, *others = PRESENT
+    expected = signature(first, name)
+    for door in others:
+        assert signature(door, name) == expected, f"{first} and {door}"
+
+
+@pytest.mark.parametrize("door", PRESENT)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_have_the_signatures_of_the_specification(door: str, name: str) -> None:
+    assert signature(door, name) == signature("reference", name)
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="other frameworks move arrays by themselves")
+@pytest.mark.parametrize("op", ["outer_pool", "bilinear_pool"])
+def test_arrays_on_two_devices_are_refused_in_the_words_of_the_contract(op: str) -> None:
+    """On torch's meta device, which every machine has."""
+    torch = importlib.import_module("torch")
+    x, elsewhere = torch.ones(2, 4, 3), torch.ones(2, 4, 5, device="meta")
+    keep = torch.ones(2, 4, dtype=bool, device="meta")
+    operator = getattr(importlib.import_module("bilinear.torch"), op)
+    for name, options in {"y": {"y": elsewhere}, "mask": {"mask": keep}}.items():
+        with pytest.raises(TypeError) as expected:
+            contract.check_same_device(op, {"x": "cpu", name: "meta"})
+        with pytest.raises(TypeError, match=re.escape(str(expected.value))):
+            operator(x, **options)

@@ -1,21 +1,26 @@
 """The portable file between every two doors: nine directions, and what is refused."""
 
+import importlib
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from bilinear import images as framework_free
 from bilinear.images import Preprocessing
 
 from .closeness import relative_error
 from .subjects import PRESENT, driver
 from .test_models import ARCHITECTURES, CLASSES, build, images
+from .test_weights import HEADS, write_sparse
 from .tolerances import LOGITS
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
+over_backbones = pytest.mark.parametrize("backbone", ["vgg16", "resnet18"])
 NAMES = ["fern", "moss", "stone"]
 
 
@@ -102,37 +107,6 @@ def test_pooling_and_its_parameters_travel(backend: str, tmp_path: Path) -> None
 
 
 @over_backends
-def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
-    """Saved only under a name, opened only in its framework and with the module."""
-    path = tmp_path / "model.safetensors"
-    own = driver(backend).own_network(7)
-    model = driver(backend).model(own, CLASSES, channels=7)
-    x = images(2, (12, 12), "float32")
-    logits = driver(backend).logits(model, x)
-    with pytest.raises(ValueError, match=r"name=None\. Pass name="):
-        driver(backend).save(model, path)
-    driver(backend).save(model, path, name="mine")
-    for reader in PRESENT:
-        if reader == backend:
-            with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
-                driver(reader).load(path)
-        else:
-            with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
-                driver(reader).load(path)
-    fresh = driver(backend).own_network(7, seed=9)
-    untouched = driver(backend).model(fresh, CLASSES, channels=7)
-    before = driver(backend).tensors(untouched)
-    opened = driver(backend).load(path, backbone=fresh)
-    np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
-    after = driver(backend).tensors(untouched)
-    for name, array in before.items():
-        np.testing.assert_array_equal(after[name], array, err_msg="the caller's module changed")
-    other = driver(backend).own_network(8)
-    with pytest.raises(ValueError, match="backbone"):
-        driver(backend).load(path, backbone=other)
-
-
-@over_backends
 @pytest.mark.parametrize("damage", ["truncated", "extra", "missing", "misshapen", "not finite"])
 def test_a_damaged_file_is_refused_by_name(backend: str, damage: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
@@ -172,51 +146,60 @@ def test_saving_a_broken_model_keeps_the_old_file(backend: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@over_backends
-def test_weights_from_a_file_set_the_backbone_and_leave_the_classifier(
-    backend: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "resnet18.safetensors"
-    donor = driver(backend).tensors(build(backend, "resnet18", seed=11))
+def donor(backend: str, backbone: str) -> dict[str, np.ndarray]:
+    """A backbone's tensors of another seed, by their names in torchvision's files."""
+    tensors = driver(backend).tensors(build(backend, backbone, seed=11))
     prefix = "backbone."
-    backbone = {k.removeprefix(prefix): v for k, v in donor.items() if k.startswith(prefix)}
-    head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}
-    save_file(backbone | head, path)
-    model = build(backend, "resnet18", weights=path)
-    plain = driver(backend).tensors(build(backend, "resnet18"))
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@over_backends
+@over_backbones
+def test_weights_from_a_file_set_the_backbone_and_leave_the_classifier(
+    backend: str, backbone: str, tmp_path: Path
+) -> None:
+    given = donor(backend, backbone)
+    path = tmp_path / f"{backbone}.safetensors"
+    shapes = {name: array.shape for name, array in given.items()}
+    write_sparse(path, shapes | HEADS[backbone, "torchvision"], given)
+    model = build(backend, backbone, weights=path)
+    plain = driver(backend).tensors(build(backend, backbone))
+    expected = plain | {f"backbone.{name}": array for name, array in given.items()}
     for name, array in driver(backend).tensors(model).items():
-        expected = donor if name.startswith(prefix) else plain
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     assert model.preprocessing == Preprocessing()
-    twice = build(backend, "resnet18 twice", weights=(path, path))
-    both = driver(backend).tensors(twice)
-    np.testing.assert_array_equal(both["backbone.conv1.weight"], both["backbone_b.conv1.weight"])
 
 
 @over_backends
+def test_a_pair_of_weights_sets_both_streams(backend: str, tmp_path: Path) -> None:
+    given = donor(backend, "resnet18")
+    path = tmp_path / "resnet18.safetensors"
+    save_file(given, path)
+    tensors = driver(backend).tensors(build(backend, "resnet18 twice", weights=(path, path)))
+    for name, array in given.items():
+        for stream in ("backbone", "backbone_b"):
+            np.testing.assert_array_equal(tensors[f"{stream}.{name}"], array, err_msg=name)
+
+
+@over_backends
+@over_backbones
 def test_torchvision_checkpoints_open_in_torch_and_others_say_how(
-    backend: str, tmp_path: Path
+    backend: str, backbone: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "resnet18.pth"
+    """The heads have torchvision's names, and are never looked at."""
+    path = tmp_path / f"{backbone}.pth"
     write = getattr(driver(backend), "write_pth", None)
     if write is None:
         path.write_bytes(b"")
-        with pytest.raises(ValueError, match=r"resnet18\.pth.*bilinear\.torch"):
-            build(backend, "resnet18", weights=path)
+        with pytest.raises(ValueError, match=rf"{backbone}\.pth.*bilinear\.torch"):
+            build(backend, backbone, weights=path)
         return
-    donor = driver(backend).tensors(build(backend, "resnet18", seed=11))
-    prefix = "backbone."
-    backbone = {k.removeprefix(prefix): v for k, v in donor.items() if k.startswith(prefix)}
-    counters = {
-        k.replace("running_mean", "num_batches_tracked"): np.array(7)
-        for k in backbone
-        if k.endswith("running_mean")
-    }
-    head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}
-    write(path, backbone | counters | head)
-    loaded = driver(backend).tensors(build(backend, "resnet18", weights=str(path)))
-    for name, array in backbone.items():
-        np.testing.assert_array_equal(loaded[prefix + name], array, err_msg=name)
+    given = donor(backend, backbone)
+    others = {name: np.array(7) for name in HEADS[backbone, "torchvision"]}
+    write(path, given | others)
+    loaded = driver(backend).tensors(build(backend, backbone, weights=str(path)))
+    for name, array in given.items():
+        np.testing.assert_array_equal(loaded[f"backbone.{name}"], array, err_msg=name)
 
 
 def test_a_pth_file_is_never_trusted(tmp_path: Path) -> None:
@@ -236,6 +219,25 @@ class _Touch:
 
     def __reduce__(self):
         return open, (self.path, "w")
+
+
+@over_backends
+def test_an_image_file_is_what_the_opened_model_takes(backend: str, tmp_path: Path) -> None:
+    """A batch of one in the door's layout, of the values that every other door gives."""
+    path, png = tmp_path / "model.safetensors", tmp_path / "fern.png"
+    pixels = np.random.default_rng(3).integers(0, 256, (50, 70, 3), np.uint8)
+    Image.fromarray(pixels).save(png)
+    preprocessing = Preprocessing(size=(40, 48))
+    driver(backend).save(build(backend, "resnet18"), path, preprocessing=preprocessing)
+    door = importlib.import_module(f"bilinear.{backend}")
+    model = door.load(path)
+    batch = door.load_image(png, model.preprocessing)
+    assert tuple(model(batch).shape) == (1, CLASSES)
+    array = np.asarray(batch)
+    assert array.dtype == np.float32
+    assert array.shape == ((1, 3, 40, 48) if backend == "torch" else (1, 40, 48, 3))
+    last = np.moveaxis(array, 1, -1) if backend == "torch" else array
+    np.testing.assert_array_equal(last, framework_free.load_image(png, preprocessing)[None])
 
 
 @over_backends

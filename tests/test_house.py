@@ -89,3 +89,7 @@ def test_public_functions_are_documented() -> None:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in reference.__all__:
                 assert ast.get_docstring(node), f"{path}: {node.name}"
+
+
+def test_the_types_are_shipped() -> None:
+    assert (PACKAGE / "py.typed").is_file()

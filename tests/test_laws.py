@@ -203,6 +203,8 @@ def test_the_norm_of_the_roots_has_a_closed_form(subject: str, data: st.DataObje
 @pytest.mark.parametrize("backend", PRESENT)
 def test_layouts_of_a_layer_agree(backend: str) -> None:
     x, y = seeded("float64", 2, 3, 4, 5), seeded("float64", 2, 3, 4, 2, seed=1)
+    if len(driver(backend).layouts) < 2:
+        pytest.skip("it has one layout")
     cotangent = seeded("float64", 2, 10, seed=2)
     case = Case((x.reshape(2, 12, 5), y.reshape(2, 12, 2)))
     errors = [b.error for b in (OPS["bilinear_pool"].forward(case), *_vjp_bounds(case, cotangent))]

@@ -1,9 +1,13 @@
 """`BilinearPool` in every door: layouts, spatial ranks, masks, and what it survives."""
 
 import math
+import re
+from functools import partial
 
 import numpy as np
 import pytest
+
+from bilinear.contract import MASK_SHAPE, SAME_PLACES
 
 from .closeness import assert_within
 from .ops._cases import DTYPES, Case, seeded
@@ -13,10 +17,21 @@ from .subjects import PRESENT, driver, truth, vjp_truth
 LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
 over_layouts = pytest.mark.parametrize(("backend", "layout"), LAYOUTS)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
+COMPILED = [  # torch's second layout is of memory only: one more compilation of the same graph
+    (backend, layout)
+    for backend, layout in LAYOUTS
+    if len(driver(backend).modes) > 1 and (backend, layout) != ("torch", "channels_last")
+]
+needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras does by itself")
 
 
-def check(backend: str, maps, *, mask=None, parameters=None, layout="", mode="eager") -> None:
-    """The layer on maps equals the operator on their locations, gradient included."""
+def check(
+    backend: str, maps, *, mask=None, parameters=None, layout="", mode="eager", layer=None
+) -> None:
+    """The layer on maps equals the operator on their locations, gradient included.
+
+    `layer` (cotangent, maps) is what to check instead of the driver's own.
+    """
     __tracebackhide__ = True
     locations = math.prod(maps[0].shape[1:-1])
     flat = tuple(m.reshape(m.shape[0], locations, m.shape[-1]) for m in maps)
@@ -27,9 +42,8 @@ def check(backend: str, maps, *, mask=None, parameters=None, layout="", mode="ea
     expected = truth("bilinear_pool", case)
     cotangent = np.random.default_rng(4).standard_normal(expected.value.shape)
     cotangent = cotangent.astype(maps[0].dtype)
-    result, gradients = driver(backend).layer(
-        cotangent, maps, mask=mask, parameters=parameters, layout=layout, mode=mode
-    )
+    given = {"mask": mask, "parameters": parameters, "layout": layout, "mode": mode}
+    result, gradients = (layer or partial(driver(backend).layer, **given))(cotangent, maps)
     dtype = maps[0].dtype.name
     what = f"BilinearPool, {backend} {layout} {mode}"
     subject = Subject("BilinearPool", backend, dtype, "forward")
@@ -70,6 +84,76 @@ def test_compiled_layer(backend: str) -> None:
     x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
     for mode in driver(backend).modes[1:]:
         check(backend, (x, y), mode=mode)
+
+
+@pytest.mark.parametrize("given", ["x", "x and y", "x, y and mask"])
+@pytest.mark.parametrize(("backend", "layout"), COMPILED)
+def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> None:
+    """Traced or compiled once, then called at two sizes of every axis."""
+    streams, masked, layer = 2 if "y" in given else 1, "mask" in given, None
+    for n, h, w, c, d in ((2, 3, 4, 5, 7), (4, 2, 3, 7, 6)):
+        maps = (seeded("float32", n, h, w, c), seeded("float32", n, h, w, d, seed=1))[:streams]
+        mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
+        layer = layer or driver(backend).layer_of_any_size(maps, mask, layout=layout)
+        run = partial(layer, mask=mask)
+        check(backend, maps, mask=mask, layout=layout, mode="any size", layer=run)
+
+
+@needs_keras
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_wrong_sizes_met_at_run_time(layout: str) -> None:
+    """TensorFlow alone keeps such checks: torch.compile traces anew, jax.export has its own."""
+    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 4, 3, 5)
+    keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
+    layer = driver("tensorflow").layer_of_any_size((x, y), keep, layout=layout)
+    for maps, sentence in (((x, y), SAME_PLACES), ((x, x), MASK_SHAPE)):
+        with pytest.raises(Exception, match=re.escape(f"BilinearPool: {sentence}")):
+            layer(cotangent, maps, keep)
+
+
+@needs_keras
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("names", [("x_mask", "y_mask"), ("x_mask", "y_mask", "mask"), ("y_mask",)])
+def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], layout: str) -> None:
+    masks = dict(zip(names, np.random.default_rng(0).random((3, 2, 3, 4)) < 0.7, strict=False))
+    kept = np.logical_and.reduce(list(masks.values()))
+    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    x[~kept] = np.nan
+    layer = partial(driver("tensorflow").layer, mask=masks, layout=layout)
+    check("tensorflow", (x, y), mask=kept, layout=layout, layer=layer)
+
+
+@needs_keras
+def test_masks_that_keras_keeps_of_the_maps() -> None:
+    """Maps that are zero where masked, as Masking wants them: the mean tells who was counted."""
+    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    keep, keep_y = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
+    x[~keep], y[~keep_y] = 0, 0
+    for layer in driver("tensorflow").masking_layers().values():
+        check("tensorflow", (x,), mask=keep, layer=layer)
+        check("tensorflow", (x, y), mask=keep & keep_y, layer=layer)
+
+
+@needs_keras
+@pytest.mark.parametrize("given", [("float32",), ("float64", "float32"), ("bfloat16", "float64")])
+@pytest.mark.parametrize(
+    ("policy", "dtype"),
+    [("mixed_float16", "float16"), ("mixed_bfloat16", "bfloat16"), ("float64", "float64")],
+)
+def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, given: tuple[str, ...]) -> None:
+    """Whatever the streams are, equal or not, the layer computes as its policy says."""
+    maps = [seeded(g, 2, 12, 3 - i, seed=i) for i, g in enumerate(given)]
+    result = driver("tensorflow").under_policy(policy, maps)
+    expected = truth("bilinear_pool", Case(tuple(m.astype(DTYPES[dtype]) for m in maps)))
+    subject = Subject("BilinearPool", "tensorflow", dtype, "forward")
+    assert_within(result, expected, dtype, f"BilinearPool under {policy}", subject)
+
+
+@needs_keras
+def test_keras_casts_no_integers() -> None:
+    """A policy is for real numbers only, so integers meet the contract as in every door."""
+    with pytest.raises(TypeError, match="x must be of a real floating type"):
+        driver("tensorflow").under_policy("float32", [np.ones((2, 12, 3), np.int32)])
 
 
 @over_backends

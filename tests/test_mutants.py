@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from .mutants import Mutant, models, operators
+from .mutants.__main__ import SAMPLE
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "bilinear").is_dir():
@@ -21,6 +22,10 @@ def test_every_fault_can_be_planted(mutant: Mutant) -> None:
         text = text.replace(old, new)
     assert text != (ROOT / mutant.path).read_text()
     compile(text, mutant.path, "exec")
+
+
+def test_the_sample_is_whole() -> None:
+    assert set(SAMPLE) <= set(map(str, MUTANTS))
 
 
 def test_faults_differ() -> None:

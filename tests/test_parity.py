@@ -4,7 +4,6 @@ Operator, backend, dtype and compiler are parameters; arrays, shapes and options
 """
 
 import itertools
-import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +20,16 @@ pytestmark = [
     pytest.mark.parametrize("op", OPERATORS),
     pytest.mark.parametrize("dtype", DTYPES),
 ]
+
+HARDEST = {
+    "non-square",
+    "all zero",
+    "NaN behind the mask of two",
+    "NaN reaches",
+    "dead channel without eps",
+    "below the floor",
+}
+"""What is compiled first: where compilers are known to change what a NaN or a zero does."""
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
@@ -53,14 +62,11 @@ def test_nan_cotangent_is_never_hidden(op: str, dtype: str, backend: str) -> Non
 
 @over_backends
 def test_compiled(op: str, dtype: str, backend: str) -> None:
-    """A fixed list of shapes: a compiler pays for each."""
-    if dtype not in ("float32", "bfloat16"):
-        return
-    if backend == "torch" and not (shutil.which("c++") or shutil.which("g++")):
-        pytest.skip("torch.compile needs a C++ compiler")
+    """A fixed list of shapes: a compiler pays for each. Fewer where it has done the same before."""
     edges = OPS[op].edges(dtype)
+    labels = sorted(edges, key=lambda label: label not in HARDEST)
     for mode in driver(backend).modes[1:]:
-        for label in list(edges)[:6]:
+        for label in labels[: 6 if dtype in ("float32", "bfloat16") else 2]:
             case = edges[label]
             shape = OPS[op].output_shape(case)
             cotangent = np.random.default_rng(2).standard_normal(shape).astype(DTYPES[dtype])

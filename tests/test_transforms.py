@@ -152,6 +152,19 @@ def test_shells(op: str, backend: str, transform: str) -> None:
         assert_within(result, truth(op, case), "float64", f"{op}, {backend}, {transform}")
 
 
+@pytest.mark.parametrize("backend", PRESENT)
+@pytest.mark.parametrize(("op", "name"), [("l2_normalize", "eps"), ("bilinear_pool", "l2_eps")])
+def test_a_compiled_function_takes_one_eps_after_another(op: str, name: str, backend: str) -> None:
+    """Compilers make a symbol of a number that changes, and may go on with an older one."""
+    for mode in driver(backend).modes[1:]:
+        for dtype in ("float32", "bfloat16"):
+            for eps in (1e-12, 1e3, 2.0, 1e3):
+                case = Case((seeded(dtype, 2, 4, 3),), {name: eps})
+                result = driver(backend).forward(op, case.arrays, case.options, mode=mode)
+                what = f"{op}, {backend}, {mode}, {dtype}, {name}={eps}"
+                assert_within(result, truth(op, case), dtype, what)
+
+
 def _directions(case: Case) -> list[np.ndarray]:
     rng = np.random.default_rng(5)
     return [rng.standard_normal(a.shape) for a in case.arrays]

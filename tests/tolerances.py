@@ -1,9 +1,10 @@
-"""Every tolerance of the suite, with its reason. No test has a number of its own.
+"""The tolerances of the suite, each with its reason.
 
 Operators are held to componentwise bounds computed from the inputs (`bounds.py`), which hold
 for any order of summation; `SLACK` multiplies them. What a test works out by hand is compared
-to ``SLACK · γ_n · scale``, with n the roundings that lead to it (`assert_rounded`). For whole
-networks a rigorous bound would be vacuous: `LOGITS` and `GRADIENTS` are statistical estimates.
+to ``SLACK · γ_n · scale``; there the test itself counts n, the roundings that lead to its number
+(`assert_rounded`). For whole networks a rigorous bound would be vacuous: `LOGITS` and
+`GRADIENTS` are statistical estimates.
 """
 
 SLACK = 2.0
@@ -40,8 +41,9 @@ products summed for one number of the widest convolution."""
 LOGITS = {dtype: NETWORK_LAYERS * NETWORK_TERMS**0.5 * u for dtype, u in UNIT_ROUNDOFF.items()}
 """Largest ‖difference‖₂ / ‖value‖₂ of logits or BatchNorm statistics between two computations of
 one network: each layer adds the error of a sum whose roundings are independent, √terms · u, and
-by BatchNorm or Kaiming's weights passes on what it was given unamplified. float64 1.5e-13,
-float32 8e-5."""
+by BatchNorm or Kaiming's weights passes on what it was given unamplified. (Norm and classifier
+sum 512² terms, √ of which would count as 7 layers each; the layers before the last have fewer
+than 4608.) float64 1.5e-13, float32 8e-5."""
 
 ROOT_SLOPE = 5e4
 """The signed root's largest slope, 1 / (2 √eps) at the default eps: by at most this the errors of

@@ -16,6 +16,8 @@ Array = np.ndarray
 Jvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], Any]
 Hvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any], Any], Sequence[Any]]
 Vmap = Callable[[Callable[..., Any], Sequence[Any]], Any]
+Layer = Callable[..., tuple[Array, Sequence[Array]]]
+"""(cotangent, channels-last maps, mask) -> descriptors, gradients."""
 
 
 class Driver(Protocol):
@@ -54,6 +56,16 @@ class Driver(Protocol):
         mode: str = "eager",
     ) -> tuple[Array, tuple[Array, ...]]:
         """`BilinearPool(**parameters)` on channels-last maps: descriptors, gradients."""
+        ...
+
+    def layer_of_any_size(
+        self, maps: Sequence[Array], mask: Array | None = None, *, layout: str = ""
+    ) -> Layer:
+        """`BilinearPool` traced or compiled once for every size, batch and channels included.
+
+        `maps` and `mask` only show ranks and dtypes; no two of their sizes should be equal by
+        chance, because compilers then take them for one.
+        """
         ...
 
     # Transforms work on the framework's own arrays; `call` converts around them.

@@ -202,6 +202,16 @@ class Jax:
         result, gradients = run(pool, masks, to_arrays(maps), jnp.asarray(cotangent))
         return np.asarray(result), tuple(np.asarray(g) for g in gradients)
 
+    def layer_of_any_size(self, maps, mask=None, *, layout=""):
+        names = ["n, h, w, c", "n, h, w, d"][: len(maps)]
+        names = {"mask": None if mask is None else "n, h, w"}, names, f"n, c*{names[-1][-1]}"
+        like = {"mask": mask}, list(maps), maps[0][:, 0, 0]
+        run = jax.jit(functools.partial(_descriptor_and_gradients, door.BilinearPool()))
+        call = export.export(run)(*export.symbolic_args_specs(like, names)).call
+        return lambda cotangent, maps, mask: jax.tree.map(
+            np.asarray, call({"mask": mask}, list(maps), cotangent)
+        )
+
     def model(self, backbone, num_classes, **options):
         return door.BCNN(backbone, num_classes, **options)
 

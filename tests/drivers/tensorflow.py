@@ -38,6 +38,16 @@ def _compiled(op, mode, kinds, options):
     return tf.function(function, input_signature=signature, jit_compile=mode == "xla")
 
 
+def _pooled(function, layout, cotangent, maps):
+    """Descriptors and gradients of `function`, a layer of `layout`; none leaves a mask behind."""
+    axis = 1 if layout == "channels_first" else -1
+    tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
+    gradients = transforms.vjp(function, tensors, tf.constant(cotangent))
+    result = function(*tensors)
+    assert getattr(result, "_keras_mask", None) is None
+    return to_array(result), tuple(np.moveaxis(to_array(g), axis, -1) for g in gradients)
+
+
 def _parameters(model):
     return {k: v.value for k, v in model.canonical().items() if is_parameter(k)}
 
@@ -123,15 +133,61 @@ class TensorFlow:
         layout = layout or "channels_last"
         dtype = maps[0].dtype.name
         pool = door.BilinearPool(**parameters or {}, data_format=layout, dtype=dtype)
-        keep = None if mask is None else tf.constant(mask)
-        axis = 1 if layout == "channels_first" else -1
-        tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
-        function = lambda *t: pool(*t, mask=keep)  # noqa: E731
+        masks = mask if isinstance(mask, dict) else {"mask": mask}  # of Keras' names or ours
+        masks = {name: tf.constant(m) for name, m in masks.items() if m is not None}
+        function = lambda *t: pool(*t, **masks)  # noqa: E731
         if mode != "eager":
             function = tf.function(function, jit_compile=mode == "xla")
-        gradients = transforms.vjp(function, tensors, tf.constant(cotangent))
-        gradients = tuple(np.moveaxis(to_array(g), axis, -1) for g in gradients)
-        return to_array(function(*tensors)), gradients
+        return _pooled(function, layout, cotangent, maps)
+
+    def layer_of_any_size(self, maps, mask=None, *, layout=""):
+        layout = layout or "channels_last"
+        pool = door.BilinearPool(data_format=layout, dtype=maps[0].dtype.name)
+        given = [*maps, *([] if mask is None else [mask])]
+        signature = [tf.TensorSpec([None] * a.ndim, a.dtype) for a in given]
+
+        @functools.partial(tf.function, input_signature=signature)
+        def traced(*tensors):
+            masks = {} if mask is None else {"mask": tensors[-1]}
+            return pool(*tensors[: len(maps)], **masks)
+
+        def layer(cotangent, maps, mask):
+            masks = [] if mask is None else [tf.constant(mask)]
+            return _pooled(lambda *t: traced(*t, *masks), layout, cotangent, maps)
+
+        return layer
+
+    def masking_layers(self):
+        """Ways by which the maps of all streams bring the masks that Keras keeps of them."""
+        pool = door.BilinearPool(dtype="float64")
+        assert pool.compute_mask(None, tf.constant([True])) is None
+
+        def attached(*maps):
+            copies = [tf.identity(m) for m in maps]
+            for m in copies:
+                m._keras_mask = tf.reduce_any(m != 0, -1)  # as the layers of Keras do
+            return pool(*copies)
+
+        def model(*maps):
+            inputs = [keras.Input((None, None, m.shape[-1]), dtype="float64") for m in maps]
+            result = pool(*(keras.layers.Masking(dtype="float64")(i) for i in inputs))
+            assert getattr(result, "_keras_mask", None) is None
+            return keras.Model(inputs, result)(list(maps))
+
+        ways = {
+            "Masking": lambda *maps: pool(*map(keras.layers.Masking(dtype="float64"), maps)),
+            "Masking in a model": model,
+            "attached": attached,
+        }
+        return {k: functools.partial(_pooled, way, "channels_last") for k, way in ways.items()}
+
+    def under_policy(self, policy, maps):
+        """The descriptors of a layer of that dtype policy; `maps` may be of any dtypes."""
+        pool = door.BilinearPool(dtype=policy)
+        symbols = [keras.Input(m.shape[1:], dtype=m.dtype.name) for m in maps]
+        result = pool(*map(tf.constant, maps))
+        assert pool(*symbols).dtype == pool.compute_dtype == result.dtype.name
+        return to_array(result)
 
     def model(self, backbone, num_classes, **options):
         return door.BCNN(backbone, num_classes, **options)

@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import pickle
+import shutil
 from typing import Any
 
 import ml_dtypes
@@ -13,10 +14,11 @@ import torch.utils.checkpoint
 
 import bilinear.torch as door
 
+COMPILER = shutil.which("c++") or shutil.which("g++")
 DEVICE = os.environ.get("BILINEAR_TEST_DEVICE", "cpu")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("BILINEAR_TEST_THREADS", "2")))
 torch._dynamo.config.recompile_limit = 64  # one function meets every dtype and shape here
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
@@ -101,9 +103,24 @@ def _compiled(function: Any) -> Any:
     return torch.compile(function, fullgraph=True, dynamic=None)
 
 
+@functools.cache
+def _compiled_in_autocast(function: Any) -> Any:
+    """Traced while autocast is on, where the product is taken another way."""
+    compiled = torch.compile(function, fullgraph=True)
+
+    def inside(*arguments, **options):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            return compiled(*arguments, **options)
+
+    return inside
+
+
+COMPILERS = {"compiled": _compiled, "compiled under autocast": _compiled_in_autocast}
+
+
 class Torch:
     name = "torch"
-    modes = ("eager", "compiled")
+    modes = ("eager", *COMPILERS) if COMPILER else ("eager",)
     layouts = ("contiguous", "channels_last")
 
     jvps = {  # noqa: RUF012
@@ -129,8 +146,9 @@ class Torch:
     }
     shells = {  # noqa: RUF012
         "checkpoint": _checkpointed,
-        "compiled, sizes dynamic": lambda f: torch.compile(f, fullgraph=True, dynamic=True),
     }
+    if COMPILER:
+        shells["compiled, sizes dynamic"] = lambda f: torch.compile(f, fullgraph=True, dynamic=True)
 
     checks = {  # noqa: RUF012
         "gradcheck": lambda f, a: _own_check(torch.autograd.gradcheck, f, a),
@@ -173,7 +191,7 @@ class Torch:
 
     def _function(self, op, mode):
         function = getattr(door, op)
-        return _compiled(function) if mode == "compiled" else function
+        return COMPILERS[mode](function) if mode in COMPILERS else function
 
     def _options(self, options):
         return {k: to_tensor(v) if k == "mask" else v for k, v in options.items()}
@@ -189,7 +207,17 @@ class Torch:
 
     def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         pool = door.BilinearPool(**parameters or {})
-        pool = torch.compile(pool, fullgraph=True) if mode == "compiled" else pool
+        pool = COMPILERS[mode](pool) if mode in COMPILERS else pool
+        return self._pooled(pool, layout, cotangent, maps, mask)
+
+    def layer_of_any_size(self, maps, mask=None, *, layout=""):
+        pool = torch.compile(door.BilinearPool(), fullgraph=True, dynamic=True)
+        ones = np.ones((maps[0].shape[0], maps[0].shape[-1] * maps[-1].shape[-1]), maps[0].dtype)
+        self._pooled(pool, layout, ones, maps, mask)
+        once = torch.compiler.set_stance("fail_on_recompile")
+        return once(functools.partial(self._pooled, pool, layout))
+
+    def _pooled(self, pool, layout, cotangent, maps, mask):
         memory = LAYOUTS[layout or "contiguous"]
         tensors = []
         for array in maps:

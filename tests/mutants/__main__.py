@@ -55,7 +55,10 @@ def verdict(mutant: Mutant) -> tuple[Mutant, str, float]:
             planted(mutant, folder)
         except LookupError as error:
             return mutant, f"NOT PLANTED: {error}", 0.0
-        environment = os.environ | {"BILINEAR_TEST_DOORS": ",".join(mutant.doors)}
+        environment = os.environ | {
+            "BILINEAR_TEST_DOORS": ",".join(mutant.doors),
+            "HYPOTHESIS_PROFILE": "unshrunk",
+        }
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
         try:
             done = subprocess.run(
