@@ -177,8 +177,8 @@ FAULTS: list[Fault] = [
         NORM,
         {
             "torch": [
-                ("square.detach().sqrt() <= eps", "square.detach() <= eps"),
-                ("torch.where(short, eps, norm)", "torch.where(short, eps**0.5, norm)"),
+                ("square.detach().sqrt() <= floor", "square.detach() <= floor"),
+                ("torch.where(short, floor, norm)", "torch.where(short, floor.sqrt(), norm)"),
             ],
             "tensorflow": [
                 ("tf.sqrt(tf.stop_gradient(square)) <= floor", "tf.stop_gradient(square) <= floor"),
@@ -191,7 +191,9 @@ FAULTS: list[Fault] = [
         "the norm is a constant to the gradient",
         NORM,
         {
-            "torch": [("torch.where(short, eps, norm)", "torch.where(short, eps, norm).detach()")],
+            "torch": [
+                ("torch.where(short, floor, norm)", "torch.where(short, floor, norm).detach()")
+            ],
             "tensorflow": [
                 ("tf.where(short, floor, norm)", "tf.stop_gradient(tf.where(short, floor, norm))")
             ],
