@@ -23,6 +23,8 @@ def outer_pool(
     Gradient: ``(Γ + Γᵀ) x / Z`` for one stream; ``Γ y / Z`` and ``Γᵀ x / Z`` for two.
     Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
         without a location kept pools to 0 with gradient 0. Half types accumulate in float32.
+        On GPUs PyTorch multiplies float32 matrices in TF32 only where
+        `torch.set_float32_matmul_precision` allows it.
     Raises: ValueError and TypeError as `bilinear.contract.check_outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
     """
