@@ -61,6 +61,8 @@ def test_compiled_operators_refuse_too(backend: str, mistake: str) -> None:
     with pytest.raises((ValueError, TypeError)) as expected:
         getattr(reference, op)(*arrays, **options)
     invariant = str(expected.value).partition("; got ")[0]
+    # Dynamo cannot put into words a number that it saw change in an earlier call
+    getattr(driver(backend), "forget", lambda: None)()
     for mode in driver(backend).modes[1:]:
         with pytest.raises(Exception, match=re.escape(invariant)):
             driver(backend).forward(op, arrays, options, mode=mode)

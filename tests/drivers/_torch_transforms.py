@@ -1,0 +1,119 @@
+"""The transforms of PyTorch: the tables of its driver, and the compilers an operator is run by."""
+
+import functools
+import os
+import shutil
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+
+DEVICE = os.environ.get("BILINEAR_TEST_DEVICE", "cpu")
+
+
+def _vjp(function, arguments, cotangent):
+    return torch.func.vjp(function, *arguments)[1](cotangent)
+
+
+def _reverse_over_reverse(function, arguments, tangents, cotangent):
+    arguments = [a.clone().requires_grad_() for a in arguments]
+    dummy = cotangent.clone().requires_grad_()
+    gradients = torch.autograd.grad(function(*arguments), arguments, dummy, create_graph=True)
+    inner = sum((g * v).sum() for g, v in zip(gradients, tangents, strict=True))
+    return torch.autograd.grad(inner, arguments)  # the Hessian is symmetric
+
+
+def _forward_over_reverse(function, arguments, tangents, cotangent):
+    return torch.func.jvp(
+        lambda *a: _vjp(function, a, cotangent), tuple(arguments), tuple(tangents)
+    )[1]
+
+
+def _hessian(function, arguments, tangents, cotangent):
+    indices = tuple(range(len(arguments)))
+    blocks = torch.func.hessian(lambda *a: (function(*a) * cotangent).sum(), indices)(*arguments)
+    return [
+        sum(torch.tensordot(b, v, v.ndim) for b, v in zip(row, tangents, strict=True))
+        for row in blocks
+    ]
+
+
+def _dual_numbers(function, arguments, tangents):
+    with torch.autograd.forward_ad.dual_level():
+        duals = map(torch.autograd.forward_ad.make_dual, arguments, tangents)
+        return torch.autograd.forward_ad.unpack_dual(function(*duals)).tangent
+
+
+def _double_vjp(function, arguments, tangents):
+    """J v by differentiating the gradient, which is linear in its cotangent."""
+    shape = function(*arguments)
+    pull = torch.func.vjp(function, *arguments)[1]
+    return torch.func.vjp(pull, torch.zeros_like(shape))[1](tuple(tangents))[0]
+
+
+def _own_check(check, function, arguments):
+    leaves = [a.clone().requires_grad_() for a in arguments]
+    check(function, leaves, check_batched_grad=True)
+    return leaves[0].detach()
+
+
+def _checkpointed(function):
+    return lambda *a: torch.utils.checkpoint.checkpoint(function, *a, use_reentrant=False)
+
+
+def _autocast_to(dtype):
+    return lambda: torch.autocast(DEVICE, dtype)
+
+
+@functools.cache
+def _compiled(function: Any) -> Any:
+    return torch.compile(function, fullgraph=True, dynamic=None)
+
+
+@functools.cache
+def _compiled_in_autocast(function: Any) -> Any:
+    """Traced while autocast is on, where the product is taken another way."""
+    compiled = torch.compile(function, fullgraph=True)
+
+    def inside(*arguments, **options):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            return compiled(*arguments, **options)
+
+    return inside
+
+
+COMPILERS = {}
+if shutil.which("c++") or shutil.which("g++"):
+    COMPILERS = {"compiled": _compiled, "compiled under autocast": _compiled_in_autocast}
+
+JVPS = {
+    "func.jvp": lambda f, a, v: torch.func.jvp(f, tuple(a), tuple(v))[1],
+    "dual numbers": _dual_numbers,
+    "double vjp": _double_vjp,
+    "jvp in vmap": lambda f, a, v: torch.func.vmap(lambda *v: torch.func.jvp(f, tuple(a), v)[1])(
+        *(t[None] for t in v)
+    )[0],
+}
+HVPS = {
+    "reverse over reverse": _reverse_over_reverse,
+    "forward over reverse": _forward_over_reverse,
+    "func.hessian": _hessian,
+}
+VMAPS = {
+    "func.vmap": lambda f, a: torch.func.vmap(f)(*a),
+    "nested vmap": lambda f, a: torch.func.vmap(torch.func.vmap(f))(*(t[None] for t in a))[0],
+}
+AMBIENTS = {
+    "autocast bfloat16": _autocast_to(torch.bfloat16),
+    "autocast float16": _autocast_to(torch.float16),
+}
+SHELLS = {
+    "checkpoint": _checkpointed,
+}
+if COMPILERS:
+    SHELLS["compiled, sizes dynamic"] = lambda f: torch.compile(f, fullgraph=True, dynamic=True)
+
+CHECKS = {
+    "gradcheck": lambda f, a: _own_check(torch.autograd.gradcheck, f, a),
+    "gradgradcheck": lambda f, a: _own_check(torch.autograd.gradgradcheck, f, a),
+}
