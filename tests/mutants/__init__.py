@@ -29,5 +29,13 @@ class Mutant(NamedTuple):
     doors: tuple[str, ...]
     tests: tuple[str, ...]
 
+    def planted(self, text: str) -> str:
+        """The file's text with the fault in it; LookupError where it no longer fits."""
+        for old, new in self.edits:
+            if old not in text:
+                raise LookupError(f"{self.path} has no {old!r}")
+            text = text.replace(old, new)
+        return text
+
     def __str__(self) -> str:
         return f"{self.name} in {self.framework}"

@@ -31,19 +31,14 @@ FAILED, SECONDS = 1, 600
 """pytest's exit status for failed tests (others mean that none ran); and how long it may take."""
 
 
-def planted(mutant: Mutant, folder: Path) -> None:
+def plant(mutant: Mutant, folder: Path) -> None:
     """Copy the project into `folder` with the fault in it."""
     for name in COPIED:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, folder / name)
     file = folder / mutant.path
-    text = file.read_text()
-    for old, new in mutant.edits:
-        if old not in text:
-            raise LookupError(f"{mutant.path} has no {old!r}")
-        text = text.replace(old, new)
-    file.write_text(text)
+    file.write_text(mutant.planted(file.read_text()))
 
 
 def verdict(mutant: Mutant) -> tuple[Mutant, str, float]:
@@ -52,7 +47,7 @@ def verdict(mutant: Mutant) -> tuple[Mutant, str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            planted(mutant, folder)
+            plant(mutant, folder)
         except LookupError as error:
             return mutant, f"NOT PLANTED: {error}", 0.0
         environment = os.environ | {
