@@ -18,21 +18,25 @@ BACKENDS = {
 
 def available(door: str) -> bool:
     """Whether everything the door imports is installed (which is not to say it works)."""
-    return not _missing(door)
+    return not _absent(BACKENDS[door][0])
 
 
 def require(door: str) -> None:
     """ImportError with the cure if a framework of `door` is absent, its own if it is broken."""
-    missing = _missing(door)
-    if missing:
-        names = " and ".join(missing)
+    names, extra = BACKENDS[door]
+    require_packages(f"bilinear.{door}", names, extra)
+
+
+def require_packages(module: str, names: tuple[str, ...], extra: str) -> None:
+    """Import all of `names`, or say that `module` needs them and which extra brings them."""
+    if missing := _absent(names):
         raise ImportError(
-            f"bilinear.{door} needs {names}, not installed here; "
-            f"pip install 'bilinear[{BACKENDS[door][1]}]' installs what it needs."
+            f"{module} needs {' and '.join(missing)}, not installed here; "
+            f"pip install 'bilinear[{extra}]' installs what it needs."
         )
-    for name in BACKENDS[door][0]:
+    for name in names:
         importlib.import_module(name)
 
 
-def _missing(door: str) -> list[str]:
-    return [name for name in BACKENDS[door][0] if importlib.util.find_spec(name) is None]
+def _absent(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if importlib.util.find_spec(name) is None]

@@ -14,16 +14,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the lo
 
 import importlib.metadata
 import shutil
-from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 
 from bilinear._require import BACKENDS, available
 
-from . import ratios
-from .tolerances import SLACK
+pytest_plugins = ["bilinear.testing.plugin"]
 
 hypothesis.settings.register_profile(
     "default",
@@ -45,31 +42,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="cpu, or the accelerator: cuda")
-    parser.addoption("--ratios", type=Path, help="write the worst ratios, error to bound, as JSON")
+    parser.addoption("--tf32", action="store_true", help="leave float32 products to TensorFloat-32")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of pytest-xdist hands its ratios over."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["ratios"] = ratios.dumped()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    ratios.merge(getattr(node, "workeroutput", {}).get("ratios", []))
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if ratios.WORST:
-        terminalreporter.section(f"worst ratio of error to bound ({SLACK:g} is allowed)")
-        for line in ratios.table():
-            terminalreporter.line(line)
-        if path := config.getoption("--ratios"):
-            ratios.write(path)
+    os.environ["BILINEAR_TEST_TF32"] = str(int(config.getoption("--tf32")))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -78,7 +56,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         for door, (names, _) in BACKENDS.items()
     ]
     compiler = shutil.which("c++") or shutil.which("g++")
+    tf32 = "on (not in JAX: its operators ask for full precision)"
     return [
-        f"doors: {', '.join(doors)}; device: {config.getoption('--device')}",
+        f"doors: {', '.join(doors)}; device: {config.getoption('--device')}; "
+        f"TensorFloat-32 {tf32 if config.getoption('--tf32') else 'off'}",
         f"C++ compiler: {'present' if compiler else 'absent, torch.compile tests are skipped'}",
     ]

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from bilinear.images import load_image
+from bilinear.testing.closeness import assert_rounded
 from bilinear.torch import BCNN, BilinearPool, load
 from examples import demo, figure, textures, training
 from examples.textures import CLASSES, CROP
 
-from .closeness import assert_rounded
 from .subjects import PRESENT
 
 SPLITS = ("train", "validation", "test")

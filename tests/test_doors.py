@@ -13,8 +13,9 @@ import pytest
 import bilinear
 from bilinear import contract
 from bilinear._require import BACKENDS
+from bilinear.testing import OPERATORS
 
-from .subjects import OPERATORS, PRESENT
+from .subjects import PRESENT
 
 ROOTS = sorted({name for names, _ in BACKENDS.values() for name in names} | {"tensorflow"})
 

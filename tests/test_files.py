@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from bilinear import images as framework_free
 from bilinear.images import Preprocessing
 
-from .closeness import relative_error
+from .agreement import relative_error
 from .subjects import PRESENT, driver
 from .test_models import ARCHITECTURES, CLASSES, build, images
 from .test_weights import HEADS, write_sparse

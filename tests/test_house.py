@@ -37,16 +37,17 @@ def layer(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_import_rules(path: Path) -> None:
-    """contract ← reference; contract ← backends ← models ← doors; nobody imports a door."""
+    """contract ← reference ← testing; contract ← backends ← models ← doors; doors: nobody."""
     used = imports(path)
     own = {name.split(".")[1] for name in used if name.startswith("bilinear.")}
     forbidden = {
-        "contract": {"reference", "backends", "models", "images"},
-        "reference": {"backends", "models", "images"},
-        "backends": {"reference", "models", "images"},
-        "models": {"reference"},
-        "images": {"reference", "backends", "models"},
-    }.get(layer(path), {"reference"})
+        "contract": {"reference", "backends", "models", "images", "testing"},
+        "reference": {"backends", "models", "images", "testing"},
+        "backends": {"reference", "models", "images", "testing"},
+        "models": {"reference", "testing"},
+        "images": {"reference", "backends", "models", "testing"},
+        "testing": {"backends", "models", "images"},
+    }.get(layer(path), {"reference", "testing"})
     assert not own & (forbidden | set(BACKENDS) - {layer(path)})
 
 
@@ -61,7 +62,11 @@ def test_frameworks_are_named_only_where_they_live(path: Path) -> None:
 
 def test_one_file_name_an_operator_everywhere() -> None:
     operators = {name for name in reference.__all__ if not name.endswith("_vjp")}
-    folders = [PACKAGE / "reference", *(PACKAGE / "backends" / door for door in BACKENDS)]
+    folders = [
+        PACKAGE / "reference",
+        PACKAGE / "testing" / "ops",
+        *(PACKAGE / "backends" / door for door in BACKENDS),
+    ]
     for folder in folders:
         files = {path.stem for path in folder.glob("[a-z]*.py")} - {"layers"}
         assert files == operators, folder

@@ -1,6 +1,6 @@
-"""`BilinearPool` in every door: layouts, spatial ranks, masks, and what it survives."""
+"""`BilinearPool` in every door beyond the battery: any size, Keras' masks, what it survives."""
 
-import math
+import importlib
 import re
 from functools import partial
 
@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from bilinear.contract import MASK_SHAPE, SAME_PLACES
+from bilinear.testing import DTYPES, LAYERS, Case, assert_within, truth
+from bilinear.testing.cases import seeded
+from bilinear.testing.layers import check_layer
+from bilinear.testing.ratios import Subject
 
-from .closeness import assert_within
-from .ops._cases import DTYPES, Case, seeded
-from .ratios import Subject
-from .subjects import PRESENT, driver, truth, vjp_truth
+from .subjects import PRESENT, certified, driver
 
 LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
 over_layouts = pytest.mark.parametrize(("backend", "layout"), LAYOUTS)
@@ -25,58 +26,8 @@ COMPILED = [  # torch's second layout is of memory only: one more compilation of
 needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras does by itself")
 
 
-def check(
-    backend: str, maps, *, mask=None, parameters=None, layout="", mode="eager", layer=None
-) -> None:
-    """The layer on maps equals the operator on their locations, gradient included.
-
-    `layer` (cotangent, maps) is what to check instead of the driver's own.
-    """
-    __tracebackhide__ = True
-    locations = math.prod(maps[0].shape[1:-1])
-    flat = tuple(m.reshape(m.shape[0], locations, m.shape[-1]) for m in maps)
-    options = dict(parameters or {})
-    if mask is not None:
-        options["mask"] = mask.reshape(mask.shape[0], locations)
-    case = Case(flat, options)
-    expected = truth("bilinear_pool", case)
-    cotangent = np.random.default_rng(4).standard_normal(expected.value.shape)
-    cotangent = cotangent.astype(maps[0].dtype)
-    given = {"mask": mask, "parameters": parameters, "layout": layout, "mode": mode}
-    result, gradients = (layer or partial(driver(backend).layer, **given))(cotangent, maps)
-    dtype = maps[0].dtype.name
-    what = f"BilinearPool, {backend} {layout} {mode}"
-    subject = Subject("BilinearPool", backend, dtype, "forward")
-    assert_within(result, expected, dtype, what, subject)
-    for g, m, bounded in zip(
-        gradients, maps, vjp_truth("bilinear_pool", case, cotangent), strict=True
-    ):
-        assert g.shape == m.shape
-        flat, subject = g.reshape(bounded.value.shape), subject._replace(direction="gradient")
-        assert_within(flat, bounded, dtype, f"{what}, gradient", subject)
-
-
-@over_layouts
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_image_maps(backend: str, layout: str, dtype: str) -> None:
-    x, y = seeded(dtype, 2, 3, 4, 5), seeded(dtype, 2, 3, 4, 2, seed=1)
-    check(backend, (x,), layout=layout)
-    check(backend, (x, y), layout=layout, parameters={"reduction": "sum", "eps": 1e-3})
-
-
-@over_backends
-@pytest.mark.parametrize("spatial", [(), (6,), (2, 3), (2, 3, 2), (1, 1)])
-def test_any_spatial_rank(backend: str, spatial: tuple[int, ...]) -> None:
-    check(backend, (seeded("float32", 2, *spatial, 3), seeded("float32", 2, *spatial, 2)))
-
-
-@over_layouts
-def test_masks_at_the_resolution_of_the_map(backend: str, layout: str) -> None:
-    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
-    mask = np.random.default_rng(0).random((2, 3, 4)) < 0.5
-    x[~mask] = np.nan
-    check(backend, (x,), mask=mask, layout=layout)
-    check(backend, (x, y), mask=mask, layout=layout)
+def check(backend: str, maps, **given) -> None:
+    check_layer(certified(backend), "BilinearPool", maps, **given)
 
 
 @over_backends
@@ -96,7 +47,7 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
         mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
         layer = layer or driver(backend).layer_of_any_size(maps, mask, layout=layout)
         run = partial(layer, mask=mask)
-        check(backend, maps, mask=mask, layout=layout, mode="any size", layer=run)
+        check(backend, maps, mask=mask, layout=layout, mode="any size", run=run)
 
 
 @needs_keras
@@ -119,8 +70,8 @@ def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], lay
     kept = np.logical_and.reduce(list(masks.values()))
     x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
     x[~kept] = np.nan
-    layer = partial(driver("tensorflow").layer, mask=masks, layout=layout)
-    check("tensorflow", (x, y), mask=kept, layout=layout, layer=layer)
+    layer = partial(driver("tensorflow").layer, "BilinearPool", mask=masks, layout=layout)
+    check("tensorflow", (x, y), mask=kept, layout=layout, run=layer)
 
 
 @needs_keras
@@ -130,8 +81,8 @@ def test_masks_that_keras_keeps_of_the_maps() -> None:
     keep, keep_y = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
     x[~keep], y[~keep_y] = 0, 0
     for layer in driver("tensorflow").masking_layers().values():
-        check("tensorflow", (x,), mask=keep, layer=layer)
-        check("tensorflow", (x, y), mask=keep & keep_y, layer=layer)
+        check("tensorflow", (x,), mask=keep, run=layer)
+        check("tensorflow", (x, y), mask=keep & keep_y, run=layer)
 
 
 @needs_keras
@@ -157,13 +108,6 @@ def test_keras_casts_no_integers() -> None:
 
 
 @over_backends
-def test_empty_batch(backend: str) -> None:
-    maps = (np.zeros((0, 3, 4, 3), np.float32),)
-    check(backend, maps)
-    check(backend, maps, mask=np.zeros((0, 3, 4), bool))
-
-
-@over_backends
 def test_what_a_pool_survives(backend: str) -> None:
     assert {"copy.deepcopy", "pickle", "repr"} <= set(driver(backend).pool_survives())
 
@@ -173,3 +117,10 @@ def test_descriptor_size(backend: str) -> None:
     pool = driver(backend).pool()
     assert pool.descriptor_size(512) == 512 * 512
     assert pool.descriptor_size(512, 64) == 512 * 64
+
+
+@over_backends
+def test_every_layer_of_a_door_is_in_the_table(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    names = {name for name in door.__all__ if name[0].isupper()} - {"BCNN", "Preprocessing"}
+    assert names == set(LAYERS)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from bilinear import reference
+from bilinear.testing.closeness import assert_rounded
 
-from .closeness import assert_models_agree, assert_rounded, relative_error
+from .agreement import assert_models_agree, relative_error
 from .subjects import PRESENT, driver
 from .tolerances import LOGITS, SPREAD
 

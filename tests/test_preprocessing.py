@@ -9,8 +9,8 @@ from PIL import Image
 
 from bilinear import images
 from bilinear.images import Preprocessing, load_image, load_images
+from bilinear.testing.closeness import assert_rounded
 
-from .closeness import assert_rounded
 from .test_images import photograph, stored
 
 RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))

@@ -8,12 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilinear import reference
+from bilinear.testing import (
+    OPERATORS,
+    OPS,
+    REFERENCE,
+    Bounded,
+    Case,
+    assert_within,
+    battery,
+)
+from bilinear.testing.cases import seeded
+from bilinear.testing.closeness import assert_rounded
 
-from .bounds import Bounded
-from .closeness import assert_rounded, assert_within
-from .ops._cases import DTYPES, Case, seeded
-from .subjects import OPERATORS, OPS, truth, vjp_truth
 from .tolerances import COMPLEX_STEP
+
+TestReference = battery(REFERENCE)
 
 MAP = seeded("float64", 2, 4, 3)
 OTHER = seeded("float64", 2, 4, 2, seed=1)
@@ -62,27 +71,14 @@ def test_vjp_is_the_complex_step_derivative(op, arrays, options) -> None:
 @pytest.mark.parametrize("op", OPERATORS)
 @given(data=st.data())
 def test_reference_is_within_the_bounds_of_a_second_derivation(op, data) -> None:
-    """`tests/bounds.py` writes every formula again, in extended precision."""
+    """`testing/bounds.py` writes every formula again, in extended precision."""
     case = data.draw(OPS[op].cases("float64"))
     cotangent = data.draw(OPS[op].cotangents("float64", OPS[op].output_shape(case)))
     result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
-    assert_within(result, OPS[op].forward(case), "float64", op)
+    assert_within(result, OPS[op].forward(case, "float64"), "float64", op)
     gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
-    for gradient, bounded in zip(gradients, OPS[op].vjp(case, cotangent), strict=True):
+    for gradient, bounded in zip(gradients, OPS[op].vjp(case, cotangent, "float64"), strict=True):
         assert_within(np.asarray(gradient), bounded, "float64", f"{op}, gradient")
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", OPERATORS)
-def test_every_dtype_is_widened_and_rounded_once(op: str, dtype: str) -> None:
-    """The reference keeps the precision rule too: its own narrow results are a backend's."""
-    for label, case in OPS[op].edges(dtype).items():
-        result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
-        assert_within(result, truth(op, case), dtype, f"{op}, {label}")
-        cotangent = np.ones(result.shape, DTYPES[dtype])
-        gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
-        for gradient, expected in zip(gradients, vjp_truth(op, case, cotangent), strict=True):
-            assert_within(np.asarray(gradient), expected, dtype, f"{op}, {label}, gradient")
 
 
 def test_gradient_of_one_stream_needs_both_halves_of_the_cotangent() -> None:
@@ -162,8 +158,8 @@ def test_draws_reach_the_hard_points() -> None:
 def test_bounds_are_finite_and_small_where_the_operator_is_smooth() -> None:
     """An infinite bound would accept anything; it is for the discontinuities alone."""
     case = OPS["bilinear_pool"].edges("float32")["non-square"]
-    bounded: Bounded = OPS["bilinear_pool"].forward(case)
+    bounded: Bounded = OPS["bilinear_pool"].forward(case, "float32")
     assert float(bounded.error.max()) < 1e-5
     cotangent = np.ones(bounded.value.shape)
-    for gradient in OPS["bilinear_pool"].vjp(case, cotangent):
+    for gradient in OPS["bilinear_pool"].vjp(case, cotangent, "float32"):
         assert float(gradient.error.max()) < 1e-3 * float(np.abs(gradient.value).max())

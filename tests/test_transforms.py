@@ -11,23 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from .closeness import assert_derivative, assert_within
-from .ops._cases import DTYPES, Case, seeded
-from .subjects import OPERATORS, PRESENT, driver, truth, vjp_truth
+from bilinear.testing import DTYPES, OPERATORS, OPS, Case, assert_within, truth, vjp_truth
+from bilinear.testing.cases import seeded
+
+from .agreement import assert_derivative
+from .subjects import PRESENT, driver
 from .tolerances import STEP
 
 MAP = seeded("float64", 2, 4, 3)
-OTHER = seeded("float64", 2, 4, 2, seed=1)
-KEEP = np.array([[True, False, True, True], [True, True, False, False]])
-SMOOTH = {
-    "outer_pool": [Case((MAP,)), Case((MAP, OTHER), {"mask": KEEP})],
-    "signed_sqrt": [Case((MAP,), {"eps": 1e-2})],
-    "l2_normalize": [Case((MAP,)), Case((MAP,), {"eps": 1e3})],
-    "bilinear_pool": [
-        Case((MAP,), {"eps": 1e-2}),
-        Case((MAP, OTHER), {"eps": 1e-2, "mask": KEEP, "reduction": "sum"}),
-    ],
-}
 
 
 def transforms(kind: str) -> Iterator[pytest.param]:
@@ -46,7 +37,7 @@ over_operators = pytest.mark.parametrize("op", OPERATORS)
 @over("jvps")
 @over_operators
 def test_jvp(op: str, backend: str, transform: str) -> None:
-    for case in SMOOTH[op]:
+    for case in OPS[op].smooth("float64"):
         tangents = _directions(case)
         apply = driver(backend).jvps[transform]
         result = driver(backend).call(apply, op, case.options, case.arrays, tangents)
@@ -56,7 +47,7 @@ def test_jvp(op: str, backend: str, transform: str) -> None:
 @over("hvps")
 @over_operators
 def test_second_derivative(op: str, backend: str, transform: str) -> None:
-    for case in SMOOTH[op]:
+    for case in OPS[op].smooth("float64"):
         tangents = _directions(case)
         cotangent = _cotangent(op, case)
         apply = driver(backend).hvps[transform]
@@ -103,7 +94,7 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
 @over("vmaps")
 @over_operators
 def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None:
-    for case in SMOOTH[op]:
+    for case in OPS[op].smooth("float64"):
         options = dict(case.options)
         mask = options.pop("mask", None)
         stacks = [np.stack([a, a[::-1], 2 * a]) for a in case.arrays]
@@ -130,7 +121,7 @@ def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None
 @over_operators
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_ambient_settings_change_nothing(op: str, backend: str, transform: str, dtype: str) -> None:
-    for smooth in SMOOTH[op]:
+    for smooth in OPS[op].smooth("float64"):
         case = Case(tuple(a.astype(DTYPES[dtype]) for a in smooth.arrays), smooth.options)
         cotangent = _cotangent(op, case).astype(DTYPES[dtype])
         with driver(backend).ambients[transform]():
@@ -144,12 +135,21 @@ def test_ambient_settings_change_nothing(op: str, backend: str, transform: str, 
 @over("shells")
 @over_operators
 def test_shells(op: str, backend: str, transform: str) -> None:
-    for case in SMOOTH[op]:
+    for case in OPS[op].smooth("float64"):
         shell = driver(backend).shells[transform]
         result = driver(backend).call(
             lambda f, a, shell=shell: shell(f)(*a), op, case.options, case.arrays
         )
         assert_within(result, truth(op, case), "float64", f"{op}, {backend}, {transform}")
+
+
+@over("checks")
+@over_operators
+def test_the_frameworks_own_checks_pass(op: str, backend: str, transform: str) -> None:
+    """First and second derivatives against differences: gradcheck, gradgradcheck and the like."""
+    for case in OPS[op].smooth("float64"):
+        check = driver(backend).checks[transform]
+        driver(backend).call(check, op, case.options, case.arrays)
 
 
 @pytest.mark.parametrize("backend", PRESENT)

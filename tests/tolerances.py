@@ -1,21 +1,10 @@
-"""The tolerances of the suite, each with its reason.
+"""The tolerances of derivatives taken by differences and of whole networks, with their reasons.
 
-Operators are held to componentwise bounds computed from the inputs (`bounds.py`), which hold
-for any order of summation; `SLACK` multiplies them. What a test works out by hand is compared
-to ``SLACK · γ_n · scale``; there the test itself counts n, the roundings that lead to its number
-(`assert_rounded`). For whole networks a rigorous bound would be vacuous: `LOGITS` and
-`GRADIENTS` are statistical estimates.
+Operators are held to bounds derived from the inputs (`bilinear.testing`). For whole networks a
+rigorous bound would be vacuous: `LOGITS` and `GRADIENTS` are statistical estimates.
 """
 
-SLACK = 2.0
-"""Of every bound: the truth is itself computed (where long double is double, with the same
-rounding), and processors with approximate division and square root (2 ulp on GPUs) spend two
-roundings where the analysis counts one."""
-
-UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
-
-SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
-"""Smallest normal number: what compilers that flush subnormals may lose of a result."""
+from bilinear.testing.tolerances import UNIT_ROUNDOFF
 
 STEP = 1e-7
 """Of central differences in extended precision, whose roundoff is 5e-20: they err by about STEP²

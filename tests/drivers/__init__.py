@@ -4,6 +4,8 @@ A driver takes and gives NumPy arrays (bfloat16 as that of ml_dtypes); feature m
 are channels-last, parameters and their gradients canonical, whatever the framework's layout.
 """
 
+import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bilinear import testing
+
 Array = np.ndarray
+
+TF32 = os.environ.get("BILINEAR_TEST_TF32") == "1"
+"""Whether float32 products of a GPU are left to TensorFloat-32, where a framework does that."""
 
 Jvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], Any]
 Hvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any], Any], Sequence[Any]]
@@ -47,6 +54,7 @@ class Driver(Protocol):
 
     def layer(
         self,
+        name: str,
         cotangent: Array,
         maps: Sequence[Array],
         *,
@@ -55,7 +63,7 @@ class Driver(Protocol):
         layout: str = "",
         mode: str = "eager",
     ) -> tuple[Array, tuple[Array, ...]]:
-        """`BilinearPool(**parameters)` on channels-last maps: descriptors, gradients."""
+        """The layer `name` of some parameters, on channels-last maps: descriptors, gradients."""
         ...
 
     def layer_of_any_size(
@@ -155,3 +163,22 @@ class Driver(Protocol):
     def save(self, model: Any, path: Path, **options: Any) -> None: ...
 
     def load(self, path: Path, **options: Any) -> Any: ...
+
+
+def certified(driver: Driver, *, tf32: bool = False) -> testing.Driver:
+    """What the public battery sees of a framework: all there is to be certified."""
+
+    def pushed(way: Jvp, op: str, tangents: Sequence[Array], arrays: Sequence[Array], options):
+        return driver.call(way, op, options, arrays, tangents)
+
+    return testing.Driver(
+        driver.name,
+        driver.forward,
+        driver.vjp,
+        jvps={name: functools.partial(pushed, way) for name, way in driver.jvps.items()},
+        layer=driver.layer,
+        modes=driver.modes,
+        layouts=driver.layouts,
+        refuses=True,
+        tf32=tf32,
+    )

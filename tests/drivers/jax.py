@@ -17,10 +17,9 @@ from flax import nnx
 from jax import export
 
 import bilinear.jax as door
+from bilinear.testing import Case, assert_within, truth, vjp_truth
 
-from ..closeness import assert_within
-from ..ops._cases import Case
-from ..subjects import truth, vjp_truth
+from . import certified
 from ._jax_transforms import AMBIENTS, CHECKS, HVPS, JVPS, SHELLS, VMAPS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
@@ -193,12 +192,12 @@ class Jax:
         gradients = _run(_pullback, op, options, *inputs, mode=mode)
         return tuple(np.asarray(g) for g in gradients)
 
-    def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
+    def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         del layout  # there is one
         run = _descriptor_and_gradients
         run = jax.jit(run) if mode == "compiled" else run
         masks = {} if mask is None else {"mask": jnp.asarray(mask)}
-        pool = door.BilinearPool(**parameters or {})
+        pool = getattr(door, name)(**parameters or {})
         result, gradients = run(pool, masks, to_arrays(maps), jnp.asarray(cotangent))
         return np.asarray(result), tuple(np.asarray(g) for g in gradients)
 
@@ -297,3 +296,4 @@ class Jax:
 
 
 DRIVER = Jax()
+CERTIFIED = certified(DRIVER)

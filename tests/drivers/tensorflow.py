@@ -12,12 +12,13 @@ import tensorflow as tf
 import bilinear.tensorflow as door
 from bilinear.models.plans import is_parameter
 
+from . import TF32, certified
 from . import _tensorflow_transforms as transforms
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     tf.config.set_visible_devices([], "GPU")
 tf.config.experimental.enable_op_determinism()
-tf.config.experimental.enable_tensor_float_32_execution(False)
+tf.config.experimental.enable_tensor_float_32_execution(TF32)
 keras.utils.set_random_seed(0)  # what determinism asks of anything that draws
 
 
@@ -129,10 +130,10 @@ class TensorFlow:
         gradients = transforms.vjp(function, list(map(tf.constant, arrays)), tf.constant(cotangent))
         return tuple(map(to_array, gradients))
 
-    def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
+    def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         layout = layout or "channels_last"
         dtype = maps[0].dtype.name
-        pool = door.BilinearPool(**parameters or {}, data_format=layout, dtype=dtype)
+        pool = getattr(door, name)(**parameters or {}, data_format=layout, dtype=dtype)
         masks = mask if isinstance(mask, dict) else {"mask": mask}  # of Keras' names or ours
         masks = {name: tf.constant(m) for name, m in masks.items() if m is not None}
         function = lambda *t: pool(*t, **masks)  # noqa: E731
@@ -260,3 +261,4 @@ class TensorFlow:
 
 
 DRIVER = TensorFlow()
+CERTIFIED = certified(DRIVER, tf32=TF32)

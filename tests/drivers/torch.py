@@ -11,6 +11,7 @@ import torch
 
 import bilinear.torch as door
 
+from . import TF32, certified
 from . import _torch_transforms as transforms
 from ._torch_transforms import COMPILERS, DEVICE
 
@@ -18,7 +19,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 torch.set_num_threads(int(os.environ.get("BILINEAR_TEST_THREADS", "2")))
 torch._dynamo.config.recompile_limit = 64  # one function meets every dtype and shape here
-torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = TF32
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True
 
@@ -108,8 +109,8 @@ class Torch:
         result = self._function(op, mode)(*tensors, **self._options(options))
         return tuple(map(to_array, torch.autograd.grad(result, tensors, to_tensor(cotangent))))
 
-    def layer(self, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
-        pool = door.BilinearPool(**parameters or {})
+    def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
+        pool = getattr(door, name)(**parameters or {})
         pool = COMPILERS[mode](pool) if mode in COMPILERS else pool
         return self._pooled(pool, layout, cotangent, maps, mask)
 
@@ -216,3 +217,4 @@ class Torch:
 
 
 DRIVER = Torch()
+CERTIFIED = certified(DRIVER, tf32=TF32)

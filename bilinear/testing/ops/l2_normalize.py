@@ -3,11 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from bilinear.contract import ACCUMULATION
-
 from .. import bounds
 from ..bounds import Bounded
-from ._cases import DTYPES, Case, cotangents, features, seeded
+from ..cases import DTYPES, Case, away_from_zero, cotangents, features, seeded
 
 FLOORS = st.sampled_from([1e-12, 1e-6, 0.5, 2.0**-20])
 
@@ -33,23 +31,23 @@ def edges(dtype: str) -> dict[str, Case]:
     }
 
 
+def smooth(dtype: str) -> list[Case]:
+    return [Case((away_from_zero(dtype, 2, 3, 4),), {"eps": eps}) for eps in (1e-12, 1e3)]
+
+
 def output_shape(case: Case) -> tuple[int, ...]:
     return case.arrays[0].shape
 
 
-def forward(case: Case) -> Bounded:
-    (z,), eps, acc = case.wide(), case.options.get("eps", 1e-12), _accumulation(case)
+def forward(case: Case, acc: str) -> Bounded:
+    (z,), eps = case.wide(), case.options.get("eps", 1e-12)
     return bounds.l2_normalize(bounds.exact(z), eps, acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray) -> list[Bounded]:
-    (z,), eps, acc = case.wide(), case.options.get("eps", 1e-12), _accumulation(case)
+def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
+    (z,), eps = case.wide(), case.options.get("eps", 1e-12)
     ct = cotangent.astype(np.longdouble)
     return [bounds.l2_normalize_vjp(ct, bounds.exact(z), eps, acc)]
 
 
-def _accumulation(case: Case) -> str:
-    return ACCUMULATION[case.arrays[0].dtype.name]
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "vjp"]
+__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

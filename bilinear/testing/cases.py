@@ -90,3 +90,20 @@ def pooled_edges(dtype: str) -> dict[str, Case]:
         "empty batch": Case((x[:0], y[:0])),
         "single location": Case((x[:, :1], y[:, :1])),
     }
+
+
+def pooled_smooth(dtype: str) -> list[Case]:
+    """Away from every hard point, where derivatives of all orders exist: |G| stays above 1/4."""
+    x, y = (away_from_zero(dtype, 2, 3, size, seed=size) for size in (4, 2))
+    keep = np.array([[True, False, True], [True] * 3])
+    return [
+        Case((np.abs(x),)),
+        Case((np.abs(x), np.abs(y)), {"mask": keep}),
+        Case((np.abs(x), -np.abs(y)), {"mask": keep, "reduction": "sum"}),
+    ]
+
+
+def away_from_zero(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
+    """Numbers of both signs, none below 1/2 in magnitude."""
+    x = seeded("float64", *shape, seed=seed)
+    return (x + np.copysign(0.5, x)).astype(DTYPES[dtype])

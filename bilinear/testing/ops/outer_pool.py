@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from bilinear.contract import ACCUMULATION
-
 from .. import bounds
 from ..bounds import Bounded
-from ._cases import DTYPES, Case, cotangents, pooled_cases, pooled_edges
+from ..cases import DTYPES, Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
 
 cases = pooled_cases
+smooth = pooled_smooth
 
 
 def edges(dtype: str) -> dict[str, Case]:
@@ -23,17 +22,16 @@ def output_shape(case: Case) -> tuple[int, ...]:
     return (x.shape[0], x.shape[2], y.shape[2])
 
 
-def forward(case: Case) -> Bounded:
-    x, y, keep, z, acc = unpack(case)
-    return bounds.outer_pool(x, y, keep, z, acc)
+def forward(case: Case, acc: str) -> Bounded:
+    return bounds.outer_pool(*unpack(case), acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray) -> list[Bounded]:
-    return pooled_vjp(case, bounds.exact(cotangent.astype(np.longdouble)))
+def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
+    return pooled_vjp(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
 
 
-def pooled_vjp(case: Case, g: Bounded) -> list[Bounded]:
-    x, y, keep, z, acc = unpack(case)
+def pooled_vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
+    x, y, keep, z = unpack(case)
     dy = bounds.outer_pool_vjp(g, x, keep, z, acc, transpose=True)
     if len(case.arrays) == 1:
         return [bounds.outer_pool_vjp(g, y, keep, z, acc, transpose=False, extra=dy)]
@@ -41,14 +39,14 @@ def pooled_vjp(case: Case, g: Bounded) -> list[Bounded]:
 
 
 def unpack(case: Case):
-    """x, y, the mask, Z as an array that divides, and the accumulation dtype."""
+    """x, y, the mask, and Z as an array that divides."""
     x, y = case.wide()[0], case.wide()[-1]
     keep = case.options.get("mask")
     z: np.ndarray | int = 1
     if case.options.get("reduction", "mean") == "mean":
         kept = np.full(x.shape[0], x.shape[1]) if keep is None else keep.sum(1)
         z = np.maximum(kept, 1)[:, None, None]
-    return x, y, keep, z, ACCUMULATION[case.arrays[0].dtype.name]
+    return x, y, keep, z
 
 
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "vjp"]
+__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -3,11 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from bilinear.contract import ACCUMULATION
-
 from .. import bounds
 from ..bounds import Bounded
-from ._cases import DTYPES, Case, cotangents, features
+from ..cases import DTYPES, Case, away_from_zero, cotangents, features
 
 EPS = st.sampled_from([1e-10, 0.0, 1e-5, 0.25])
 
@@ -29,23 +27,23 @@ def edges(dtype: str) -> dict[str, Case]:
     }
 
 
+def smooth(dtype: str) -> list[Case]:
+    return [Case((away_from_zero(dtype, 2, 3, 4),), {"eps": eps}) for eps in (1e-10, 1e-2)]
+
+
 def output_shape(case: Case) -> tuple[int, ...]:
     return case.arrays[0].shape
 
 
-def forward(case: Case) -> Bounded:
-    (g,), eps, acc = case.wide(), case.options.get("eps", 1e-10), _accumulation(case)
+def forward(case: Case, acc: str) -> Bounded:
+    (g,), eps = case.wide(), case.options.get("eps", 1e-10)
     return bounds.signed_sqrt(bounds.exact(g), eps, acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray) -> list[Bounded]:
-    (g,), eps, acc = case.wide(), case.options.get("eps", 1e-10), _accumulation(case)
+def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
+    (g,), eps = case.wide(), case.options.get("eps", 1e-10)
     ct = bounds.exact(cotangent.astype(np.longdouble))
     return [bounds.signed_sqrt_vjp(ct, bounds.exact(g), eps, acc)]
 
 
-def _accumulation(case: Case) -> str:
-    return ACCUMULATION[case.arrays[0].dtype.name]
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "vjp"]
+__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

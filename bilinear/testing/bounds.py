@@ -7,14 +7,15 @@ in any order, with or without fused multiply-add, errs by at most ``γ_n Σ|a||b
 and returns the next value with its bound, so the steps chain. Everything is computed in
 extended precision; a bound is componentwise, and infinite where the operator is discontinuous
 within the error of its argument (a slope beside 0, a norm beside its floor): there nothing is
-promised.
+promised. `acc` names the arithmetic: the type that is accumulated in, or "tensorfloat32" where a
+matrix product first rounds its float32 factors.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .tolerances import UNIT_ROUNDOFF
+from .tolerances import FACTOR_ROUNDOFF, UNIT_ROUNDOFF
 
 Wide = np.longdouble
 
@@ -35,12 +36,18 @@ def gamma(n: int, accumulation: str) -> float:
     return nu / (1 - nu)
 
 
+def products(n: int, acc: str) -> float:
+    """Of a sum of n products, relative to Σ|a||b|: γ_n, and what factors lose on their way in."""
+    f = FACTOR_ROUNDOFF.get(acc, 0.0)
+    return gamma(n, acc) * (1 + f) ** 2 + 2 * f + f * f
+
+
 def outer_pool(x, y, keep, z, acc: str) -> Bounded:
     """Sums of L products, then one division (or a reciprocal and a product: 2 roundings)."""
     x, y = _kept(x, keep), _kept(y, keep)
     magnitude = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(y)) / z
     value = np.einsum("nlc,nld->ncd", x, y) / z
-    return Bounded(value, gamma(x.shape[1] + 3, acc) * magnitude)
+    return Bounded(value, products(x.shape[1] + 3, acc) * magnitude)
 
 
 def outer_pool_vjp(g: Bounded, other, keep, z, acc: str, *, transpose: bool, extra=None) -> Bounded:
@@ -54,7 +61,7 @@ def outer_pool_vjp(g: Bounded, other, keep, z, acc: str, *, transpose: bool, ext
     magnitude = np.einsum(rule, np.abs(g.value) + g.error, np.abs(other)) / z
     carried = np.einsum(rule, g.error, np.abs(other)) / z
     terms = g.value.shape[1 if transpose else 2]
-    error = carried + gamma(2 * terms + 4, acc) * magnitude
+    error = carried + products(2 * terms + 4, acc) * magnitude
     if extra is not None:
         value, error = value + extra.value, error + extra.error
     return Bounded(_kept(value, keep), _kept(error, keep))
@@ -86,6 +93,7 @@ def signed_sqrt_vjp(ct: Bounded, g: Bounded, eps: float, acc: str) -> Bounded:
 
 
 def l2_normalize(z: Bounded, eps: float, acc: str) -> Bounded:
+    """``z / max(‖z‖, eps)``: at most the largest numerator over the smallest norm, 3 roundings."""
     norm, norm_error = _floored_norm(z, eps, acc)
     value = z.value / norm
     largest = (np.abs(z.value) + z.error) / _positive(norm - norm_error)

@@ -6,7 +6,7 @@ from bilinear.contract import ACCUMULATION
 
 from .bounds import Bounded, gamma
 from .ratios import Subject, note
-from .tolerances import DERIVATIVE, GRADIENTS, LOGITS, SLACK, SMALLEST
+from .tolerances import SLACK, SMALLEST
 
 
 def assert_within(
@@ -53,15 +53,6 @@ def assert_rounded(
     assert error <= margin, f"{what or 'result'}: off by {error:.3g}, allowed {margin:.3g}"
 
 
-def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """A float64 derivative against one taken by central differences in extended precision."""
-    __tracebackhide__ = True
-    assert result.shape == expected.shape, f"{what}: shape {result.shape}"
-    scale = max(float(np.max(np.abs(expected), initial=0)), 1.0)
-    error = float(np.max(np.abs(result - expected), initial=0))
-    assert error <= DERIVATIVE * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
-
-
 def _ratios(result: np.ndarray, truth: Bounded, bound: np.ndarray) -> np.ndarray:
     """Error over bound, less half an ulp where a result was rounded to a half type once more."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -80,22 +71,3 @@ def _worst(result, truth, margin, bad) -> str:
         f"got {result[index]!r}, expected {float(truth.value[index])!r} "
         f"± {float(margin[index]):.3g} (error is {float(ratio[index]):.3g} × the bound)"
     )
-
-
-def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
-    """``‖value − expected‖₂ / ‖expected‖₂``."""
-    difference = np.linalg.norm((value.astype(np.float64) - expected).ravel())
-    return float(difference / max(np.linalg.norm(expected.astype(np.float64).ravel()), 1e-300))
-
-
-def assert_models_agree(
-    first: dict[str, np.ndarray], second: dict[str, np.ndarray], dtype: str, what: str
-) -> None:
-    """Equal names, shapes and values, to `LOGITS` or else, for gradients, `GRADIENTS`."""
-    __tracebackhide__ = True
-    assert first.keys() == second.keys(), f"{what}: {sorted(first.keys() ^ second.keys())}"
-    for name, value in first.items():
-        assert value.shape == second[name].shape, f"{what}, {name}: {value.shape}"
-        allowed = LOGITS if name == "logits" or "running" in name else GRADIENTS
-        error = relative_error(value, second[name])
-        assert error <= allowed[dtype], f"{what}: {name} differs by {error:.3g}"

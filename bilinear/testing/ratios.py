@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .ops._cases import DTYPES
+from .cases import DTYPES
 
 
 class Subject(NamedTuple):

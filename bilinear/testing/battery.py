@@ -1,0 +1,214 @@
+"""The battery: one class of tests for any number of backends, to be collected by pytest."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .cases import DTYPES, seeded
+from .driver import Driver
+from .lattices import check_exactness, check_later_steps, fixed, lattices
+from .laws import LAWS, check_adjointness
+from .layers import check_layer, maps
+from .parity import check_against_each_other, check_against_reference
+from .refusals import BAD, check_refusal
+from .reproduce import run
+from .subjects import OPERATORS, OPS
+
+HARDEST = {
+    "non-square",
+    "all zero",
+    "NaN behind the mask of two",
+    "NaN reaches",
+    "dead channel without eps",
+    "below the floor",
+}
+"""What is compiled first: where compilers are known to change what a NaN or a zero does."""
+
+
+def battery(*drivers: Driver) -> type:
+    """The tests that hold `drivers` to the specification, and to each other.
+
+    ::
+
+        TestMyBackend = battery(Driver("mine", forward, vjp))
+
+    pytest collects the class by its name. Each test is one row of operator, backend and dtype
+    (and direction, compiler, law…); Hypothesis draws its arrays, by whatever profile is active
+    when `battery` is called. What a driver does not have is listed as skipped, "not covered".
+    """
+    operators = [(d, op, dtype) for d in drivers for op in d.operators for dtype in _of(d)]
+    dtypes = [(driver, dtype) for driver, op, dtype in operators if op == "outer_pool"]
+    later = [(driver, dtype) for driver, op, dtype in operators if op == "bilinear_pool"]
+    rows: dict[Callable[..., None], Iterable[tuple]] = {
+        star: operators,
+        edges: operators,
+        nan_cotangent: [row for row in operators if row[0].vjp],
+        compiled: [(*row, mode) for row in operators for mode in row[0].modes[1:]],
+        exact: dtypes,
+        exact_when_compiled: [
+            (*row, mode)
+            for row in dtypes
+            for mode in row[0].modes[1:]
+            if row[1] in ("float32", "bfloat16")
+        ],
+        later_steps: later,
+        law: [
+            (driver, name)
+            for driver in drivers
+            for name, entry in LAWS.items()
+            if set(entry.operators) <= set(driver.operators)
+        ],
+        adjoint: [
+            (driver, op, way)
+            for driver in drivers
+            for op in driver.operators
+            for way in driver.jvps
+            if driver.vjp and "float64" in driver.dtypes
+        ],
+        layer: [
+            (driver, name, layout, dtype)
+            for driver in drivers
+            if driver.layer
+            for name in driver.layers
+            for layout in driver.layouts
+            for dtype in _of(driver)
+        ],
+        refusal: [(driver, mistake) for driver in drivers if driver.refuses for mistake in BAD],
+        not_covered: [(driver, what) for driver in drivers for what in driver.missing()],
+    }
+    tests = {f"test_{row.__name__}": _test(row, list(of)) for row, of in rows.items() if of}
+    if len(drivers) > 1:
+        tests["test_ring"] = _ring(drivers)
+    return type("Battery", (), {"__doc__": battery.__doc__, **tests})
+
+
+def star(driver: Driver, op: str, dtype: str, data: st.DataObject) -> None:
+    """Any case, against the reference."""
+    case = data.draw(OPS[op].cases(dtype), label="case")
+    cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")
+    run(check_against_reference, driver, op, case, cotangent)
+
+
+def edges(driver: Driver, op: str, dtype: str) -> None:
+    """The hard points, one by one."""
+    for label, case in OPS[op].edges(dtype).items():
+        cotangent = seeded(dtype, *OPS[op].output_shape(case), seed=1)
+        run(check_against_reference, driver, op, case, cotangent, label=label)
+
+
+def nan_cotangent(driver: Driver, op: str, dtype: str) -> None:
+    """NaN in a cotangent is never hidden."""
+    for label, case in OPS[op].edges(dtype).items():
+        cotangent = np.ones(OPS[op].output_shape(case), DTYPES[dtype])
+        cotangent.reshape(-1)[:1] = np.nan
+        for mode in driver.modes if label.startswith("both zeros") else ("eager",):
+            run(check_against_reference, driver, op, case, cotangent, label=label, mode=mode)
+
+
+def compiled(driver: Driver, op: str, dtype: str, mode: str) -> None:
+    """A fixed list of shapes: a compiler pays for each. Fewer where it has done the same before."""
+    hard = OPS[op].edges(dtype)
+    labels = sorted(hard, key=lambda label: label not in HARDEST)
+    for label in labels[: 6 if dtype in ("float32", "bfloat16") else 2]:
+        cotangent = seeded(dtype, *OPS[op].output_shape(hard[label]), seed=2)
+        run(check_against_reference, driver, op, hard[label], cotangent, label=label, mode=mode)
+
+
+def exact(driver: Driver, dtype: str, data: st.DataObject) -> None:
+    """Integers pool to integers, bit for bit."""
+    case, cotangent = data.draw(lattices(dtype), label="case, cotangent")
+    run(check_exactness, driver, case, cotangent)
+
+
+def exact_when_compiled(driver: Driver, dtype: str, mode: str) -> None:
+    for case, cotangent in fixed(dtype):
+        run(check_exactness, driver, case, cotangent, mode=mode)
+
+
+def later_steps(driver: Driver, dtype: str, data: st.DataObject) -> None:
+    """Root and norm of exact sums."""
+    case, _ = data.draw(lattices(dtype), label="case")
+    run(check_later_steps, driver, case)
+
+
+def law(driver: Driver, name: str, data: st.DataObject) -> None:
+    """An identity that holds whatever computes it."""
+    dtype = "float64" if "float64" in driver.dtypes else "float32"
+    run(LAWS[name].check, driver, *data.draw(LAWS[name].draw(dtype)))
+
+
+def adjoint(driver: Driver, op: str, way: str) -> None:
+    """Forward and reverse derivatives are adjoint, away from every hard point."""
+    for case in OPS[op].smooth("float64"):
+        cotangent = seeded("float64", *OPS[op].output_shape(case), seed=5)
+        tangents = [seeded("float64", *a.shape, seed=6 + i) for i, a in enumerate(case.arrays)]
+        run(check_adjointness, driver, op, case, cotangent, tangents, way)
+
+
+def layer(driver: Driver, name: str, layout: str, dtype: str) -> None:
+    """A layer on maps of every rank, masked or not."""
+    for streams, given_ in maps(dtype).values():
+        run(check_layer, driver, name, streams, layout=layout, **given_)
+
+
+def refusal(driver: Driver, mistake: str) -> None:
+    """Bad input meets the contract's own sentence."""
+    run(check_refusal, driver, mistake)
+
+
+def not_covered(driver: Driver, what: str) -> None:
+    """What a driver says it does not have."""
+    pytest.skip(f"not covered: {driver.name}, {what}")
+
+
+def ring(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
+    """Any case, every backend against every other."""
+    able = [d for d in drivers if op in d.operators and dtype in d.dtypes]
+    case = data.draw(OPS[op].cases(dtype), label="case")
+    cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")
+    run(check_against_each_other, able, op, case, cotangent)
+
+
+def _of(driver: Driver) -> list[str]:
+    return [dtype for dtype in DTYPES if dtype in driver.dtypes]
+
+
+def _ring(drivers: tuple[Driver, ...]) -> Any:
+    def pairs(op: str, dtype: str) -> bool:
+        return sum(op in d.operators and dtype in d.dtypes for d in drivers) > 1
+
+    rows = [(drivers, op, dtype) for op in OPERATORS for dtype in DTYPES if pairs(op, dtype)]
+    return _test(ring, rows)
+
+
+def _test(row: Callable[..., None], rows: list[tuple]) -> Any:
+    """`row` as a test of its own: parametrized by `rows`, drawing if it takes data.
+
+    Deadlines are off, since a first call may compile, and so are Hypothesis' warnings that a
+    draw is slow or filters much.
+    """
+    names = [name for name in inspect.signature(row).parameters if name != "data"]
+    if "data" in inspect.signature(row).parameters:
+        quiet = settings(deadline=None, suppress_health_check=[*HealthCheck])  # pyright: ignore
+        test = quiet(given(data=st.data())(row))
+    else:
+
+        def test(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            row(**arguments)
+
+        test.__signature__ = inspect.signature(row)  # type: ignore[attr-defined]
+        test.__doc__ = row.__doc__
+    ids = ["-".join(_word(value) for value in values) for values in rows]
+    return staticmethod(pytest.mark.parametrize(names, rows, ids=ids)(test))
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "all"
+    return value.name if isinstance(value, Driver) else str(value)

@@ -1,0 +1,285 @@
+"""What holds of bilinear pooling whatever computes it: laws, checked on any backend.
+
+A law equates two computations of one subject. Each may be as far from the truth as its derived
+bound says (`bounds.py`), so they differ by at most the sum of both, times `SLACK`. Where an
+identity needs new inputs (sums, products with a matrix), these are drawn from multiples of 1/16
+so that they are exact. All in float64, where a backend has it; else in float32.
+
+Each law is a function of a driver and of what its strategy in `LAWS` draws.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from .. import reference
+from .bounds import Bounded, gamma
+from .cases import DTYPES, Case
+from .closeness import assert_rounded
+from .driver import Driver
+from .subjects import OPS, arithmetic
+from .tolerances import SLACK, SMALLEST
+
+POOLED = ("outer_pool", "bilinear_pool")
+
+
+def compute(driver: Driver, op: str, case: Case) -> Bounded:
+    """What the subject makes of a case, and how far that may be from the truth."""
+    value = np.asarray(driver.value(op, case.arrays, case.options))
+    return Bounded(value, OPS[op].forward(case, arithmetic(case, tf32=driver.tf32)).error)
+
+
+def assert_same(left: Bounded, right: Bounded, what: str) -> None:
+    __tracebackhide__ = True
+    assert left.value.shape == right.value.shape, f"{what}: {left.value.shape}"
+    smallest = SMALLEST[left.value.dtype.name]
+    margin = SLACK * (left.error + right.error + smallest)
+    off = np.abs(left.value.astype(np.longdouble) - right.value)
+    bad = ~(off <= margin)
+    if bad.any():
+        index = tuple(np.argwhere(bad)[0])
+        raise AssertionError(
+            f"{what}: {left.value[index]!r} is not {right.value[index]!r} at "
+            f"{tuple(map(int, index))}: off by {float(off[index]):.3g}, "
+            f"allowed {float(margin[index]):.3g}"
+        )
+
+
+def linear(bounded: Bounded, left: np.ndarray, right: np.ndarray) -> Bounded:
+    """``leftᵀ G right`` with the errors of G carried over and those of the two products."""
+    value = left.T @ bounded.value @ right
+    size = np.abs(left).T @ np.abs(bounded.value) @ np.abs(right)
+    carried = np.abs(left).T @ bounded.error @ np.abs(right)
+    terms = left.shape[0] + right.shape[0]
+    return Bounded(value, carried + gamma(terms, bounded.value.dtype.name) * size)
+
+
+def at_locations(case: Case, index: list[int]) -> Case:
+    """The case on the locations `index` alone, or in that order."""
+    options = {k: v[:, index] if k == "mask" else v for k, v in case.options.items()}
+    return Case(tuple(a[:, index] for a in case.arrays), options)
+
+
+def check_order(driver: Driver, op: str, case: Case, order: list[int]) -> None:
+    """The order of locations does not matter."""
+    left, right = compute(driver, op, case), compute(driver, op, at_locations(case, order))
+    assert_same(left, right, f"{op} on {driver.name}, locations permuted")
+
+
+def check_linearity(
+    driver: Driver, x: np.ndarray, more: np.ndarray, y: np.ndarray, factor: float, reduction: str
+) -> None:
+    """``pool(a X + X', Y) = a pool(X, Y) + pool(X', Y)``, and in the second stream too."""
+    for first in (True, False):
+
+        def pooled(a: np.ndarray, *, first: bool = first) -> Bounded:
+            case = Case((a, y) if first else (y, a), {"reduction": reduction})
+            return compute(driver, "outer_pool", case)
+
+        one, two = pooled(x), pooled(more)
+        value = x.dtype.type(factor) * one.value + two.value
+        size = np.abs(factor * one.value) + np.abs(two.value)
+        error = abs(factor) * one.error + two.error + gamma(2, x.dtype.name) * size
+        sums = pooled(x.dtype.type(factor) * x + more)
+        assert_same(sums, Bounded(value, error), f"outer_pool on {driver.name}, linearity")
+
+
+def check_exchange(driver: Driver, case: Case) -> None:
+    """``pool(Y, X) = pool(X, Y)ᵀ``."""
+    exchanged = compute(driver, "outer_pool", Case(case.arrays[::-1], case.options))
+    plain = compute(driver, "outer_pool", case)
+    transposed = Bounded(plain.value.swapaxes(1, 2), plain.error.swapaxes(1, 2))
+    assert_same(exchanged, transposed, f"outer_pool on {driver.name}, streams exchanged")
+
+
+def check_mixing(
+    driver: Driver, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> None:
+    """``pool(XU, YV) = Uᵀ pool(X, Y) V``."""
+    mixed = compute(driver, "outer_pool", Case((x @ u, y @ v)))
+    plain = compute(driver, "outer_pool", Case((x, y)))
+    expected = linear(Bounded(plain.value[0], plain.error[0]), u, v)
+    left = Bounded(mixed.value[0], mixed.error[0])
+    assert_same(left, expected, f"outer_pool on {driver.name}, channels mixed")
+
+
+def check_semidefiniteness(driver: Driver, case: Case) -> None:
+    """One stream gives a symmetric, positive semidefinite matrix."""
+    g = compute(driver, "outer_pool", case)
+    transposed = Bounded(g.value.swapaxes(1, 2), g.error.swapaxes(1, 2))
+    assert_same(g, transposed, f"outer_pool on {driver.name}, symmetry")
+    for value, error in zip(g.value, g.error.astype(np.float64), strict=True):
+        # an eigenvalue moves by at most the norm of what is added; eigvalsh errs by some C · u
+        rounding = gamma(8 * len(value), value.dtype.name) * np.linalg.norm(value)
+        allowed = SLACK * (np.linalg.norm(error) + rounding)
+        least = np.linalg.eigvalsh((value + value.T) / 2).min()
+        assert least >= -allowed, f"outer_pool on {driver.name}: eigenvalue {least}"
+
+
+def check_unit_length(driver: Driver, case: Case) -> None:
+    """Descriptors are of length 1 above the floor, and shorter below it."""
+    options = {k: v for k, v in case.options.items() if k in ("mask", "reduction")}
+    floor = case.options["l2_eps"]
+    result = compute(driver, "bilinear_pool", case).value
+    pooled = reference.outer_pool(*case.arrays, **options).reshape(result.shape)
+    raw = np.linalg.norm(reference.signed_sqrt(pooled, eps=case.options["eps"]), axis=1)
+    norms = np.linalg.norm(result, axis=1)
+    above, below = norms[raw > 2 * floor], norms[raw < floor / 2]
+    if above.size:
+        what = f"bilinear_pool on {driver.name}, length"
+        assert_rounded(above, 1, result.shape[1] + 8, what)
+    assert (below < 1).all(), f"bilinear_pool on {driver.name}: length {below.max()} of a short one"
+
+
+def check_scale(driver: Driver, arrays: tuple[np.ndarray, ...], factors: list[float]) -> None:
+    """The scale of the features does not matter without eps."""
+    options = {"eps": 0.0, "l2_eps": 1e-12}
+    scaled = tuple(a * a.dtype.type(f) for a, f in zip(arrays, factors, strict=False))
+    left = compute(driver, "bilinear_pool", Case(arrays, options))
+    right = compute(driver, "bilinear_pool", Case(scaled, options))
+    assert_same(left, right, f"bilinear_pool on {driver.name}, features scaled by {factors}")
+
+
+def check_samples(driver: Driver, op: str, case: Case) -> None:
+    """The samples of a batch do not meet."""
+    whole = compute(driver, op, case)
+    for n in range(case.arrays[0].shape[0]):
+        alone = {k: v[n : n + 1] if k == "mask" else v for k, v in case.options.items()}
+        single = Case(tuple(a[n : n + 1] for a in case.arrays), alone)
+        part = Bounded(whole.value[n : n + 1], whole.error[n : n + 1])
+        assert_same(part, compute(driver, op, single), f"{op} on {driver.name}, sample {n} alone")
+
+
+def check_mask(driver: Driver, op: str, case: Case) -> None:
+    """A mask is the same as dropping the locations; where nothing is kept, the result is 0."""
+    whole = compute(driver, op, case)
+    plain = {k: v for k, v in case.options.items() if k != "mask"}
+    what = f"{op} on {driver.name}, masked locations"
+    for n, keep in enumerate(case.options["mask"]):
+        part = Bounded(whole.value[n : n + 1], whole.error[n : n + 1])
+        if keep.any():
+            dropped = Case(tuple(a[n : n + 1, keep] for a in case.arrays), plain)
+            assert_same(part, compute(driver, op, dropped), what)
+        else:
+            assert not part.value.any(), f"{what}: nothing is kept, yet {part.value}"
+
+
+def check_repetition(driver: Driver, op: str, case: Case) -> None:
+    """A mean does not count repetitions."""
+    twice = at_locations(case, list(range(case.arrays[0].shape[1])) * 2)
+    left, right = compute(driver, op, case), compute(driver, op, twice)
+    assert_same(left, right, f"{op} on {driver.name}, every location twice")
+
+
+def check_closed_form(driver: Driver, x: np.ndarray) -> None:
+    """Without eps, of features ≥ 0: ``‖signed_sqrt(G)‖² = (1/L) Σ_l (Σ_c x_lc)²``."""
+    pooled = driver.value("outer_pool", (x,), {}).reshape(x.shape[0], -1)
+    roots = driver.value("signed_sqrt", (pooled,), {"eps": 0.0})
+    expected = np.mean(x.astype(np.float64).sum(2) ** 2, axis=1)
+    terms = pooled.shape[1] + x.shape[1] + x.shape[2] + 4
+    what = f"outer_pool and signed_sqrt on {driver.name}, closed form"
+    assert_rounded(np.sum(roots**2, axis=1), expected, terms, what)
+
+
+def check_adjointness(driver: Driver, op: str, case: Case, cotangent, tangents, way: str) -> None:
+    """``⟨γ, J v⟩ = ⟨Jᵀ γ, v⟩``, by one of the backend's ways to take ``J v``."""
+    gradients = driver.gradients(op, cotangent, case.arrays, case.options)
+    pulled = sum(float(np.sum(g * v)) for g, v in zip(gradients, tangents, strict=True))
+    bounded = OPS[op].vjp(case, cotangent, cotangent.dtype.name)
+    size = error = 0.0
+    for b, v in zip(bounded, tangents, strict=True):
+        size += float(np.sum((np.abs(b.value) + b.error) * np.abs(v)))
+        error += float(np.sum(b.error * np.abs(v)))
+    pushed = float(np.sum(cotangent * driver.jvps[way](op, tangents, case.arrays, case.options)))
+    # J v rounds as Jᵀ γ does, with the roles of the sums exchanged
+    margin = 2 * SLACK * (error + gamma(64, cotangent.dtype.name) * size)
+    assert abs(pushed - pulled) <= margin, (
+        f"{op} on {driver.name}, {way}: ⟨γ, J v⟩ is {pushed}, ⟨Jᵀ γ, v⟩ is {pulled}, "
+        f"allowed {margin:.3g}"
+    )
+
+
+def sixteenths(dtype: str, *shape: int) -> st.SearchStrategy[np.ndarray]:
+    values = hnp.arrays(np.int64, shape, elements=st.integers(-64, 64))
+    return values.map(lambda a: (a / 16).astype(DTYPES[dtype]))
+
+
+def _cases(op: str, dtype: str, streams: tuple[int, ...] = (1, 2)) -> st.SearchStrategy[Case]:
+    return OPS[op].cases(dtype).filter(lambda case: len(case.arrays) in streams)
+
+
+@st.composite
+def _ordered(draw, op: str, dtype: str):
+    case = draw(_cases(op, dtype))
+    return op, case, draw(st.permutations(range(case.arrays[0].shape[1])))
+
+
+class Law(NamedTuple):
+    """A check, and what draws its arguments from the name of a dtype."""
+
+    check: Callable[..., None]
+    draw: Callable[[str], st.SearchStrategy[tuple[Any, ...]]]
+    operators: tuple[str, ...]
+
+
+def _of_one(check, draw, *operators: str) -> Law:
+    return Law(check, lambda dtype: draw(dtype).map(lambda case: (case,)), operators)
+
+
+def _laws_of(op: str) -> dict[str, Law]:
+    """Those of both poolings."""
+
+    def drawn(kept: Callable[[Case], bool]):
+        return lambda dtype: st.tuples(st.just(op), _cases(op, dtype).filter(kept))
+
+    return {
+        f"{op}: order of locations": Law(check_order, lambda d: _ordered(op, d), (op,)),
+        f"{op}: samples": Law(check_samples, drawn(lambda case: True), (op,)),
+        f"{op}: mask": Law(check_mask, drawn(lambda case: "mask" in case.options), (op,)),
+        f"{op}: repetition": Law(
+            check_repetition, drawn(lambda case: case.options["reduction"] == "mean"), (op,)
+        ),
+    }
+
+
+LAWS: dict[str, Law] = {
+    **_laws_of("outer_pool"),
+    **_laws_of("bilinear_pool"),
+    "outer_pool: linearity": Law(
+        check_linearity,
+        lambda d: st.tuples(
+            *(sixteenths(d, 2, 3, size) for size in (4, 4, 2)),
+            st.sampled_from([-2.0, 0.5, 3.0]),
+            st.sampled_from(["mean", "sum"]),
+        ),
+        ("outer_pool",),
+    ),
+    "outer_pool: exchange of streams": _of_one(
+        check_exchange, lambda d: _cases("outer_pool", d, (2,)), "outer_pool"
+    ),
+    "outer_pool: mixing of channels": Law(
+        check_mixing,
+        lambda d: st.tuples(*(sixteenths(d, *s) for s in ((1, 3, 4), (1, 3, 2), (4, 3), (2, 5)))),
+        ("outer_pool",),
+    ),
+    "outer_pool: semidefiniteness": _of_one(
+        check_semidefiniteness, lambda d: _cases("outer_pool", d, (1,)), "outer_pool"
+    ),
+    "bilinear_pool: unit length": _of_one(
+        check_unit_length, lambda d: _cases("bilinear_pool", d), "bilinear_pool"
+    ),
+    "bilinear_pool: scale": Law(
+        check_scale,
+        lambda d: st.tuples(
+            st.one_of(*(st.tuples(*(sixteenths(d, 2, 3, c) for c in s)) for s in ((3,), (3, 2)))),
+            st.lists(st.sampled_from([0.25, 3.0, 1024.0]), min_size=2, max_size=2),
+        ),
+        ("bilinear_pool",),
+    ),
+    "outer_pool, signed_sqrt: closed form": _of_one(
+        check_closed_form, lambda d: sixteenths(d, 2, 5, 3).map(np.abs), "outer_pool", "signed_sqrt"
+    ),
+}

@@ -1,0 +1,1 @@
+"""What is particular to each operator: its draws, its hard points, its bound."""

@@ -1,0 +1,70 @@
+"""A failure comes with the lines of Python that repeat it."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .cases import Case
+from .driver import Driver
+
+
+def run(check: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    """``check(*arguments, **options)``; what it raises carries the `snippet` of this call."""
+    __tracebackhide__ = True
+    try:
+        check(*arguments, **options)
+    except Exception as error:
+        error.add_note("\nTo reproduce:\n\n" + snippet(check, *arguments, **options))
+        raise
+
+
+def snippet(check: Callable[..., None], *arguments: Any, **options: Any) -> str:
+    """Lines of Python that make the same call, every array written out in full."""
+    lines = [
+        "import numpy as np",
+        "from numpy import inf, nan",
+        "from bilinear.testing import Case",
+        f"from {check.__module__} import {check.__name__}",
+    ]
+    written = []
+    for argument in arguments:
+        drivers = argument if isinstance(argument, list) else [argument]
+        if drivers and all(isinstance(d, Driver) for d in drivers):
+            names = [f"driver_{i}" if i else "driver" for i in range(len(drivers))]
+            lines += [_imported(d, name) for d, name in zip(drivers, names, strict=True)]
+            listed = f"[{', '.join(names)}]"
+            written.append(listed if isinstance(argument, list) else names[0])
+        else:
+            written.append(literal(argument))
+    written += [f"{name}={literal(value)}" for name, value in options.items()]
+    indented = "".join(f"    {text},\n" for text in written)
+    return "\n".join([*lines, f"{check.__name__}(\n{indented})"])
+
+
+def literal(value: Any) -> str:
+    """An expression for `value`, of arrays with their dtype and their order in memory."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 3 and value.size > 1 and not value.flags.c_contiguous:
+            return f"{literal(np.ascontiguousarray(value.swapaxes(1, 2)))}.swapaxes(1, 2)"
+        shaped = f".reshape({value.shape})" if value.size == 0 else ""
+        return f"np.array({value.tolist()}, {value.dtype.name!r}){shaped}"
+    if isinstance(value, Case):
+        return f"Case({literal(value.arrays)}, {literal(value.options)})"
+    if isinstance(value, tuple | list):
+        inner = "".join(f"{literal(item)}, " for item in value)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {literal(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+def _imported(driver: Driver, name: str) -> str:
+    """The import of a driver: found by its name in the module of its functions, or its test's."""
+    modules = [m for m in list(sys.modules.values()) if getattr(m, "__name__", "") != "__main__"]
+    for module in modules:
+        for own, value in list(getattr(module, "__dict__", {}).items()):
+            if value is driver:
+                return f"from {module.__name__} import {own} as {name}"
+    return f"{name} = ...  # the Driver called {driver.name!r}"

@@ -1,0 +1,33 @@
+"""Comparison of derivatives and of whole networks, where no bound is derived from the inputs."""
+
+import numpy as np
+
+from .tolerances import DERIVATIVE, GRADIENTS, LOGITS
+
+
+def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """A float64 derivative against one taken by central differences in extended precision."""
+    __tracebackhide__ = True
+    assert result.shape == expected.shape, f"{what}: shape {result.shape}"
+    scale = max(float(np.max(np.abs(expected), initial=0)), 1.0)
+    error = float(np.max(np.abs(result - expected), initial=0))
+    assert error <= DERIVATIVE * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
+
+
+def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
+    """``‖value − expected‖₂ / ‖expected‖₂``."""
+    difference = np.linalg.norm((value.astype(np.float64) - expected).ravel())
+    return float(difference / max(np.linalg.norm(expected.astype(np.float64).ravel()), 1e-300))
+
+
+def assert_models_agree(
+    first: dict[str, np.ndarray], second: dict[str, np.ndarray], dtype: str, what: str
+) -> None:
+    """Equal names, shapes and values, to `LOGITS` or else, for gradients, `GRADIENTS`."""
+    __tracebackhide__ = True
+    assert first.keys() == second.keys(), f"{what}: {sorted(first.keys() ^ second.keys())}"
+    for name, value in first.items():
+        assert value.shape == second[name].shape, f"{what}, {name}: {value.shape}"
+        allowed = LOGITS if name == "logits" or "running" in name else GRADIENTS
+        error = relative_error(value, second[name])
+        assert error <= allowed[dtype], f"{what}: {name} differs by {error:.3g}"
