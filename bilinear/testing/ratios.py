@@ -41,12 +41,13 @@ def merge(rows: Iterable[tuple]) -> None:
 def table() -> list[str]:
     """A row for each operator, backend and direction; a column for each dtype."""
     dtypes = [d for d in DTYPES if d in {subject.dtype for subject in WORST}]
-    lines = [f"{'operator':14} {'backend':11} {'direction':10}" + _cells(dtypes)]
+    wide = max(11, *(len(subject.backend) for subject in WORST))
+    lines = [f"{'operator':14} {'backend':{wide}} {'direction':10}" + _cells(dtypes)]
     rows = dict.fromkeys((s.op, s.backend, s.direction) for s in sorted(WORST))
     for op, backend, direction in rows:
         ratios = [WORST.get(Subject(op, backend, dtype, direction)) for dtype in dtypes]
         cells = _cells(f"{r:.3f}" if r is not None else "" for r in ratios)
-        lines.append(f"{op:14} {backend:11} {direction:10}{cells}")
+        lines.append(f"{op:14} {backend:{wide}} {direction:10}{cells}")
     return lines
 
 

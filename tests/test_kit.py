@@ -1,0 +1,146 @@
+"""The kit itself: what a driver declares, what a failure says, and the example of another."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilinear import reference
+from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
+from bilinear.testing.cases import seeded
+from bilinear.testing.parity import check_against_each_other, check_against_reference
+from bilinear.testing.reproduce import literal, run, snippet
+
+from .canaries import FORWARD
+
+ROOT = Path(__file__).parents[1]
+
+
+def rows_of(*drivers: Driver) -> dict[str, list[str]]:
+    """The names of a battery's tests, each with the ids of its rows."""
+    tests = {k: v for k, v in vars(battery(*drivers)).items() if k.startswith("test_")}
+    return {name: test.__func__.pytestmark[0].kwargs["ids"] for name, test in tests.items()}
+
+
+def test_a_whole_driver_leaves_nothing_uncovered() -> None:
+    pushed = {"forward": lambda op, tangents, arrays, options: None}
+    whole = Driver(
+        "whole", REFERENCE.forward, REFERENCE.vjp, pushed, FORWARD.layer,
+        modes=("eager", "compiled"), refuses=True,
+    )  # fmt: skip
+    assert "test_not_covered" not in rows_of(whole)
+
+
+def test_what_a_driver_leaves_out_is_listed() -> None:
+    poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
+    tests = rows_of(poor)
+    assert set(tests) == {"test_star", "test_edges", "test_not_covered"}
+    assert tests["test_star"] == ["poor-signed_sqrt-float32"]
+    left_out = " ".join(tests["test_not_covered"])
+    words = ("outer_pool", "float64", "gradients", "jvps", "BilinearPool", "compilers", "refusals")
+    assert all(word in left_out for word in words)
+
+
+def test_backends_are_compared_where_both_can() -> None:
+    poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
+    assert rows_of(poor, REFERENCE)["test_ring"] == ["all-signed_sqrt-float32"]
+
+
+@pytest.mark.parametrize("mistake", [{"operators": ("pool",)}, {"dtypes": ("half",)}])
+def test_a_driver_of_the_unknown_is_refused(mistake: dict) -> None:
+    with pytest.raises(ValueError, match=r"must be one of .*; got '(pool|half)'. Leave out what"):
+        Driver("mine", REFERENCE.forward, **mistake)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_arguments_are_written_out_in_full(dtype: str, data: st.DataObject) -> None:
+    case = data.draw(OPS["bilinear_pool"].cases(dtype))
+    again = eval(literal(case), {"np": np, "Case": Case, "nan": np.nan, "inf": np.inf})
+    assert again.options.keys() == case.options.keys()
+    for name, value in case.options.items():
+        np.testing.assert_array_equal(again.options[name], value)
+    for a, b in zip(again.arrays, case.arrays, strict=True):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a.size < 2 or a.flags.c_contiguous == b.flags.c_contiguous
+        np.testing.assert_array_equal(a.tobytes(), b.tobytes())
+
+
+def test_a_failure_comes_with_lines_that_repeat_it() -> None:
+    """Run as they are, in a process of their own."""
+    case, cotangent = Case((seeded("bfloat16", 2, 3, 4),)), seeded("bfloat16", 2, 4, 4)
+    with pytest.raises(AssertionError, match="outside the bound") as failure:
+        run(check_against_reference, FORWARD, "outer_pool", case, cotangent, label="mine")
+    (note,) = failure.value.__notes__
+    lines = note.partition("To reproduce:\n\n")[2]
+    assert "from tests.canaries import FORWARD as driver" in lines
+    again = subprocess.run(
+        [sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert str(failure.value) in again.stderr
+
+
+def test_a_failure_names_all_there_is_to_know() -> None:
+    case, cotangent = Case((seeded("float32", 2, 3, 4),)), seeded("float32", 2, 4, 4)
+    with pytest.raises(AssertionError) as failure:
+        check_against_reference(FORWARD, "outer_pool", case, cotangent)
+    pattern = (
+        r"outer_pool on canary of forward \(float32, eager, draw\): \d+ of 32 outside the bound, "
+        r"worst at \(\d, \d, \d\): got .*, expected .* ± .* \(error is .* × the bound\)"
+    )
+    assert re.fullmatch(pattern, str(failure.value))
+
+
+def test_several_drivers_are_imported_each() -> None:
+    case, cotangent = Case((seeded("float32", 1, 2, 2),)), seeded("float32", 1, 2, 2)
+    drivers = [REFERENCE, Driver("nowhere", REFERENCE.forward)]
+    lines = snippet(check_against_each_other, drivers, "outer_pool", case, cotangent)
+    assert "REFERENCE as driver\n" in lines
+    assert "driver_1 = ...  # the Driver called 'nowhere'" in lines
+    ast.parse(lines)
+
+
+def in_tf32(x: np.ndarray) -> np.ndarray:
+    """`x` rounded to the 11 significant bits of TensorFloat-32."""
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_know_tensorfloat32(seed: int) -> None:
+    """Products of rounded factors are within those bounds, and outside float32's own."""
+
+    def forward(op, arrays, options):
+        return reference.outer_pool(*map(in_tf32, arrays), **options).astype(np.float32)
+
+    def vjp(op, cotangent, arrays, options):
+        rounded = in_tf32(cotangent), *map(in_tf32, arrays)
+        return [g.astype(np.float32) for g in reference.outer_pool_vjp(*rounded, **options)]
+
+    case = Case((seeded("float32", 2, 6, 3, seed=seed), seeded("float32", 2, 6, 4, seed=seed + 9)))
+    cotangent = seeded("float32", 2, 3, 4, seed=seed + 5)
+    gpu = Driver("gpu", forward, vjp, tf32=True)
+    check_against_reference(gpu, "outer_pool", case, cotangent, noted=False)
+    with pytest.raises(AssertionError, match="outside the bound"):
+        check_against_reference(Driver("cpu", forward, vjp), "outer_pool", case, cotangent)
+
+
+def test_the_example_needs_little_and_only_the_kit() -> None:
+    path = ROOT / "examples" / "test_array_api.py"
+    if not path.is_file():
+        pytest.skip("the examples are elsewhere")
+    assert len(path.read_text().splitlines()) < 40
+    tree = ast.parse(path.read_text())
+    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert [m for m in modules if m and m.startswith("bilinear")] == ["bilinear.testing"]
+
+
+def test_every_operator_is_in_the_table() -> None:
+    assert set(OPERATORS) == {name for name in reference.__all__ if not name.endswith("_vjp")}
