@@ -12,7 +12,7 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "reference", "parity", "doors", "build"]
+nox.options.sessions = ["lint", "types", "reference", "conformance", "parity", "doors", "build"]
 nox.options.error_on_external_run = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -45,7 +45,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types: pyright, with every framework installed."""
-    install(session, "all", "types", "demo", "nox")
+    install(session, "all", "types", "demo", "nox", "conformance")
     session.run("pyright", *session.posargs)
 
 
@@ -66,6 +66,21 @@ def parity(session: nox.Session) -> None:
     session.run("python", "-m", "tests.mutants", "--sample", env=QUIET)
     workers = ("--numprocesses=2", "--dist=worksteal")
     session.run("pytest", *workers, "--ratios=out/parity.json", env=QUIET)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The public kit alone: certify a backend that is not ours."""
+    install(session, "testing", "conformance")
+    command = ("pytest", "-p", "bilinear.testing.plugin", "examples/test_array_api.py")
+    session.run(*command, *session.posargs)
+
+
+@nox.session
+def vectors(session: nox.Session) -> None:
+    """Golden vectors, for implementations in other languages."""
+    install(session, "testing")
+    session.run("python", "-m", "bilinear.testing.vectors", "out/vectors.safetensors")
 
 
 @nox.session

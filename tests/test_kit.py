@@ -144,3 +144,15 @@ def test_the_example_needs_little_and_only_the_kit() -> None:
 
 def test_every_operator_is_in_the_table() -> None:
     assert set(OPERATORS) == {name for name in reference.__all__ if not name.endswith("_vjp")}
+
+
+def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import bilinear.testing"
+    failed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    sentence = (
+        "ImportError: bilinear.testing needs hypothesis, not installed here; "
+        "pip install 'bilinear[testing]' installs what it needs.\n"
+    )
+    assert failed.stderr.endswith(sentence)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bilinear import reference
+from bilinear.models.plans import BACKBONES
 from bilinear.testing.closeness import assert_rounded
 
 from .agreement import assert_models_agree, relative_error
@@ -35,6 +36,10 @@ def images(n: int, size: tuple[int, int], dtype: str = "float64") -> np.ndarray:
 
 def build(backend: str, architecture: str, **options):
     return driver(backend).model(num_classes=CLASSES, **ARCHITECTURES[architecture], **options)
+
+
+def test_every_named_backbone_is_tested() -> None:
+    assert {a["backbone"] for a in ARCHITECTURES.values()} == set(BACKBONES)
 
 
 @needs_two

@@ -1,0 +1,97 @@
+"""Golden vectors: inputs, results and error bounds in one file, for any language to test with.
+
+``python -m bilinear.testing.vectors vectors.safetensors`` writes them; ``docs/vectors.md`` says
+what is in the file.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from .. import __version__
+from .cases import Case, seeded
+from .subjects import OPERATORS, OPS, truth, vjp_truth
+from .tolerances import SLACK
+
+FORMAT, FORMAT_VERSION = "bilinear-vectors", 1
+DEFAULTS = {
+    "outer_pool": {"reduction": "mean"},
+    "signed_sqrt": {"eps": 1e-10},
+    "l2_normalize": {"eps": 1e-12},
+    "bilinear_pool": {"reduction": "mean", "eps": 1e-10, "l2_eps": 1e-12},
+}
+"""Written out, so that a file says all there is to say."""
+
+
+def cases() -> Iterator[tuple[str, str, Case]]:
+    """Operator, name and call: every hard point, and smooth cases. All inputs are bfloat16
+    numbers, so that one file serves every dtype.
+    """
+    for op in OPERATORS:
+        smooth = {f"smooth {i}": case for i, case in enumerate(OPS[op].smooth("bfloat16"))}
+        for name, case in {**OPS[op].edges("bfloat16"), **smooth}.items():
+            yield op, name, Case(case.arrays, DEFAULTS[op] | case.options)
+
+
+def vectors() -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """All tensors by name, and what the metadata says of each vector."""
+    tensors: dict[str, np.ndarray] = {}
+    listed = []
+    for op, name, case in cases():
+        key = f"{op}/{name}"
+        cotangent = seeded("bfloat16", *OPS[op].output_shape(case), seed=1)
+        tensors |= {f"{key}/{k}": v for k, v in _tensors(op, case, cotangent).items()}
+        options = {k: v for k, v in case.options.items() if k != "mask"}
+        listed.append({"name": key, "operator": op, "options": options})
+    return tensors, listed
+
+
+def write(path: Path) -> int:
+    """Write the file and return the number of vectors in it."""
+    tensors, listed = vectors()
+    described = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "slack": SLACK,
+        "vectors": listed,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"bilinear": json.dumps(described, sort_keys=True)})
+    return len(listed)
+
+
+def _tensors(op: str, case: Case, cotangent: np.ndarray) -> dict[str, np.ndarray]:
+    names = "xy"[: len(case.arrays)]
+    tensors: dict[str, Any] = dict(zip(names, case.arrays, strict=True))
+    if "mask" in case.options:
+        tensors["mask"] = case.options["mask"]
+    tensors["cotangent"] = cotangent
+    for dtype in ("float32", "float64"):
+        narrow = Case(tuple(a.astype(dtype) for a in case.arrays), case.options)
+        value = truth(op, narrow)
+        tensors["value"], tensors[f"value_bound_{dtype}"] = value
+        gradients = vjp_truth(op, narrow, cotangent.astype(dtype))
+        for name, gradient in zip(names, gradients, strict=True):
+            tensors[f"gradient_{name}"] = gradient.value
+            tensors[f"gradient_{name}_bound_{dtype}"] = gradient.error
+    return {
+        k: np.ascontiguousarray(v if k == "mask" else v.astype(np.float64))
+        for k, v in tensors.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", type=Path, help="the file to write")
+    path = parser.parse_args().path
+    print(f"{write(path)} vectors written to {path}")
+
+
+if __name__ == "__main__":
+    main()
