@@ -6,12 +6,13 @@ from .tolerances import DERIVATIVE, GRADIENTS, LOGITS
 
 
 def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """A float64 derivative against one taken by central differences in extended precision."""
+    """A derivative against one taken by central differences in extended precision."""
     __tracebackhide__ = True
+    allowed = DERIVATIVE[result.dtype.name]
     assert result.shape == expected.shape, f"{what}: shape {result.shape}"
     scale = max(float(np.max(np.abs(expected), initial=0)), 1.0)
     error = float(np.max(np.abs(result - expected), initial=0))
-    assert error <= DERIVATIVE * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
+    assert error <= allowed * scale, f"{what}: off by {error:.3g} at scale {scale:.3g}"
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray) -> float:

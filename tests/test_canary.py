@@ -89,6 +89,7 @@ def test_tolerances_have_not_grown() -> None:
     assert tolerances.LOGITS["float32"] < 1e-4
     assert tolerances.LOGITS["float64"] < 2e-13
     assert {"float64": pytest.approx(7.6e-9, rel=0.1)} == tolerances.GRADIENTS
-    assert max(tolerances.DERIVATIVE, tolerances.COMPLEX_STEP) <= 1e-8
+    assert tolerances.DERIVATIVE == {"float64": 1e-8, "bfloat16": 2**-8}
+    assert tolerances.COMPLEX_STEP <= 1e-12
     assert tolerances.COARSE_DIFFERENCES <= 1e-5
     assert tolerances.SPREAD <= 8

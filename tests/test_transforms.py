@@ -31,16 +31,28 @@ def over(kind: str):
     return pytest.mark.parametrize(("backend", "transform"), list(transforms(kind)))
 
 
+def over_dtypes(kind: str):
+    """Transforms pairwise with compilers and with a half type, not all three at once."""
+    rows = [
+        pytest.param(*row.values, dtype, id=f"{row.id}, {dtype}")
+        for row in transforms(kind)
+        for dtype in ("float64", "bfloat16")
+        if dtype == "float64" or not any(word in row.id for word in (" in ", " of ", " over "))
+    ]
+    return pytest.mark.parametrize(("backend", "transform", "dtype"), rows)
+
+
 over_operators = pytest.mark.parametrize("op", OPERATORS)
 
 
-@over("jvps")
+@over_dtypes("jvps")
 @over_operators
-def test_jvp(op: str, backend: str, transform: str) -> None:
-    for case in OPS[op].smooth("float64"):
+def test_jvp(op: str, backend: str, transform: str, dtype: str) -> None:
+    for case in OPS[op].smooth(dtype):
         tangents = _directions(case)
         apply = driver(backend).jvps[transform]
         result = driver(backend).call(apply, op, case.options, case.arrays, tangents)
+        assert result.dtype == DTYPES[dtype]
         assert_derivative(result, _jvp(op, case, tangents), f"{op}, {backend}, {transform}")
 
 
@@ -91,10 +103,10 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
     assert not result.any()
 
 
-@over("vmaps")
+@over_dtypes("vmaps")
 @over_operators
-def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None:
-    for case in OPS[op].smooth("float64"):
+def test_vmap_over_every_argument(op: str, backend: str, transform: str, dtype: str) -> None:
+    for case in OPS[op].smooth(dtype):
         options = dict(case.options)
         mask = options.pop("mask", None)
         stacks = [np.stack([a, a[::-1], 2 * a]) for a in case.arrays]
@@ -112,9 +124,8 @@ def test_vmap_over_every_argument(op: str, backend: str, transform: str) -> None
         for i, result in enumerate(results):
             arrays = tuple(s[i] for s in stacks[: len(case.arrays)])
             keep = {} if mask is None else {"mask": stacks[-1][i]}
-            assert_within(
-                result, truth(op, Case(arrays, options | keep)), "float64", f"{op}, {backend}"
-            )
+            expected = truth(op, Case(arrays, options | keep))
+            assert_within(result, expected, dtype, f"{op}, {backend}, {transform}")
 
 
 @over("ambients")
@@ -167,7 +178,7 @@ def test_a_compiled_function_takes_one_eps_after_another(op: str, name: str, bac
 
 def _directions(case: Case) -> list[np.ndarray]:
     rng = np.random.default_rng(5)
-    return [rng.standard_normal(a.shape) for a in case.arrays]
+    return [rng.standard_normal(a.shape).astype(a.dtype) for a in case.arrays]
 
 
 def _cotangent(op: str, case: Case) -> np.ndarray:
@@ -193,7 +204,7 @@ def _operands(op: str, case: Case) -> tuple[list[np.ndarray], list]:
 
 def _along(arrays, tangents, step):
     return [
-        a if a is None else a + step * v
+        a if a is None else a + step * v.astype(a.dtype)
         for a, v in zip(arrays, [*tangents, None][: len(arrays)], strict=True)
     ]
 

@@ -11,9 +11,10 @@ STEP = 1e-7
 times the next derivative but one (1e-14, times the derivatives' growth beside 0) and 5e-20 / STEP.
 """
 
-DERIVATIVE = 1e-8
-"""Of a float64 derivative against such differences, relative to the largest entry: the test
-points stay far enough from 0 for derivatives to grow by less than 1e6."""
+DERIVATIVE = {"float64": 1e-8, "bfloat16": 2.0**-8}
+"""Of a derivative against such differences, relative to the largest entry: the test points stay
+far enough from 0 for derivatives to grow by less than 1e6. bfloat16 is computed in float32 and
+rounded once, by 2⁻⁹ at most; twice that leaves room for float32's own roundings."""
 
 COARSE_DIFFERENCES = 1e-5
 """Of a derivative against TensorFlow's central differences in float64, of step 2⁻¹⁰: they err by

@@ -82,6 +82,10 @@ def _compiled_in_autocast(function: Any) -> Any:
     return inside
 
 
+def _fullgraph(transform: Any) -> Any:
+    return torch.compile(transform, fullgraph=True)
+
+
 COMPILERS = {}
 if shutil.which("c++") or shutil.which("g++"):
     COMPILERS = {"compiled": _compiled, "compiled under autocast": _compiled_in_autocast}
@@ -111,6 +115,9 @@ SHELLS = {
     "checkpoint": _checkpointed,
 }
 if COMPILERS:
+    JVPS["func.jvp in compile"] = lambda f, a, v: _fullgraph(JVPS["func.jvp"])(f, a, v)
+    HVPS["func.hessian in compile"] = lambda f, *rest: _fullgraph(_hessian)(f, *rest)
+    VMAPS["func.vmap in compile"] = lambda f, a: _fullgraph(VMAPS["func.vmap"])(f, a)
     SHELLS["compiled, sizes dynamic"] = lambda f: torch.compile(f, fullgraph=True, dynamic=True)
 
 CHECKS = {
