@@ -115,9 +115,9 @@ SHELLS = {
     "checkpoint": _checkpointed,
 }
 if COMPILERS:
-    JVPS["func.jvp in compile"] = lambda f, a, v: _fullgraph(JVPS["func.jvp"])(f, a, v)
-    HVPS["func.hessian in compile"] = lambda f, *rest: _fullgraph(_hessian)(f, *rest)
-    VMAPS["func.vmap in compile"] = lambda f, a: _fullgraph(VMAPS["func.vmap"])(f, a)
+    JVPS["func.jvp in compile"] = _fullgraph(JVPS["func.jvp"])
+    HVPS["func.hessian in compile"] = _fullgraph(_hessian)
+    VMAPS["func.vmap in compile"] = _fullgraph(VMAPS["func.vmap"])
     SHELLS["compiled, sizes dynamic"] = lambda f: torch.compile(f, fullgraph=True, dynamic=True)
 
 CHECKS = {
