@@ -46,3 +46,24 @@ is within rounding of 0 falls either way and moves the gradient by a whole term.
 SPREAD = 8
 """A framework's float32 may err this many times as much as the worst of the others: their sums
 differ in order and in blocking, and a blocked sum errs less than a running one."""
+
+RUN = 20 * GRADIENTS["float64"]
+"""Largest ‖difference‖₂ / ‖way from the start‖₂ of a tensor of two float64 runs after 20 steps, of
+a momentum's to its value: each step's gradient errs by `GRADIENTS` of its own and, at a rate so
+small that slopes hardly change on the way, passes on what the steps before erred unamplified.
+1.5e-7; a velocity with the rate in it, say, errs by 1."""
+
+EARLY_RUN = {
+    "statistics": LOGITS["float32"],
+    "parameters": LOGITS["float32"] ** 0.5,
+    "momenta": LOGITS["float32"] ** 0.5,
+}
+"""Likewise of all tensors of one kind of two float32 runs after each of the first three steps. Of
+the ReLUs a fraction `LOGITS` has an argument within its error of 0 and may fall the other way;
+whichever does takes its whole share along, so that fraction of the gradient's square is lost:
+9e-3 of the gradient, or √(20 √4608 / u) u = 1.5e5 u."""
+
+OWN_DIVERGENCE = 10
+"""Two frameworks' float32 runs may part this many times as far as one parts from itself when its
+images and parameters are moved by an ulp at every step. A step rounds each parameter once but sums
+its gradient of thousands of terms, so either may be the larger; both grow at one rate."""

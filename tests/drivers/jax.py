@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax import export
 
 import bilinear.jax as door
 from bilinear.testing import Case, assert_within, truth, vjp_truth
 
+from . import _jax_training as trainer
 from . import certified
 from ._jax_transforms import AMBIENTS, CHECKS, HVPS, JVPS, SHELLS, VMAPS
 
@@ -97,27 +97,8 @@ def _gradients(model, images, cotangent):
     return logits, by_path, dx
 
 
-@nnx.jit
-def _step(model, optimizer, images, labels):
-    def loss(model):
-        logits = model(images)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    optimizer.update(model, nnx.grad(loss)(model))
-
-
-@functools.cache
-def _sgd(lr, momentum, weight_decay):
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay), optax.sgd(lr, momentum=momentum or None)
-    )
-
-
-def _named(model, state):
-    """The leaves of a state shaped as the parameters of `model`, by canonical name."""
-    graphdef, _, rest = nnx.split(model, nnx.Param, ...)
-    named = nnx.merge(graphdef, state, rest).canonical()
-    return {k: v[...] for k, v in named.items() if not isinstance(v, nnx.BatchStat)}
+def _canonical(model, variables):
+    return {k: model.to_canonical(k, v[...]) for k, v in variables.items()}
 
 
 def _updated(model):
@@ -229,11 +210,11 @@ class Jax:
     def gradients(self, model, images, cotangent, *, training):
         model.train() if training else model.eval()
         logits, by_path, dx = _gradients(model, jnp.asarray(images), jnp.asarray(cotangent))
-        named = {k: model.to_canonical(k, v) for k, v in _named(model, by_path).items()}
-        return np.asarray(logits), named, np.asarray(dx)
+        named = trainer.variables(model, by_path)
+        return np.asarray(logits), _canonical(model, named), np.asarray(dx)
 
     def tensors(self, model):
-        return {k: model.to_canonical(k, v[...]) for k, v in model.canonical().items()}
+        return _canonical(model, model.canonical())
 
     def assign(self, model, tensors):
         model.assign(tensors)
@@ -273,15 +254,23 @@ class Jax:
 
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         model.train()
-        rule = _sgd(lr, momentum, weight_decay)
         if state is None:
-            state = nnx.Optimizer(model, rule, wrt=nnx.Param)
-        state.tx = rule
-        _step(model, state, jnp.asarray(images), jnp.asarray(labels))
+            state = trainer.optimizer(model, momentum, weight_decay)
+        trainer.set_rate(state, lr)
+        trainer.step(model, state, jnp.asarray(images), jnp.asarray(labels))
         return state
 
     def momentum(self, model, state):
-        return _named(model, state.opt_state[1][0].trace)
+        return trainer.trace(model, state)
+
+    def momentum_arrays(self, model, state):
+        return _canonical(model, trainer.trace(model, state))
+
+    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+        state = trainer.optimizer(model, momentum, weight_decay)
+        for name, variable in trainer.trace(model, state).items():
+            variable[...] = buffers[name]
+        return state
 
     def save(self, model, path, **options):
         door.save(model, path, **options)

@@ -53,6 +53,27 @@ def _parameters(model):
     return {k: v.value for k, v in model.canonical().items() if is_parameter(k)}
 
 
+@functools.lru_cache(maxsize=1)
+def _sgd(model):
+    """A training step of `model`, traced once: run eagerly, it is mostly overhead."""
+
+    @tf.function
+    def step(images, labels, state, lr, momentum, weight_decay):
+        parameters = _parameters(model)
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, parameters)
+        decayed = {name: gradients[name] + weight_decay * p for name, p in parameters.items()}
+        state = {k: momentum * state[k] + decayed[k] for k in state}
+        for name, parameter in parameters.items():
+            parameter.assign_sub(lr * state[name])
+        return state
+
+    return step
+
+
 class TensorFlow:
     name = "tensorflow"
     modes = ("eager", "function", "xla")
@@ -238,20 +259,20 @@ class TensorFlow:
     }
 
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
-        parameters = _parameters(model)
-        with tf.GradientTape() as tape:
-            logits = model(tf.constant(images), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, parameters)
-        decayed = {name: gradients[name] + weight_decay * p for name, p in parameters.items()}
-        state = decayed if state is None else {k: momentum * state[k] + decayed[k] for k in state}
-        for name, parameter in parameters.items():
-            parameter.assign_sub(lr * state[name])
-        return state
+        if state is None:
+            state = {name: tf.zeros_like(p) for name, p in _parameters(model).items()}
+        numbers = (tf.constant(number, model.dtype) for number in (lr, momentum, weight_decay))
+        return _sgd(model)(tf.constant(images), tf.constant(labels), state, *numbers)
 
     def momentum(self, model, state):
         return state
+
+    def momentum_arrays(self, model, state):
+        return {name: model.to_canonical(name, buffer) for name, buffer in state.items()}
+
+    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+        del momentum, weight_decay  # which every step is given again
+        return {name: buffers[name] for name in _parameters(model)}
 
     def save(self, model, path, **options):
         door.save(model, path, **options)

@@ -209,6 +209,15 @@ class Torch:
     def momentum(self, model, state):
         return {name: state.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
 
+    def momentum_arrays(self, model, state):
+        return {name: to_array(buffer) for name, buffer in self.momentum(model, state).items()}
+
+    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+        state = torch.optim.SGD(model.parameters(), momentum=momentum, weight_decay=weight_decay)
+        for name, p in model.named_parameters():
+            state.state[p]["momentum_buffer"] = buffers[name].to(p.device)
+        return state
+
     def save(self, model, path, **options):
         door.save(model, path, **options)
 
