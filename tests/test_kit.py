@@ -1,6 +1,7 @@
 """The kit itself: what a driver declares, what a failure says, and the example of another."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from bilinear import reference
 from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
 from bilinear.testing.cases import seeded
 from bilinear.testing.parity import check_against_each_other, check_against_reference
-from bilinear.testing.reproduce import literal, run, snippet
+from bilinear.testing.reproduce import HEADING, literal, run, snippet
 
 from .canaries import FORWARD
 
@@ -52,10 +53,52 @@ def test_backends_are_compared_where_both_can() -> None:
     assert rows_of(poor, REFERENCE)["test_ring"] == ["all-signed_sqrt-float32"]
 
 
-@pytest.mark.parametrize("mistake", [{"operators": ("pool",)}, {"dtypes": ("half",)}])
-def test_a_driver_of_the_unknown_is_refused(mistake: dict) -> None:
-    with pytest.raises(ValueError, match=r"must be one of .*; got '(pool|half)'. Leave out what"):
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        (
+            {"operators": ("pool",)},
+            r"operators must be some of \(.*outer_pool.*\); got \('pool',\)",
+        ),
+        ({"operators": "outer_pool"}, "operators must be some of .*; got 'outer_pool'. Name those"),
+        ({"dtypes": ("half",)}, "dtypes must be some of"),
+        ({"dtypes": ()}, r"dtypes must be some of .*; got \(\)"),
+        ({"modes": ("xla",)}, r"the first of modes must be 'eager'; got \('xla',\)"),
+    ],
+)
+def test_a_driver_of_the_unknown_is_refused(mistake: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"Driver: {sentence}"):
         Driver("mine", REFERENCE.forward, **mistake)
+
+
+def test_a_battery_needs_backends_of_different_names() -> None:
+    for drivers in ((), (REFERENCE, REFERENCE)):
+        with pytest.raises(ValueError, match="it needs drivers of different names; got"):
+            battery(*drivers)
+
+
+@pytest.mark.parametrize("returned", [None, [1.0], 1.0])
+def test_what_is_not_an_array_is_refused(returned: object) -> None:
+    driver = Driver("mine", lambda *a: returned, lambda *a: returned)
+    kind = type(returned).__name__
+    with pytest.raises(TypeError, match=f"mine: forward must return NumPy arrays; got a {kind}. "):
+        driver.value("signed_sqrt", (np.ones(2),), {})
+    with pytest.raises(TypeError, match=r"mine: vjp must return (one gradient|NumPy arrays)"):
+        driver.gradients("signed_sqrt", np.ones(2), (np.ones(2),), {})
+
+
+def test_what_a_backend_does_to_its_input_is_its_own_affair() -> None:
+    """It gets copies: it can neither be measured by what it left, nor change what others get."""
+
+    def forward(op, arrays, options):
+        arrays[0].flags.writeable = True
+        arrays[0][...] = 0
+        return REFERENCE.forward(op, arrays, options)
+
+    case = Case((seeded("float64", 2, 3, 4),))
+    with pytest.raises(AssertionError, match="outside the bound"):
+        run(check_against_reference, Driver("mine", forward), "outer_pool", case, None)
+    assert case.arrays[0].all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -78,13 +121,50 @@ def test_a_failure_comes_with_lines_that_repeat_it() -> None:
     case, cotangent = Case((seeded("bfloat16", 2, 3, 4),)), seeded("bfloat16", 2, 4, 4)
     with pytest.raises(AssertionError, match="outside the bound") as failure:
         run(check_against_reference, FORWARD, "outer_pool", case, cotangent, label="mine")
-    (note,) = failure.value.__notes__
-    lines = note.partition("To reproduce:\n\n")[2]
+    lines = failure.value.snippet  # type: ignore[attr-defined]
     assert "from tests.canaries import FORWARD as driver" in lines
-    again = subprocess.run(
-        [sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    again = python("-c", lines)
     assert str(failure.value) in again.stderr
+
+
+TEST_FILE = """
+from bilinear.testing import REFERENCE, Driver, battery
+
+def forward(op, arrays, options):
+    return REFERENCE.forward(op, arrays, options) * (1 + 1e-3 * (op == "outer_pool"))
+
+TestMine = battery(Driver("mine", forward, operators=("outer_pool",), dtypes=("float32",)))
+"""
+
+
+@pytest.mark.parametrize("plugin", [True, False])
+def test_what_a_stranger_sees(tmp_path: Path, plugin: bool) -> None:
+    """In a folder of their own, as the README says: what fails, how to repeat it, what is left."""
+    (tmp_path / "test_mine.py").write_text(TEST_FILE)
+    options = ["-q", "-k", "star or not_covered", "-p", "no:cacheprovider"]
+    options += ["-p", "bilinear.testing.plugin"] if plugin else ["-rs"]
+    seen = python("-m", "pytest", *options, "test_mine.py", folder=tmp_path).stdout
+    assert "1 failed" in seen
+    assert re.search(r"outer_pool on mine \(float32, eager, draw\): \d+ of \d+ outside", seen)
+    assert "mine, operator signed_sqrt" in seen
+    assert "mine, gradients (no vjp)" in seen
+    lines = seen.partition(HEADING)[2].partition("import numpy")[2].partition("\n)\n")[0]
+    assert "from test_mine import TestMine" in lines
+    if plugin:  # there the lines stand alone, to be copied
+        again = python("-c", f"import numpy{lines}\n)", folder=tmp_path)
+        assert "AssertionError: outer_pool on mine" in again.stderr
+
+
+def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_a_failure_names_all_there_is_to_know() -> None:
@@ -93,7 +173,8 @@ def test_a_failure_names_all_there_is_to_know() -> None:
         check_against_reference(FORWARD, "outer_pool", case, cotangent)
     pattern = (
         r"outer_pool on canary of forward \(float32, eager, draw\): \d+ of 32 outside the bound, "
-        r"worst at \(\d, \d, \d\): got .*, expected .* ± .* \(error is .* × the bound\)"
+        r"worst at \(\d, \d, \d\): got .*, expected .* ± .* "
+        r"\(the error is .* × the bound, 2 is allowed\)"
     )
     assert re.fullmatch(pattern, str(failure.value))
 
@@ -148,9 +229,7 @@ def test_every_operator_is_in_the_table() -> None:
 
 def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
     code = "import sys; sys.modules['hypothesis'] = None; import bilinear.testing"
-    failed = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    failed = python("-c", code)
     sentence = (
         "ImportError: bilinear.testing needs hypothesis, not installed here; "
         "pip install 'bilinear[testing]' installs what it needs.\n"

@@ -4,12 +4,13 @@
 
     from bilinear.testing import Driver, battery
 
-    TestMyBackend = battery(Driver("mine", forward, vjp))
+    MINE = Driver("mine", forward, vjp)
+    TestMine = battery(MINE)
 
 `Driver` says what a backend offers; `battery` makes the tests, which pytest collects: against
 the float64 reference within bounds derived from the inputs, at every hard point, on exact
-lattices, and under the laws of bilinear pooling. What the driver leaves out is listed as not
-covered. ``pytest -p bilinear.testing.plugin`` ends with the worst ratios of error to bound.
+lattices, and under the laws of bilinear pooling. ``pytest -p bilinear.testing.plugin`` ends with
+what the driver leaves out, as not covered, and with the worst ratios of error to bound.
 
 It needs pytest and Hypothesis: ``pip install 'bilinear[testing]'``. No framework is imported.
 """

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from .cases import DTYPES, seeded
 from .driver import Driver
-from .lattices import check_exactness, check_later_steps, fixed, lattices
+from .lattices import check_exactness, check_floor, check_later_steps, fixed, lattices
 from .laws import LAWS, check_adjointness
 from .layers import check_layer, maps
 from .parity import check_against_each_other, check_against_reference
 from .refusals import BAD, check_refusal
 from .reproduce import run
 from .subjects import OPERATORS, OPS
+
+NOT_COVERED = "not covered: "
 
 HARDEST = {
     "non-square",
@@ -30,23 +32,35 @@ HARDEST = {
 """What is compiled first: where compilers are known to change what a NaN or a zero does."""
 
 
-def battery(*drivers: Driver) -> type:
+class Battery:
+    """What `battery` returns is one of these."""
+
+    drivers: tuple[Driver, ...] = ()
+
+
+def battery(*drivers: Driver) -> type[Battery]:
     """The tests that hold `drivers` to the specification, and to each other.
 
     ::
 
-        TestMyBackend = battery(Driver("mine", forward, vjp))
+        MINE = Driver("mine", forward, vjp)
+        TestMine = battery(MINE)
 
     pytest collects the class by its name. Each test is one row of operator, backend and dtype
     (and direction, compiler, law…); Hypothesis draws its arrays, by whatever profile is active
     when `battery` is called. What a driver does not have is listed as skipped, "not covered".
     """
+    names = [driver.name for driver in drivers]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"battery: it needs drivers of different names; got {names}. Name each backend once."
+        )
     operators = [(d, op, dtype) for d in drivers for op in d.operators for dtype in _of(d)]
     dtypes = [(driver, dtype) for driver, op, dtype in operators if op == "outer_pool"]
     later = [(driver, dtype) for driver, op, dtype in operators if op == "bilinear_pool"]
     rows: dict[Callable[..., None], Iterable[tuple]] = {
+        edges: operators,  # the cheapest first, with the clearest names
         star: operators,
-        edges: operators,
         nan_cotangent: [row for row in operators if row[0].vjp],
         compiled: [(*row, mode) for row in operators for mode in row[0].modes[1:]],
         exact: dtypes,
@@ -56,12 +70,18 @@ def battery(*drivers: Driver) -> type:
             for mode in row[0].modes[1:]
             if row[1] in ("float32", "bfloat16")
         ],
+        floor: [
+            (driver, dtype, mode)
+            for driver, op, dtype in operators
+            if op == "l2_normalize" and driver.vjp
+            for mode in driver.modes
+        ],
         later_steps: later,
         law: [
             (driver, name)
             for driver in drivers
             for name, entry in LAWS.items()
-            if set(entry.operators) <= set(driver.operators)
+            if set(entry.operators) <= set(driver.operators) and _for_laws(driver)
         ],
         adjoint: [
             (driver, op, way)
@@ -84,7 +104,7 @@ def battery(*drivers: Driver) -> type:
     tests = {f"test_{row.__name__}": _test(row, list(of)) for row, of in rows.items() if of}
     if len(drivers) > 1:
         tests["test_ring"] = _ring(drivers)
-    return type("Battery", (), {"__doc__": battery.__doc__, **tests})
+    return type("Tests", (Battery,), {"drivers": drivers, **tests})
 
 
 def star(driver: Driver, op: str, dtype: str, data: st.DataObject) -> None:
@@ -130,6 +150,11 @@ def exact_when_compiled(driver: Driver, dtype: str, mode: str) -> None:
         run(check_exactness, driver, case, cotangent, mode=mode)
 
 
+def floor(driver: Driver, dtype: str, mode: str) -> None:
+    """The slope at the floor of the norm, where the branch is decided."""
+    run(check_floor, driver, dtype, mode=mode)
+
+
 def later_steps(driver: Driver, dtype: str, data: st.DataObject) -> None:
     """Root and norm of exact sums."""
     case, _ = data.draw(lattices(dtype), label="case")
@@ -138,8 +163,7 @@ def later_steps(driver: Driver, dtype: str, data: st.DataObject) -> None:
 
 def law(driver: Driver, name: str, data: st.DataObject) -> None:
     """An identity that holds whatever computes it."""
-    dtype = "float64" if "float64" in driver.dtypes else "float32"
-    run(LAWS[name].check, driver, *data.draw(LAWS[name].draw(dtype)))
+    run(LAWS[name].check, driver, *data.draw(LAWS[name].draw(_for_laws(driver)[0])))
 
 
 def adjoint(driver: Driver, op: str, way: str) -> None:
@@ -163,7 +187,7 @@ def refusal(driver: Driver, mistake: str) -> None:
 
 def not_covered(driver: Driver, what: str) -> None:
     """What a driver says it does not have."""
-    pytest.skip(f"not covered: {driver.name}, {what}")
+    pytest.skip(f"{NOT_COVERED}{driver.name}, {what}")
 
 
 def ring(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
@@ -178,6 +202,11 @@ def _of(driver: Driver) -> list[str]:
     return [dtype for dtype in DTYPES if dtype in driver.dtypes]
 
 
+def _for_laws(driver: Driver) -> list[str]:
+    """The dtypes that laws can be tried in, the widest first."""
+    return [dtype for dtype in ("float64", "float32") if dtype in driver.dtypes]
+
+
 def _ring(drivers: tuple[Driver, ...]) -> Any:
     def pairs(op: str, dtype: str) -> bool:
         return sum(op in d.operators and dtype in d.dtypes for d in drivers) > 1
@@ -190,11 +219,17 @@ def _test(row: Callable[..., None], rows: list[tuple]) -> Any:
     """`row` as a test of its own: parametrized by `rows`, drawing if it takes data.
 
     Deadlines are off, since a first call may compile, and so are Hypothesis' warnings that a
-    draw is slow or filters much.
+    draw is slow or filters much. Its explanations would point into our comparisons.
     """
     names = [name for name in inspect.signature(row).parameters if name != "data"]
     if "data" in inspect.signature(row).parameters:
-        quiet = settings(deadline=None, suppress_health_check=[*HealthCheck])  # pyright: ignore
+        quiet = settings(
+            deadline=None,
+            suppress_health_check=[*HealthCheck],  # pyright: ignore
+            phases=[phase for phase in settings().phases if phase is not Phase.explain],
+            report_multiple_bugs=False,
+            print_blob=False,
+        )
         test = quiet(given(data=st.data())(row))
     else:
 

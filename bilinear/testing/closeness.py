@@ -25,8 +25,13 @@ def assert_within(
     )
     nan, expected_nan = np.isnan(result), np.isnan(truth.value)
     if not np.array_equal(nan, expected_nan):
-        where = np.argwhere(nan != expected_nan)[0]
-        raise AssertionError(f"{what}: NaN {'' if nan[tuple(where)] else 'lost '}at {where}")
+        bad = nan != expected_nan
+        index = tuple(map(int, np.argwhere(bad)[0]))
+        raise AssertionError(
+            f"{what}: {int(bad.sum())} of {bad.size} are NaN where they must not be, or the other "
+            f"way round, first at {index}: got {float(result[index])}, "
+            f"expected {float(truth.value[index])}"
+        )
     margin = SLACK * (truth.error + SMALLEST[ACCUMULATION[dtype]])
     with np.errstate(over="ignore", invalid="ignore"):
         low = (truth.value - margin).astype(result.dtype)
@@ -63,11 +68,15 @@ def _ratios(result: np.ndarray, truth: Bounded, bound: np.ndarray) -> np.ndarray
 
 
 def _worst(result, truth, margin, bad) -> str:
+    bound = margin / SLACK
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        ratio = np.where(bad, np.abs(result.astype(np.longdouble) - truth.value) / margin, -1)
+        ratio = np.where(bad, np.abs(result.astype(np.longdouble) - truth.value) / bound, -1)
     index = np.unravel_index(np.argmax(np.nan_to_num(ratio, nan=np.inf)), ratio.shape)
+    allowed = f"the error is {float(ratio[index]):.3g} × the bound, {SLACK:g} is allowed"
+    if truth.error[index] == 0:
+        allowed = "nothing rounds there"
     return (
         f"{int(bad.sum())} of {bad.size} outside the bound, worst at {tuple(map(int, index))}: "
-        f"got {result[index]!r}, expected {float(truth.value[index])!r} "
-        f"± {float(margin[index]):.3g} (error is {float(ratio[index]):.3g} × the bound)"
+        f"got {float(result[index])!r}, expected {float(truth.value[index])!r} "
+        f"± {float(bound[index]):.3g} ({allowed})"
     )

@@ -60,19 +60,32 @@ def check_exactness(
 ) -> None:
     """Forward and gradients equal those in integers, divided by Z and rounded once."""
     __tracebackhide__ = True
-    result = driver.value("outer_pool", case.arrays, case.options, mode)
+    dtype = case.arrays[0].dtype.name
     sums, slopes, z = in_integers(case, cotangent)
-    what = f"outer_pool on {driver.name} ({result.dtype.name}, {mode})"
-    compared = [("value", result, sums)]
-    if driver.vjp is not None:
-        gradients = driver.gradients("outer_pool", cotangent, case.arrays, case.options, mode)
-        names = ("gradient of x", "gradient of y")
-        compared += list(zip(names, gradients, slopes, strict=False))
-    for name, values, exact in compared:
-        assert values.shape == exact.shape, f"{what}: {name} has shape {values.shape}"
-        for sample, whole, count in zip(values, exact, z, strict=True):
-            if name == "value" or _power_of_two(count):
-                assert_quotient(sample, whole, count, f"{what}: {name}")
+    what = f"outer_pool on {driver.name} ({dtype}, {mode}, integers)"
+    result = driver.value("outer_pool", case.arrays, case.options, mode)
+    assert_quotients(result, sums, z, dtype, what)
+    if driver.vjp is None:
+        return
+    gradients = driver.gradients("outer_pool", cotangent, case.arrays, case.options, mode)
+    powers = [n for n, count in enumerate(z) if _power_of_two(count)]
+    for name, gradient, exact in zip("xy"[: len(slopes)], gradients, slopes, strict=True):
+        assert gradient.shape == exact.shape, f"{what}: shape {gradient.shape}, not {exact.shape}"
+        counts = [z[n] for n in powers]
+        where = f"{what}, gradient of {name}"
+        assert_quotients(gradient[powers], exact[powers], counts, dtype, where)
+
+
+def check_floor(driver: Driver, dtype: str, *, mode: str = "eager") -> None:
+    """At and below the floor the gradient is that of ``z / eps``: nothing rounds, and there is no
+    projection. [½, 0] is at it exactly, so the branch is decided.
+    """
+    __tracebackhide__ = True
+    z = np.array([[0.5, 0.0], [0.0, -0.5], [0.25, 0.0], [0.0, 0.0]]).astype(DTYPES[dtype])
+    cotangent = np.array([[3.0, 1.0], [2.0, -1.0], [1.0, 3.0], [-1.0, 2.0]]).astype(DTYPES[dtype])
+    (gradient,) = driver.gradients("l2_normalize", cotangent, (z,), {"eps": 0.5}, mode)
+    what = f"l2_normalize on {driver.name} ({dtype}, {mode}, norm at most eps), gradient of z"
+    assert_quotients(gradient, 2 * cotangent.astype(np.int64), [1] * 4, dtype, what)
 
 
 def check_later_steps(driver: Driver, case: Case) -> None:
@@ -105,24 +118,39 @@ def in_integers(
     return np.einsum("nlc,nld->ncd", x, y), [dx + dy] if len(case.arrays) == 1 else [dx, dy], z
 
 
-def assert_quotient(values: np.ndarray, exact: np.ndarray, z: int, what: str) -> None:
-    """Bit for bit where z is a power of two; else within 2 ulp of exact / z, since compilers
-    divide by multiplying with 1 / z. Half types round once more, by half an ulp of their own.
+def assert_quotients(
+    values: np.ndarray, exact: np.ndarray, z: list[int], dtype: str, what: str
+) -> None:
+    """Of each sample: ``exact / z`` to the last bit where z is a power of two; else within 2 ulp,
+    since compilers divide by multiplying with 1 / z. Half types round once more.
     """
     __tracebackhide__ = True
-    wide = values.astype(np.float64)
-    if _power_of_two(z):
-        np.testing.assert_array_equal(wide, exact / z, err_msg=what)
-        return
-    accumulation = np.dtype(ACCUMULATION[values.dtype.name])
-    for value, whole in zip(wide.ravel().tolist(), exact.ravel().tolist(), strict=True):
-        quotient = Fraction(int(whole), z)
-        nearest = accumulation.type(int(whole)) / accumulation.type(z)
+    assert values.dtype.name == dtype, f"{what}: dtype {values.dtype.name}, expected {dtype}"
+    assert values.shape == exact.shape, f"{what}: shape {values.shape}, expected {exact.shape}"
+    worst, at = Fraction(0), ()
+    for index in np.ndindex(*exact.shape):
+        over = _over(values[index], Fraction(int(exact[index]), z[index[0]]))
+        worst, at = (over, index) if over > worst else (worst, at)
+    if at:
+        raise AssertionError(
+            f"{what}: worst at {at}: got {float(values[at])!r}, expected {int(exact[at])} / "
+            f"{z[at[0]]} (the error is {float(worst):.3g} × what is allowed)"
+        )
+
+
+def _over(value, quotient: Fraction) -> Fraction:
+    """Error over what is allowed, where that is more than 1; else 0."""
+    allowed = Fraction(0)
+    if not np.isfinite(value):
+        return Fraction(10**9)
+    if not _power_of_two(quotient.denominator):
+        accumulation = np.dtype(ACCUMULATION[value.dtype.name])
+        nearest = accumulation.type(quotient.numerator) / accumulation.type(quotient.denominator)
         allowed = 2 * Fraction(float(np.spacing(abs(nearest))))
-        if values.dtype != accumulation:
-            allowed += Fraction(float(np.spacing(np.abs(np.asarray(value, values.dtype))))) / 2
-        error = abs(Fraction(value) - quotient)
-        assert error <= allowed, f"{what}: {value} for {quotient}, off by {float(error):.3g}"
+        if value.dtype != accumulation:
+            allowed += Fraction(float(np.spacing(np.abs(value)))) / 2
+    error = abs(Fraction(float(value)) - quotient)
+    return Fraction(0) if error <= allowed else error / (allowed or Fraction(1, 10**9))
 
 
 def _power_of_two(z: int) -> bool:

@@ -18,34 +18,27 @@ from hypothesis.extra import numpy as hnp
 from .. import reference
 from .bounds import Bounded, gamma
 from .cases import DTYPES, Case
-from .closeness import assert_rounded
+from .closeness import assert_rounded, assert_within
 from .driver import Driver
 from .subjects import OPS, arithmetic
-from .tolerances import SLACK, SMALLEST
+from .tolerances import SLACK
 
 POOLED = ("outer_pool", "bilinear_pool")
 
 
 def compute(driver: Driver, op: str, case: Case) -> Bounded:
     """What the subject makes of a case, and how far that may be from the truth."""
-    value = np.asarray(driver.value(op, case.arrays, case.options))
+    __tracebackhide__ = True
+    value, dtype = driver.value(op, case.arrays, case.options), case.arrays[0].dtype
+    assert value.dtype == dtype, f"{op} on {driver.name}: dtype {value.dtype}, expected {dtype}"
     return Bounded(value, OPS[op].forward(case, arithmetic(case, tf32=driver.tf32)).error)
 
 
 def assert_same(left: Bounded, right: Bounded, what: str) -> None:
+    """Two computations of one thing: the bounds of both, and two roundings, lie between them."""
     __tracebackhide__ = True
-    assert left.value.shape == right.value.shape, f"{what}: {left.value.shape}"
-    smallest = SMALLEST[left.value.dtype.name]
-    margin = SLACK * (left.error + right.error + smallest)
-    off = np.abs(left.value.astype(np.longdouble) - right.value)
-    bad = ~(off <= margin)
-    if bad.any():
-        index = tuple(np.argwhere(bad)[0])
-        raise AssertionError(
-            f"{what}: {left.value[index]!r} is not {right.value[index]!r} at "
-            f"{tuple(map(int, index))}: off by {float(off[index]):.3g}, "
-            f"allowed {float(margin[index]):.3g}"
-        )
+    around = Bounded(right.value.astype(np.longdouble), left.error + right.error)
+    assert_within(left.value, around, right.value.dtype.name, what)
 
 
 def linear(bounded: Bounded, left: np.ndarray, right: np.ndarray) -> Bounded:

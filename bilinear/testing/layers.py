@@ -62,9 +62,8 @@ def check_layer(
     if run is not None:
         result, gradients = run(cotangent, maps)
     else:
-        assert driver.layer is not None
         given = {"mask": mask, "parameters": parameters, "layout": layout, "mode": mode}
-        result, gradients = driver.layer(name, cotangent, maps, **given)
+        result, gradients = driver.layer_and_gradients(name, cotangent, maps, **given)
     what = f"{name} on {driver.name} ({dtype}, {layout}, {mode})"
     subject = Subject(name, driver.name, dtype, "forward")
     assert_within(result, expected, dtype, what, subject)

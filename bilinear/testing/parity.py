@@ -33,9 +33,8 @@ def check_against_reference(
         return
     gradients = driver.gradients(op, cotangent, case.arrays, case.options, mode)
     expected = vjp_truth(op, case, cotangent, tf32=driver.tf32)
-    assert len(gradients) == len(expected), f"{what}: {len(gradients)} gradients"
     subject = Subject(op, driver.name, dtype, "gradient") if noted else None
-    for name, gradient, bounded in zip("xy", gradients, expected, strict=False):
+    for name, gradient, bounded in zip("xy"[: len(expected)], gradients, expected, strict=True):
         assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
 
 
@@ -53,7 +52,8 @@ def check_against_each_other(
         gradients = driver.vjp and driver.gradients(op, cotangent, case.arrays, case.options)
         results[driver.name] = [value, *(gradients or ())]
     for (a, first), (b, second) in itertools.combinations(results.items(), 2):
-        for r, s, bounded in zip(first, second, bounds, strict=False):
+        both = min(len(first), len(second))  # one may have no gradients at all
+        for r, s, bounded in zip(first[:both], second[:both], bounds, strict=False):
             around = Bounded(s.astype(np.longdouble), bounded.error + _half_an_ulp(s))
             assert_within(r, around, dtype, f"{op}, {a} against {b} ({dtype})")
 

@@ -1,4 +1,4 @@
-"""A pytest plugin: the table of worst ratios, in the terminal and as JSON.
+"""A pytest plugin: the table of worst ratios, what is not covered, failures ready to be repeated.
 
 ``pytest -p bilinear.testing.plugin --ratios=ratios.json``, or ``pytest_plugins`` of a conftest.
 The battery runs without it too.
@@ -9,12 +9,25 @@ from typing import Any
 
 import pytest
 
-from . import ratios
+from . import ratios, reproduce
+from .battery import NOT_COVERED
 from .tolerances import SLACK
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ratios", type=Path, help="write the worst ratios, error to bound, as JSON")
+
+
+def pytest_configure() -> None:
+    reproduce.SECTIONS = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo) -> Any:
+    report = yield
+    if lines := getattr(call.excinfo and call.excinfo.value, "snippet", None):
+        report.sections.append((reproduce.HEADING, lines))
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -29,6 +42,14 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [
+        report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple | list)
+    ]
+    if lacking := [reason.partition(NOT_COVERED)[2] for reason in reasons if NOT_COVERED in reason]:
+        terminalreporter.section("not covered")
+        for line in lacking:
+            terminalreporter.line(line)
     if ratios.WORST:
         terminalreporter.section(f"worst ratio of error to bound ({SLACK:g} is allowed)")
         for line in ratios.table():

@@ -9,6 +9,12 @@ import numpy as np
 from .cases import Case
 from .driver import Driver
 
+HEADING = "to reproduce, in the folder of your tests"
+
+
+SECTIONS = False
+"""Set by the plugin, which prints a snippet apart from the error, ready to be copied."""
+
 
 def run(check: Callable[..., None], *arguments: Any, **options: Any) -> None:
     """``check(*arguments, **options)``; what it raises carries the `snippet` of this call."""
@@ -16,7 +22,10 @@ def run(check: Callable[..., None], *arguments: Any, **options: Any) -> None:
     try:
         check(*arguments, **options)
     except Exception as error:
-        error.add_note("\nTo reproduce:\n\n" + snippet(check, *arguments, **options))
+        lines = snippet(check, *arguments, **options)
+        error.snippet = lines  # type: ignore[attr-defined]
+        if not SECTIONS:
+            error.add_note(f"\n{HEADING}\n\n{lines}")
         raise
 
 
@@ -61,10 +70,13 @@ def literal(value: Any) -> str:
 
 
 def _imported(driver: Driver, name: str) -> str:
-    """The import of a driver: found by its name in the module of its functions, or its test's."""
-    modules = [m for m in list(sys.modules.values()) if getattr(m, "__name__", "") != "__main__"]
-    for module in modules:
+    """The import of a driver, by the name it has in a module or by its place in a battery."""
+    for module in list(sys.modules.values()):
+        where = getattr(module, "__name__", "__main__")
         for own, value in list(getattr(module, "__dict__", {}).items()):
-            if value is driver:
-                return f"from {module.__name__} import {own} as {name}"
+            if value is driver and where != "__main__":
+                return f"from {where} import {own} as {name}"
+            if type(value) is type and driver in value.__dict__.get("drivers", ()):
+                place = value.__dict__["drivers"].index(driver)
+                return f"from {where} import {own}\n{name} = {own}.drivers[{place}]"
     return f"{name} = ...  # the Driver called {driver.name!r}"

@@ -188,6 +188,15 @@ FAULTS: list[Fault] = [
         },
     ),
     Fault(
+        "a norm at the floor is above it",
+        NORM,
+        {
+            "torch": [("detach().sqrt() <= floor", "detach().sqrt() < floor")],
+            "tensorflow": [("stop_gradient(square)) <= floor", "stop_gradient(square)) < floor")],
+            "jax": [("norm <= float(eps)", "norm < float(eps)")],
+        },
+    ),
+    Fault(
         "the norm is a constant to the gradient",
         NORM,
         {
@@ -258,7 +267,11 @@ def mutants() -> list[Mutant]:
             f"bilinear/backends/{framework}/{fault.file}.py",
             edits,
             (framework,),
-            ("tests/test_parity.py", "-k", f"{fault.battery} and not compiled and not ring"),
+            (
+                "tests/test_parity.py",
+                "-k",
+                f"({fault.battery} or floor) and not compiled and not ring",
+            ),
         )
         for fault in FAULTS
         for framework, edits in fault.edits.items()
