@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bilinear import reference
 from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
 from bilinear.testing.cases import seeded
+from bilinear.testing.lattices import assert_quotients
 from bilinear.testing.parity import check_against_each_other, check_against_reference
 from bilinear.testing.reproduce import HEADING, literal, run, snippet
 
@@ -235,3 +236,19 @@ def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
         "pip install 'bilinear[testing]' installs what it needs.\n"
     )
     assert failed.stderr.endswith(sentence)
+
+
+def test_quotients_are_told_apart() -> None:
+    """Bit for bit for a power of two; 2 ulp for another Z, also where the quotient is whole."""
+    exact, quarter = np.array([[5]]), np.array([[1.25]], np.float32)
+    assert_quotients(quarter, exact, [4], "float32", "")
+    third = np.array([[5 / 3]], np.float32)
+    assert_quotients(third, exact, [3], "float32", "")
+    whole = np.nextafter(np.array([[3]], np.float32), 4)
+    assert_quotients(whole, np.array([[21]]), [7], "float32", "")
+    wrong = [(np.nextafter(quarter, 2), 4), (third + 3 * np.spacing(third), 3), (third * np.nan, 3)]
+    for values, z in wrong:
+        with pytest.raises(AssertionError, match=r"mine: worst at \(0, 0\): got .*, expected 5 / "):
+            assert_quotients(values, exact, [z], "float32", "mine")
+    with pytest.raises(AssertionError, match="dtype float32, expected float16"):
+        assert_quotients(quarter, exact, [4], "float16", "mine")

@@ -129,7 +129,7 @@ def assert_quotients(
     assert values.shape == exact.shape, f"{what}: shape {values.shape}, expected {exact.shape}"
     worst, at = Fraction(0), ()
     for index in np.ndindex(*exact.shape):
-        over = _over(values[index], Fraction(int(exact[index]), z[index[0]]))
+        over = _over(values[index], int(exact[index]), z[index[0]])
         worst, at = (over, index) if over > worst else (worst, at)
     if at:
         raise AssertionError(
@@ -138,18 +138,18 @@ def assert_quotients(
         )
 
 
-def _over(value, quotient: Fraction) -> Fraction:
+def _over(value, whole: int, z: int) -> Fraction:
     """Error over what is allowed, where that is more than 1; else 0."""
-    allowed = Fraction(0)
     if not np.isfinite(value):
         return Fraction(10**9)
-    if not _power_of_two(quotient.denominator):
+    allowed = Fraction(0)
+    if not _power_of_two(z):
         accumulation = np.dtype(ACCUMULATION[value.dtype.name])
-        nearest = accumulation.type(quotient.numerator) / accumulation.type(quotient.denominator)
+        nearest = accumulation.type(whole) / accumulation.type(z)
         allowed = 2 * Fraction(float(np.spacing(abs(nearest))))
         if value.dtype != accumulation:
             allowed += Fraction(float(np.spacing(np.abs(value)))) / 2
-    error = abs(Fraction(float(value)) - quotient)
+    error = abs(Fraction(float(value)) - Fraction(whole, z))
     return Fraction(0) if error <= allowed else error / (allowed or Fraction(1, 10**9))
 
 
