@@ -18,7 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import Mutant, models, operators
+from . import Mutant, fused, models, operators
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("bilinear", "tests", "pyproject.toml", "README.md")
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], help="words a fault's line must have")
     parser.add_argument("--sample", action="store_true", help="one fault in each framework")
     arguments = parser.parse_args()
-    chosen = [*operators.mutants(), *models.mutants()]
+    chosen = [*operators.mutants(), *fused.mutants(), *models.mutants()]
     chosen = [m for m in chosen if all(word in str(m) for word in arguments.only)]
     if arguments.sample:
         chosen = [m for m in chosen if str(m) in SAMPLE]

@@ -2,11 +2,11 @@
 
 from . import Fault, Mutant
 
-POOL, ROOT, NORM, DESCRIPTOR = "outer_pool", "signed_sqrt", "l2_normalize", "bilinear_pool"
+POOL, ROOT, NORM = "outer_pool", "signed_sqrt", "l2_normalize"
 STREAMS = {
-    "torch": "x_kept = _keep(wide(x), mask)\n    y_kept = x_kept if y is None else",
-    "tensorflow": "x_kept = _keep(wide(x), mask)\n    y_kept = x_kept if y is None else",
-    "jax": "x_kept = _keep(wide(jnp.asarray(x)), kept)\n    y_kept = x_kept if y is None else",
+    "torch": "x_kept = keep(wide(x), mask)\n    y_kept = x_kept if y is None else",
+    "tensorflow": "x_kept = kept(wide(x), mask)\n    y_kept = x_kept if y is None else",
+    "jax": "x_kept = keep(wide(jnp.asarray(x)), kept)\n    y_kept = x_kept if y is None else",
 }
 STOP = {
     "torch": "torch.Tensor.detach",
@@ -44,19 +44,19 @@ FAULTS: list[Fault] = [
         POOL,
         {
             "torch": [("return g / x.shape[1]", "return g")],
-            "tensorflow": [("return g / tf.cast(shape(x)[1], g.dtype)", "return g")],
-            "jax": [("return g / jnp.asarray(x.shape[1], g.dtype)", "return g")],
+            "tensorflow": [("return tf.cast(shape(x)[1], kind)", "return None")],
+            "jax": [("jnp.asarray(x.shape[1], dtype)", "jnp.ones((), dtype)")],
         },
     ),
     Fault(
         "masked locations are counted",
         POOL,
         {
-            "torch": [("return g / kept[:, None, None]", "return g / x.shape[1]")],
+            "torch": [("counted(mask, g.dtype)[:, None, None]", "x.shape[1]")],
             "tensorflow": [
-                ("return g / kept[:, None, None]", "return g / tf.cast(shape(x)[1], g.dtype)")
+                ("return tf.maximum(z, constant(1, z))", "return tf.cast(shape(x)[1], kind)")
             ],
-            "jax": [("return g / count[:, None, None]", "return g / x.shape[1]")],
+            "jax": [("mask.sum(1, dtype=dtype)", "mask.shape[1] + mask.sum(1, dtype=dtype) * 0")],
         },
     ),
     Fault(
@@ -107,12 +107,12 @@ FAULTS: list[Fault] = [
         POOL,
         {
             "torch": [
-                ("_keep(wide(x), mask)", "_keep(x, mask)"),
-                ("_keep(wide(y), mask)", "_keep(y, mask)"),
+                ("keep(wide(x), mask)", "keep(x, mask)"),
+                ("keep(wide(y), mask)", "keep(y, mask)"),
             ],
             "tensorflow": [
-                ("_keep(wide(x), mask)", "_keep(x, mask)"),
-                ("_keep(wide(y), mask)", "_keep(y, mask)"),
+                ("kept(wide(x), mask)", "kept(x, mask)"),
+                ("kept(wide(y), mask)", "kept(y, mask)"),
             ],
             "jax": [
                 ("wide(jnp.asarray(x))", "jnp.asarray(x)"),
@@ -216,43 +216,6 @@ FAULTS: list[Fault] = [
             "torch": [(".sum(-1, keepdim=True)", ".sum((0, -1), keepdim=True)")],
             "tensorflow": [("tf.reduce_sum(z * z, -1,", "tf.reduce_sum(z * z, [0, -1],")],
             "jax": [("axis=-1, keepdims", "axis=(0, -1), keepdims")],
-        },
-    ),
-    Fault(
-        "rows and columns of the flattening exchanged",
-        DESCRIPTOR,
-        {
-            "torch": [("g.flatten(1)", "g.mT.flatten(1)")],
-            "tensorflow": [("tf.reshape(g, ", "tf.reshape(tf.linalg.matrix_transpose(g), ")],
-            "jax": [("g.reshape(", "g.mT.reshape(")],
-        },
-    ),
-    Fault(
-        "the two eps exchanged",
-        DESCRIPTOR,
-        {
-            "torch": [
-                ("rooted(g.flatten(1), eps), l2_eps", "rooted(g.flatten(1), l2_eps), eps or 1e-30")
-            ],
-            "tensorflow": [("rooted(z, eps), l2_eps", "rooted(z, l2_eps), eps or 1e-30")],
-            "jax": [("rooted(flat, eps), l2_eps", "rooted(flat, l2_eps), eps or 1e-30")],
-        },
-    ),
-    Fault(
-        "rounded to the half type between the steps",
-        DESCRIPTOR,
-        {
-            framework: [
-                (
-                    "    g = pooled(x, y, mask, reduction)",
-                    f"    g = pooled(x, y, mask, reduction)\n    g = {narrowed}",
-                )
-            ]
-            for framework, narrowed in {
-                "torch": "g.to(x.dtype).to(g.dtype)",
-                "tensorflow": "tf.cast(tf.cast(g, x.dtype), g.dtype)",
-                "jax": "g.astype(x.dtype).astype(g.dtype)",
-            }.items()
         },
     ),
 ]

@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
+from ...contract import ACCUMULATION, EPS, L2_EPS, Reduction, check_bilinear_pool
 from ._arrays import ArrayLike, specs
-from .l2_normalize import normalized
-from .outer_pool import pooled
-from .signed_sqrt import rooted
+from ._fused import fused
+from .outer_pool import counted, keep
 
 
 def bilinear_pool(
@@ -43,7 +42,8 @@ def described(
     l2_eps: float,
 ) -> jax.Array:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    x = jnp.asarray(x)
-    g = pooled(x, y, mask, reduction)
-    flat = g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
-    return normalized(rooted(flat, eps), l2_eps).astype(x.dtype)
+    x, y, mask = (None if a is None else jnp.asarray(a) for a in (x, y, mask))
+    dtype = ACCUMULATION[x.dtype.name]
+    z = counted(x, mask, dtype) if reduction == "mean" else jnp.ones((), dtype)
+    u, _ = fused(keep(x, mask), None if y is None else keep(y, mask), z, eps, l2_eps)
+    return u.astype(x.dtype)

@@ -36,18 +36,22 @@ def pooled(
 ) -> jax.Array:
     """The unchecked formula, in the accumulation dtype."""
     kept = None if mask is None else jnp.asarray(mask)
-    x_kept = _keep(wide(jnp.asarray(x)), kept)
-    y_kept = x_kept if y is None else _keep(wide(jnp.asarray(y)), kept)
+    x_kept = keep(wide(jnp.asarray(x)), kept)
+    y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), kept)
     # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
     g = jnp.einsum("nlc,nld->ncd", x_kept, y_kept, precision=jax.lax.Precision.HIGHEST)
     if reduction == "sum":
         return g
-    if kept is None:
-        return g / jnp.asarray(x.shape[1], g.dtype)  # an array: the size may be symbolic
-    count = jnp.maximum(kept.sum(1, dtype=g.dtype), 1.0)  # none kept: the sum is 0 already
-    return g / count[:, None, None]
+    return g / counted(x, kept, g.dtype)[..., None, None]
 
 
-def _keep(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+def counted(x: jax.Array, mask: jax.Array | None, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """How many locations each sample keeps, (N,), or () without a mask."""
+    if mask is None:
+        return jnp.asarray(x.shape[1], dtype)  # an array: the size may be symbolic
+    return jnp.maximum(mask.sum(1, dtype=dtype), 1.0)  # none kept: the sum is 0 already
+
+
+def keep(x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
     return x if mask is None else jnp.where(mask[:, :, None], x, 0.0)

@@ -5,10 +5,9 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
-from ._tensors import as_written, operands, sizes, spec, sure_locations
-from .l2_normalize import normalized
-from .outer_pool import pooled
-from .signed_sqrt import rooted
+from ._fused import fused
+from ._tensors import as_written, operands, spec, sure_locations
+from .outer_pool import count, kept
 
 
 @as_written
@@ -45,7 +44,7 @@ def described(
     x: tf.Tensor, y: Any, mask: Any, reduction: Reduction, eps: float, l2_eps: float
 ) -> tf.Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    g = pooled(x, y, mask, reduction)
-    n, c, d = sizes(g)
-    z = tf.reshape(g, [n, c * d])
-    return tf.cast(normalized(rooted(z, eps), l2_eps), x.dtype)
+    z = count(x, mask, reduction)
+    x_kept = kept(x, mask)
+    y_kept = None if y is None else kept(y, mask)
+    return tf.cast(fused(x_kept, y_kept, z, eps, l2_eps), x.dtype)

@@ -32,7 +32,12 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS) -> tf.Tensor:
 
 
 def normalized(z: tf.Tensor, eps: float) -> tf.Tensor:
-    """The unchecked formula.
+    """The unchecked formula."""
+    return z / floored(z, eps)
+
+
+def floored(z: tf.Tensor, eps: float) -> tf.Tensor:
+    """Norms, not below `eps`.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
     `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry
@@ -42,4 +47,4 @@ def normalized(z: tf.Tensor, eps: float) -> tf.Tensor:
     floor = constant(eps, z)
     short = tf.sqrt(tf.stop_gradient(square)) <= floor
     norm = tf.sqrt(tf.where(short, constant(1, z), square))
-    return z / tf.where(short, floor, norm)
+    return tf.where(short, floor, norm)

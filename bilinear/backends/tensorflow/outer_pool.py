@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import Reduction, check_outer_pool
+from ...contract import ACCUMULATION, Reduction, check_outer_pool
 from ._tensors import as_written, constant, operands, shape, spec, sure_locations, wide
 
 
@@ -39,18 +39,24 @@ def outer_pool(
 
 def pooled(x: tf.Tensor, y: Any, mask: Any, reduction: Reduction) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = _keep(wide(x), mask)
-    y_kept = x_kept if y is None else _keep(wide(y), mask)
+    x_kept = kept(wide(x), mask)
+    y_kept = x_kept if y is None else kept(wide(y), mask)
     g = tf.matmul(x_kept, y_kept, transpose_a=True)
-    if reduction == "sum":
-        return g
-    if mask is None:
-        return g / tf.cast(shape(x)[1], g.dtype)
-    kept = tf.reduce_sum(tf.cast(mask, g.dtype), 1)
-    kept = tf.maximum(kept, constant(1, g))  # nothing kept: the sum is 0 already
-    return g / kept[:, None, None]
+    z = count(x, mask, reduction)
+    return g if z is None else g / z[..., None]
 
 
-def _keep(x: tf.Tensor, mask: Any) -> tf.Tensor:
+def kept(x: tf.Tensor, mask: Any) -> tf.Tensor:
     """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
     return x if mask is None else tf.where(mask[..., None], x, constant(0, x))
+
+
+def count(x: tf.Tensor, mask: Any, reduction: Reduction) -> Any:
+    """Z, a scalar or a number for each sample in a column; None for 1."""
+    if reduction == "sum":
+        return None
+    kind = ACCUMULATION[x.dtype.name]
+    if mask is None:
+        return tf.cast(shape(x)[1], kind)
+    z = tf.reduce_sum(tf.cast(mask, kind), 1, keepdims=True)
+    return tf.maximum(z, constant(1, z))  # nothing kept: the sum is 0 already

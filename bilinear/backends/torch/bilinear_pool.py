@@ -1,12 +1,12 @@
 """The descriptor of the bilinear CNN: outer product, signed root, unit length."""
 
+import torch
 from torch import Tensor
 
 from ...contract import EPS, L2_EPS, Reduction, check_bilinear_pool
-from ._tensors import check_devices, specs
-from .l2_normalize import normalized
-from .outer_pool import pooled
-from .signed_sqrt import rooted
+from ._fused import fused, plain
+from ._tensors import check_devices, specs, wide
+from .outer_pool import counted, keep
 
 
 def bilinear_pool(
@@ -44,5 +44,11 @@ def described(
     l2_eps: float,
 ) -> Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    g = pooled(x, y, mask, reduction)
-    return normalized(rooted(g.flatten(1), eps), l2_eps).to(x.dtype)
+    z: Tensor | int = 1
+    if reduction == "mean":
+        z = x.shape[1] if mask is None else counted(mask, wide(x[:0]).dtype)
+    x_kept = keep(x, mask)
+    y_kept = None if y is None else keep(y, mask)
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore
+    formula = plain if tracing else fused
+    return formula(x_kept, y_kept, z, eps, l2_eps).to(x.dtype)

@@ -36,17 +36,21 @@ def outer_pool(
 
 def pooled(x: Tensor, y: Tensor | None, mask: Tensor | None, reduction: Reduction) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = _keep(wide(x), mask)
-    y_kept = x_kept if y is None else _keep(wide(y), mask)
+    x_kept = keep(wide(x), mask)
+    y_kept = x_kept if y is None else keep(wide(y), mask)
     g = matmul(x_kept.mT, y_kept)
     if reduction == "sum":
         return g
     if mask is None:
         return g / x.shape[1]
-    kept = mask.sum(1, dtype=g.dtype).clamp(min=1)  # nothing kept: the sum is 0 already
-    return g / kept[:, None, None]
+    return g / counted(mask, g.dtype)[:, None, None]
 
 
-def _keep(x: Tensor, mask: Tensor | None) -> Tensor:
+def keep(x: Tensor, mask: Tensor | None) -> Tensor:
     """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
+
+
+def counted(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """How many locations each sample keeps, but 1 for none: the sum is 0 already."""
+    return mask.sum(1, dtype=dtype).clamp(min=1)

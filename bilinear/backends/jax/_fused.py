@@ -1,0 +1,89 @@
+"""`bilinear_pool` as one function, of which little is held between the passes.
+
+With ``u = s / n`` the descriptor of a sample, ``s`` its signed root and ``n`` the norm (or its
+floor), all that a derivative needs can be read off the output: ``|s| = n |u|``. Along a tangent dP
+of the product ``P = xᵀ y = Z G``,
+
+    t = dP / (2 n Z |s|), but 0·dP where u = 0
+    du = t − u ⟨u, t⟩, dn = n ⟨u, t⟩, but t and 0 at or below the floor
+
+For one stream ``dP = A + Aᵀ`` with ``A = xᵀ dx``, so the transpose of this map is one product,
+``x (h + hᵀ)``. Only the tangent map is written down: reverse mode transposes it, and holds its
+arguments, which are the inputs, u (in float32 for half types) and n. It has u and n from the
+function that it is the derivative of, so it can be differentiated again, to any order.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from ._arrays import wide
+from .signed_sqrt import rooted
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def fused(
+    x: jax.Array, y: jax.Array | None, z: jax.Array, eps: float, l2_eps: float
+) -> tuple[jax.Array, jax.Array]:
+    """Descriptors u (N, C·D) and norms n (N, 1) of x, y or None and the count Z, () or (N,).
+
+    Both are in the accumulation dtype: only the caller's x and y are held in a half type.
+    """
+    s = rooted(_product(x, x if y is None else y) / z[..., None], eps)
+    norm = jnp.sqrt(_sum(s * s))
+    n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
+    return s / n, n
+
+
+@functools.partial(fused.defjvp, symbolic_zeros=True)
+def _jvp(eps, l2_eps, primals, tangents):
+    x, y, z = primals
+    u, n = fused(x, y, z, eps, l2_eps)
+    dx, dy = (None if isinstance(d, SymbolicZero) else d for d in tangents[:2])
+    # checkpoint: hold the arguments, compute the slope again. Without its barrier the compiler
+    # may merge that with what the forward pass has computed anyway.
+    tangent = jax.checkpoint(functools.partial(_tangent, l2_eps), prevent_cse=False)
+    return (u, n), tangent(x, y, z, u, n, dx, dy)
+
+
+def _tangent(l2_eps, x, y, z, u, n, dx, dy):
+    dead = u == 0
+    root = jnp.where(dead, 1.0, n * jnp.abs(u))
+    slope = jnp.where(dead, 0.0, 0.5 / z[..., None] / n / root)
+    if y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
+        half = slope * _product(x, dx)
+        du, along = _symmetric(half, x.shape[2]), 2 * _sum(u * half)
+    else:
+        du = slope * _product_tangent(x, y, dx, dy)
+        along = _sum(u * du)
+    along = jnp.where(_short(n, l2_eps), 0.0, along)
+    return du - u * along, n * along
+
+
+def _product_tangent(x, y, dx, dy):
+    """From the tangents that are not None."""
+    terms = [_product(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
+    return functools.reduce(jnp.add, terms)
+
+
+def _symmetric(a: jax.Array, size: int) -> jax.Array:
+    """``A + Aᵀ`` of flat square matrices."""
+    matrix = a.reshape(a.shape[0], size, size)
+    return (matrix + matrix.mT).reshape(a.shape)
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """``xᵀ y``, row-major."""
+    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
+    g = jnp.einsum("nlc,nld->ncd", wide(x), wide(y), precision=jax.lax.Precision.HIGHEST)
+    return g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
+
+
+def _sum(a: jax.Array) -> jax.Array:
+    return jnp.sum(a, axis=-1, keepdims=True)
+
+
+def _short(n: jax.Array, l2_eps: float) -> jax.Array:
+    return n <= float(l2_eps)  # a NumPy eps would widen float32 to float64

@@ -1,0 +1,104 @@
+"""Faults of the fused `bilinear_pool`, in the words of each framework."""
+
+from . import Edits, Mutant
+
+TORCH: dict[str, Edits] = {
+    "rows and columns of the flattening exchanged": [
+        ("return u.flatten(1), n", "return u.mT.flatten(1), n")
+    ],
+    "the two eps exchanged": [
+        ("out=scratch).add_(eps)", "out=scratch).add_(l2_eps)"),
+        ("clamp_(min=l2_eps)", "clamp_(min=eps or 1e-30)"),
+    ],
+    "rounded to the half type between the steps": [
+        ("        root = torch.abs(", "        g.copy_(g.to(x.dtype))\n        root = torch.abs(")
+    ],
+    "the gradient is not projected": [("along * scale[part]", "0 * scale[part]")],
+    "the gradient is projected below the floor too": [
+        ("torch.where(above[part], along, 0.0)", "along")
+    ],
+    "the slope lacks the norm": [("torch.mul(v, n[part], out=t).abs_()", "torch.abs(v, out=t)")],
+    "a root of 0 has the slope of 1": [
+        ("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")
+    ],
+    "only half of one stream's gradient": [("torch.add(m, m.mT, out=", "torch.add(m, 0, out=")],
+    "the gradient of the first stream lacks a transpose": [("y[part], m.mT", "y[part], m")],
+    "samples share a norm": [("dim=1, keepdim=True, out=n[part]", "keepdim=True, out=n[:1]")],
+    "blocks below the diagonal are upside down": [("g[:, i:j, j:].mT", "g[:, i:j, j:].mT.flip(1)")],
+    "the second derivative sees the norm as a constant": [
+        ("short, 1.0, square).sqrt()", "short, 1.0, square).sqrt().detach()")
+    ],
+    "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (dx, y))")],
+}
+
+TENSORFLOW: dict[str, Edits] = {
+    "rows and columns of the flattening exchanged": [
+        ("g = tf.reshape(g, ", "g = tf.reshape(tf.linalg.matrix_transpose(g), ")
+    ],
+    "the two eps exchanged": [
+        ("g / z, eps)", "g / z, l2_eps)"),
+        ("floored(s, l2_eps)", "floored(s, eps or 1e-30)"),
+    ],
+    "rounded to the half type between the steps": [
+        (
+            "    s = rooted",
+            "    g = tf.cast(tf.cast(g, streams[0].dtype), g.dtype)\n    s = rooted",
+        )
+    ],
+    "the gradient is not projected": [("slope * n - along", "slope * n")],
+    "the gradient is projected below the floor too": [
+        ("tf.where(short, constant(0, n), slope * n - along)", "slope * n - along")
+    ],
+    "the slope lacks the norm": [("n * tf.abs(u)", "tf.abs(u)")],
+    "the slope at 0 is not 0": [("dead, constant(0, u), scale", "dead, constant(1, u), scale")],
+    "only half of one stream's gradient": [
+        ("square + tf.linalg.matrix_transpose(square)", "square")
+    ],
+    "one stream is projected once, not twice": [("2 * across", "across")],
+    "the gradient of the first stream lacks a transpose": [("y, h, transpose_b=True", "y, h")],
+    "the gradient lacks 1/Z": [("else scale / z", "else scale")],
+    "the norm is a constant to the second derivative": [("slope * n - along", "-along")],
+    "half types are multiplied in half": [
+        ("wide(streams[0]), wide(streams[-1])", "streams[0], streams[-1]")
+    ],
+}
+
+JAX: dict[str, Edits] = {
+    "rows and columns of the flattening exchanged": [
+        ("    return g.reshape(", "    return g.mT.reshape(")
+    ],
+    "the two eps exchanged": [
+        ("[..., None], eps)", "[..., None], l2_eps)"),
+        ("_short(norm, l2_eps), float(l2_eps)", "_short(norm, eps), float(eps or 1e-30)"),
+    ],
+    "rounded to the half type between the steps": [
+        ("    norm = jnp.sqrt", "    s = s.astype(x.dtype).astype(s.dtype)\n    norm = jnp.sqrt")
+    ],
+    "the gradient is not projected": [("return du - u * along", "return du")],
+    "the gradient is projected below the floor too": [
+        ("jnp.where(_short(n, l2_eps), 0.0, along)", "along")
+    ],
+    "the slope lacks the norm": [("1.0, n * jnp.abs(u)", "1.0, jnp.abs(u)")],
+    "the slope at 0 is not 0": [("slope = jnp.where(dead, 0.0,", "slope = jnp.where(dead, 1.0,")],
+    "only half of one stream's gradient": [("(matrix + matrix.mT)", "(matrix + matrix)")],
+    "one stream is projected once, not twice": [("2 * _sum(u * half)", "_sum(u * half)")],
+    "the gradient lacks 1/Z": [("0.5 / z[..., None] / n", "0.5 / n")],
+    "the norm is a constant to the second derivative": [("n * along", "0 * along")],
+    "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (dx, y))")],
+    "half types are multiplied in half": [("wide(x), wide(y), precision", "x, y, precision")],
+}
+
+FAULTS = {"torch": TORCH, "tensorflow": TENSORFLOW, "jax": JAX}
+
+
+def mutants() -> list[Mutant]:
+    """The battery, the transforms and the large shapes have to find them."""
+    files = ("test_parity", "test_large", "test_transforms")
+    tests = (*(f"tests/{name}.py" for name in files), "-k", "bilinear_pool and not compile")
+    return [
+        Mutant(
+            name, framework, f"bilinear/backends/{framework}/_fused.py", edits, (framework,), tests
+        )
+        for framework, faults in FAULTS.items()
+        for name, edits in faults.items()
+    ]

@@ -1,0 +1,23 @@
+"""Shapes beyond the small draws: several pieces of work, and blocks that do not divide evenly."""
+
+import numpy as np
+import pytest
+
+from bilinear.testing import Case, check_against_reference
+from bilinear.testing.cases import seeded
+
+from .subjects import PRESENT, certified
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("channels", [(300,), (300, 40)], ids=["one stream", "two streams"])
+def test_bilinear_pool_of_many_channels(
+    channels: tuple[int, ...], dtype: str, backend: str
+) -> None:
+    arrays = tuple(seeded(dtype, 7, 5, c, seed=c) for c in channels)
+    keep = np.random.default_rng(0).random((7, 5)) < 0.6
+    for options in ({}, {"mask": keep}):
+        case = Case(arrays, options)
+        cotangent = seeded(dtype, 7, channels[0] * channels[-1], seed=2)
+        check_against_reference(certified(backend), "bilinear_pool", case, cotangent)
