@@ -19,6 +19,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS = ["torch", "tensorflow", "jax"]
 CONSTRAINTS = "--constraint=constraints.txt"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+BENCH = {**QUIET, "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
 def group(name: str) -> list[str]:
@@ -45,7 +46,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types: pyright, with every framework installed."""
-    install(session, "all", "types", "demo", "nox", "conformance")
+    install(session, "all", "types", "demo", "bench", "nox", "conformance")
     session.run("pyright", *session.posargs)
 
 
@@ -119,6 +120,13 @@ def build(session: nox.Session) -> None:
     session.chdir(away)
     tests = ["test_house", "test_doors", "test_layers", "test_checkpoint", "test_readme"]
     session.run("pytest", *(session.posargs or [f"tests/{name}.py" for name in tests]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What the operators cost, in ratios to the published formula and to its bare products."""
+    install(session, "all", "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs, env=BENCH)
 
 
 @nox.session

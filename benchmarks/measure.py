@@ -1,0 +1,75 @@
+"""Times that are measured side by side, and memory that is measured in a process of its own."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """The median and the quartiles of some rounds."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(low, median, high)
+
+
+def alternating(
+    runs: Mapping[str, Callable[[], object]], seconds: float, *, rounds: tuple[int, int] = (7, 40)
+) -> dict[str, list[float]]:
+    """Seconds of each run, one after the other in every round, after two rounds of warm-up.
+
+    What slows the machine down for a while slows all of them: ratios are taken within a round.
+    """
+    for run in runs.values():
+        run()
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    start, least, most = time.perf_counter(), *rounds
+    for done in range(most):
+        if done >= least and time.perf_counter() - start > seconds:
+            break
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - begin)
+    return times
+
+
+def ratios(times: Mapping[str, list[float]], own: str, baseline: str) -> Spread:
+    return Spread.of([a / b for a, b in zip(times[own], times[baseline], strict=True)])
+
+
+def resident() -> int:
+    """Bytes of memory that the process has now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def peak(run: Callable[[], object]) -> int:
+    """Bytes by which the process grows at most during `run`, looked at every half millisecond.
+
+    In a fresh process, since allocators keep what they have had.
+    """
+    before, most, over = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not over.is_set():
+            most = max(most, resident())
+            time.sleep(5e-4)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run()
+    finally:
+        over.set()
+        watcher.join()
+    return max(most - before, 0)
