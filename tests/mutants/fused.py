@@ -85,7 +85,7 @@ JAX: dict[str, Edits] = {
     "the gradient lacks 1/Z": [("0.5 / z[..., None] / n", "0.5 / n")],
     "the norm is a constant to the second derivative": [("n * along", "0 * along")],
     "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (dx, y))")],
-    "half types are multiplied in half": [("wide(x), wide(y), precision", "x, y, precision")],
+    "half types are multiplied in half": [("wide(keep(a, mask))", "keep(a, mask)")],
 }
 
 FAULTS = {"torch": TORCH, "tensorflow": TENSORFLOW, "jax": JAX}

@@ -20,18 +20,24 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._arrays import wide
+from .outer_pool import keep
 from .signed_sqrt import rooted
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def fused(
-    x: jax.Array, y: jax.Array | None, z: jax.Array, eps: float, l2_eps: float
+    x: jax.Array,
+    y: jax.Array | None,
+    mask: jax.Array | None,
+    z: jax.Array,
+    eps: float,
+    l2_eps: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Descriptors u (N, C·D) and norms n (N, 1) of x, y or None and the count Z, () or (N,).
+    """Descriptors u (N, C·D) and norms n (N, 1) in the accumulation dtype, for Z () or (N,).
 
-    Both are in the accumulation dtype: only the caller's x and y are held in a half type.
+    Masking and widening are in here, so that x and y are held as they came.
     """
-    s = rooted(_product(x, x if y is None else y) / z[..., None], eps)
+    s = rooted(_product(x, x if y is None else y, mask) / z[..., None], eps)
     norm = jnp.sqrt(_sum(s * s))
     n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
     return s / n, n
@@ -39,33 +45,32 @@ def fused(
 
 @functools.partial(fused.defjvp, symbolic_zeros=True)
 def _jvp(eps, l2_eps, primals, tangents):
-    x, y, z = primals
-    u, n = fused(x, y, z, eps, l2_eps)
+    u, n = fused(*primals, eps, l2_eps)
     dx, dy = (None if isinstance(d, SymbolicZero) else d for d in tangents[:2])
     # checkpoint: hold the arguments, compute the slope again. Without its barrier the compiler
     # may merge that with what the forward pass has computed anyway.
     tangent = jax.checkpoint(functools.partial(_tangent, l2_eps), prevent_cse=False)
-    return (u, n), tangent(x, y, z, u, n, dx, dy)
+    return (u, n), tangent(*primals, u, n, dx, dy)
 
 
-def _tangent(l2_eps, x, y, z, u, n, dx, dy):
+def _tangent(l2_eps, x, y, mask, z, u, n, dx, dy):
     dead = u == 0
     root = jnp.where(dead, 1.0, n * jnp.abs(u))
     slope = jnp.where(dead, 0.0, 0.5 / z[..., None] / n / root)
     if y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
-        half = slope * _product(x, dx)
+        half = slope * _product(x, dx, mask)
         du, along = _symmetric(half, x.shape[2]), 2 * _sum(u * half)
     else:
-        du = slope * _product_tangent(x, y, dx, dy)
+        du = slope * _product_tangent(x, y, dx, dy, mask)
         along = _sum(u * du)
     along = jnp.where(_short(n, l2_eps), 0.0, along)
     return du - u * along, n * along
 
 
-def _product_tangent(x, y, dx, dy):
+def _product_tangent(x, y, dx, dy, mask):
     """From the tangents that are not None."""
-    terms = [_product(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
-    return functools.reduce(jnp.add, terms)
+    pairs = [(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
+    return functools.reduce(jnp.add, [_product(a, b, mask) for a, b in pairs])
 
 
 def _symmetric(a: jax.Array, size: int) -> jax.Array:
@@ -74,10 +79,11 @@ def _symmetric(a: jax.Array, size: int) -> jax.Array:
     return (matrix + matrix.mT).reshape(a.shape)
 
 
-def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+def _product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
     """``xᵀ y``, row-major."""
+    x, y = (wide(keep(a, mask)) for a in (x, y))
     # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    g = jnp.einsum("nlc,nld->ncd", wide(x), wide(y), precision=jax.lax.Precision.HIGHEST)
+    g = jnp.einsum("nlc,nld->ncd", x, y, precision=jax.lax.Precision.HIGHEST)
     return g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
 
 

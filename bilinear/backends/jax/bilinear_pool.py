@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from ...contract import ACCUMULATION, EPS, L2_EPS, Reduction, check_bilinear_pool
 from ._arrays import ArrayLike, specs
 from ._fused import fused
-from .outer_pool import counted, keep
+from .outer_pool import counted
 
 
 def bilinear_pool(
@@ -45,5 +45,5 @@ def described(
     x, y, mask = (None if a is None else jnp.asarray(a) for a in (x, y, mask))
     dtype = ACCUMULATION[x.dtype.name]
     z = counted(x, mask, dtype) if reduction == "mean" else jnp.ones((), dtype)
-    u, _ = fused(keep(x, mask), None if y is None else keep(y, mask), z, eps, l2_eps)
+    u, _ = fused(x, y, mask, z, eps, l2_eps)
     return u.astype(x.dtype)
