@@ -1,5 +1,7 @@
 """Shapes beyond the small draws: several pieces of work, and blocks that do not divide evenly."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,10 @@ from .subjects import PRESENT, certified
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize("channels", [(300,), (300, 40)], ids=["one stream", "two streams"])
 def test_bilinear_pool_of_many_channels(
-    channels: tuple[int, ...], dtype: str, backend: str
+    channels: tuple[int, ...], dtype: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fused = importlib.import_module(f"bilinear.backends.{backend}._fused")
+    monkeypatch.setattr(fused, "CHUNK", 2**20, raising=False)  # where work is done in pieces
     arrays = tuple(seeded(dtype, 7, 5, c, seed=c) for c in channels)
     keep = np.random.default_rng(0).random((7, 5)) < 0.6
     for options in ({}, {"mask": keep}):

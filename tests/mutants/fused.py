@@ -18,9 +18,7 @@ TORCH: dict[str, Edits] = {
         ("torch.where(above[part], along, 0.0)", "along")
     ],
     "the slope lacks the norm": [("torch.mul(v, n[part], out=t).abs_()", "torch.abs(v, out=t)")],
-    "a root of 0 has the slope of 1": [
-        ("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")
-    ],
+    "a root of 0 has a slope": [("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")],
     "only half of one stream's gradient": [("torch.add(m, m.mT, out=", "torch.add(m, 0, out=")],
     "the gradient of the first stream lacks a transpose": [("y[part], m.mT", "y[part], m")],
     "samples share a norm": [("dim=1, keepdim=True, out=n[part]", "keepdim=True, out=n[:1]")],
@@ -64,28 +62,37 @@ TENSORFLOW: dict[str, Edits] = {
 }
 
 JAX: dict[str, Edits] = {
-    "rows and columns of the flattening exchanged": [
-        ("    return g.reshape(", "    return g.mT.reshape(")
-    ],
-    "the two eps exchanged": [
-        ("[..., None], eps)", "[..., None], l2_eps)"),
-        ("_short(norm, l2_eps), float(l2_eps)", "_short(norm, eps), float(eps or 1e-30)"),
-    ],
+    "rows and columns of the flattening exchanged": [("nlc,nld->ncd", "nlc,nld->ndc")],
     "rounded to the half type between the steps": [
-        ("    norm = jnp.sqrt", "    s = s.astype(x.dtype).astype(s.dtype)\n    norm = jnp.sqrt")
+        (
+            "_product(x, x if y is None else y, mask) / z, eps",
+            "(_product(x, x if y is None else y, mask) / z).astype(x.dtype).astype(z.dtype), eps",
+        )
     ],
-    "the gradient is not projected": [("return du - u * along", "return du")],
+    "the gradient is not projected": [("du - u * along, n", "du, n")],
     "the gradient is projected below the floor too": [
         ("jnp.where(_short(n, l2_eps), 0.0, along)", "along")
     ],
-    "the slope lacks the norm": [("1.0, n * jnp.abs(u)", "1.0, jnp.abs(u)")],
-    "the slope at 0 is not 0": [("slope = jnp.where(dead, 0.0,", "slope = jnp.where(dead, 1.0,")],
-    "only half of one stream's gradient": [("(matrix + matrix.mT)", "(matrix + matrix)")],
-    "one stream is projected once, not twice": [("2 * _sum(u * half)", "_sum(u * half)")],
-    "the gradient lacks 1/Z": [("0.5 / z[..., None] / n", "0.5 / n")],
-    "the norm is a constant to the second derivative": [("n * along", "0 * along")],
-    "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (dx, y))")],
-    "half types are multiplied in half": [("wide(keep(a, mask))", "keep(a, mask)")],
+    "the slope lacks the norm": [("n * jnp.abs(u)", "jnp.abs(u)")],
+    "a root of 0 has a slope": [("dead, 0.0, 0.5", "dead, 1.0, 0.5")],
+    "a NaN tangent is hidden at 0": [
+        (f"slope * {of}", f"jnp.where(slope == 0, 0.0, slope * {of})")
+        for of in ("_product(x, dx, mask)", "_product_tangent(x, y, dx, dy, mask)")
+    ],
+    "only half of one stream's gradient": [("(matrix + matrix.mT)", "matrix")],
+    "one stream is projected by half": [("2 * _sum(u * half)", "_sum(u * half)")],
+    "samples share a norm": [("axis=-1, keepdims", "axis=(0, -1), keepdims")],
+    "half types accumulate in half": [("wide(keep(a, mask))", "keep(a, mask)")],
+    "the second derivative sees the norm as a constant": [
+        ("u * along, n * along", "u * along, 0 * along")
+    ],
+    "the second derivative sees the descriptor as a constant": [
+        (
+            "u, n = fused(*primals, eps, l2_eps)",
+            "u, n = jax.lax.stop_gradient(fused(*primals, eps, l2_eps))",
+        )
+    ],
+    "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (None, dy))")],
 }
 
 FAULTS = {"torch": TORCH, "tensorflow": TENSORFLOW, "jax": JAX}

@@ -56,7 +56,7 @@ FAULTS: list[Fault] = [
             "tensorflow": [
                 ("return tf.maximum(z, constant(1, z))", "return tf.cast(shape(x)[1], kind)")
             ],
-            "jax": [("mask.sum(1, dtype=dtype)", "mask.shape[1] + mask.sum(1, dtype=dtype) * 0")],
+            "jax": [("mask.sum(1, ", "jnp.ones_like(mask).sum(1, ")],
         },
     ),
     Fault(

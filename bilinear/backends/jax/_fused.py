@@ -33,11 +33,11 @@ def fused(
     eps: float,
     l2_eps: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Descriptors u (N, C·D) and norms n (N, 1) in the accumulation dtype, for Z () or (N,).
+    """Descriptors u (N, C·D) and norms n (N, 1), in the accumulation dtype, for Z (1 or N, 1).
 
     Masking and widening are in here, so that x and y are held as they came.
     """
-    s = rooted(_product(x, x if y is None else y, mask) / z[..., None], eps)
+    s = rooted(_product(x, x if y is None else y, mask) / z, eps)
     norm = jnp.sqrt(_sum(s * s))
     n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
     return s / n, n
@@ -56,7 +56,7 @@ def _jvp(eps, l2_eps, primals, tangents):
 def _tangent(l2_eps, x, y, mask, z, u, n, dx, dy):
     dead = u == 0
     root = jnp.where(dead, 1.0, n * jnp.abs(u))
-    slope = jnp.where(dead, 0.0, 0.5 / z[..., None] / n / root)
+    slope = jnp.where(dead, 0.0, 0.5 / z / n / root)
     if y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
         half = slope * _product(x, dx, mask)
         du, along = _symmetric(half, x.shape[2]), 2 * _sum(u * half)

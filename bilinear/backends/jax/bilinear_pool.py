@@ -42,8 +42,9 @@ def described(
     l2_eps: float,
 ) -> jax.Array:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    x, y, mask = (None if a is None else jnp.asarray(a) for a in (x, y, mask))
-    dtype = ACCUMULATION[x.dtype.name]
-    z = counted(x, mask, dtype) if reduction == "mean" else jnp.ones((), dtype)
-    u, _ = fused(x, y, mask, z, eps, l2_eps)
-    return u.astype(x.dtype)
+    first, kept = jnp.asarray(x), None if mask is None else jnp.asarray(mask)
+    second = None if y is None else jnp.asarray(y)
+    dtype = ACCUMULATION[first.dtype.name]
+    z = counted(first, kept, dtype) if reduction == "mean" else jnp.ones((1, 1), dtype)
+    u, _ = fused(first, second, kept, z, eps, l2_eps)
+    return u.astype(first.dtype)

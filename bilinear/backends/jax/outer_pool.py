@@ -42,14 +42,15 @@ def pooled(
     g = jnp.einsum("nlc,nld->ncd", x_kept, y_kept, precision=jax.lax.Precision.HIGHEST)
     if reduction == "sum":
         return g
-    return g / counted(x, kept, g.dtype)[..., None, None]
+    return g / counted(x_kept, kept, g.dtype)[:, :, None]
 
 
 def counted(x: jax.Array, mask: jax.Array | None, dtype: jax.typing.DTypeLike) -> jax.Array:
-    """How many locations each sample keeps, (N,), or () without a mask."""
+    """How many locations each sample keeps, (N, 1), or (1, 1) without a mask."""
     if mask is None:
-        return jnp.asarray(x.shape[1], dtype)  # an array: the size may be symbolic
-    return jnp.maximum(mask.sum(1, dtype=dtype), 1.0)  # none kept: the sum is 0 already
+        return jnp.asarray(x.shape[1], dtype).reshape(1, 1)  # an array: the size may be symbolic
+    kept = mask.sum(1, keepdims=True, dtype=dtype)
+    return jnp.maximum(kept, 1.0)  # none kept: the sum is 0 already
 
 
 def keep(x: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -34,14 +34,14 @@ def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float) -> tf.Tensor:
 
     @tf.custom_gradient
     def function(*streams: tf.Tensor) -> tuple[_Pair, Callable[..., list[tf.Tensor]]]:
-        def gradient(*cotangents: tf.Tensor) -> list[tf.Tensor]:
+        def gradient(of_u: tf.Tensor, of_n: tf.Tensor) -> list[tf.Tensor]:
             # ForwardAccumulator asks before there are outputs.
             u, n = outputs or _formula(streams, z, eps, l2_eps)
-            return _gradients(cotangents, streams, z, u, n, l2_eps)
+            return _gradients((of_u, of_n), streams, z, u, n, l2_eps)
 
         return _formula(_unrecorded(streams), z, eps, l2_eps), gradient
 
-    outputs.extend(function(*([x] if y is None else [x, y])))
+    outputs.extend(function(*([x] if y is None else [x, y])))  # pyright: ignore
     return outputs[0]
 
 
@@ -66,7 +66,7 @@ def _formula(streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float) 
 
 
 def _gradients(
-    cotangents: tuple[tf.Tensor, ...],
+    cotangents: _Pair,
     streams: tuple[tf.Tensor, ...],
     z: Any,
     u: tf.Tensor,
@@ -76,7 +76,8 @@ def _gradients(
     """Of the streams, in steps that can be differentiated."""
     x, y = wide(streams[0]), wide(streams[-1])
     matrix = [*sizes(x)[::2], sizes(y)[2]]
-    cotangent, across = cotangents[0], _across(*cotangents, u, n, l2_eps)
+    cotangent, slope = cotangents
+    across = _across(cotangent, slope, u, n, l2_eps)
     if len(streams) == 1:
         cotangent, across = _with_transpose(cotangent, matrix), 2 * across
     h = tf.reshape((cotangent + u * across) * _slope(z, u, n), matrix)

@@ -7,8 +7,8 @@ the root is ``1 / (2 n |u|)``. From a cotangent γ,
     h = (γ − u ⟨u, γ⟩) / (2 n Z |z|), without the projection at or below the floor; 0·γ where z = 0
 
 and the gradients are ``y hᵀ`` and ``x h``; for one stream ``x (h + hᵀ)``, one product. Held are
-the inputs, the output (in float32 for half types) and n. On a CPU a few samples at a time, so that
-what lies between the products stays in the cache.
+the inputs, the output (in float32 for half types) and n. On a CPU some samples at a time, so that
+what lies between the products stays in a cache.
 """
 
 import functools
@@ -20,8 +20,10 @@ from ._tensors import matmul, no_autocast, wide
 from .l2_normalize import normalized
 from .signed_sqrt import rooted
 
-CHUNK = 2 * 2**20
-"""Bytes of the matrices that are worked on at a time on a CPU."""
+CHUNK = 16 * 2**20
+"""Bytes of the matrices that are worked on at a time on a CPU. Smaller pieces stay in a nearer
+cache, but every pass over one waits for all threads, and on a busy machine for their cores.
+"""
 
 BLOCK = 128
 """Rows of a symmetric matrix that are multiplied at a time."""
