@@ -78,9 +78,7 @@ def memory(framework: str, name: str, size: Size) -> dict:
 
 
 def _subject(framework: str):
-    subject = importlib.import_module(f"{__package__}.{framework}")
-    subject.threads(int(os.environ.get("BENCHMARK_THREADS", "2")))
-    return subject
+    return importlib.import_module(f"{__package__}.{framework}")
 
 
 def _in_a_process(*arguments: str) -> object:
@@ -95,12 +93,14 @@ def main() -> None:
     parser.add_argument("--framework", choices=FRAMEWORKS)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each row")
+    parser.add_argument("--threads", type=int, default=2, help="of a CPU, for each framework")
     parser.add_argument("--quick", action="store_true", help="one size")
     parser.add_argument("--memory", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     given = parser.parse_args()
     if given.json:
+        _subject(given.framework).threads(given.threads)
         if given.memory:
             print(json.dumps(memory(given.framework, given.memory, Size(16, 784))))
         else:
@@ -111,6 +111,7 @@ def main() -> None:
     results, used = [], {}
     for framework in [given.framework] if given.framework else present:
         options = [f"--seconds={given.seconds}", f"--device={given.device}"]
+        options += [f"--threads={given.threads}"]
         options += ["--quick"] if given.quick else []
         found = _in_a_process(f"--framework={framework}", *options)
         assert isinstance(found, list)
