@@ -46,7 +46,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types: pyright, with every framework installed."""
-    install(session, "all", "types", "demo", "bench", "nox", "conformance")
+    install(session, "all", "test", "types", "demo", "bench", "nox", "conformance")
     session.run("pyright", *session.posargs)
 
 
