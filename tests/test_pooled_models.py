@@ -135,6 +135,31 @@ def test_gradients_and_momentum_of_learned_tensors(case: str, tmp_path: Path) ->
         assert first.keys() == second.keys()
 
 
+SIZES = {
+    "BilinearPool": 256,
+    "CompactBilinearPool": 8192,
+    "CovariancePool": 136,
+    "ImprovedBilinearPool": 256,
+    "LowRankBilinearPool": 8192,
+    "LowRankBilinearClassifier": CLASSES,
+    "HierarchicalBilinearPool": 3 * 8192,
+    "DemocraticPool": 256,
+    "OuterMaxPool": 256,
+}
+"""What each makes of maps of 16 channels by its name alone."""
+
+
+@over_backends
+@pytest.mark.parametrize("name", POOLS)
+def test_every_pool_has_a_name(backend: str, name: str) -> None:
+    taps = ("layer1", "layer2", "layer3")[: 3 if name == "HierarchicalBilinearPool" else 1]
+    projection = 16 if len(taps) == 1 else None
+    model = driver(backend).model("resnet18", CLASSES, pool=name, taps=taps, projection=projection)
+    assert type(model.pool).__name__ == name
+    assert model.pool.descriptor_size(16) == SIZES[name]
+    assert driver(backend).logits(model, images(2, (32, 32), "float32")).shape == (2, CLASSES)
+
+
 @over_backends
 def test_a_pool_that_gives_logits_has_no_descriptors(backend: str) -> None:
     model = build(backend, "classifier")
@@ -158,7 +183,7 @@ def test_what_does_not_fit_is_refused(backend: str) -> None:
     own = driver(backend).own_network(7)
     for words, arguments in (
         ("pool must be a layer, or a name among .*; got 'MaxPool'", {"pool": "MaxPool"}),
-        ("a CompactBilinearPool is made with dim", {"pool": "CompactBilinearPool"}),
+        ("HierarchicalBilinearPool takes 2 maps or more", {"pool": "HierarchicalBilinearPool"}),
         ("projection must be a positive integer", {"projection": 0}),
         ("projection is for streams of one map", {"projection": 4, "taps": ("layer1", "layer2")}),
         ("taps must be different names among layer1, .*got 'layer1'", {"taps": "layer1"}),

@@ -21,6 +21,8 @@ EPS = 1e-10
 """Default eps of the signed square root, inside the root."""
 L2_EPS = 1e-12
 """Default floor on the norm in the L2 normalisation."""
+DIM = 8192
+"""Default width where the descriptor's is free: that of Gao et al. 2016 and Yu et al. 2018."""
 
 ACCUMULATION = {
     "float16": "float32",

@@ -20,6 +20,8 @@ from ._counts import check_count, check_seed
 Activation = Literal["tanh", "relu", "sigmoid"] | None
 
 ACTIVATIONS = (None, "tanh", "relu", "sigmoid")
+CLASSIFIER_RANK = 8
+"""Default rank of the matrix of a class: that of Kong and Fowlkes 2017, section 4."""
 
 SAME_CHANNELS = "all streams must have the same number of channels"
 SAME_CHANNELS_REMEDY = "Project them to one width first."

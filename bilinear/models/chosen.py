@@ -14,7 +14,7 @@ def recipe(
 ) -> dict[str, Any]:
     """The description of the pool of a name for a model's maps, with defaults left out.
 
-    Raises: ValueError for a name of neither a class nor a preset, or of a class that needs more.
+    Raises: ValueError for a name of neither a class nor a preset, or of a pool of other maps.
     """
     name = "BilinearPool" if name is None else name
     if name not in POOLS and name not in presets.PRESETS:
@@ -22,10 +22,6 @@ def recipe(
         refuse(ValueError, "BCNN", invariant, repr(name), "Spell it as the layer or the preset.")
     chosen = {"name": name} if name in POOLS else _described(presets.recipe(name))
     allowed, channels = POOLS[chosen["name"]], streams.pooled
-    needed = [argument for argument in allowed.needs if argument not in chosen]
-    if needed:
-        invariant = f"a {name} is made with {', '.join(needed)}"
-        refuse(ValueError, "BCNN", invariant, "its name alone", f"Pass pool={name}(...) itself.")
     _check_maps(chosen["name"], streams)
     given = {
         "channels": channels[0] if len(channels) == 1 else list(channels),

@@ -48,8 +48,6 @@ class Pool(NamedTuple):
     """How many maps it takes, at least and at most."""
     optional: Mapping[str, Any] = {}
     """Arguments that are left out where they have this value."""
-    needs: tuple[str, ...] = ()
-    """Arguments without a default that a model cannot know: it cannot be made of its name."""
 
 
 def _is_number(value: Any) -> bool:
@@ -177,7 +175,6 @@ POOLS: dict[str, Pool] = {
         | POWER,
         lambda arguments, channels: arguments["dim"],
         _sketches,
-        needs=("dim",),
     ),
     "CovariancePool": Pool(ROOT | {"isometric": FLAG}, _triangle, maps=(1, 1)),
     "ImprovedBilinearPool": Pool(
@@ -190,7 +187,6 @@ POOLS: dict[str, Pool] = {
         | POWER,
         lambda arguments, channels: arguments["rank"],
         _low_rank,
-        needs=("rank",),
     ),
     "LowRankBilinearClassifier": Pool(
         {"channels": COUNT, "num_classes": COUNT, "rank": COUNT}
@@ -198,14 +194,12 @@ POOLS: dict[str, Pool] = {
         lambda arguments, channels: arguments["num_classes"],
         _scores,
         maps=(1, 1),
-        needs=("rank",),
     ),
     "HierarchicalBilinearPool": Pool(
         {"channels": CHANNELS, "dim": COUNT, "seed": SEED, "reduction": REDUCTION} | POWER,
         lambda arguments, channels: arguments["dim"] * math.comb(len(channels), 2),
         _levels,
         maps=(2, math.inf),
-        needs=("dim",),
     ),
     "DemocraticPool": Pool(
         {"pool": INNER, "gamma": SHARE, "damping": DAMPING, "steps": COUNT, "eps": FLOOR}

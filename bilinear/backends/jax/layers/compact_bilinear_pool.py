@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS, L2_EPS, Reduction, check_layer, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
 from ....contract.sketches import (
     MaclaurinTables,
     SketchMethod,
@@ -50,7 +50,7 @@ class CompactBilinearPool(nnx.Module):
     def __init__(
         self,
         channels: int | Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         method: SketchMethod = "tensor_sketch",
         seed: int | None = 0,

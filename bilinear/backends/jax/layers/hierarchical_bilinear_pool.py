@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import check_hierarchical_layer, check_maps, hashable, projections
 from .._arrays import ArrayLike, spec, wide
 from ..hadamard_pool import pooled
@@ -43,7 +43,7 @@ class HierarchicalBilinearPool(nnx.Module):
     def __init__(
         self,
         channels: Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         seed: int = 0,
         reduction: Reduction = "mean",

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import Reduction
-from ....contract.low_rank import check_classifier_layer, check_maps, classifier_projections
+from ....contract.low_rank import (
+    CLASSIFIER_RANK,
+    check_classifier_layer,
+    check_maps,
+    classifier_projections,
+)
 from .._arrays import ArrayLike, spec
 from ..low_rank_scores import scored
 from ._maps import flattened
@@ -38,7 +43,7 @@ class LowRankBilinearClassifier(nnx.Module):
         self,
         channels: int,
         num_classes: int,
-        rank: int,
+        rank: int = CLASSIFIER_RANK,
         *,
         seed: int = 0,
         reduction: Reduction = "sum",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import (
     Activation,
     check_low_rank_layer,
@@ -47,7 +47,7 @@ class LowRankBilinearPool(nnx.Module):
     def __init__(
         self,
         channels: int | Sequence[int],
-        rank: int,
+        rank: int = DIM,
         *,
         factors: int = 1,
         activation: Activation = None,

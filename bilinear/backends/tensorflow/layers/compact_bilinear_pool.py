@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, Reduction, check_layer, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
 from ....contract.sketches import (
     MaclaurinTables,
     SketchMethod,
@@ -51,7 +51,7 @@ class CompactBilinearPool(keras.layers.Layer):
     def __init__(
         self,
         channels: int | Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         method: SketchMethod = "tensor_sketch",
         seed: int | None = 0,

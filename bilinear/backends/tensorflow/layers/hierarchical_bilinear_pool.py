@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import check_hierarchical_layer, check_maps, plain, projections
 from .._tensors import as_written, spec, wide
 from ..hadamard_pool import pooled
@@ -51,7 +51,7 @@ class HierarchicalBilinearPool(keras.layers.Layer):
     def __init__(
         self,
         channels: Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         seed: int = 0,
         reduction: Reduction = "mean",

@@ -7,7 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from ....contract import Reduction
-from ....contract.low_rank import check_classifier_layer, check_maps, classifier_projections
+from ....contract.low_rank import (
+    CLASSIFIER_RANK,
+    check_classifier_layer,
+    check_maps,
+    classifier_projections,
+)
 from .._tensors import as_written, spec
 from ..low_rank_scores import scored
 from ._maps import checked, chosen_format, flattened
@@ -47,7 +52,7 @@ class LowRankBilinearClassifier(keras.layers.Layer):
         self,
         channels: int,
         num_classes: int,
-        rank: int,
+        rank: int = CLASSIFIER_RANK,
         *,
         seed: int = 0,
         reduction: Reduction = "sum",

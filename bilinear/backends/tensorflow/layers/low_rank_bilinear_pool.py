@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import (
     Activation,
     check_low_rank_layer,
@@ -55,7 +55,7 @@ class LowRankBilinearPool(keras.layers.Layer):
     def __init__(
         self,
         channels: int | Sequence[int],
-        rank: int,
+        rank: int = DIM,
         *,
         factors: int = 1,
         activation: Activation = None,

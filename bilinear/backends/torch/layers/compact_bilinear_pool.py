@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_layer, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
 from ....contract.sketches import (
     MaclaurinTables,
     SketchMethod,
@@ -45,7 +45,7 @@ class CompactBilinearPool(nn.Module):
     def __init__(
         self,
         channels: int | Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         method: SketchMethod = "tensor_sketch",
         seed: int | None = 0,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import check_hierarchical_layer, check_maps, plain, projections
 from .._tensors import spec, wide
 from ..hadamard_pool import pooled
@@ -42,7 +42,7 @@ class HierarchicalBilinearPool(nn.Module):
     def __init__(
         self,
         channels: Sequence[int],
-        dim: int,
+        dim: int = DIM,
         *,
         seed: int = 0,
         reduction: Reduction = "mean",

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from ....contract import Reduction
-from ....contract.low_rank import check_classifier_layer, check_maps, classifier_projections
+from ....contract.low_rank import (
+    CLASSIFIER_RANK,
+    check_classifier_layer,
+    check_maps,
+    classifier_projections,
+)
 from .._tensors import spec
 from ..low_rank_scores import scored
 from ._maps import flattened
@@ -37,7 +42,7 @@ class LowRankBilinearClassifier(nn.Module):
         self,
         channels: int,
         num_classes: int,
-        rank: int,
+        rank: int = CLASSIFIER_RANK,
         *,
         seed: int = 0,
         reduction: Reduction = "sum",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_power
+from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
 from ....contract.low_rank import (
     Activation,
     check_low_rank_layer,
@@ -46,7 +46,7 @@ class LowRankBilinearPool(nn.Module):
     def __init__(
         self,
         channels: int | Sequence[int],
-        rank: int,
+        rank: int = DIM,
         *,
         factors: int = 1,
         activation: Activation = None,
