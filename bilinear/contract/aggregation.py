@@ -1,10 +1,10 @@
 """What the operators of aggregation accept: the maximum over locations, democratic weights."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 from . import Spec, check_eps, check_number, check_operands, check_power, refuse
+from ._counts import check_count
 
 GAMMA = 0.5
 """Default exponent of the democratic targets: 1 is sum pooling, 0 equal contributions."""
@@ -69,8 +69,7 @@ def check_democracy(
     if not 0 < damping <= 1:
         remedy = "1 is the plain Sinkhorn step; less makes each step smaller."
         refuse(ValueError, op, "damping must be above 0 and at most 1", f"{damping!r}", remedy)
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 1:
-        refuse(ValueError, op, "steps must be a positive whole number", f"{steps!r}", "Use 10.")
+    check_count(op, "steps", steps)
     if not isinstance(detach_target, bool):
         remedy = "True takes the targets as constants, False differentiates them."
         refuse(TypeError, op, "detach_target must be a bool", f"{detach_target!r}", remedy)

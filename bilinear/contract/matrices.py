@@ -1,6 +1,5 @@
 """What the matrix root and the pooled covariance accept, and the layers around them."""
 
-import numbers
 from typing import Literal
 
 from . import (
@@ -14,6 +13,7 @@ from . import (
     check_reduction,
     refuse,
 )
+from ._counts import check_count
 from .forms import check_root as check_element_root
 
 Method = Literal["newton_schulz", "eigen"]
@@ -40,9 +40,7 @@ def check_root(op: str, method: object, steps: object, normalize: object, tol: o
         invariant = "method must be 'newton_schulz' or 'eigen'"
         remedy = "'newton_schulz' is `steps` products of an iteration, 'eigen' the exact root."
         refuse(ValueError, op, invariant, repr(method), remedy)
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 1:
-        invariant = "steps must be a positive Python integer"
-        refuse(ValueError, op, invariant, repr(steps), f"The papers take {STEPS}.")
+    check_count(op, "steps", steps, f"The papers take {STEPS}.")
     if normalize not in NORMALIZATIONS:
         invariant = "normalize must be 'trace' or 'frobenius'"
         remedy = "The iteration needs a matrix of norm below √3, and is given one of at most 1."

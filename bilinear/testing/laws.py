@@ -23,8 +23,6 @@ from .driver import Driver
 from .subjects import OPS, arithmetic
 from .tolerances import SLACK
 
-POOLED = ("outer_pool", "bilinear_pool")
-
 
 def compute(driver: Driver, op: str, case: Case) -> Bounded:
     """What the subject makes of a case, and how far that may be from the truth."""
