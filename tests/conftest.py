@@ -24,7 +24,7 @@ pytest_plugins = ["bilinear.testing.plugin"]
 
 hypothesis.settings.register_profile(
     "default",
-    max_examples=25,
+    max_examples=16,
     deadline=None,  # a first call compiles
     derandomize=True,
     suppress_health_check=list(hypothesis.HealthCheck),

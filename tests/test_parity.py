@@ -1,4 +1,4 @@
-"""Every backend against the float64 reference (the star), and against every other (the ring).
+"""Every backend against the float64 reference (the star) and against every other (the ring).
 
 All of it is the public battery: what certifies a backend of somebody else certifies ours.
 """

@@ -47,10 +47,16 @@ def over_dtypes(kind: str):
 over_operators = pytest.mark.parametrize("op", OPERATORS)
 
 
+def smooth(op: str, dtype: str) -> list[Case]:
+    """All of the operator's in float64; in a half type the richest, of two streams and a mask."""
+    cases = OPS[op].smooth(dtype)
+    return cases if dtype == "float64" else cases[-1:]
+
+
 @over_dtypes("jvps")
 @over_operators
 def test_jvp(op: str, backend: str, transform: str, dtype: str) -> None:
-    for case in OPS[op].smooth(dtype):
+    for case in smooth(op, dtype):
         tangents = _directions(case)
         apply = driver(backend).jvps[transform]
         result = driver(backend).call(apply, op, case.options, case.arrays, tangents)
@@ -129,7 +135,7 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
 @over_dtypes("vmaps")
 @over_operators
 def test_vmap_over_every_argument(op: str, backend: str, transform: str, dtype: str) -> None:
-    for case in OPS[op].smooth(dtype):
+    for case in smooth(op, dtype):
         options = dict(case.options)
         mask = options.pop("mask", None)
         stacks = [np.stack([a, a[::-1], 2 * a]) for a in case.arrays]
@@ -155,8 +161,8 @@ def test_vmap_over_every_argument(op: str, backend: str, transform: str, dtype: 
 @over_operators
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_ambient_settings_change_nothing(op: str, backend: str, transform: str, dtype: str) -> None:
-    for smooth in OPS[op].smooth("float64"):
-        case = Case(tuple(a.astype(DTYPES[dtype]) for a in smooth.arrays), smooth.options)
+    for wide in smooth(op, "float64" if dtype == "float32" else dtype):
+        case = Case(tuple(a.astype(DTYPES[dtype]) for a in wide.arrays), wide.options)
         cotangent = _cotangent(op, case).astype(DTYPES[dtype])
         with driver(backend).ambients[transform]():
             result = driver(backend).forward(op, case.arrays, case.options)

@@ -24,39 +24,68 @@ def check_against_reference(
 ) -> None:
     """Forward and gradients within their bounds; `noted` enters the worst ratios in the table."""
     __tracebackhide__ = True
-    dtype = case.arrays[0].dtype.name
-    what = f"{op} on {driver.name} ({dtype}, {mode}, {label})"
-    result = driver.value(op, case.arrays, case.options, mode)
-    subject = Subject(op, driver.name, dtype, "forward") if noted else None
-    assert_within(result, truth(op, case, tf32=driver.tf32), dtype, what, subject)
-    if driver.vjp is None:
-        return
-    gradients = driver.gradients(op, cotangent, case.arrays, case.options, mode)
-    expected = vjp_truth(op, case, cotangent, tf32=driver.tf32)
-    subject = Subject(op, driver.name, dtype, "gradient") if noted else None
-    names = argument_names(op, len(expected))
-    for name, gradient, bounded in zip(names, gradients, expected, strict=True):
-        assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
+    expected = _expected(op, case, cotangent, tf32=driver.tf32, gradients=driver.vjp is not None)
+    _results(driver, op, case, cotangent, expected, mode, label, noted)
 
 
 def check_against_each_other(
     drivers: list[Driver], op: str, case: Case, cotangent: np.ndarray
 ) -> None:
-    """Two correct results differ by at most both bounds, and half an ulp each of rounding."""
+    """Each against the reference, then in pairs, on one draw.
+
+    Two correct results differ by at most both bounds, and half an ulp each of rounding.
+    """
     __tracebackhide__ = True
     dtype = case.arrays[0].dtype.name
-    tf32 = any(driver.tf32 for driver in drivers)
-    bounds = [truth(op, case, tf32=tf32), *vjp_truth(op, case, cotangent, tf32=tf32)]
-    results = {}
-    for driver in drivers:
-        value = driver.value(op, case.arrays, case.options)
-        gradients = driver.vjp and driver.gradients(op, cotangent, case.arrays, case.options)
-        results[driver.name] = [value, *(gradients or ())]
+    differentiated = any(driver.vjp for driver in drivers)
+    expected = {
+        tf32: _expected(op, case, cotangent, tf32=tf32, gradients=differentiated)
+        for tf32 in sorted({driver.tf32 for driver in drivers})
+    }
+    results = {
+        driver.name: _results(driver, op, case, cotangent, expected[driver.tf32])
+        for driver in drivers
+    }
+    *_, widest = expected.values()
     for (a, first), (b, second) in itertools.combinations(results.items(), 2):
         both = min(len(first), len(second))  # one may have no gradients at all
-        for r, s, bounded in zip(first[:both], second[:both], bounds, strict=False):
+        for r, s, bounded in zip(first[:both], second[:both], widest, strict=False):
             around = Bounded(s.astype(np.longdouble), bounded.error + _half_an_ulp(s))
             assert_within(r, around, dtype, f"{op}, {a} against {b} ({dtype})")
+
+
+def _expected(
+    op: str, case: Case, cotangent: np.ndarray, *, tf32: bool, gradients: bool
+) -> list[Bounded]:
+    later = vjp_truth(op, case, cotangent, tf32=tf32) if gradients else ()
+    return [truth(op, case, tf32=tf32), *later]
+
+
+def _results(
+    driver: Driver,
+    op: str,
+    case: Case,
+    cotangent: np.ndarray,
+    expected: list[Bounded],
+    mode: str = "eager",
+    label: str = "draw",
+    noted: bool = True,
+) -> list[np.ndarray]:
+    """What the driver makes of a case, its gradients too where it has them, each within bounds."""
+    __tracebackhide__ = True
+    dtype = case.arrays[0].dtype.name
+    what = f"{op} on {driver.name} ({dtype}, {mode}, {label})"
+    results = [driver.value(op, case.arrays, case.options, mode)]
+    subject = Subject(op, driver.name, dtype, "forward") if noted else None
+    assert_within(results[0], expected[0], dtype, what, subject)
+    if driver.vjp is None:
+        return results
+    results += driver.gradients(op, cotangent, case.arrays, case.options, mode)
+    subject = Subject(op, driver.name, dtype, "gradient") if noted else None
+    names = argument_names(op, len(expected) - 1)
+    for name, gradient, bounded in zip(names, results[1:], expected[1:], strict=True):
+        assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
+    return results
 
 
 def _half_an_ulp(values: np.ndarray) -> np.ndarray:
