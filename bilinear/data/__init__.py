@@ -1,0 +1,33 @@
+"""Data sets and input pipelines for every framework, of NumPy, Pillow and the standard library.
+
+    index = validation_split(open_dataset("CUB_200_2011"), fraction=0.1, seed=0)
+    with Pipeline(index, "train", batch_size=32, preprocessing=Preprocessing(),
+                  augmentation=Augmentation(), seed=0, workers=2) as pipeline:
+        for batch in pipeline.epoch(0): ...
+
+`docs/data.md` says which layouts on disk are read, and how to hand batches to a framework.
+"""
+
+from .aircraft import read_aircraft
+from .augment import Augmentation
+from .cars import read_cars
+from .cub import read_cub
+from .folder import read_folder
+from .index import Index, Item
+from .opening import open_dataset
+from .pipeline import Batch, Pipeline
+from .split import validation_split
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "Index",
+    "Item",
+    "Pipeline",
+    "open_dataset",
+    "read_aircraft",
+    "read_cars",
+    "read_cub",
+    "read_folder",
+    "validation_split",
+]

@@ -1,0 +1,188 @@
+"""Batches of a data set, decoded in other processes, equal in every run and resumable anywhere."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from numbers import Integral
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ..contract import message, refuse
+from ..contract._counts import check_count, check_seed
+from ..images import Preprocessing, normalize
+from .augment import Augmentation, resized_by
+from .decode import Decoder, begin, decode
+from .index import Index, Split
+from .seeds import ORDER, generator
+
+
+class Batch(NamedTuple):
+    """Images (N, H, W, 3) float32, normalised, channels last; labels (N,) int64; and indices
+    (N,) int64, the place of each image in ``index.items``."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+
+
+class Pipeline:
+    """One part of a data set in batches; a context manager, which shuts its workers down.
+
+        with Pipeline(index, "train", batch_size=32, preprocessing=Preprocessing(),
+                      augmentation=Augmentation(), workers=2) as pipeline:
+            for batch in pipeline.epoch(3, start=17): ...
+
+    An epoch is a function of (index, seed, epoch): its order comes from one generator, the view
+    of each image from another that depends on seed, epoch and image alone. So ``start=17`` gives
+    batch 17 and those after it with the bits that a run from 0 gives, and (epoch, next batch) is
+    all the state there is. The number of workers changes no bit.
+
+    - `augmentation` None is what `load_image` does, as for evaluation.
+    - `shuffle` None shuffles the training part and no other.
+    - `drop_last` leaves out a last batch that is not full.
+    - `workers` are processes (0: decode in this one), started by the first epoch. They are
+      spawned, so a script that has workers keeps its work under ``if __name__ == "__main__"``.
+    - `prefetch` batches are in flight while one is used. With workers the pipeline holds at most
+      ``(prefetch + 1) · batch_size · H · W · 3`` bytes beside the batch that it gave.
+    - ``on_error="skip"`` leaves an image that cannot be read out of its batch and lists it, with
+      the reason, in `skipped`; ``"raise"`` raises what `read_image` raises, which names the file.
+
+    Raises: ValueError or TypeError for arguments outside these, for a part without images, or
+        fewer than a batch with `drop_last`; in an epoch RuntimeError for a worker that was
+        killed, ValueError for a batch of which, skipping, no image is left.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        part: Split = "train",
+        *,
+        batch_size: int,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        workers: int = 0,
+        shuffle: bool | None = None,
+        drop_last: bool = False,
+        prefetch: int = 2,
+        on_error: Literal["raise", "skip"] = "raise",
+    ):
+        check_count("Pipeline", "batch_size", batch_size)
+        check_count("Pipeline", "prefetch", prefetch)
+        if workers != 0:
+            check_count("Pipeline", "workers", workers, "0 decodes in the calling process.")
+        check_seed("Pipeline", seed)
+        if on_error not in ("raise", "skip"):
+            remedy = "Raising is the default."
+            refuse(ValueError, "Pipeline", "on_error must be raise or skip", repr(on_error), remedy)
+        if augmentation is not None:
+            resized_by(augmentation, preprocessing)  # refused now rather than in a worker
+        count = len(index.part(part))
+        if count < (batch_size if drop_last else 1):
+            invariant = f"the {part} part must hold {'a whole batch' if drop_last else 'an image'}"
+            remedy = "validation_split makes a validation part; drop_last needs a smaller batch."
+            refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
+        self.skipped: dict[str, str] = {}
+        self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
+        self._index, self._part, self._batch_size = index, part, batch_size
+        self._shuffle = part == "train" if shuffle is None else shuffle
+        self._workers, self._prefetch, self._on_error = workers, prefetch, on_error
+        self._decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
+        self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Shut the workers down and wait until they have ended. Further epochs are refused."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from `start` on; all numbers count from 0."""
+        if self._closed:
+            remedy = "Stay inside the with block, or make another pipeline."
+            refuse(ValueError, "Pipeline", "the pipeline must be open", "a closed one", remedy)
+        for name, number, most in (
+            ("epoch", epoch, 2**32 - 1),
+            ("start", start, self.batches_per_epoch),
+        ):
+            if not (isinstance(number, Integral) and 0 <= number <= most):
+                invariant = f"{name} must be a whole number from 0 to {most}"
+                remedy = "Resume with the numbers of the same pipeline."
+                refuse(ValueError, "Pipeline", invariant, repr(number), remedy)
+        if self._workers and self._pool is None:
+            context = get_context("spawn")  # a fork would copy a framework's threads and locks
+            self._pool = ProcessPoolExecutor(self._workers, context, begin, (self._decoder,))
+        order = self._order(epoch)
+        size = self._batch_size
+        chunks = [order[k * size : (k + 1) * size] for k in range(start, self.batches_per_epoch)]
+        return self._batches(epoch, chunks)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        items = self._index.items
+        places = np.array([i for i, item in enumerate(items) if item.split == self._part])
+        rng = generator(self._decoder.seed, ORDER, epoch)
+        return rng.permutation(places) if self._shuffle else places
+
+    def _batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
+        views = self._in_workers(epoch, chunks) if self._workers else self._here(epoch, chunks)
+        try:
+            with closing(views):
+                for chunk, calls in zip(chunks, views, strict=True):
+                    yield self._batch(chunk, calls)
+        except BrokenProcessPool as error:
+            invariant, received = "workers must live as long as the pipeline", "one that died"
+            remedy = (
+                "Killed for its memory? Use fewer workers. At its very start? A script keeps its "
+                'work under if __name__ == "__main__".'
+            )
+            raise RuntimeError(message("Pipeline", invariant, received, remedy)) from error
+
+    def _here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
+        for chunk in chunks:
+            yield [partial(self._decoder, self._index.items[i], epoch, int(i)) for i in chunk]
+
+    def _in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
+        """The same, under way in workers; what an unfinished epoch leaves is cancelled."""
+        assert self._pool is not None
+        submit, items = self._pool.submit, self._index.items
+        ahead: deque[list[Future]] = deque()
+        rest = iter(chunks)
+        try:
+            for _ in chunks:
+                for chunk in islice(rest, self._prefetch + 1 - len(ahead)):
+                    ahead.append([submit(decode, items[i], epoch, int(i)) for i in chunk])
+                yield [future.result for future in ahead.popleft()]
+        finally:
+            for future in (future for futures in ahead for future in futures):
+                future.cancel()
+
+    def _batch(self, chunk: np.ndarray, calls: list[Callable]) -> Batch:
+        kept, views, errors = [], [], []
+        for place, call in zip(chunk, calls, strict=True):
+            try:
+                views.append(call())
+                kept.append(place)
+            except (ValueError, OSError) as error:  # what an image that cannot be read raises
+                if self._on_error == "raise":
+                    raise
+                self.skipped[self._index.items[place].path] = str(error)
+                errors.append(error)
+        if not kept:
+            invariant, remedy = "a batch must hold an image that can be read", "Mend the data set."
+            refuse(ValueError, "Pipeline", invariant, f"none; the last: {errors[-1]}", remedy)
+        indices = np.array(kept, np.int64)
+        labels = np.array([self._index.items[i].label for i in kept], np.int64)
+        return Batch(normalize(np.stack(views), self._decoder.preprocessing), labels, indices)

@@ -1,0 +1,107 @@
+"""Small data sets on disk, in the layouts of the large ones, with real JPEGs."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bilinear.data import Index, Item
+
+BANNER = 20
+
+
+def jpeg(path: Path, seed: int = 0, width: int = 60, height: int = 40, banner: int = 0) -> None:
+    """A smooth random photograph, above a white banner."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 200, (4, 6, 3), np.uint8)
+    image = Image.new("RGB", (width, height + banner), "white")
+    image.paste(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=90)
+
+
+def lines(path: Path, *rows: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def photographs(root: Path, **counts: int) -> Path:
+    """A folder of class folders: the name of each class and how many images it has."""
+    for label, (name, count) in enumerate(counts.items()):
+        for k in range(count):
+            jpeg(root / name / f"{k}.jpg", 100 * label + k, 50 + 3 * k, 40 + 5 * label)
+    return root
+
+
+def listed(root: Path, count: int) -> Index:
+    """An index of so many images in two classes, all to train on."""
+    for k in range(count):
+        jpeg(root / f"{k}.jpg", k, 50 + k, 60 - k)
+    items = tuple(Item(f"{k}.jpg", k % 2, "train") for k in range(count))
+    return Index(root, ("even", "odd"), items, "mine")
+
+
+def cub(root: Path) -> Path:
+    """Two birds of CUB-200-2011 with two images each, the second of each to test."""
+    names = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
+    paths = [f"{name}/{name[4:]}_{k}.jpg" for name in names for k in (1, 2)]
+    for seed, path in enumerate(paths):
+        jpeg(root / "images" / path, seed)
+    lines(root / "images.txt", *(f"{k} {path}" for k, path in enumerate(paths, 1)))
+    lines(root / "image_class_labels.txt", "1 1", "2 1", "3 2", "4 2")
+    lines(root / "train_test_split.txt", "1 1", "2 0", "3 1", "4 0")
+    lines(root / "classes.txt", *(f"{k} {name}" for k, name in enumerate(names, 1)))
+    lines(root / "bounding_boxes.txt", *(f"{k} 5.0 10.5 20.0 30.0" for k in range(1, 5)))
+    return root
+
+
+def aircraft(root: Path) -> Path:
+    """Two variants of FGVC-Aircraft, one image of each in each part; a name has a space."""
+    data = root / "data"
+    variants, families = ["A300B4", "F/A-18 Hornet"], ["A300", "F/A-18"]
+    lines(data / "variants.txt", *variants)
+    lines(data / "families.txt", *families)
+    keys = iter(f"{k:07d}" for k in range(6))
+    for part in ("train", "val", "test"):
+        mine = [next(keys), next(keys)]
+        for key in mine:
+            jpeg(data / "images" / f"{key}.jpg", int(key), banner=BANNER)
+        for level, names in (("variant", variants), ("family", families)):
+            rows = (f"{key} {name}" for key, name in zip(mine, names, strict=True))
+            lines(data / f"images_{level}_{part}.txt", *rows)
+    lines(data / "images_box.txt", *(f"{k:07d} 11 6 50 35" for k in range(6)))
+    return root
+
+
+def cars(root: Path, *, combined: bool = False) -> Path:
+    """Two cars of Stanford Cars, two images to train on and one to test, as MATLAB has them."""
+    from scipy.io import savemat  # noqa: PLC0415 (absent where only NumPy is)
+
+    box = [("bbox_x1", 11), ("bbox_y1", 6), ("bbox_x2", 50), ("bbox_y2", 35)]
+
+    def structs(*rows: dict) -> np.ndarray:
+        fields = [(name, object) for name in rows[0]]
+        return np.array([[tuple(row.values()) for row in rows]], dtype=fields)
+
+    names = np.array([["AM General Hummer SUV 2000", "Acura RL Sedan 2012"]], dtype=object)
+    images = [("00001.jpg", 1, 0), ("00002.jpg", 2, 0), ("00001.jpg", 2, 1)]
+    (root / "devkit").mkdir(parents=True)
+    if combined:
+        rows = []
+        for k, (_, label, test) in enumerate(images, 1):
+            path = f"car_ims/{k:06d}.jpg"
+            jpeg(root / path, k)
+            rows.append({"relative_im_path": path, **dict(box), "class": label, "test": test})
+        file = root / "cars_annos.mat"
+        savemat(file, {"annotations": structs(*rows), "class_names": names})
+        return root
+    for folder, wanted in (("train", 0), ("test", 1)):
+        rows = []
+        for name, label, test in images:
+            if test == wanted:
+                jpeg(root / f"cars_{folder}" / name, label + 2 * test)
+                rows.append({**dict(box), "class": label, "fname": name})
+        file = "cars_test_annos_withlabels.mat" if wanted else "devkit/cars_train_annos.mat"
+        savemat(root / file, {"annotations": structs(*rows)})
+    savemat(root / "devkit/cars_meta.mat", {"class_names": names})
+    return root
