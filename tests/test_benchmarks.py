@@ -1,10 +1,14 @@
 """The benchmark runs, and what it says of memory is held to what the operator promises."""
 
 import importlib
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from bilinear.data import Pipeline
+from bilinear.images import Preprocessing
 
 from .agreement import relative_error
 from .subjects import PRESENT
@@ -14,6 +18,7 @@ if not (Path(__file__).parents[1] / "benchmarks").is_dir():
 
 from benchmarks.__main__ import measured
 from benchmarks.calls import LAYERS, OPERATORS, Size
+from benchmarks.data import photographs, timed
 from benchmarks.report import chart, table
 
 SMALL = Size(2, 6, 8)
@@ -62,3 +67,15 @@ def test_little_is_held_between_the_passes(backend: str, streams: int, dtype: st
     inputs = streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
     output = 4 * 16 * 16 * (8 if dtype == "float64" else 4)
     assert held <= inputs + output + 4 * 4 * 8
+
+
+def test_waiting_for_images_is_told_from_training(tmp_path: Path) -> None:
+    index = photographs(tmp_path, 4, 64, 48)
+    batches = list(Pipeline(index, batch_size=2, preprocessing=Preprocessing(16)).epoch(0))
+    rate, waited = timed(batches, lambda _: time.sleep(0.05))
+    assert 0 < rate <= 4 / 0.1
+    assert waited < 0.5
+    slowly = (time.sleep(0.05) or batch for batch in batches)
+    rate, waited = timed(slowly, lambda _: None)
+    assert 0 < rate <= 4 / 0.1
+    assert waited > 0.5
