@@ -33,10 +33,10 @@ def photographs(root: Path, **counts: int) -> Path:
     return root
 
 
-def listed(root: Path, count: int) -> Index:
+def listed(root: Path, count: int, *, scale: int = 1) -> Index:
     """An index of so many images in two classes, all to train on."""
     for k in range(count):
-        jpeg(root / f"{k}.jpg", k, 50 + k, 60 - k)
+        jpeg(root / f"{k}.jpg", k, scale * (50 + k), scale * 60)
     items = tuple(Item(f"{k}.jpg", k % 2, "train") for k in range(count))
     return Index(root, ("even", "odd"), items, "mine")
 

@@ -1,5 +1,6 @@
 """Workers end with the pipeline, however it ends, and hold no more than a few batches."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 
 from . import datasets
 from .test_pipeline import pipeline
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is alive")
 
 
 def alive(pid):
@@ -39,6 +42,25 @@ def test_no_more_than_a_few_batches_are_in_flight(tmp_path):
         assert next(batches).indices.tolist() == [3, 4, 5]
         with pytest.raises(FileNotFoundError, match=r"6\.jpg"):
             next(batches)
+
+
+def read_by(pid):
+    """Bytes a process has read so far."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+@on_linux
+def test_an_epoch_that_is_left_is_not_decoded(tmp_path):
+    """The next one does not wait for what nobody will see."""
+    index = datasets.listed(tmp_path, 60, scale=8)
+    size = min(file.stat().st_size for file in tmp_path.iterdir())
+    with pipeline(index, workers=1, prefetch=20) as opened:
+        next(opened.epoch(0))
+        (pid,) = opened._pool._processes
+        before = read_by(pid)
+        next(opened.epoch(1))
+        after = read_by(pid)
+    assert after - before < 30 * size  # a batch, and what the worker already had
 
 
 def test_leaving_the_block_ends_the_workers(tmp_path):
@@ -107,12 +129,12 @@ def script(tmp_path):
 
     yield start
     for process in started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too, or their pipes stay open
         process.communicate()
 
 
 GUARDED = "if __name__ == '__main__':\n    work()\n"
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is alive")
 
 
 @on_linux
@@ -124,8 +146,9 @@ def test_no_worker_outlives_its_program(script, end):
     assert len(pids) == 2
     assert all(map(alive, pids))
     (os.killpg if end == signal.SIGINT else os.kill)(program.pid, end)
-    _, errors = program.communicate(timeout=60)
+    program.wait(timeout=60)
     assert ends(pids)
+    _, errors = program.communicate()
     if end == signal.SIGINT:
         assert errors.count("Traceback") == 1  # the program's own
         assert errors.rstrip().endswith("KeyboardInterrupt")
