@@ -58,11 +58,12 @@ def test_an_epoch_that_is_left_is_not_decoded(tmp_path):
         next(opened.epoch(0))
         (pid,) = opened._pool._processes
         before = read_by(pid)
-        next(opened.epoch(1))
+        next(opened.epoch(1, start=19))  # the last batch, with none ahead of it
         after = read_by(pid)
-    assert after - before < 30 * size  # a batch, and what the worker already had
+    assert after - before < 15 * size  # a batch, and what the worker already had
 
 
+@on_linux
 def test_leaving_the_block_ends_the_workers(tmp_path):
     pids = []
 
@@ -79,6 +80,7 @@ def test_leaving_the_block_ends_the_workers(tmp_path):
     assert not any(map(alive, pids))
 
 
+@on_linux
 def test_a_worker_that_is_killed_is_an_error(tmp_path):
     index = datasets.listed(tmp_path, 5)
     with pipeline(index, workers=1, batch_size=1, prefetch=1) as opened:
