@@ -62,8 +62,9 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
 
 def held(op: str, size: Size, dtype: str, own: bool) -> int:
     """Bytes of the arrays that the pullback carries, inputs among them, each once."""
-    arrays = [jnp.asarray(a, dtype) for a in drawn(op, size).arrays]
-    f = getattr(door, op) if own else FORMULAS[op]
+    call = drawn(op, size)
+    arrays = [jnp.asarray(a, dtype) for a in call.arrays]
+    f = functools.partial(getattr(door, op) if own else FORMULAS[op], **call.options)
     _, pull = jax.jit(lambda *a: jax.vjp(f, *a))(*arrays)
     return sum(leaf.nbytes for leaf in {id(a): a for a in jax.tree.leaves(pull)}.values())
 

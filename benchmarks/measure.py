@@ -1,10 +1,15 @@
 """Times that are measured side by side, and memory that is measured in a process of its own."""
 
+import ctypes
+import gc
+import math
+import multiprocessing
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
 
 
 class Spread(NamedTuple):
@@ -73,3 +78,29 @@ def peak(run: Callable[[], object]) -> int:
         over.set()
         watcher.join()
     return max(most - before, 0)
+
+
+def settled_peak(run: Callable[[], object]) -> int:
+    """`peak` of a run that has run before, where allocators give back what they have had.
+
+    glibc then maps every large array by itself and unmaps it at once. TensorFlow keeps arrays
+    nevertheless, unless oneDNN was switched off before it was imported.
+    """
+    ctypes.CDLL(None).mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
+    run()
+    run()
+    gc.collect()
+    time.sleep(0.05)  # some threads let go a little later
+    return peak(run)
+
+
+def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
+    """Slope of log time over log size: 1 where the cost is linear, 2 where it is quadratic."""
+    return statistics.linear_regression([*map(math.log, sizes)], [*map(math.log, times)]).slope
+
+
+def apart(function: Callable[..., Any], *arguments: object) -> Any:
+    """What `function` returns in a fresh process of its own."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(function, *arguments).result()

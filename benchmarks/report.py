@@ -1,36 +1,38 @@
-"""The results as a table of text and as a chart."""
+"""The results as tables of markdown, in a document too, and as a chart."""
 
 import importlib.util
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MEGABYTE = 2**20
 
 
-def table(whole: dict) -> list[str]:
-    """Markdown: a row for each operator, size, dtype and pass."""
-    lines = [f"{whole['machine']}; device {whole['device']}", ""]
-    lines += [
-        "| framework | operator | N × L × C | dtype | pass | ms "
-        "| ÷ formula | ÷ compiled | ÷ floor |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in whole["rows"]:
-        cells = [row["framework"], row["operator"], row["size"], row["dtype"], row["pass"]]
-        cells += [f"{row['own']:.1f}"]
-        spreads = (row["ratios"].get(b) for b in ("eager", "compiled", "floor"))
-        cells += [_spread(*spread) if spread else "" for spread in spreads]
-        lines.append(f"| {' | '.join(cells)} |")
-    if whole["memory"]:
-        lines += ["", "bilinear_pool, 16 × 784 × 512, float32, forward + backward:", ""]
-        lines += ["| framework | | held between passes, MiB | peak, MiB |", "|---|---|---|---|"]
-    for framework, names in whole["memory"].items():
-        for name, used in names.items():
-            held = "" if used["held"] is None else f"{used['held'] / MEGABYTE:.0f}"
-            lines.append(f"| {framework} | {name} | {held} | {used['peak'] / MEGABYTE:.0f} |")
-    return lines
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def chart(whole: dict, path: Path) -> None:
+def spread(low: float, median: float, high: float) -> str:
+    return f"{median:.2f} ({low:.2f}–{high:.2f})"
+
+
+def write(path: Path, section: str, lines: Sequence[str]) -> None:
+    """Put `lines` between the section's two marks in a file of markdown, for what was there.
+
+    Raises: ValueError where the file has not each mark once.
+    """
+    marks = [f"<!-- {mark}: {section} -->" for mark in ("measured", "end")]
+    text = path.read_text(encoding="utf-8")
+    if [text.count(mark) for mark in marks] != [1, 1]:
+        raise ValueError(f"{path} must have each once: {' and '.join(marks)}")
+    before, _, rest = text.partition(marks[0])
+    after = rest.partition(marks[1])[2]
+    text = "\n".join([f"{before}{marks[0]}", "", *lines, "", f"{marks[1]}{after}"])
+    path.write_text(text, encoding="utf-8")
+
+
+def chart(found: list[dict], path: Path) -> None:
     """Bars of the ratio to the compiled formula, forward and backward; needs matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return
@@ -39,7 +41,7 @@ def chart(whole: dict, path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    rows = [r for r in whole["rows"] if r["pass"] == "forward + backward"]
+    rows = [r for r in found if r["pass"] == "forward + backward"]
     labels = [f"{r['framework']}, {r['operator']}, {r['size']}, {r['dtype']}" for r in rows]
     figure, axes = plt.subplots(figsize=(9, 0.8 + 0.22 * len(rows)))
     for i, row in enumerate(rows):
@@ -57,7 +59,3 @@ def chart(whole: dict, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def _spread(low: float, median: float, high: float) -> str:
-    return f"{median:.2f} ({low:.2f}–{high:.2f})"

@@ -66,8 +66,12 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
 
 def held(op: str, size: Size, dtype: str, own: bool) -> int:
     """Bytes that autograd holds between the passes, each storage once; inputs are among them."""
-    arrays = [torch.from_numpy(a).to(getattr(torch, dtype)) for a in drawn(op, size).arrays]
+    call = drawn(op, size)
+    arrays = [torch.from_numpy(a).to(getattr(torch, dtype)) for a in call.arrays]
     arrays = [a.requires_grad_() for a in arrays]
+    f = functools.partial(
+        getattr(door, op) if own else FORMULAS[op], **_tensors(call.options, "cpu")
+    )
     storages = {}
 
     def pack(t):
@@ -75,7 +79,7 @@ def held(op: str, size: Size, dtype: str, own: bool) -> int:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        result = (getattr(door, op) if own else FORMULAS[op])(*arrays)
+        result = f(*arrays)
     assert result.requires_grad
     return sum(storages.values())
 

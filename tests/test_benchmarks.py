@@ -1,5 +1,6 @@
 """The benchmark runs, and what it says of memory is held to what the operator promises."""
 
+import functools
 import importlib
 import time
 from pathlib import Path
@@ -12,14 +13,16 @@ from bilinear.images import Preprocessing
 
 from .agreement import relative_error
 from .subjects import PRESENT
+from .tolerances import LOGITS, PEAK, PEAK_SLACK
 
 if not (Path(__file__).parents[1] / "benchmarks").is_dir():
     pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
 
-from benchmarks.__main__ import measured
+from benchmarks import machine, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
 from benchmarks.data import photographs, timed
-from benchmarks.report import chart, table
+from benchmarks.measure import apart, exponent
+from benchmarks.operators import measured
 
 SMALL = Size(2, 6, 8)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -34,9 +37,8 @@ def test_every_operator_is_measured(backend: str, tmp_path: Path) -> None:
     assert len(found) == len(sizes)
     for row in found:
         assert all(0 < low <= median <= high for low, median, high in row["ratios"].values())
-    whole = {"machine": "any", "device": "cpu", "rows": found, "memory": {}}
-    assert len(table(whole)) == len(found) + 4
-    chart(whole, tmp_path / "bench.png")
+    assert len(operators.tables(found)) == len(found) + 2
+    report.chart(found, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
@@ -79,3 +81,60 @@ def test_waiting_for_images_is_told_from_training(tmp_path: Path) -> None:
     rate, waited = timed(slowly, lambda _: None)
     assert 0 < rate <= 4 / 0.1
     assert waited > 0.5
+
+
+@over_backends
+def test_plain_networks_are_those_of_the_models(backend: str) -> None:
+    """Equal logits and, of a training step, an equal loss; of both a row can be made."""
+    subject = importlib.import_module(f"benchmarks.{backend}")
+    for training in (False, True):
+        step = models.Step("resnet18", 48, 2, training, classes=3)
+        how, who = next(iter(models.runs(backend, step).items()))  # the way that is made soonest
+        ours, plain = (np.atleast_1d(who[one]()) for one in ("ours", "plain"))
+        assert ours.shape == ((1,) if training else (2, 3))
+        assert relative_error(ours, plain) <= LOGITS["float32"]
+        found = models.compared(subject.VERSION, step, {how: who}, 0.0)
+        assert len(models.tables(found)) == 3
+        assert found[0]["share"][1] > 0
+
+
+@over_backends
+def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
+    """Of many channels, and of many locations in a large batch; in a process of its own."""
+    subject = importlib.import_module(f"benchmarks.{backend}")
+    sizes = Size(1, 49, 2048), Size(64, 1024, 128)
+    found = apart(functools.partial(scaling.peaks, only_ours=True), backend, sizes)
+    assert len(found) == len(sizes) * 2 * len(subject.BEST[subject.OURS])
+    for row in found:
+        allowed = PEAK[backend][row["pass"]] * row["arrays"] + PEAK_SLACK
+        assert row["peak"] <= allowed, row
+        assert row["peak"] > 0, row
+
+
+@over_backends
+def test_growth_is_measured(backend: str) -> None:
+    found = scaling.growth(backend, 0.0, 1, {"samples": (1, 2)}, Size(1, 6, 8))
+    assert [len(row["ms"]) for row in found] == [2, 2]
+    assert len(scaling.tables({"peaks": [], "growth": found})) == 2 + 1 + 4
+
+
+def test_exponents_are_slopes() -> None:
+    assert exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2)
+
+
+def test_tables_are_put_between_their_marks(tmp_path: Path) -> None:
+    file = tmp_path / "figures.md"
+    file.write_text("a\n<!-- measured: x -->\nold\n<!-- end: x -->\nb\n")
+    for _ in range(2):
+        report.write(file, "x", report.table(("p", "q"), [("1", "2")]))
+        table = "| p | q |\n| --- | --- |\n| 1 | 2 |"
+        marked = f"<!-- measured: x -->\n\n{table}\n\n<!-- end: x -->"
+        assert file.read_text() == f"a\n{marked}\nb\n"
+    with pytest.raises(ValueError, match="measured: y"):
+        report.write(file, "y", [])
+
+
+def test_the_machine_is_named() -> None:
+    where = machine.described([], "cpu", 3)
+    assert "3 threads" in where
+    assert "Python 3." in where

@@ -75,3 +75,17 @@ errs by some forty roundings, 2.4e-6, of a unit vector's entries, or of the term
 PROJECTED = {"rtol": 1e-5, "atol": 1e-5}
 """Of float32 projections and their gradients against NumPy's: sums of up to 24 products of some
 units, which may cancel, so that 24 roundings of a sum of 5 remain, 7e-6."""
+
+PEAK = {
+    "torch": {"forward": 2.0, "forward + backward": 1.5},
+    "tensorflow": {"forward": 4.0, "forward + backward": 2.5},
+    "jax": {"forward": 2.0, "forward + backward": 4.0},
+}
+"""Memory that `bilinear_pool` takes at most, over the bytes of its input and output, or of these
+with their cotangents: half the number of matrices as large as the output that are alive at once
+in both passes together. PyTorch: the output and a scratch; the output, the slope and a scratch.
+TensorFlow in a graph has four and five (under XLA two), JAX two and, as XLA fuses none of the
+transposes, up to eight. What is as large as the input is fewer of each."""
+
+PEAK_SLACK = 4 * 2**20
+"""Bytes that a process takes beside its arrays: pages of code and of allocators, stacks."""

@@ -1,0 +1,88 @@
+"""Whole B-CNNs: a training and an inference step, in turn with the same network written plainly."""
+
+import argparse
+import importlib
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from .measure import Spread, alternating, apart, ratios
+from .report import spread, table
+
+
+class Step(NamedTuple):
+    """One step of a network on a batch of square images."""
+
+    backbone: str
+    pixels: int
+    batch: int
+    training: bool
+    classes: int = 200
+
+    def __str__(self) -> str:
+        return f"{self.backbone}, {self.batch} × {self.pixels} × {self.pixels}"
+
+
+def batch(step: Step) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised images (N, H, W, 3) and their classes."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((step.batch, step.pixels, step.pixels, 3), "float32")
+    return images, rng.integers(0, step.classes, step.batch)
+
+
+def runs(framework: str, step: Step) -> dict:
+    """How -> who -> call, of a framework."""
+    networks = importlib.import_module(f"{__package__}.{framework}_networks")
+    return networks.steps(step.backbone, step.classes, *batch(step), training=step.training)
+
+
+def measured(framework: str, step: Step, seconds: float, threads: int) -> list[dict]:
+    """One row for each way to run it, in this process."""
+    subject = importlib.import_module(f"{__package__}.{framework}")
+    subject.threads(threads)
+    return compared(subject.VERSION, step, runs(framework, step), seconds)
+
+
+def compared(version: str, step: Step, runs: dict, seconds: float) -> list[dict]:
+    """Ratios of ours to the plain network, and the share of ours that is spent on the pooling."""
+    found = []
+    for how, who in runs.items():
+        times = alternating(who, seconds)
+        row = {
+            "framework": version,
+            "network": str(step),
+            "step": "training" if step.training else "inference",
+            "how": how,
+            "milliseconds": {name: 1e3 * Spread.of(t).median for name, t in times.items()},
+            "ratio": ratios(times, "ours", "plain"),
+            "share": ratios(times, "pooling", "ours"),
+            "rounds": len(times["ours"]),
+        }
+        found.append(row)
+        print(".", end="", flush=True, file=sys.stderr)
+    return found
+
+
+def section(given: argparse.Namespace) -> list[dict]:
+    chosen = [("vgg16", 224), ("resnet18", 224), ("resnet18", 448)]
+    if given.pixels:
+        chosen = [("vgg16", given.pixels), ("resnet18", given.pixels)]
+    steps = [
+        Step(backbone, pixels, given.batch, training)
+        for backbone, pixels in (chosen[1:2] if given.quick else chosen)
+        for training in (False, True)
+    ]
+    how = given.seconds, given.threads
+    pairs = [(framework, step) for framework in given.framework for step in steps]
+    return [row for pair in pairs for row in apart(measured, *pair, *how)]
+
+
+def tables(found: list[dict]) -> list[str]:
+    head = ("framework", "network, images", "step", "how", "ours, ms", "plain, ms", "ours ÷ plain")
+    lines = []
+    for row in found:
+        times = [f"{row['milliseconds'][who]:.0f}" for who in ("ours", "plain")]
+        cells = [row[key] for key in ("framework", "network", "step", "how")]
+        lines.append([*cells, *times, spread(*row["ratio"]), spread(*row["share"])])
+    return table((*head, "pooling ÷ ours"), lines)

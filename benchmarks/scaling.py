@@ -1,0 +1,99 @@
+"""How memory and time of `bilinear_pool` grow: peaks at large shapes, and exponents of the cost."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from .calls import Size
+from .measure import Spread, alternating, apart, exponent, settled_peak
+from .report import MEGABYTE, table
+
+LARGE = (Size(1, 49, 2048), Size(4, 196, 2048), Size(64, 1024, 128), Size(64, 1024, 512))
+"""Wide maps, and many locations in a large batch."""
+
+BASE = Size(8, 784, 512)
+GROWING = {
+    "samples": (4, 8, 16, 32),
+    "locations": (196, 392, 784, 1568),
+    "channels": (128, 256, 512, 1024),
+}
+"""What grows from `BASE`, and the powers below are 1, 1 and 2 of."""
+
+
+def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> list[dict]:
+    """Memory of one pass on top of what it is given, over the bytes of its arrays.
+
+    Its arrays are the input and the output, with the gradient the input's gradient and the
+    cotangent too. In a process of its own, with one thread.
+    """
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with which memory is not given back
+    subject = importlib.import_module(f"{__package__}.{framework}")
+    subject.threads(1)
+    found = []
+    for size in sizes:
+        n, locations, c, _ = size
+        for gradient in (False, True):
+            arrays = 4 * n * c * (locations + c) * (1 + gradient)
+            runs = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
+            for name, run in runs.items():
+                if name == subject.FLOOR or (only_ours and not name.startswith("ours")):
+                    continue
+                row = {"framework": subject.VERSION, "size": str(size), "name": name}
+                row["pass"] = "forward + backward" if gradient else "forward"
+                found.append({**row, "arrays": arrays, "peak": settled_peak(run)})
+            print(".", end="", flush=True, file=sys.stderr)
+    return found
+
+
+def growth(
+    framework: str, seconds: float, threads: int, sizes: dict = GROWING, base: Size = BASE
+) -> list[dict]:
+    """Median times of ours where one extent grows, and their exponent."""
+    subject = importlib.import_module(f"{__package__}.{framework}")
+    subject.threads(threads)
+    found = []
+    for axis, extents in sizes.items():
+        for gradient in (False, True):
+            runs = {}
+            for extent in extents:
+                size = base._replace(**{axis: extent})
+                of = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
+                runs |= {(name, extent): of[name] for name in subject.BEST[subject.OURS]}
+            times = {k: Spread.of(v).median for k, v in alternating(runs, seconds).items()}
+            best = [min(t for (_, e), t in times.items() if e == extent) for extent in extents]
+            row = {"framework": subject.VERSION, "axis": axis, "extents": extents}
+            row["pass"] = "forward + backward" if gradient else "forward"
+            milliseconds = [1e3 * t for t in best]
+            found.append({**row, "ms": milliseconds, "exponent": exponent(extents, best)})
+            print(".", end="", flush=True, file=sys.stderr)
+    return found
+
+
+def section(given: argparse.Namespace) -> dict:
+    sizes = LARGE[::2] if given.quick else LARGE
+    extents = {k: v[:3] for k, v in GROWING.items()} if given.quick else GROWING
+    how = given.seconds, given.threads, extents
+    return {
+        "peaks": [row for f in given.framework for row in apart(peaks, f, sizes)],
+        "growth": [row for f in given.framework for row in apart(growth, f, *how)],
+    }
+
+
+def tables(found: dict) -> list[str]:
+    head = ("framework", "N × L × C", "pass", "", "its arrays, MiB", "peak, MiB", "peak ÷ arrays")
+    lines = []
+    for row in found["peaks"]:
+        cells = [row[key] for key in ("framework", "size", "pass", "name")]
+        cells += [f"{row[key] / MEGABYTE:.1f}" for key in ("arrays", "peak")]
+        lines.append([*cells, f"{row['peak'] / row['arrays']:.2f}"])
+    grown = []
+    for row in found["growth"]:
+        of = ", ".join(map(str, row["extents"]))
+        times = ", ".join(f"{t:.1f}" for t in row["ms"])
+        cells = [row[key] for key in ("framework", "pass", "axis")]
+        grown.append([*cells, of, times, f"{row['exponent']:.2f}"])
+    shape = f"others as {BASE}"
+    titles = ("framework", "pass", "what grows", shape, "ms", "exponent")
+    return [*table(head, lines), "", *table(titles, grown)]

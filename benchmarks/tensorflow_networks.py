@@ -1,0 +1,117 @@
+"""B-CNNs of Keras' own layers and the published formula, and steps of theirs and ours."""
+
+import importlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from bilinear.models import plans
+
+from .tensorflow_formulas import bilinear_pool
+
+door = importlib.import_module("bilinear.tensorflow")
+layers = keras.layers
+
+
+def _applied(plan: plans.Layer, x):
+    name = plan.name.replace(".", "_")
+    match plan:
+        case plans.Conv(_, _, outputs, kernel, stride, padding, bias):
+            same = "same" if stride == 1 else "valid"  # "same" pads other strides unevenly
+            x = layers.ZeroPadding2D(padding)(x) if padding and stride > 1 else x
+            return layers.Conv2D(outputs, kernel, stride, same, use_bias=bias, name=name)(x)
+        case plans.BatchNorm():
+            return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+        case plans.MaxPool(_, kernel, stride, padding):  # of what a ReLU gives, so 0 pads it
+            x = layers.ZeroPadding2D(padding)(x) if padding else x
+            return layers.MaxPooling2D(kernel, stride)(x)
+        case plans.Relu():
+            return layers.ReLU()(x)
+        case plans.Block():
+            y = x
+            for part in (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2):
+                y = _applied(part, y)
+            for part in plan.downsample or ():
+                x = _applied(part, x)
+            return layers.ReLU()(layers.Add()([y, x]))
+
+
+class Pooling(layers.Layer):
+    """The published formula."""
+
+    def call(self, maps):
+        return bilinear_pool(tf.reshape(maps, (maps.shape[0], -1, maps.shape[3])))
+
+
+def network(backbone: str, classes: int, shape) -> keras.Model:
+    """A backbone, the published formula of the pooling, and a linear classifier."""
+    images = x = keras.Input(batch_shape=shape)
+    for plan in plans.BACKBONES[backbone]:
+        x = _applied(plan, x)
+    return keras.Model(images, layers.Dense(classes)(Pooling()(x)))
+
+
+def _copy(ours, plain: keras.Model, backbone: str) -> None:
+    """Layer by layer, in torchvision's order."""
+    names = dict.fromkeys(name.rpartition(".")[0] for name in plans.tensor_shapes(backbone))
+    made = [plain.get_layer(name.replace(".", "_")) for name in names]
+    variables = [v for layer in (*made, plain.layers[-1]) for v in layer.weights]
+    for own, other in zip(variables, ours.canonical().values(), strict=True):
+        own.assign(other)
+
+
+def steps(
+    backbone: str, classes: int, images, labels, *, training: bool
+) -> dict[str, dict[str, Callable]]:
+    """How it is run -> ours, the plain network, and ours' pooling alone -> one step.
+
+    A training step gives its loss, an inference step logits; images are (N, H, W, 3).
+    """
+    x, classes_of = tf.constant(images), tf.constant(labels)
+    found = {}
+    for how, compiled in {"tf.function": False, "XLA": True}.items():
+        ours = door.BCNN(backbone, classes)
+        plain = network(backbone, classes, images.shape)
+        _copy(ours, plain, backbone)
+        maps = tf.ones_like(ours.feature_maps(x)[0])
+
+        def pool(maps, pool=ours.pool):
+            if not training:
+                return pool(maps)
+            with tf.GradientTape() as tape:
+                tape.watch(maps)
+                result = pool(maps)
+            return tape.gradient(result, maps, tf.ones_like(result))
+
+        pool = tf.function(pool, jit_compile=compiled)
+        found[how] = {
+            who: _step(model, x, classes_of, training, compiled)
+            for who, model in {"ours": ours, "plain": plain}.items()
+        } | {"pooling": lambda pool=pool, maps=maps: _waited(pool(maps))}
+    return found
+
+
+def _step(model, x, labels, training: bool, compiled: bool) -> Callable:
+    if not training:
+        run = tf.function(lambda x: model(x, training=False), jit_compile=compiled)
+        return lambda: _waited(run(x))
+    optimizer = keras.optimizers.SGD(1e-4, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(jit_compile=compiled)
+    def update(x, labels):
+        with tf.GradientTape() as tape:
+            scores = model(x, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
+            loss = tf.reduce_mean(losses)
+        slopes = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True))
+        return loss
+
+    return lambda: _waited(update(x, labels))
+
+
+def _waited(result):
+    result[..., :1].numpy() if result.shape.rank else result.numpy()
+    return result

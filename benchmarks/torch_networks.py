@@ -1,0 +1,109 @@
+"""B-CNNs in PyTorch as torchvision and published code write them, and steps of theirs and ours."""
+
+import importlib
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bilinear.models import plans
+
+from .torch_formulas import bilinear_pool
+
+door = importlib.import_module("bilinear.torch")
+
+
+class Block(nn.Module):
+    """torchvision's ``BasicBlock``."""
+
+    def __init__(self, plan: plans.Block) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *map(_layer, (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2))
+        )
+        self.shortcut = nn.Sequential(*map(_layer, plan.downsample or ()))
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+def _layer(plan: plans.Layer) -> nn.Module:
+    match plan:
+        case plans.Conv(_, inputs, outputs, kernel, stride, padding, bias):
+            return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
+        case plans.BatchNorm(_, channels):
+            return nn.BatchNorm2d(channels)
+        case plans.MaxPool(_, kernel, stride, padding):
+            return nn.MaxPool2d(kernel, stride, padding)
+        case plans.Relu():
+            return nn.ReLU(inplace=True)
+        case plans.Block():
+            return Block(plan)
+
+
+class Network(nn.Module):
+    """A backbone, the published formula of the pooling, and a linear classifier."""
+
+    def __init__(self, backbone: str, classes: int) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(*map(_layer, plans.BACKBONES[backbone]))
+        self.classifier = nn.Linear(plans.CHANNELS[backbone] ** 2, classes)
+
+    def forward(self, images):
+        return self.classifier(bilinear_pool(self.backbone(images).flatten(2).mT))
+
+
+def steps(
+    backbone: str, classes: int, images, labels, *, training: bool
+) -> dict[str, dict[str, Callable]]:
+    """How it is run -> ours, the plain network, and ours' pooling alone -> one step.
+
+    A training step gives its loss, an inference step logits; images are (N, H, W, 3).
+    """
+    x, classes_of = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    ours = door.BCNN(backbone, classes)
+    plain = Network(backbone, classes)
+    with torch.no_grad():  # both have torchvision's order
+        for own, other in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True):
+            own.copy_(other)
+    models = {
+        who: model.to(memory_format=torch.channels_last).train(training)
+        for who, model in {"ours": ours, "plain": plain}.items()
+    }
+    with torch.no_grad():
+        maps = ours.feature_maps(x)[0].contiguous(memory_format=torch.channels_last)
+
+    def step(model):
+        if not training:
+            return lambda: _logits(model, x)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+        return lambda: _trained(model, optimizer, x, classes_of)
+
+    def pooling(pool):
+        leaf = maps.detach().requires_grad_(training)
+        size = ours.pool.descriptor_size(maps.shape[1])
+        cotangent = torch.ones(len(maps), size)
+        if not training:
+            return lambda: _logits(pool, leaf)
+        return lambda: torch.autograd.grad(pool(leaf), leaf, cotangent)
+
+    ways = {"eager": lambda f: f, "torch.compile": torch.compile}
+    return {
+        how: {who: step(way(model)) for who, model in models.items()}
+        | {"pooling": pooling(way(ours.pool))}
+        for how, way in ways.items()
+    }
+
+
+def _logits(model, x):
+    with torch.inference_mode():
+        return model(x)
+
+
+def _trained(model, optimizer, x, labels):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
