@@ -76,10 +76,14 @@ def _variables(layer: Callable) -> list[nnx.Variable]:
     return []
 
 
+WAYS = {"jit": jax.jit}
+"""How a network is run."""
+
+
 def steps(
-    backbone: str, classes: int, images, labels, *, training: bool
-) -> dict[str, dict[str, Callable]]:
-    """How it is run -> ours, the plain network, and ours' pooling alone -> one step.
+    how: str, backbone: str, classes: int, images, labels, *, training: bool
+) -> dict[str, Callable]:
+    """Ours, the plain network, and ours' pooling alone -> one step.
 
     A training step gives its loss, an inference step logits; images are (N, H, W, 3).
     """
@@ -93,18 +97,19 @@ def steps(
     models = {"ours": ours, "plain": plain}
     for model in models.values():
         model.train() if training else model.eval()
-    pool = jax.jit(ours.pool)
-    found = {who: _step(model, x, classes_of, training) for who, model in models.items()}
+    compiled = WAYS[how]
+    pool = compiled(ours.pool)
+    found = {who: _step(compiled, model, x, classes_of, training) for who, model in models.items()}
     if training:
         cotangent = jnp.ones_like(pool(maps))
-        pool = jax.jit(lambda m: jax.vjp(ours.pool, m)[1](cotangent))
-    return {"jit": found | {"pooling": lambda: jax.block_until_ready(pool(maps))}}
+        pool = compiled(lambda m: jax.vjp(ours.pool, m)[1](cotangent))
+    return found | {"pooling": lambda: jax.block_until_ready(pool(maps))}
 
 
-def _step(model, x, labels, training: bool) -> Callable:
+def _step(compiled, model, x, labels, training: bool) -> Callable:
     graph, learned, rest = nnx.split(model, nnx.Param, ...)
     if not training:
-        run = jax.jit(lambda learned, rest, x: nnx.merge(graph, learned, rest, copy=True)(x))
+        run = compiled(lambda learned, rest, x: nnx.merge(graph, learned, rest, copy=True)(x))
         return lambda: jax.block_until_ready(run(learned, rest, x))
 
     def loss_of(learned, rest):
@@ -118,7 +123,7 @@ def _step(model, x, labels, training: bool) -> Callable:
         momentum = jax.tree.map(lambda m, g: 0.9 * m + g, momentum, slope)
         return loss, (jax.tree.map(lambda w, m: w - 1e-4 * m, learned, momentum), momentum, rest)
 
-    run = jax.jit(update, donate_argnums=(0, 1, 2))
+    run = compiled(update, donate_argnums=(0, 1, 2))
     state = learned, jax.tree.map(jnp.zeros_like, learned), rest
 
     def step():

@@ -31,37 +31,41 @@ def batch(step: Step) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, step.classes, step.batch)
 
 
-def runs(framework: str, step: Step) -> dict:
-    """How -> who -> call, of a framework."""
+def runs(framework: str, step: Step, how: str) -> dict:
+    """Ours, the plain network, and ours' pooling alone -> call."""
     networks = importlib.import_module(f"{__package__}.{framework}_networks")
-    return networks.steps(step.backbone, step.classes, *batch(step), training=step.training)
+    return networks.steps(how, step.backbone, step.classes, *batch(step), training=step.training)
+
+
+def ways(framework: str) -> list[str]:
+    """How a framework runs networks."""
+    return [*importlib.import_module(f"{__package__}.{framework}_networks").WAYS]
 
 
 def measured(framework: str, step: Step, seconds: float, threads: int) -> list[dict]:
     """One row for each way to run it, in this process."""
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(threads)
-    return compared(subject.VERSION, step, runs(framework, step), seconds)
+    return [
+        compared(subject.VERSION, step, how, runs(framework, step, how), seconds)
+        for how in ways(framework)
+    ]
 
 
-def compared(version: str, step: Step, runs: dict, seconds: float) -> list[dict]:
-    """Ratios of ours to the plain network, and the share of ours that is spent on the pooling."""
-    found = []
-    for how, who in runs.items():
-        times = alternating(who, seconds)
-        row = {
-            "framework": version,
-            "network": str(step),
-            "step": "training" if step.training else "inference",
-            "how": how,
-            "milliseconds": {name: 1e3 * Spread.of(t).median for name, t in times.items()},
-            "ratio": ratios(times, "ours", "plain"),
-            "share": ratios(times, "pooling", "ours"),
-            "rounds": len(times["ours"]),
-        }
-        found.append(row)
-        print(".", end="", flush=True, file=sys.stderr)
-    return found
+def compared(version: str, step: Step, how: str, runs: dict, seconds: float) -> dict:
+    """Ratio of ours to the plain network, and the share of ours that is spent on the pooling."""
+    times = alternating(runs, seconds)
+    print(".", end="", flush=True, file=sys.stderr)
+    return {
+        "framework": version,
+        "network": str(step),
+        "step": "training" if step.training else "inference",
+        "how": how,
+        "milliseconds": {name: 1e3 * Spread.of(t).median for name, t in times.items()},
+        "ratio": ratios(times, "ours", "plain"),
+        "share": ratios(times, "pooling", "ours"),
+        "rounds": len(times["ours"]),
+    }
 
 
 def section(given: argparse.Namespace) -> list[dict]:

@@ -48,11 +48,12 @@ def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> 
 
 
 def growth(
-    framework: str, seconds: float, threads: int, sizes: dict = GROWING, base: Size = BASE
+    framework: str, seconds: float, threads: int | None, sizes: dict = GROWING, base: Size = BASE
 ) -> list[dict]:
     """Median times of ours where one extent grows, and their exponent."""
     subject = importlib.import_module(f"{__package__}.{framework}")
-    subject.threads(threads)
+    if threads is not None:
+        subject.threads(threads)
     found = []
     for axis, extents in sizes.items():
         for gradient in (False, True):

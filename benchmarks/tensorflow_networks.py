@@ -1,5 +1,6 @@
 """B-CNNs of Keras' own layers and the published formula, and steps of theirs and ours."""
 
+import functools
 import importlib
 from collections.abc import Callable
 
@@ -61,45 +62,48 @@ def _copy(ours, plain: keras.Model, backbone: str) -> None:
         own.assign(other)
 
 
+WAYS: dict[str, Callable] = {
+    "tf.function": tf.function,
+    "XLA": functools.partial(tf.function, jit_compile=True),
+}
+"""How a network is run."""
+
+
 def steps(
-    backbone: str, classes: int, images, labels, *, training: bool
-) -> dict[str, dict[str, Callable]]:
-    """How it is run -> ours, the plain network, and ours' pooling alone -> one step.
+    how: str, backbone: str, classes: int, images, labels, *, training: bool
+) -> dict[str, Callable]:
+    """Ours, the plain network, and ours' pooling alone -> one step.
 
     A training step gives its loss, an inference step logits; images are (N, H, W, 3).
     """
     x, classes_of = tf.constant(images), tf.constant(labels)
-    found = {}
-    for how, compiled in {"tf.function": False, "XLA": True}.items():
-        ours = door.BCNN(backbone, classes)
-        plain = network(backbone, classes, images.shape)
-        _copy(ours, plain, backbone)
-        maps = tf.ones_like(ours.feature_maps(x)[0])
+    ours = door.BCNN(backbone, classes)
+    plain = network(backbone, classes, images.shape)
+    _copy(ours, plain, backbone)
+    maps = tf.ones_like(ours.feature_maps(x)[0])
 
-        def pool(maps, pool=ours.pool):
-            if not training:
-                return pool(maps)
-            with tf.GradientTape() as tape:
-                tape.watch(maps)
-                result = pool(maps)
-            return tape.gradient(result, maps, tf.ones_like(result))
+    def pooled():
+        if not training:
+            return ours.pool(maps)
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            result = ours.pool(maps)
+        return tape.gradient(result, maps, tf.ones_like(result))
 
-        pool = tf.function(pool, jit_compile=compiled)
-        found[how] = {
-            who: _step(model, x, classes_of, training, compiled)
-            for who, model in {"ours": ours, "plain": plain}.items()
-        } | {"pooling": lambda pool=pool, maps=maps: _waited(pool(maps))}
-    return found
+    models = {"ours": ours, "plain": plain}
+    found = {who: _step(WAYS[how], m, x, classes_of, training) for who, m in models.items()}
+    pooling = WAYS[how](pooled)
+    return found | {"pooling": lambda: _waited(pooling())}
 
 
-def _step(model, x, labels, training: bool, compiled: bool) -> Callable:
+def _step(compiled: Callable, model, x, labels, training: bool) -> Callable:
     if not training:
-        run = tf.function(lambda x: model(x, training=False), jit_compile=compiled)
+        run = compiled(lambda x: model(x, training=False))
         return lambda: _waited(run(x))
     optimizer = keras.optimizers.SGD(1e-4, momentum=0.9)
     optimizer.build(model.trainable_variables)
 
-    @tf.function(jit_compile=compiled)
+    @compiled
     def update(x, labels):
         with tf.GradientTape() as tape:
             scores = model(x, training=True)

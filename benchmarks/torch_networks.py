@@ -54,10 +54,14 @@ class Network(nn.Module):
         return self.classifier(bilinear_pool(self.backbone(images).flatten(2).mT))
 
 
+WAYS: dict[str, Callable] = {"eager": lambda f: f, "torch.compile": torch.compile}
+"""How a network is run."""
+
+
 def steps(
-    backbone: str, classes: int, images, labels, *, training: bool
-) -> dict[str, dict[str, Callable]]:
-    """How it is run -> ours, the plain network, and ours' pooling alone -> one step.
+    how: str, backbone: str, classes: int, images, labels, *, training: bool
+) -> dict[str, Callable]:
+    """Ours, the plain network, and ours' pooling alone -> one step.
 
     A training step gives its loss, an inference step logits; images are (N, H, W, 3).
     """
@@ -88,12 +92,8 @@ def steps(
             return lambda: _logits(pool, leaf)
         return lambda: torch.autograd.grad(pool(leaf), leaf, cotangent)
 
-    ways = {"eager": lambda f: f, "torch.compile": torch.compile}
-    return {
-        how: {who: step(way(model)) for who, model in models.items()}
-        | {"pooling": pooling(way(ours.pool))}
-        for how, way in ways.items()
-    }
+    found = {who: step(WAYS[how](model)) for who, model in models.items()}
+    return found | {"pooling": pooling(WAYS[how](ours.pool))}
 
 
 def _logits(model, x):

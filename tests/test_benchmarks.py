@@ -18,7 +18,7 @@ from .tolerances import LOGITS, PEAK, PEAK_SLACK
 if not (Path(__file__).parents[1] / "benchmarks").is_dir():
     pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
 
-from benchmarks import machine, models, operators, report, scaling
+from benchmarks import machine, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
 from benchmarks.data import photographs, timed
 from benchmarks.measure import apart, exponent
@@ -88,14 +88,15 @@ def test_plain_networks_are_those_of_the_models(backend: str) -> None:
     """Equal logits and, of a training step, an equal loss; of both a row can be made."""
     subject = importlib.import_module(f"benchmarks.{backend}")
     for training in (False, True):
-        step = models.Step("resnet18", 48, 2, training, classes=3)
-        how, who = next(iter(models.runs(backend, step).items()))  # the way that is made soonest
-        ours, plain = (np.atleast_1d(who[one]()) for one in ("ours", "plain"))
+        step = models.Step("resnet18", 33, 2, training, classes=3)
+        how = models.ways(backend)[0]  # the one that is made soonest
+        runs = models.runs(backend, step, how)
+        ours, plain = (np.atleast_1d(runs[one]()) for one in ("ours", "plain"))
         assert ours.shape == ((1,) if training else (2, 3))
         assert relative_error(ours, plain) <= LOGITS["float32"]
-        found = models.compared(subject.VERSION, step, {how: who}, 0.0)
-        assert len(models.tables(found)) == 3
-        assert found[0]["share"][1] > 0
+        row = models.compared(subject.VERSION, step, how, runs, 0.0)
+        assert len(models.tables([row])) == 3
+        assert row["share"][1] > 0
 
 
 @over_backends
@@ -112,8 +113,20 @@ def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
 
 
 @over_backends
+def test_memory_of_an_operator_with_tables(backend: str) -> None:
+    """In a process of its own: ours and every form of the formula take what they write."""
+    row = "tensor_sketch", Size(8, 64, 64), "float32"
+    found = apart(memory.used, backend, row)
+    assert {one["name"].partition(",")[0] for one in found} == {"ours", "formula"}
+    for one in found:
+        assert one["peak"] > 0, one
+        assert one["held"] is None or one["held"] >= 4 * 8 * 64 * 64, one
+    assert len(memory.tables(found)) == 2 + len(found)
+
+
+@over_backends
 def test_growth_is_measured(backend: str) -> None:
-    found = scaling.growth(backend, 0.0, 1, {"samples": (1, 2)}, Size(1, 6, 8))
+    found = scaling.growth(backend, 0.0, None, {"samples": (1, 2)}, Size(1, 6, 8))
     assert [len(row["ms"]) for row in found] == [2, 2]
     assert len(scaling.tables({"peaks": [], "growth": found})) == 2 + 1 + 4
 
