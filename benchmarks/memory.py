@@ -11,8 +11,8 @@ from .operators import QUICK, Row, rows
 from .report import MEGABYTE, table
 
 
-def used(framework: str, row: Row) -> list[dict]:
-    """Bytes held and at most, of ours and of each form of the published formula."""
+def used(framework: str, row: Row, *, compiled: bool = True) -> list[dict]:
+    """Bytes held and at most, of ours and of the published formula, where wanted compiled too."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with which memory is not given back
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(1)
@@ -23,7 +23,7 @@ def used(framework: str, row: Row) -> list[dict]:
     for name in runs:
         own = name.startswith("ours")  # what a compiler holds of a formula it does not tell
         held = subject.held(*row, own) if own or name == subject.EAGER else None
-        if name != subject.FLOOR:
+        if own or name == subject.EAGER or (compiled and name != subject.FLOOR):
             found.append({**of, "name": name, "held": held, "peak": settled_peak(runs[name])})
     print(".", end="", flush=True, file=sys.stderr)
     return found
