@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bilinear.contract import low_rank, sketches
+from bilinear.contract.half import half_size
 
 ELEMENTWISE = ("signed_sqrt", "l2_normalize")
 """Their floor is to read and to write their arrays once; of `Call.product` that of the products."""
@@ -22,10 +23,12 @@ class Size(NamedTuple):
     locations: int
     channels: int = 512
     streams: int = 1
+    half: bool = False
+    """Whether half of the descriptor is asked for."""
 
     def __str__(self) -> str:
-        streams = "" if self.streams == 1 else ", two streams"
-        return f"{self.samples} × {self.locations} × {self.channels}{streams}"
+        form = ", half" if self.half else "" if self.streams == 1 else ", two streams"
+        return f"{self.samples} × {self.locations} × {self.channels}{form}"
 
 
 class Call(NamedTuple):
@@ -47,7 +50,7 @@ def drawn(op: str, size: Size) -> Call:
         return _of_layer(op, size)
     rng = np.random.default_rng(0)
     arrays, options, out = OPERATORS[op](size, rng)
-    product = op in ("outer_pool", "bilinear_pool")
+    product = op in ("outer_pool", "bilinear_pool") and not size.half
     return Call(arrays, options, rng.standard_normal(out, "float32"), product)
 
 
@@ -58,12 +61,14 @@ def _features(size: Size, rng: np.random.Generator, *, streams: int = 0) -> list
 
 
 def _pooled(size: Size, rng: np.random.Generator):
-    n, _, c, _ = size
+    n, _, c, *_ = size
     return _features(size, rng), {}, (n, c, c)
 
 
 def _descriptor(size: Size, rng: np.random.Generator):
-    n, _, c, _ = size
+    n, _, c, *_ = size
+    if size.half:
+        return _features(size, rng), {"half": True}, (n, half_size(c))
     return _features(size, rng), {}, (n, c * c)
 
 
@@ -78,12 +83,12 @@ def _gram(size: Size, rng: np.random.Generator) -> np.ndarray:
 
 
 def _half(size: Size, rng: np.random.Generator):
-    n, _, c, _ = size
-    return [_gram(size, rng)], {}, (n, c * (c + 1) // 2)
+    n, _, c, *_ = size
+    return [_gram(size, rng)], {}, (n, half_size(c))
 
 
 def _matrix(size: Size, rng: np.random.Generator):
-    n, _, c, _ = size
+    n, _, c, *_ = size
     return [_gram(size, rng)], {}, (n, c, c)
 
 

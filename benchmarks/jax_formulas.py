@@ -21,9 +21,9 @@ def l2_normalize(z):
     return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
 
 
-def bilinear_pool(x, y=None):
-    g = outer_pool(x, y)
-    return l2_normalize(signed_sqrt(g.reshape(g.shape[0], -1)))
+def bilinear_pool(x, y=None, half=False):
+    s = signed_sqrt(outer_pool(x, y))
+    return l2_normalize(half_vectorize(s) if half else s.reshape(s.shape[0], -1))
 
 
 def triangle(g):

@@ -21,6 +21,7 @@ def rows() -> list[Row]:
     for locations in MAPS.values():
         found.append(("bilinear_pool", Size(16, locations, streams=2), "float32"))
         found.append(("bilinear_pool", Size(16, locations), "bfloat16"))
+        found.append(("bilinear_pool", Size(16, locations, half=True), "float32"))
     others = [op for op in (*OPERATORS, *LAYERS) if op != "bilinear_pool"]
     return found + [(op, SIZES.get(op, Size(16, 784)), "float32") for op in others]
 

@@ -21,9 +21,9 @@ def l2_normalize(z):
     return tf.math.l2_normalize(z, axis=-1)
 
 
-def bilinear_pool(x, y=None):
-    g = outer_pool(x, y)
-    return l2_normalize(signed_sqrt(tf.reshape(g, (g.shape[0], -1))))
+def bilinear_pool(x, y=None, half=False):
+    s = signed_sqrt(outer_pool(x, y))
+    return l2_normalize(half_vectorize(s) if half else tf.reshape(s, (s.shape[0], -1)))
 
 
 def triangle(g):

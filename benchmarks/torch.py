@@ -91,7 +91,9 @@ def threads(count: int) -> None:
 def _tensors(options, device):
     """With the arrays of tables as tensors."""
     return {
-        name: type(value)(*(v if isinstance(v, int) else torch.tensor(v).to(device) for v in value))
+        name: value
+        if isinstance(value, bool)
+        else type(value)(*(v if isinstance(v, int) else torch.tensor(v).to(device) for v in value))
         for name, value in options.items()
     }
 

@@ -16,8 +16,9 @@ def signed_sqrt(g):
     return torch.sign(g) * torch.sqrt(torch.abs(g) + 1e-10)
 
 
-def bilinear_pool(x, y=None):
-    return torch.nn.functional.normalize(signed_sqrt(outer_pool(x, y).flatten(1)))
+def bilinear_pool(x, y=None, half=False):
+    s = signed_sqrt(outer_pool(x, y))
+    return torch.nn.functional.normalize(half_vectorize(s) if half else s.flatten(1))
 
 
 def triangle(g):

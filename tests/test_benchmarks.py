@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bilinear.contract.half import half_size
 from bilinear.data import Pipeline
 from bilinear.images import Preprocessing
 
@@ -33,6 +34,7 @@ def test_every_operator_is_measured(backend: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     sizes = [(op, SMALL, "float32") for op in (*OPERATORS, *LAYERS)]
     sizes += [("bilinear_pool", SMALL._replace(streams=2), "bfloat16")]
+    sizes += [("bilinear_pool", SMALL._replace(half=True), "float32")]
     found = measured(backend, sizes, 0.0, "cpu", passes=(True,))
     assert len(found) == len(sizes)
     for row in found:
@@ -48,8 +50,9 @@ def test_formulas_are_those_of_the_operators(backend: str) -> None:
     published sketches have the noise of Fourier transforms in empty bins, which the root magnifies.
     """
     subject = importlib.import_module(f"benchmarks.{backend}")
-    for name in (*OPERATORS, *LAYERS):
-        runs = subject.runs(name, SMALL, "float32", False, "cpu")
+    sizes = [(name, SMALL) for name in (*OPERATORS, *LAYERS)]
+    for name, size in [*sizes, ("bilinear_pool", SMALL._replace(half=True))]:
+        runs = subject.runs(name, size, "float32", False, "cpu")
         chosen = subject.BEST[subject.OURS][0], subject.EAGER
         ours, formula = (np.asarray(runs[one]()) for one in chosen)
         assert ours.shape == formula.shape, name
@@ -57,17 +60,20 @@ def test_formulas_are_those_of_the_operators(backend: str) -> None:
 
 
 @over_backends
-@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize(
+    "size",
+    [Size(4, 12, 16), Size(4, 12, 16, streams=2), Size(4, 12, 16, half=True)],
+    ids=["one stream", "two streams", "half"],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_little_is_held_between_the_passes(backend: str, streams: int, dtype: str) -> None:
+def test_little_is_held_between_the_passes(backend: str, size: Size, dtype: str) -> None:
     """The inputs, the output (in float32 for half types) and a few numbers a sample."""
     subject = importlib.import_module(f"benchmarks.{backend}")
-    size = Size(4, 12, 16, streams)
     held = subject.held("bilinear_pool", size, dtype, True)
     if held is None:
         pytest.skip("a tape does not tell what it holds")
-    inputs = streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
-    output = 4 * 16 * 16 * (8 if dtype == "float64" else 4)
+    inputs = size.streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
+    output = 4 * (half_size(16) if size.half else 16 * 16) * (8 if dtype == "float64" else 4)
     assert held <= inputs + output + 4 * 4 * 8
 
 

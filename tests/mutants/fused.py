@@ -3,30 +3,48 @@
 from . import Edits, Mutant
 
 TORCH: dict[str, Edits] = {
-    "rows and columns of the flattening exchanged": [
-        ("return u.flatten(1), n", "return u.mT.flatten(1), n")
+    "the slope lacks 1/2": [("u, 2 * divisor", "u, divisor")],
+    "the slope has n in place of n²": [("n * n *", "n *")],
+    "half of the roots differentiated without √2": [("weighed(s, x.shape[2]) if half else s", "s")],
+    "half of a second derivative lacks a half of the matrix": [
+        ("unflatten(-1, (x.shape[-1], y.shape[-1]))", "unflatten(-1, (x.shape[-1], -1)).triu()")
     ],
-    "the two eps exchanged": [
-        ("out=scratch).add_(eps)", "out=scratch).add_(l2_eps)"),
-        ("clamp_(min=l2_eps)", "clamp_(min=eps or 1e-30)"),
+    "half of a tangent is weighted once": [
+        ("weighed(weighed(dg, x.shape[2]), x.shape[2])", "weighed(dg, x.shape[2])")
     ],
-    "rounded to the half type between the steps": [
-        ("        root = torch.abs(", "        g.copy_(g.to(x.dtype))\n        root = torch.abs(")
-    ],
-    "the gradient is not projected": [("along * scale[part]", "0 * scale[part]")],
-    "the gradient is projected below the floor too": [
-        ("torch.where(above[part], along, 0.0)", "along")
-    ],
-    "the slope lacks the norm": [("torch.mul(v, n[part], out=t).abs_()", "torch.abs(v, out=t)")],
-    "a root of 0 has a slope": [("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")],
-    "only half of one stream's gradient": [("torch.add(m, m.mT, out=", "torch.add(m, 0, out=")],
-    "the gradient of the first stream lacks a transpose": [("y[part], m.mT", "y[part], m")],
-    "samples share a norm": [("dim=1, keepdim=True, out=n[part]", "keepdim=True, out=n[:1]")],
-    "blocks below the diagonal are upside down": [("g[:, i:j, j:].mT", "g[:, i:j, j:].mT.flip(1)")],
     "the second derivative sees the norm as a constant": [
         ("return s, floored(s, l2_eps)", "return s, floored(s, l2_eps).detach()")
     ],
     "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (dx, y))")],
+}
+
+TORCH_PASSES: dict[str, Edits] = {
+    "rows and columns of the flattening exchanged": [
+        ("return u.flatten(1), n", "return u.mT.flatten(1), n")
+    ],
+    "the two eps exchanged": [
+        ("z, part, eps, sign)", "z, part, l2_eps, sign)"),
+        ("clamp_(min=l2_eps)", "clamp_(min=eps or 1e-30)"),
+    ],
+    "rounded to the half type between the steps": [
+        ("        sign = _roots(s", "        s.copy_(s.to(x.dtype))\n        sign = _roots(s")
+    ],
+    "the gradient is not projected": [("torch.where(above, along, 0.0)", "0 * along")],
+    "the gradient is projected below the floor too": [("torch.where(above, along, 0.0)", "along")],
+    "the slope lacks the norm": [("torch.mul(v, divisor, out=t).abs_()", "torch.abs(v, out=t)")],
+    "a root of 0 has a slope": [("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")],
+    "only half of one stream's gradient": [("torch.add(m, m.mT, out=t)", "t.copy_(m)")],
+    "the gradient of the first stream lacks a transpose": [("y[part], m.mT", "y[part], m")],
+    "samples share a norm": [("dim=1, keepdim=True, out=n[part]", "keepdim=True, out=n[:1]")],
+    "later blocks have the columns of others": [
+        ("x[:, :, of.start :], out", "x[:, :, of.start :].roll(of.start, 2), out")
+    ],
+    "the diagonal counts twice in the norm": [("once * 0.5**0.5", "once")],
+    "the diagonal stays lighter": [("        s[:, alone] = once\n", "")],
+    "half a descriptor without √2": [("s.div_(norm * 0.5**0.5)", "s.div_(norm)")],
+    "half of the gradient of half a descriptor": [
+        ("_multiply(x[part], m, dx[part])", "_multiply(x[part], m.triu(), dx[part])")
+    ],
 }
 
 TENSORFLOW: dict[str, Edits] = {
@@ -95,17 +113,23 @@ JAX: dict[str, Edits] = {
     "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (None, dy))")],
 }
 
-FAULTS = {"torch": TORCH, "tensorflow": TENSORFLOW, "jax": JAX}
+FAULTS = {
+    "torch": {"_fused": TORCH, "_passes": TORCH_PASSES},
+    "tensorflow": {"_fused": TENSORFLOW},
+    "jax": {"_fused": JAX},
+}
+"""Of each framework and file."""
 
 
 def mutants() -> list[Mutant]:
     """The battery, the transforms and the large shapes have to find them."""
-    files = ("test_parity", "test_large", "test_transforms")
-    tests = (*(f"tests/{name}.py" for name in files), "-k", "bilinear_pool and not compile")
+    names = ("test_parity", "test_large", "test_transforms")
+    tests = (*(f"tests/{name}.py" for name in names), "-k", "bilinear_pool and not compile")
     return [
         Mutant(
-            name, framework, f"bilinear/backends/{framework}/_fused.py", edits, (framework,), tests
+            name, framework, f"bilinear/backends/{framework}/{file}.py", edits, (framework,), tests
         )
-        for framework, faults in FAULTS.items()
+        for framework, files in FAULTS.items()
+        for file, faults in files.items()
         for name, edits in faults.items()
     ]

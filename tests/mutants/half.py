@@ -9,7 +9,12 @@ FAULTS: list[Fault] = [
         "the lower triangle is read",
         HALF,
         {
-            "torch": [("row * channels + column", "column * channels + row")],
+            "torch": [
+                (
+                    "packed(channels, g)",
+                    "(packed(channels, g) % channels * channels + packed(channels, g) // channels)",
+                )
+            ],
             "tensorflow": [("row * channels + column", "column * channels + row")],
             "jax": [("row * channels + column", "column * channels + row")],
         },
@@ -27,7 +32,7 @@ FAULTS: list[Fault] = [
         "√2 on the diagonal",
         HALF,
         {
-            "torch": [("row == column, 1.0", "row != column, 1.0")],
+            "torch": [("diagonal(channels, half), 1.0", "diagonal(channels, half), 2**0.5")],
             "tensorflow": [("tf.equal(row, column)", "tf.not_equal(row, column)")],
             "jax": [("row == column, 1,", "row != column, 1,")],
         },

@@ -38,7 +38,7 @@ def bilinear_pool(
         reads the upper triangle. Half types are widened to float32 once at the start and
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
-        are held, with `half` or another form some multiple of the output.
+        are held, with another form some multiple of the output.
         In the default form a forward pass takes at most 2 times the bytes of input and output,
         both passes 1.5 times those of input, output and their cotangents.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
@@ -64,7 +64,7 @@ def described(
     norm: Norm = "floor",
 ) -> Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    if half or root != "signed" or slope_eps is not None or norm != "floor":
+    if root != "signed" or slope_eps is not None or norm != "floor":
         g = pooled(x, y, mask, reduction)
         s = rooted(upper(g) if half else g.flatten(1), eps, root, slope_eps)
         s = weighed(s, g.shape[1]) if half else s
@@ -75,4 +75,4 @@ def described(
     x_kept = keep(x, mask)
     y_kept = None if y is None else keep(y, mask)
     formula = plain if by_plain_steps() else fused
-    return formula(x_kept, y_kept, z, eps, l2_eps).to(x.dtype)
+    return formula(x_kept, y_kept, z, eps, l2_eps, half).to(x.dtype)

@@ -53,3 +53,12 @@ def rooted(g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None
     if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
         root = safe.abs() / (root + eps**0.5)
     return torch.where(dead, 0.0 * g, safe.sign() * root)
+
+
+def rooted_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
+    """Of ``share · g`` in place of `g`, without a gradient; `sign` is space of its size.
+
+    It is 0 at 0; the sign of NaN is 0, and 0 · NaN is NaN.
+    """
+    torch.sign(g, out=sign)
+    return torch.addcmul(g.new_tensor(eps), g, sign, value=share, out=g).sqrt_().mul_(sign)

@@ -28,6 +28,7 @@ def edges(dtype: str) -> dict[str, Case]:
         "dead channel without eps": Case((dead,), {"eps": 0.0}),
         "below the floor": Case((dead,), {"l2_eps": 1e3}),
         "half": Case((dead,), {"half": True}),
+        "half of a published form": Case((dead,), {"half": True} | caffe),
         "half of an empty batch": Case((dead[:0],), {"half": True}),
         "published slope at a dead channel": Case((dead,), caffe),
         "unsigned root of features >= 0": Case((abs(dead),), {"root": "unsigned", "eps": 1e-5}),
@@ -37,7 +38,7 @@ def edges(dtype: str) -> dict[str, Case]:
 def smooth(dtype: str) -> list[Case]:
     plain = pooled_smooth(dtype)
     forms = {"half": True, "root": "shifted", "eps": 1e-2, "norm": "added", "l2_eps": 0.5}
-    return [*plain, Case(plain[0].arrays, forms)]
+    return [*plain, Case(plain[0].arrays, {"half": True}), Case(plain[0].arrays, forms)]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:

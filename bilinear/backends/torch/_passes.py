@@ -1,0 +1,175 @@
+"""The passes of `bilinear_pool` forward and backward, into given space and without derivatives.
+
+On a CPU `count` samples at a time, so that what lies between the products stays in a cache and is
+not fetched from the system again and again. The matrices of one stream are symmetric: only blocks
+on and above their diagonal are multiplied, and roots and norms are of the packed upper triangle.
+
+Of half a descriptor, ``v = w z / n`` with w = √2 off the diagonal and 1 on it, the gradient is
+``x S`` with one symmetric matrix,
+
+    S = (γ − v ⟨v, γ⟩) / (n² Z |v|), without the projection at or below the floor; 0·γ where z = 0
+
+at both (c, d) and (d, c): of the two w that a gradient meets one is in ``|v|``, and the product of
+the other with that makes up for the halves of S.
+"""
+
+import torch
+from torch import Tensor
+
+from ...contract.half import half_size
+from ._tensors import wide
+from ._triangle import blocks, diagonal, unpacked
+from .signed_sqrt import rooted_
+
+BLOCK = 96
+"""Rows of a symmetric matrix that are multiplied at a time on a CPU."""
+
+APART = 16
+"""Numbers between the rows of a matrix that is read by columns: at distances of a power of 2 they
+would share few lines of a cache."""
+
+
+def forward(
+    x: Tensor, y: Tensor, z: Tensor | int, eps: float, l2_eps: float, count: int
+) -> tuple[Tensor, Tensor]:
+    """Descriptors of two streams, and norms not below the floor."""
+    u = x.new_empty((x.shape[0], x.shape[2], y.shape[2]), dtype=wide(x[:0]).dtype)
+    n, sign = u.new_empty((len(u), 1)), u.new_empty(0)
+    for part in _parts(u, count):
+        g = u[part]
+        torch.bmm(wide(x[part]).mT, wide(y[part]), out=g)
+        sign = _roots(g.flatten(1), z, part, eps, sign)
+        norm = torch.linalg.vector_norm(g.flatten(1), dim=1, keepdim=True, out=n[part])
+        g.flatten(1).div_(norm.clamp_(min=l2_eps))
+    return u.flatten(1), n
+
+
+def forward_of_one(
+    x: Tensor, z: Tensor | int, eps: float, l2_eps: float, half: bool, count: int
+) -> tuple[Tensor, Tensor]:
+    """Likewise of one stream, or half of them."""
+    channels, entries = x.shape[2], half_size(x.shape[2])
+    u = x.new_empty((len(x), entries if half else channels**2), dtype=wide(x[:0]).dtype)
+    n, alone = u.new_empty((len(u), 1)), diagonal(channels, x)
+    s = sign = u.new_empty(0)
+    for part in _parts(u, count):
+        s = u[part] if half else _space(s, len(u[part]), entries)
+        _products(wide(x[part]), s)
+        sign = _roots(s, z, part, eps, sign)
+        once = s[:, alone]
+        s[:, alone] = once * 0.5**0.5  # what is off the diagonal counts twice in the norm
+        norm = torch.linalg.vector_norm(s, dim=1, keepdim=True, out=n[part])
+        norm.mul_(2**0.5).clamp_(min=l2_eps)
+        if half:
+            s.div_(norm * 0.5**0.5)
+            continue
+        s[:, alone] = once
+        places = unpacked(channels, x).expand(len(s), -1)
+        torch.gather(s.div_(norm), 1, places, out=u[part])
+    return u, n
+
+
+@torch.library.custom_op("bilinear::bilinear_pool_backward", mutates_args=())
+def backward(
+    cotangent: Tensor,
+    x: Tensor,
+    y: Tensor,
+    one_stream: bool,
+    wanted: list[bool],
+    count: int,
+    u: Tensor,
+    divisor: Tensor,
+    above: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The first-order gradients, never differentiated; what is not wanted is empty.
+
+    An operation of its own, and of plain tensors, so that PyTorch can map it over cotangents.
+    `divisor` is ``2 n² Z``.
+    """
+    dx, dy = (
+        torch.empty_like(a if want else a[:0], memory_format=torch.contiguous_format)
+        for a, want in zip((x, y), wanted, strict=True)
+    )
+    shape = x.shape[2], y.shape[2]
+    h = t = u.new_empty(0)
+    for part in _parts(u, count):
+        c, v = (a[part].unflatten(1, shape) for a in (cotangent, u))
+        t = _space(t, *v.shape)
+        h = _space(h, len(v), shape[0], shape[1] + APART)
+        m = h[:, :, : shape[1]]
+        _slopes(c, v, divisor[part, None], above[part, None], m, t)
+        if one_stream:
+            _multiply(x[part], torch.add(m, m.mT, out=t), dx[part])
+            continue
+        if wanted[0]:
+            _multiply(y[part], m.mT, dx[part])
+        if wanted[1]:
+            _multiply(x[part], m, dy[part])
+    return dx, dy
+
+
+@torch.library.custom_op("bilinear::half_bilinear_pool_backward", mutates_args=())
+def backward_of_half(
+    cotangent: Tensor, x: Tensor, count: int, v: Tensor, divisor: Tensor, above: Tensor
+) -> Tensor:
+    """Likewise of half a descriptor; `divisor` is ``n² Z``."""
+    dx = torch.empty_like(x, memory_format=torch.contiguous_format)
+    channels, entries = x.shape[2], v.shape[1]
+    h = m = v.new_empty(0)
+    for part in _parts(v, count):
+        samples = len(v[part])
+        h, m = _space(h, samples, entries), _space(m, samples, channels, channels)
+        t = m.flatten()[: h.numel()].view_as(h)
+        _slopes(cotangent[part], v[part], divisor[part], above[part], h, t)
+        torch.gather(h, 1, unpacked(channels, x).expand(samples, -1), out=m.flatten(1))
+        _multiply(x[part], m, dx[part])
+    return dx
+
+
+def _parts(u: Tensor, count: int) -> list[slice]:
+    return [slice(i, i + count) for i in range(0, len(u), count)]
+
+
+def _space(last: Tensor, *shape: int) -> Tensor:
+    """That of the part before, where it fits."""
+    return last if last.shape == shape else last.new_empty(shape)
+
+
+def _products(x: Tensor, s: Tensor) -> None:
+    """The packed triangles of ``xᵀ x`` into `s`."""
+    samples, _, channels = x.shape
+    rows = min(BLOCK, channels) if x.device.type == "cpu" else channels
+    space = x.new_empty(samples * rows * channels)
+    for of, entries, places in blocks(channels, rows, x):
+        size = samples, of.stop - of.start, channels - of.start
+        block = space[: size[0] * size[1] * size[2]].view(size)
+        torch.bmm(x[:, :, of].mT, x[:, :, of.start :], out=block)
+        torch.gather(block.flatten(1), 1, places.expand(samples, -1), out=s[:, entries])
+
+
+def _roots(s: Tensor, z: Tensor | int, part: slice, eps: float, sign: Tensor) -> Tensor:
+    """Of ``s / Z`` in place; the space of the signs is returned for the next part."""
+    sign = _space(sign, *s.shape)
+    if isinstance(z, Tensor):
+        s.div_(z[part, None])
+        rooted_(s, 1, eps, sign)
+    else:
+        rooted_(s, 1 / z, eps, sign)
+    return sign
+
+
+def _slopes(c: Tensor, v: Tensor, divisor: Tensor, above: Tensor, h: Tensor, t: Tensor) -> None:
+    """``(c − v ⟨v, c⟩) / (|v| divisor)`` into `h`, 0·c where v is 0; `t` is space."""
+    axes = tuple(range(1, v.ndim))
+    along = torch.mul(v, c, out=t).sum(axes, keepdim=True)
+    torch.addcmul(c, v, torch.where(above, along, 0.0), value=-1, out=h)
+    torch.mul(v, divisor, out=t).abs_()
+    h.div_(torch.threshold_(t, 0.0, torch.inf))  # 0 · h where the root is 0: NaN stays
+
+
+def _multiply(a: Tensor, b: Tensor, result: Tensor) -> None:
+    """``a b`` into `result`, rounded to its dtype."""
+    if result.dtype == b.dtype:
+        torch.bmm(a, b, out=result)
+    else:
+        result.copy_(torch.bmm(wide(a), b))
