@@ -1,8 +1,8 @@
 """Where the entries of a symmetric matrix are in its packed upper triangle, and the other way.
 
 The packed triangle has rows (0, 0) … (0, C-1), (1, 1) … of a C × C matrix. On a CPU its indices
-are made once for each C. They are kept by NumPy, because a tensor would belong to the mode or the
-transform in which it was made: inference, fake tensors, a level of `torch.func`.
+are made once for each of the last few C. They are kept by NumPy, because a tensor would belong to
+the mode or the transform in which it was made: inference, fake tensors, a level of `torch.func`.
 """
 
 import functools
