@@ -8,7 +8,10 @@ of the product ``P = xᵀ y = Z G``,
     du = t − u ⟨u, t⟩, dn = n ⟨u, t⟩, but t and 0 at or below the floor
 
 For one stream ``dP = A + Aᵀ`` with ``A = xᵀ dx``, so the transpose of this map is one product,
-``x (h + hᵀ)``. Only the tangent map is written down: reverse mode transposes it, and holds its
+``x (h + hᵀ)``. Of half a descriptor ``|s|`` is w times the root, and the entry of dP counts w² times
+what it counts without: with w = √2 above the diagonal and 1 on it, t is ``A + Aᵀ`` above the
+diagonal and A on it, times ``1 / (n Z |s|)``. The transpose of that sum writes h to both sides of a
+diagonal. Only the tangent map is written down: reverse mode transposes it, and holds its
 arguments, which are the inputs, u (in float32 for half types) and n. It has u and n from the
 function that it is the derivative of, so it can be differentiated again, to any order.
 """
@@ -20,11 +23,12 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._arrays import wide
+from .half_vectorize import gathered, pairs, upper, weighed
 from .outer_pool import keep
 from .signed_sqrt import rooted
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
 def fused(
     x: jax.Array,
     y: jax.Array | None,
@@ -32,36 +36,45 @@ def fused(
     z: jax.Array,
     eps: float,
     l2_eps: float,
+    half: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Descriptors u (N, C·D) and norms n (N, 1), in the accumulation dtype, for Z (1 or N, 1).
 
+    With `half` (N, C(C+1)/2), of one stream.
+
     Masking and widening are in here, so that x and y are held as they came.
     """
-    s = rooted(_product(x, x if y is None else y, mask) / z, eps)
+    p = _product(x, x if y is None else y, mask)
+    s = rooted((upper(p) if half else _flat(p)) / z, eps)
+    s = weighed(s, x.shape[2]) if half else s
     norm = jnp.sqrt(_sum(s * s))
     n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
     return s / n, n
 
 
 @functools.partial(fused.defjvp, symbolic_zeros=True)
-def _jvp(eps, l2_eps, primals, tangents):
-    u, n = fused(*primals, eps, l2_eps)
+def _jvp(eps, l2_eps, half, primals, tangents):
+    u, n = fused(*primals, eps, l2_eps, half)
     dx, dy = (None if isinstance(d, SymbolicZero) else d for d in tangents[:2])
     # checkpoint: hold the arguments, compute the slope again. Without its barrier the compiler
     # may merge that with what the forward pass has computed anyway.
-    tangent = jax.checkpoint(functools.partial(_tangent, l2_eps), prevent_cse=False)
+    tangent = jax.checkpoint(functools.partial(_tangent, l2_eps, half), prevent_cse=False)
     return (u, n), tangent(*primals, u, n, dx, dy)
 
 
-def _tangent(l2_eps, x, y, mask, z, u, n, dx, dy):
-    dead = u == 0
-    root = jnp.where(dead, 1.0, n * jnp.abs(u))
-    slope = jnp.where(dead, 0.0, 0.5 / z / n / root)
-    if y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
-        half = slope * _product(x, dx, mask)
-        du, along = _symmetric(half, x.shape[2]), 2 * _sum(u * half)
+def _tangent(l2_eps, half, x, y, mask, z, u, n, dx, dy):
+    root = jnp.where(u == 0, jnp.inf, n * jnp.abs(u))  # finite / inf is 0, but NaN / inf is NaN
+    scale = 0.5 / z / n
+    # A quotient next to the sum: XLA does not merge divisions into what reads entries repeatedly
+    if half:
+        a = gathered(_product(x, dx, mask), pairs(x.shape[2]), "promise_in_bounds")
+        du = 2 * scale * (a / root)
+        along = _sum(u * du)
+    elif y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
+        a = scale * (_flat(_product(x, dx, mask)) / root)
+        du, along = _symmetric(a, x.shape[2]), 2 * _sum(u * a)
     else:
-        du = slope * _product_tangent(x, y, dx, dy, mask)
+        du = scale * (_flat(_product_tangent(x, y, dx, dy, mask)) / root)
         along = _sum(u * du)
     along = jnp.where(_short(n, l2_eps), 0.0, along)
     return du - u * along, n * along
@@ -80,10 +93,14 @@ def _symmetric(a: jax.Array, size: int) -> jax.Array:
 
 
 def _product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """``xᵀ y``, row-major."""
+    """``xᵀ y``."""
     x, y = (wide(keep(a, mask)) for a in (x, y))
     # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    g = jnp.einsum("nlc,nld->ncd", x, y, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("nlc,nld->ncd", x, y, precision=jax.lax.Precision.HIGHEST)
+
+
+def _flat(g: jax.Array) -> jax.Array:
+    """Row-major."""
     return g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
 
 

@@ -39,7 +39,7 @@ def bilinear_pool(
         reads the upper triangle. Half types are widened to float32 once at the start and
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
-        are held, with `half` or another form some multiple of the output.
+        are held, with another form some multiple of the output.
         In the default form a forward pass takes at most 2 times the bytes of input and output,
         both passes 4 times those of input, output and their cotangents.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
@@ -64,7 +64,7 @@ def described(
 ) -> jax.Array:
     """The unchecked formula, rounded back to the dtype of `x`."""
     first, kept = jnp.asarray(x), None if mask is None else jnp.asarray(mask)
-    if half or root != "signed" or slope_eps is not None or norm != "floor":
+    if root != "signed" or slope_eps is not None or norm != "floor":
         g = pooled(first, y, kept, reduction)
         n, c, d = g.shape
         s = rooted(upper(g) if half else g.reshape(n, c * d), eps, root, slope_eps)
@@ -73,5 +73,5 @@ def described(
     second = None if y is None else jnp.asarray(y)
     dtype = ACCUMULATION[first.dtype.name]
     z = counted(first, kept, dtype) if reduction == "mean" else jnp.ones((1, 1), dtype)
-    u, _ = fused(first, second, kept, z, eps, l2_eps)
+    u, _ = fused(first, second, kept, z, eps, l2_eps, half)
     return u.astype(first.dtype)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...contract.half import check_half_vectorize
+from ...contract.half import check_half_vectorize, half_size
 from ._arrays import ArrayLike, spec, wide
 
 
@@ -33,6 +33,7 @@ def halved(g: jax.Array, isometric: bool) -> jax.Array:
     return weighed(upper(g), g.shape[1]) if isometric else upper(g)
 
 
+@jax.custom_jvp
 def upper(g: jax.Array) -> jax.Array:
     """The entries, in the accumulation dtype."""
     samples, channels = g.shape[:2]
@@ -40,6 +41,33 @@ def upper(g: jax.Array) -> jax.Array:
     flat = g.reshape(samples, channels * channels)  # explicit sizes: N may be 0
     entries = row * channels + column
     return wide(jnp.take(flat, entries, axis=1, unique_indices=True, indices_are_sorted=True))
+
+
+@upper.defjvp
+def _upper_jvp(primals, tangents):
+    channels = primals[0].shape[1]
+    nowhere = half_size(channels)
+    places = np.where(np.tri(channels, dtype=bool).T, pairs(channels), nowhere)
+    return upper(*primals), gathered(wide(*tangents), places, "drop")
+
+
+def gathered(matrices: jax.Array, places: np.ndarray, mode: str) -> jax.Array:
+    """Sums of the entries of square matrices that have the same of the C(C+1)/2 places.
+
+    A scatter, because its transpose, which is what the reverse mode runs, then is a gather: the
+    other way round it would be a scatter, that takes ten times as long on a CPU.
+    """
+    samples, channels = matrices.shape[:2]
+    zeros = jnp.zeros((samples, half_size(channels)), matrices.dtype)
+    flat = matrices.reshape(samples, channels * channels)
+    return zeros.at[:, places.ravel()].add(flat, mode=mode)
+
+
+def pairs(channels: int) -> np.ndarray:
+    """The places of (c, d) and of (d, c) in the half, (C, C)."""
+    channel = np.arange(channels)
+    low, high = (f.outer(channel, channel) for f in (np.minimum, np.maximum))
+    return low * (2 * channels - low - 1) // 2 + high
 
 
 def weighed(half: jax.Array, channels: int) -> jax.Array:
