@@ -1,10 +1,15 @@
 """TensorFlow: the published formula eager, in a tf.function, under XLA, and ours in both."""
 
+import gc
 import importlib
+import json
+import subprocess
+import sys
 
 import tensorflow as tf
 
 from .calls import ELEMENTWISE, Size, drawn
+from .measure import resident
 from .tensorflow_formulas import FORMULAS
 
 door = importlib.import_module("bilinear.tensorflow")
@@ -70,8 +75,35 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     return {k: lambda f=f, a=a: _waited(f(*a)) for k, (f, a) in calls.items()}
 
 
-def held(op: str, size: Size, dtype: str, own: bool) -> None:
-    """A tape does not tell what it holds."""
+PASSES, FIRST = 8, 4
+"""Passes whose memory is counted, after those in which the process gets what it uses again."""
+
+
+def held(op: str, size: Size, dtype: str, own: bool, **options) -> int:
+    """Bytes of the inputs and what each further tape adds to the memory of a fresh process.
+
+    A tape does not tell what it holds, but what a pass uses and gives back the next one uses
+    again. Exact to some pages of the allocator: sizes have to be such that a matrix is more.
+    """
+    command = [sys.executable, "-m", __spec__.name]
+    command.append(json.dumps([op, size, dtype, own, options]))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout.splitlines()[-1])
+
+
+def _held_here(op: str, size: Size, dtype: str, own: bool, options: dict) -> int:
+    arrays = [tf.cast(a, dtype) for a in drawn(op, size).arrays]
+    f = getattr(door, op) if own else FORMULAS[op]
+    tapes, sizes = [], []
+    for _ in range(FIRST + PASSES):
+        with tf.GradientTape() as tape:
+            tape.watch(arrays)
+            f(*arrays, **options)
+        tapes.append(tape)
+        gc.collect()
+        sizes.append(resident())
+    each = (sizes[-1] - sizes[FIRST - 1]) // PASSES
+    return sum(a.shape.num_elements() * a.dtype.size for a in arrays) + each
 
 
 def threads(count: int) -> None:
@@ -83,3 +115,8 @@ def _waited(result):
     for tensor in tf.nest.flatten(result):
         tensor[..., :1].numpy()
     return result
+
+
+if __name__ == "__main__":
+    op, size, *rest = json.loads(sys.argv[1])
+    print(_held_here(op, Size(*size), *rest))

@@ -8,7 +8,9 @@ the root is ``1 / (2 n |u|)``. From cotangents γ of u and ν of n,
 
 without the second term at or below the floor and 0·γ where s = 0, and the gradients are ``y hᵀ``
 and ``x h``. For one stream they are one product, ``x (h + hᵀ)``, and as u is symmetric h + hᵀ is h
-of γ + γᵀ and 2ν. Held are the inputs, the output (in float32 for half types) and n. Because n is an
+of γ + γᵀ and 2ν. Of half a descriptor |s| is w times the root, and h counts w times, once more:
+with w = √2 above the diagonal and 1 on it, h + hᵀ is, on both sides of the diagonal and on it, the
+h above times 2. Held are the inputs, the output (in float32 for half types) and n. Because n is an
 output too, h is a function of outputs alone, and its derivatives, of any order, are found by this
 gradient again.
 """
@@ -19,14 +21,15 @@ from typing import Any
 import tensorflow as tf
 
 from ._tensors import constant, sizes, wide
+from .half_vectorize import symmetric, upper, weighed
 from .l2_normalize import floored
 from .signed_sqrt import rooted
 
 _Pair = tuple[tf.Tensor, tf.Tensor]
 
 
-def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float) -> tf.Tensor:
-    """Descriptors in the accumulation dtype, with their own gradient.
+def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float, half: bool) -> tf.Tensor:
+    """Descriptors in the accumulation dtype, or halves of one stream's, with their own gradient.
 
     Z is a scalar, one number a sample in a column, or None for 1.
     """
@@ -36,10 +39,10 @@ def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float) -> tf.Tensor:
     def function(*streams: tf.Tensor) -> tuple[_Pair, Callable[..., list[tf.Tensor]]]:
         def gradient(of_u: tf.Tensor, of_n: tf.Tensor) -> list[tf.Tensor]:
             # ForwardAccumulator asks before there are outputs.
-            u, n = outputs or _formula(streams, z, eps, l2_eps)
-            return _gradients((of_u, of_n), streams, z, u, n, l2_eps)
+            u, n = outputs or _formula(streams, z, eps, l2_eps, half)
+            return _gradients((of_u, of_n), streams, z, u, n, l2_eps, half)
 
-        return _formula(_unrecorded(streams), z, eps, l2_eps), gradient
+        return _formula(_unrecorded(streams), z, eps, l2_eps, half), gradient
 
     outputs.extend(function(*([x] if y is None else [x, y])))  # pyright: ignore
     return outputs[0]
@@ -54,13 +57,16 @@ def _unrecorded(streams: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
     return tuple(map(tf.stop_gradient, streams)) if tf.executing_eagerly() else streams
 
 
-def _formula(streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float) -> _Pair:
+def _formula(
+    streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float, half: bool
+) -> _Pair:
     """Descriptors and floored norms, step by step."""
     x, y = wide(streams[0]), wide(streams[-1])
     g = tf.matmul(x, y, transpose_a=True)
     n, c, d = sizes(g)
-    g = tf.reshape(g, [n, c * d])
+    g = upper(g) if half else tf.reshape(g, [n, c * d])
     s = rooted(g if z is None else g / z, eps)
+    s = weighed(s, c) if half else s
     norm = floored(s, l2_eps)
     return s / norm, norm
 
@@ -72,15 +78,17 @@ def _gradients(
     u: tf.Tensor,
     n: tf.Tensor,
     l2_eps: float,
+    half: bool,
 ) -> list[tf.Tensor]:
     """Of the streams, in steps that can be differentiated."""
     x, y = wide(streams[0]), wide(streams[-1])
     matrix = [*sizes(x)[::2], sizes(y)[2]]
     cotangent, slope = cotangents
     across = _across(cotangent, slope, u, n, l2_eps)
-    if len(streams) == 1:
+    if len(streams) == 1 and not half:
         cotangent, across = _with_transpose(cotangent, matrix), 2 * across
-    h = tf.reshape((cotangent + u * across) * _slope(z, u, n), matrix)
+    h = (cotangent + u * across) * _slope(z, u, n, half)
+    h = symmetric(h, matrix[2]) if half else tf.reshape(h, matrix)
     if len(streams) == 1:
         gradients = [tf.matmul(x, h)]
     else:
@@ -104,10 +112,10 @@ def _with_transpose(cotangent: tf.Tensor, matrix: list[Any]) -> tf.Tensor:
     return tf.reshape(square + tf.linalg.matrix_transpose(square), [samples, c * d])
 
 
-def _slope(z: Any, u: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """``1 / (2 n Z |s|)``, and 0 where s = 0."""
+def _slope(z: Any, u: tf.Tensor, n: tf.Tensor, half: bool) -> tf.Tensor:
+    """``1 / (2 n Z |s|)``, twice that with `half`, and 0 where s = 0."""
     dead = tf.equal(tf.stop_gradient(u), constant(0, u))
-    scale = constant(0.5, n) / n
+    scale = constant(1 if half else 0.5, n) / n
     scale = scale if z is None else scale / z
     root = tf.where(dead, constant(1, u), n * tf.abs(u))
     return tf.where(dead, constant(0, u), scale / root)

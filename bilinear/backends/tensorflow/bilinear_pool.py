@@ -42,7 +42,7 @@ def bilinear_pool(
         reads the upper triangle. Half types are widened to float32 once at the start and
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
-        are held, with `half` or another form some multiple of the output.
+        are held, with another form some multiple of the output.
         In the default form a forward pass takes at most 4 times the bytes of input and output,
         both passes 2.5 times those of input, output and their cotangents.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`; sizes unknown
@@ -70,7 +70,7 @@ def described(
     norm: Norm = "floor",
 ) -> tf.Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    if half or root != "signed" or slope_eps is not None or norm != "floor":
+    if root != "signed" or slope_eps is not None or norm != "floor":
         g = pooled(x, y, mask, reduction)
         n, c, d = sizes(g)
         s = rooted(upper(g) if half else tf.reshape(g, [n, c * d]), eps, root, slope_eps)
@@ -79,4 +79,4 @@ def described(
     z = count(x, mask, reduction)
     x_kept = kept(x, mask)
     y_kept = None if y is None else kept(y, mask)
-    return tf.cast(fused(x_kept, y_kept, z, eps, l2_eps), x.dtype)
+    return tf.cast(fused(x_kept, y_kept, z, eps, l2_eps, half), x.dtype)

@@ -1,5 +1,6 @@
 """The upper triangle of symmetric matrices as vectors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,35 @@ def halved(g: tf.Tensor, isometric: bool) -> tf.Tensor:
 
 def upper(g: tf.Tensor) -> tf.Tensor:
     """The entries, in the accumulation dtype."""
-    samples, channels, _ = sizes(g)
-    row, column = _pairs(channels)
-    flat = tf.reshape(g, [samples, channels * channels])
-    return wide(tf.gather(flat, row * channels + column, axis=1))
+
+    @tf.custom_gradient
+    def function(g: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        samples, channels, _ = sizes(g)
+        row, column = _pairs(channels)
+        flat = tf.reshape(g, [samples, channels * channels])
+
+        def gradient(cotangent: tf.Tensor) -> tf.Tensor:
+            return tf.linalg.band_part(symmetric(cotangent, channels), 0, -1)
+
+        return _columns(flat, row * channels + column), gradient
+
+    return function(wide(g))  # pyright: ignore
+
+
+def symmetric(half: tf.Tensor, channels: Any) -> tf.Tensor:
+    """The matrices (N, C, C) with these entries on both sides of the diagonal."""
+    known = isinstance(channels, int)
+    channel: Any = np.arange(channels, dtype=np.int32) if known else tf.range(channels)
+    module: Any = np if known else tf
+    low, high = (f(channel[:, None], channel) for f in (module.minimum, module.maximum))
+    places = low * (2 * channels - low - 1) // 2 + high
+    entries = _columns(half, tf.reshape(places, [channels * channels]))
+    return tf.reshape(entries, [sizes(half)[0], channels, channels])
+
+
+def _columns(a: tf.Tensor, columns: Any) -> tf.Tensor:
+    """Of a matrix. TensorFlow copies rows faster than entries, by more than turning them costs."""
+    return tf.transpose(tf.gather(tf.transpose(a), columns))
 
 
 def weighed(half: tf.Tensor, channels: Any) -> tf.Tensor:
