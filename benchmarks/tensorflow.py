@@ -3,8 +3,10 @@
 import gc
 import importlib
 import json
+import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -75,35 +77,38 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     return {k: lambda f=f, a=a: _waited(f(*a)) for k, (f, a) in calls.items()}
 
 
-PASSES, FIRST = 8, 4
-"""Passes whose memory is counted, after those in which the process gets what it uses again."""
+PASSES = 12
+"""Of which a tape is kept each, to see how much further ones take."""
 
 
-def held(op: str, size: Size, dtype: str, own: bool, **options) -> int:
-    """Bytes of the inputs and what each further tape adds to the memory of a fresh process.
+def held(op: str, size: Size, dtype: str, own: bool) -> int:
+    """Bytes of the inputs, and by which a process of its own grows for each tape that is kept.
 
     A tape does not tell what it holds, but what a pass uses and gives back the next one uses
-    again. Exact to some pages of the allocator: sizes have to be such that a matrix is more.
+    again. True to a few pages if the matrices are large, and the halves below 8 MiB, from where
+    the allocator rounds.
     """
-    command = [sys.executable, "-m", __spec__.name]
-    command.append(json.dumps([op, size, dtype, own, options]))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", __name__, json.dumps([op, size, dtype, own])]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=folder)
     return int(done.stdout.splitlines()[-1])
 
 
-def _held_here(op: str, size: Size, dtype: str, own: bool, options: dict) -> int:
-    arrays = [tf.cast(a, dtype) for a in drawn(op, size).arrays]
+def _held_here(op: str, size: Size, dtype: str, own: bool) -> int:
+    call = drawn(op, size)
+    arrays = [tf.cast(a, dtype) for a in call.arrays]
     f = getattr(door, op) if own else FORMULAS[op]
-    tapes, sizes = [], []
-    for _ in range(FIRST + PASSES):
+    tapes, grown = [], []
+    for _ in range(PASSES):
+        before = resident()
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            f(*arrays, **options)
+            f(*arrays, **call.options)
         tapes.append(tape)
         gc.collect()
-        sizes.append(resident())
-    each = (sizes[-1] - sizes[FIRST - 1]) // PASSES
-    return sum(a.shape.num_elements() * a.dtype.size for a in arrays) + each
+        grown.append(resident() - before)
+    inputs = sum(a.shape.num_elements() * a.dtype.size for a in arrays)
+    return inputs + round(statistics.median(grown))
 
 
 def threads(count: int) -> None:

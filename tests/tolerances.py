@@ -89,3 +89,7 @@ transposes, up to eight. What is as large as the input is fewer of each."""
 
 PEAK_SLACK = 4 * 2**20
 """Bytes that a process takes beside its arrays: pages of code and of allocators, stacks."""
+
+RESIDENT = 2 * 2**20
+"""Bytes by which the memory of a process may differ from that of the arrays in it: the allocator
+takes some pages more than asked for, a tape some thousands of bytes."""

@@ -74,6 +74,8 @@ TENSORFLOW: dict[str, Edits] = {
     "the gradient of the first stream lacks a transpose": [("y, h, transpose_b=True", "y, h")],
     "the gradient lacks 1/Z": [("else scale / z", "else scale")],
     "the norm is a constant to the second derivative": [("slope * n - along", "-along")],
+    "the slope of half a descriptor lacks 2": [("1 if half else 0.5", "0.5")],
+    "half a descriptor without √2": [("weighed(s, c) if half else s", "s")],
     "half types are multiplied in half": [
         ("wide(streams[0]), wide(streams[-1])", "streams[0], streams[-1]")
     ],
@@ -82,23 +84,26 @@ TENSORFLOW: dict[str, Edits] = {
 JAX: dict[str, Edits] = {
     "rows and columns of the flattening exchanged": [("nlc,nld->ncd", "nlc,nld->ndc")],
     "rounded to the half type between the steps": [
-        (
-            "_product(x, x if y is None else y, mask) / z, eps",
-            "(_product(x, x if y is None else y, mask) / z).astype(x.dtype).astype(z.dtype), eps",
-        )
+        ("    s = rooted((", "    p = p.astype(x.dtype).astype(z.dtype)\n    s = rooted((")
     ],
     "the gradient is not projected": [("du - u * along, n", "du, n")],
     "the gradient is projected below the floor too": [
         ("jnp.where(_short(n, l2_eps), 0.0, along)", "along")
     ],
     "the slope lacks the norm": [("n * jnp.abs(u)", "jnp.abs(u)")],
-    "a root of 0 has a slope": [("dead, 0.0, 0.5", "dead, 1.0, 0.5")],
+    "a root of 0 has a slope": [("u == 0, jnp.inf, n", "u == 0, 1.0, n")],
     "a NaN tangent is hidden at 0": [
-        (f"slope * {of}", f"jnp.where(slope == 0, 0.0, slope * {of})")
-        for of in ("_product(x, dx, mask)", "_product_tangent(x, y, dx, dy, mask)")
+        (f"({of} / root)", f"jnp.where(u == 0, 0.0, {of} / root)")
+        for of in (
+            "a",
+            "_flat(_product(x, dx, mask))",
+            "_flat(_product_tangent(x, y, dx, dy, mask))",
+        )
     ],
     "only half of one stream's gradient": [("(matrix + matrix.mT)", "matrix")],
-    "one stream is projected by half": [("2 * _sum(u * half)", "_sum(u * half)")],
+    "one stream is projected by half": [("2 * _sum(u * a)", "_sum(u * a)")],
+    "the slope of half a descriptor lacks 2": [("2 * scale * (a", "scale * (a")],
+    "half a descriptor without √2": [("weighed(s, x.shape[2]) if half else s", "s")],
     "samples share a norm": [("axis=-1, keepdims", "axis=(0, -1), keepdims")],
     "half types accumulate in half": [("wide(keep(a, mask))", "keep(a, mask)")],
     "the second derivative sees the norm as a constant": [
@@ -106,8 +111,8 @@ JAX: dict[str, Edits] = {
     ],
     "the second derivative sees the descriptor as a constant": [
         (
-            "u, n = fused(*primals, eps, l2_eps)",
-            "u, n = jax.lax.stop_gradient(fused(*primals, eps, l2_eps))",
+            "u, n = fused(*primals, eps, l2_eps, half)",
+            "u, n = jax.lax.stop_gradient(fused(*primals, eps, l2_eps, half))",
         )
     ],
     "the tangent of the second stream is lost": [("((dx, y), (x, dy))", "((dx, y), (None, dy))")],

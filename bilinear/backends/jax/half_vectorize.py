@@ -47,11 +47,11 @@ def upper(g: jax.Array) -> jax.Array:
 def _upper_jvp(primals, tangents):
     channels = primals[0].shape[1]
     nowhere = half_size(channels)
-    places = np.where(np.tri(channels, dtype=bool).T, pairs(channels), nowhere)
+    places = jnp.where(jnp.tri(channels, dtype=bool).T, pairs(channels), nowhere)
     return upper(*primals), gathered(wide(*tangents), places, "drop")
 
 
-def gathered(matrices: jax.Array, places: np.ndarray, mode: str) -> jax.Array:
+def gathered(matrices: jax.Array, places: jax.Array, mode: str) -> jax.Array:
     """Sums of the entries of square matrices that have the same of the C(C+1)/2 places.
 
     A scatter, because its transpose, which is what the reverse mode runs, then is a gather: the
@@ -63,10 +63,13 @@ def gathered(matrices: jax.Array, places: np.ndarray, mode: str) -> jax.Array:
     return zeros.at[:, places.ravel()].add(flat, mode=mode)
 
 
-def pairs(channels: int) -> np.ndarray:
-    """The places of (c, d) and of (d, c) in the half, (C, C)."""
-    channel = np.arange(channels)
-    low, high = (f.outer(channel, channel) for f in (np.minimum, np.maximum))
+def pairs(channels: int) -> jax.Array:
+    """The places of (c, d) and of (d, c) in the half, (C, C).
+
+    Computed, as a constant would be held between the passes.
+    """
+    row, column = (jax.lax.broadcasted_iota("int32", (channels, channels), i) for i in (0, 1))
+    low, high = jnp.minimum(row, column), jnp.maximum(row, column)
     return low * (2 * channels - low - 1) // 2 + high
 
 

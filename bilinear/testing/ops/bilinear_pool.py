@@ -29,6 +29,7 @@ def edges(dtype: str) -> dict[str, Case]:
         "below the floor": Case((dead,), {"l2_eps": 1e3}),
         "half": Case((dead,), {"half": True}),
         "half of a published form": Case((dead,), {"half": True} | caffe),
+        "half, of another root": Case((dead,), {"half": True, "root": "shifted"}),
         "half of an empty batch": Case((dead[:0],), {"half": True}),
         "published slope at a dead channel": Case((dead,), caffe),
         "unsigned root of features >= 0": Case((abs(dead),), {"root": "unsigned", "eps": 1e-5}),
