@@ -49,7 +49,7 @@ TORCH_PASSES: dict[str, Edits] = {
 
 TENSORFLOW: dict[str, Edits] = {
     "rows and columns of the flattening exchanged": [
-        ("g = tf.reshape(g, ", "g = tf.reshape(tf.linalg.matrix_transpose(g), ")
+        ("else tf.reshape(g, ", "else tf.reshape(tf.linalg.matrix_transpose(g), ")
     ],
     "the two eps exchanged": [
         ("g / z, eps)", "g / z, l2_eps)"),

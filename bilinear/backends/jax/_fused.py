@@ -8,9 +8,9 @@ of the product ``P = xᵀ y = Z G``,
     du = t − u ⟨u, t⟩, dn = n ⟨u, t⟩, but t and 0 at or below the floor
 
 For one stream ``dP = A + Aᵀ`` with ``A = xᵀ dx``, so the transpose of this map is one product,
-``x (h + hᵀ)``. Of half a descriptor ``|s|`` is w times the root, and the entry of dP counts w² times
-what it counts without: with w = √2 above the diagonal and 1 on it, t is ``A + Aᵀ`` above the
-diagonal and A on it, times ``1 / (n Z |s|)``. The transpose of that sum writes h to both sides of a
+``x (h + hᵀ)``. Of half a descriptor ``|s|`` is w times the root, and an entry of dP counts w²
+times: with w = √2 above the diagonal and 1 on it, t is ``A + Aᵀ`` above the diagonal and A on it,
+times ``1 / (n Z |s|)``. The transpose of that sum writes h to both sides of the
 diagonal. Only the tangent map is written down: reverse mode transposes it, and holds its
 arguments, which are the inputs, u (in float32 for half types) and n. It has u and n from the
 function that it is the derivative of, so it can be differentiated again, to any order.
