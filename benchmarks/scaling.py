@@ -33,7 +33,7 @@ def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> 
     subject.threads(1)
     found = []
     for size in sizes:
-        n, locations, c, _ = size
+        n, locations, c, *_ = size
         for gradient in (False, True):
             arrays = 4 * n * c * (locations + c) * (1 + gradient)
             runs = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
