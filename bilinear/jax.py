@@ -10,6 +10,7 @@ require("jax")
 
 from .backends.jax._presets import preset
 from .backends.jax.bilinear_pool import bilinear_pool
+from .backends.jax.bilinear_scores import bilinear_scores
 from .backends.jax.covariance_pool import covariance_pool
 from .backends.jax.democratic_weights import democratic_weights
 from .backends.jax.hadamard_pool import hadamard_pool
@@ -62,6 +63,7 @@ __all__ = [
     "Projection",
     "SketchTables",
     "bilinear_pool",
+    "bilinear_scores",
     "covariance_pool",
     "democratic_weights",
     "hadamard_pool",

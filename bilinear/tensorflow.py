@@ -14,6 +14,7 @@ require_keras_backend()
 
 from .backends.tensorflow._presets import preset
 from .backends.tensorflow.bilinear_pool import bilinear_pool
+from .backends.tensorflow.bilinear_scores import bilinear_scores
 from .backends.tensorflow.covariance_pool import covariance_pool
 from .backends.tensorflow.democratic_weights import democratic_weights
 from .backends.tensorflow.hadamard_pool import hadamard_pool
@@ -66,6 +67,7 @@ __all__ = [
     "Projection",
     "SketchTables",
     "bilinear_pool",
+    "bilinear_scores",
     "covariance_pool",
     "democratic_weights",
     "hadamard_pool",

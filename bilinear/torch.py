@@ -10,6 +10,7 @@ require("torch")
 
 from .backends.torch._presets import preset
 from .backends.torch.bilinear_pool import bilinear_pool
+from .backends.torch.bilinear_scores import bilinear_scores
 from .backends.torch.covariance_pool import covariance_pool
 from .backends.torch.democratic_weights import democratic_weights
 from .backends.torch.hadamard_pool import hadamard_pool
@@ -62,6 +63,7 @@ __all__ = [
     "Projection",
     "SketchTables",
     "bilinear_pool",
+    "bilinear_scores",
     "covariance_pool",
     "democratic_weights",
     "hadamard_pool",

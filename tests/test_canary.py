@@ -53,6 +53,11 @@ ROUNDINGS = {
     ("tensor_sketch", "gradient"): 10,  # 4 products a side, twice; their sum and the division
     ("bilinear_pool", "forward"): 26,  # 4 / 2 and 3 before a norm of 16, which has 18; and again
     ("bilinear_pool", "gradient"): 80,  # those, 16 + 8 of the norm's, 5 of the root's, 10 of G's
+    (
+        "bilinear_scores",
+        "forward",
+    ): 40,  # a half descriptor's 28, 10 products, the bias
+    ("bilinear_scores", "gradient"): 95,  # the descriptor's and √2, 2 + 10 of ⟨γ, W u⟩
     ("hadamard_pool", "forward"): 4,  # 3 products, their sum, the division
     ("hadamard_pool", "gradient"): 2,  # the division, the product
     ("low_rank_pool", "forward"): 12,  # two projections of 4 products, then as hadamard_pool

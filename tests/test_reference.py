@@ -28,6 +28,7 @@ TestReference = battery(REFERENCE)
 MAP = seeded("float64", 2, 4, 3)
 OTHER = seeded("float64", 2, 4, 2, seed=1)
 SQUARE = seeded("float64", 2, 3, 3)
+WEIGHT, BIAS = seeded("float64", 2, 9, seed=2), seeded("float64", 2, seed=3)
 KEEP = np.array([[True, False, True, True], [False] * 4])
 
 DEFINITE = np.einsum("nlc,nld->ncd", MAP, MAP)
@@ -65,6 +66,9 @@ ANALYTIC = [
     ("bilinear_pool", (MAP, OTHER), (None, "mean", 1e-10, 1e3)),
     ("bilinear_pool", (MAP, None), (None, "mean", 1e-10, 1e-12, True)),
     ("bilinear_pool", (MAP, None), (KEEP, "sum", 1e-5, 0.5, True, "shifted", None, "added")),
+    ("bilinear_scores", (MAP, WEIGHT, None, None), (None, "mean", 1e-10, 1e-12, False)),
+    ("bilinear_scores", (MAP, WEIGHT[:, :6], BIAS, OTHER), (KEEP, "sum", 0.0, 1e-12, False)),
+    ("bilinear_scores", (MAP, WEIGHT[:, :6], BIAS, None), (KEEP, "mean", 1e-5, 1e3, True)),
     ("hadamard_pool", (MAP, MAP + 1, MAP - 1), ()),
     ("low_rank_pool", (MAP, MAP[0, :3], MAP[1, :3], None), ("sigmoid", 1, None, "mean")),
     ("low_rank_pool", (MAP, MAP[0, :3], MAP[1, :2], OTHER), ("tanh", 3, KEEP, "mean")),

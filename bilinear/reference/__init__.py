@@ -9,6 +9,7 @@ The tests, not the library, import this package: backends share none of its code
 """
 
 from .bilinear_pool import bilinear_pool, bilinear_pool_vjp
+from .bilinear_scores import bilinear_scores, bilinear_scores_vjp
 from .covariance_pool import covariance_pool, covariance_pool_vjp
 from .democratic_weights import democratic_weights, democratic_weights_vjp
 from .hadamard_pool import hadamard_pool, hadamard_pool_vjp
@@ -26,6 +27,8 @@ from .tensor_sketch import tensor_sketch, tensor_sketch_vjp
 __all__ = [
     "bilinear_pool",
     "bilinear_pool_vjp",
+    "bilinear_scores",
+    "bilinear_scores_vjp",
     "covariance_pool",
     "covariance_pool_vjp",
     "democratic_weights",

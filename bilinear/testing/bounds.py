@@ -136,20 +136,19 @@ def l2_normalize(z: Bounded, eps: float, acc: str, form: str = "floor") -> Bound
     return Bounded(value, error)
 
 
-def l2_normalize_vjp(
-    ct: np.ndarray, z: Bounded, eps: float, acc: str, form: str = "floor"
-) -> Bounded:
+def l2_normalize_vjp(ct: Bounded, z: Bounded, eps: float, acc: str, form: str = "floor") -> Bounded:
     """``(γ - u⟨u,γ⟩) / ‖z‖`` above the floor, ``γ / eps`` below it."""
     norm, norm_error = _floored_norm(z, eps, acc, form)
     u = l2_normalize(z, eps, acc, form)
     terms = z.value.shape[-1]
-    along = np.sum(u.value * ct, axis=-1, keepdims=True)
-    size = np.sum((np.abs(u.value) + u.error) * np.abs(ct), axis=-1, keepdims=True)
-    along_error = np.sum(u.error * np.abs(ct), axis=-1, keepdims=True)
+    largest = np.abs(ct.value) + ct.error
+    along = np.sum(u.value * ct.value, axis=-1, keepdims=True)
+    size = np.sum((np.abs(u.value) + u.error) * largest, axis=-1, keepdims=True)
+    along_error = np.sum(u.error * largest + np.abs(u.value) * ct.error, axis=-1, keepdims=True)
     along_error = along_error + gamma(terms + 4, acc) * size
-    difference = ct - u.value * along
-    difference_error = np.abs(u.value) * along_error + u.error * size
-    difference_error = difference_error + gamma(8, acc) * (np.abs(ct) + np.abs(u.value) * size)
+    difference = ct.value - u.value * along
+    difference_error = ct.error + np.abs(u.value) * along_error + u.error * size
+    difference_error = difference_error + gamma(8, acc) * (largest + np.abs(u.value) * size)
     shortest = _positive(norm - norm_error)
     above = Bounded(
         difference / norm,
@@ -157,10 +156,10 @@ def l2_normalize_vjp(
     )
     if form == "added":  # one formula, below as above
         return above
-    below = Bounded(ct / norm, gamma(4, acc) * np.abs(ct) / norm)
+    below = Bounded(ct.value / norm, (ct.error + gamma(4, acc) * largest) / norm)
     raw = np.sqrt(np.sum(z.value * z.value, axis=-1, keepdims=True))
     raw_error = _raw_norm_error(z, raw, acc)
-    floored = np.broadcast_to(raw <= eps, ct.shape)
+    floored = np.broadcast_to(raw <= eps, ct.value.shape)
     undecided = np.abs(raw - eps) <= raw_error + gamma(2, acc) * eps  # which branch? no promise
     error = np.where(undecided, np.inf, np.where(floored, below.error, above.error))
     return Bounded(np.where(floored, below.value, above.value), error)

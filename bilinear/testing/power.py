@@ -32,7 +32,7 @@ def bounded(h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
 def bounded_vjp(ct: np.ndarray, h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
     eps, floor = options.get("eps", EPS), options.get("l2_eps", L2_EPS)
     roots = bounds.signed_sqrt(h, eps, acc)
-    of_roots = bounds.l2_normalize_vjp(ct.astype(np.longdouble), roots, floor, acc)
+    of_roots = bounds.l2_normalize_vjp(bounds.exact(ct.astype(np.longdouble)), roots, floor, acc)
     return bounds.signed_sqrt_vjp(of_roots, h, eps, acc)
 
 

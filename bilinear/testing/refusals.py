@@ -9,6 +9,7 @@ from .driver import REFERENCE, Driver
 X = np.ones((2, 4, 3), np.float32)
 Y = np.ones((2, 4, 5), np.float32)
 KEEP = np.ones((2, 4), bool)
+HALF = {"half": True}
 
 BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "rank": ("outer_pool", (X[0],), {}),
@@ -45,7 +46,11 @@ BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "unknown activation": ("low_rank_pool", (X, X[0, :3], X[0, :3]), {"activation": "gelu"}),
     "scores of nothing": ("low_rank_scores", (X, X.mT[..., :0], X.mT[..., :0], X[0, 0, :2]), {}),
     "biases of other classes": ("low_rank_scores", (X, X.mT, X.mT, X[0, 0]), {}),
-    "half of two streams": ("bilinear_pool", (X, Y), {"half": True}),
+    "scores of other descriptors": ("bilinear_scores", (X, X[0, :, :2]), {}),
+    "scores of a whole descriptor by half": ("bilinear_scores", (X, np.ones((2, 9), "f4")), HALF),
+    "weights of another dtype": ("bilinear_scores", (X, np.ones((2, 9))), {}),
+    "biases of other scores": ("bilinear_scores", (X, np.ones((2, 9), "f4"), X[0, 0]), {}),
+    "half of two streams": ("bilinear_pool", (X, Y), HALF),
     "half that is a word": ("bilinear_pool", (X,), {"half": "yes"}),
     "unknown form of the root": ("signed_sqrt", (X,), {"form": "cubic"}),
     "unsigned root without eps": ("bilinear_pool", (X,), {"root": "unsigned", "eps": 0.0}),

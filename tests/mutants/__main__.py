@@ -29,6 +29,7 @@ from . import (
     matrices,
     models,
     operators,
+    scores,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ FAMILIES = (
     compact,
     matrices,
     low_rank,
+    scores,
     aggregation,
     models,
     imports,

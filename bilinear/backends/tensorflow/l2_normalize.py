@@ -46,14 +46,18 @@ def normalized(z: tf.Tensor, eps: float, form: Norm = "floor") -> tf.Tensor:
 
 
 def floored(z: tf.Tensor, eps: float) -> tf.Tensor:
-    """Norms, not below `eps`.
+    """Norms, not below `eps`."""
+    return length(tf.reduce_sum(z * z, -1, keepdims=True), eps)
+
+
+def length(square: tf.Tensor, eps: float) -> tf.Tensor:
+    """The root of the square of a norm, not below `eps`.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
     `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry
     (XLA's maximum would drop it).
     """
-    square = tf.reduce_sum(z * z, -1, keepdims=True)
-    floor = constant(eps, z)
+    floor = constant(eps, square)
     short = tf.sqrt(tf.stop_gradient(square)) <= floor
-    norm = tf.sqrt(tf.where(short, constant(1, z), square))
+    norm = tf.sqrt(tf.where(short, constant(1, square), square))
     return tf.where(short, floor, norm)

@@ -37,14 +37,18 @@ def normalized(z: Tensor, eps: float, form: Norm = "floor") -> Tensor:
 
 
 def floored(z: Tensor, eps: float) -> Tensor:
-    """Norms, not below `eps`.
+    """Norms, not below `eps`."""
+    return length((z * z).sum(-1, keepdim=True), eps)
+
+
+def length(square: Tensor, eps: float) -> Tensor:
+    """The root of the square of a norm, not below `eps`.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
     `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry. The
     floor is a tensor, since a function that PyTorch 2.13 compiled computes with an older eps where
     one number is both compared and selected.
     """
-    square = (z * z).sum(-1, keepdim=True)
     floor = torch.full_like(square, eps)
     short = square.detach().sqrt() <= floor
     norm = torch.where(short, 1.0, square).sqrt()

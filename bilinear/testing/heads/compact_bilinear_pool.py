@@ -65,7 +65,7 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     root, norm = _powers(case)
     z = _ops(case).forward(_pooling(case), acc)
     s = bounds.signed_sqrt(z, root, acc)
-    of_s = bounds.l2_normalize_vjp(cotangent.astype(np.longdouble), s, norm, acc)
+    of_s = bounds.l2_normalize_vjp(bounds.exact(cotangent.astype(np.longdouble)), s, norm, acc)
     of_z = bounds.signed_sqrt_vjp(of_s, z, root, acc)
     if _operator(case) == "random_maclaurin":
         return random_maclaurin.projected_vjp(_pooling(case), of_z, acc)

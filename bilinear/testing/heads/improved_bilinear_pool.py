@@ -50,7 +50,8 @@ def forward(case: Case, acc: str) -> Bounded:
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     g, flat, given = _bounded_roots(case, acc)
     s = bounds.signed_sqrt(flat, given["eps"], acc, given["root"])
-    ct = bounds.l2_normalize_vjp(cotangent.astype(np.longdouble), s, given["l2_eps"], acc)
+    ct = bounds.exact(cotangent.astype(np.longdouble))
+    ct = bounds.l2_normalize_vjp(ct, s, given["l2_eps"], acc)
     ct = bounds.signed_sqrt_vjp(ct, flat, given["eps"], acc, given["root"])
     ct = Bounded(*(part.reshape(g.value.shape) for part in ct))
     return outer_pool.pooled_vjp(case, matrix_sqrt.root_vjp(ct, g, _of_root(case), acc), acc)

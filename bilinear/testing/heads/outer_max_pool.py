@@ -44,7 +44,7 @@ def forward(case: Case, acc: str) -> Bounded:
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     largest, roots = _steps(case, acc)
-    ct = cotangent.astype(np.longdouble)
+    ct = bounds.exact(cotangent.astype(np.longdouble))
     slope = bounds.l2_normalize_vjp(ct, roots, case.options["l2_eps"], acc)
     slope = bounds.signed_sqrt_vjp(slope, largest, case.options["eps"], acc)
     return outer_max_pool.shared_vjp(case, Bounded(*map(_square(case), slope)), acc)

@@ -52,8 +52,12 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
+    return carried_back(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
+
+
+def carried_back(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """The gradient of a cotangent that is not exact itself."""
     g, s = _roots(case, acc)
-    ct = cotangent.astype(np.longdouble)
     h = bounds.l2_normalize_vjp(ct, _flat(case, s, acc), *_norm(case, acc))
     if case.options.get("half"):
         h = bounds.half_vectorize_vjp(h, g.value.shape[-1], acc)

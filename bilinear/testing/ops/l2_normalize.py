@@ -51,7 +51,7 @@ def forward(case: Case, acc: str) -> Bounded:
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     (z,), eps, form = _read(case)
-    ct = cotangent.astype(np.longdouble)
+    ct = bounds.exact(cotangent.astype(np.longdouble))
     return [bounds.l2_normalize_vjp(ct, bounds.exact(z), eps, acc, form)]
 
 

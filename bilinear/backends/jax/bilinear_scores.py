@@ -1,0 +1,117 @@
+"""The scores of a linear classifier on the bilinear descriptor, which is never held."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...contract import EPS, L2_EPS, Reduction
+from ...contract.scores import check_bilinear_scores, entries, row_blocks
+from ._arrays import ArrayLike, spec, specs, wide
+from .outer_pool import counted, keep
+from .signed_sqrt import rooted
+
+
+def bilinear_scores(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    mask: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    eps: float = EPS,
+    l2_eps: float = L2_EPS,
+    half: bool = False,
+) -> jax.Array:
+    """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
+
+    With s the roots of the pooled matrix, flattened row-major or halved as in `bilinear_pool`,
+    ``scores = (W s) / max(‖s‖, l2_eps) + b``. Both sums are taken some rows of the matrix at a
+    time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
+    bias are ``model.classifier.kernel[...].T`` and ``model.classifier.bias[...]``.
+
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+        mask (N, L) boolean -> (N, K). C and D are numbers when traced; N may be symbolic.
+    Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
+        `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
+    Edges: those of `bilinear_pool`; a descriptor of 0 scores b. Half types are widened to float32
+        once at the start and rounded once at the end.
+    Cost: time N·C·D·(L + K), the gradient thrice that. Memory some multiple of N·C·D / 8 beside
+        the inputs, and their gradients; between the passes the inputs are held.
+    Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
+    """
+    op = "bilinear_scores"
+    of_x, of_y, of_mask = specs(op, x, y, mask)
+    of_bias = None if bias is None else spec(op, "bias", bias)
+    options = reduction, eps, l2_eps, half
+    check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, *options)
+    return scored(x, weight, bias, y, mask, *options).astype(jnp.asarray(x).dtype)
+
+
+def scored(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    y: ArrayLike | None,
+    mask: ArrayLike | None,
+    reduction: Reduction,
+    eps: float,
+    l2_eps: float,
+    half: bool,
+) -> jax.Array:
+    """The unchecked formula, in the accumulation dtype."""
+    chosen = None if mask is None else jnp.asarray(mask)
+    x_kept, w = keep(wide(jnp.asarray(x)), chosen), wide(jnp.asarray(weight))
+    y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)
+    z = counted(x_kept, chosen, x_kept.dtype)[:, :, None] if reduction == "mean" else 1.0
+    products, square = _sums(x_kept, y_kept, w, z, float(eps), half)
+    scores = products / _length(square, l2_eps)
+    return scores if bias is None else scores + wide(jnp.asarray(bias))[None]
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))  # eager calls compile once, not every step
+def _sums(
+    x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, half: bool
+) -> tuple[jax.Array, jax.Array]:
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time."""
+    products = square = jnp.zeros((), x.dtype)
+    for rows in row_blocks(x.shape[2]):
+        # checkpoint: hold the arguments, compute the roots again
+        part = jax.checkpoint(functools.partial(_part, eps=eps, rows=rows, half=half))
+        added = part(x, y, w, z)
+        products, square = products + added[0], square + added[1]
+    return products, square
+
+
+def _part(x, y, w, z, *, eps: float, rows: slice, half: bool) -> tuple[jax.Array, jax.Array]:
+    """What some rows add to both sums; of a half, only the columns from the first row on."""
+    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
+    highest = jax.lax.Precision.HIGHEST
+    of_rows = w[:, entries(rows, y.shape[2], half)]
+    x, y = x[:, :, rows], y[:, :, rows.start :] if half else y
+    s = rooted(jnp.einsum("nlc,nld->ncd", x, y, precision=highest) / z, eps)
+    s = _trapezoid(s) if half else s.reshape(s.shape[0], s.shape[1] * s.shape[2])
+    return jnp.einsum("nf,kf->nk", s, of_rows, precision=highest), jnp.sum(s * s, 1, keepdims=True)
+
+
+def _trapezoid(m: jax.Array) -> jax.Array:
+    """What of rows is on and right of the diagonal, where it begins with them; right of it √2."""
+    samples, rows, columns = m.shape
+    row, column = np.triu_indices(rows, 0, columns)
+    flat = m.reshape(samples, rows * columns)  # explicit sizes: N may be 0
+    pairs = row * columns + column
+    s = jnp.take(flat, pairs, axis=1, unique_indices=True, indices_are_sorted=True)
+    return s * np.where(row == column, 1, 2**0.5).astype(s.dtype)[None]
+
+
+def _length(square: jax.Array, eps: float) -> jax.Array:
+    """The root of the square of a norm, not below `eps`.
+
+    The root is taken of a value that is never 0, so that no derivative of the branch which
+    `where` drops is infinite. NaN is not <= eps: it stays in the norm.
+    """
+    short = jnp.sqrt(jax.lax.stop_gradient(square)) <= float(eps)  # a NumPy eps would widen
+    return jnp.where(short, float(eps), jnp.sqrt(jnp.where(short, 1.0, square)))

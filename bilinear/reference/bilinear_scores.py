@@ -1,0 +1,73 @@
+"""The scores of a linear classifier on the bilinear descriptor."""
+
+from ..contract import EPS, L2_EPS, Reduction
+from ..contract.scores import check_bilinear_scores
+from ._arrays import Array, like, spec, wide
+from .bilinear_pool import _bilinear_pool, _bilinear_pool_vjp
+
+
+def bilinear_scores(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    y: Array | None = None,
+    *,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
+    eps: float = EPS,
+    l2_eps: float = L2_EPS,
+    half: bool = False,
+) -> Array:
+    """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
+
+    With z the roots of the pooled matrix, flattened row-major or halved as in `bilinear_pool`,
+    ``scores = (W z) / max(‖z‖, l2_eps) + b``: the norm may follow the sums over entries, and these
+    may be taken some rows of the matrix at a time. Half types are widened once at the start and
+    rounded once at the end; the descriptor in between is not rounded.
+
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+        mask (N, L) boolean -> (N, K).
+    Gradient: for the cotangent γ (N, K), ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and
+        that of `bilinear_pool` for the cotangent ``γ W``.
+    Edges, raises: those of `bilinear_pool`; a descriptor of 0 scores b. ValueError for a weight or
+        a bias that does not fit, TypeError for one of another dtype.
+    Cost: time N·C·D·(L + K), memory N·C·D.
+    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
+    """
+    options = reduction, eps, l2_eps, half
+    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
+    arrays = wide(x), wide(weight), wide(bias), wide(y)
+    return like(_bilinear_scores(*arrays, mask, *options), x)
+
+
+def bilinear_scores_vjp(
+    cotangent: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    y: Array | None = None,
+    *,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
+    eps: float = EPS,
+    l2_eps: float = L2_EPS,
+    half: bool = False,
+) -> tuple[Array, ...]:
+    """Gradient of ``⟨cotangent, bilinear_scores(…)⟩``: ∂x, ∂weight, then ∂bias and ∂y if given."""
+    options = reduction, eps, l2_eps, half
+    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
+    arrays = wide(x), wide(weight), wide(bias), wide(y)
+    gradients = _bilinear_scores_vjp(wide(cotangent), *arrays, mask, *options)
+    return tuple(like(gradient, x) for gradient in gradients)
+
+
+def _bilinear_scores(x, weight, bias, y, mask, reduction, eps, l2_eps, half):
+    scores = _bilinear_pool(x, y, mask, reduction, eps, l2_eps, half) @ weight.T
+    return scores if bias is None else scores + bias
+
+
+def _bilinear_scores_vjp(ct, x, weight, bias, y, mask, reduction, eps, l2_eps, half):
+    options = y, mask, reduction, eps, l2_eps, half
+    dx, *dy = _bilinear_pool_vjp(ct @ weight, x, *options)
+    dweight = ct.T @ _bilinear_pool(x, *options)
+    return dx, dweight, *([] if bias is None else [ct.sum(axis=0)]), *dy
