@@ -5,6 +5,7 @@
     python -m benchmarks --operator outer_pool matrix_sqrt      some operators
     python -m benchmarks --device cuda         times of operators on a GPU
     python -m benchmarks --seconds 2 --quick   shorter, one size
+    python -m benchmarks --head                the descriptor with its classifier, as a whole
     python -m benchmarks --models              whole networks: a training step, an inference step
     python -m benchmarks --scaling             large shapes, and how the cost grows
     python -m benchmarks --write docs/benchmarks.md    the tables there too, for those it had
@@ -20,12 +21,18 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import machine, memory, models, operators, scaling
+from . import head, machine, memory, models, operators, scaling
 from .calls import LAYERS, OPERATORS
 from .report import chart, write
 
 FRAMEWORKS = ("torch", "tensorflow", "jax")
-SECTIONS = {"operators": operators, "memory": memory, "models": models, "scaling": scaling}
+SECTIONS = {
+    "operators": operators,
+    "memory": memory,
+    "head": head,
+    "models": models,
+    "scaling": scaling,
+}
 """Each has ``section(given)``, what is measured, and ``tables`` of that."""
 USUAL = ("operators", "memory")
 

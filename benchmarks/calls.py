@@ -72,6 +72,12 @@ def _descriptor(size: Size, rng: np.random.Generator):
     return _features(size, rng), {}, (n, c * c)
 
 
+def _classified(size: Size, rng: np.random.Generator):
+    (n, _, c, *_), arrays = size, _features(size, rng)
+    weight = 0.01 * rng.standard_normal((CLASSES, c * c), "float32")
+    return [*arrays, weight, np.zeros(CLASSES, "float32")], {}, (n, CLASSES)
+
+
 def _elementwise(size: Size, rng: np.random.Generator):
     shape = size.samples, size.channels**2
     return [np.maximum(rng.standard_normal(shape, "float32") + 0.5, 0)], {}, shape
@@ -125,6 +131,7 @@ def _weights(size: Size, rng: np.random.Generator):
 
 OPERATORS: dict[str, Callable[[Size, np.random.Generator], tuple]] = {
     "bilinear_pool": _descriptor,
+    "bilinear_scores": _classified,
     "outer_pool": _pooled,
     "signed_sqrt": _elementwise,
     "l2_normalize": _elementwise,

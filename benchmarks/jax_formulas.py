@@ -26,6 +26,10 @@ def bilinear_pool(x, y=None, half=False):
     return l2_normalize(half_vectorize(s) if half else s.reshape(s.shape[0], -1))
 
 
+def bilinear_scores(x, weight, bias):
+    return bilinear_pool(x) @ weight.T + bias
+
+
 def triangle(g):
     return g[:, *np.triu_indices(g.shape[1])]
 
@@ -95,6 +99,7 @@ FORMULAS: dict[str, Any] = {
     "signed_sqrt": signed_sqrt,
     "l2_normalize": l2_normalize,
     "bilinear_pool": bilinear_pool,
+    "bilinear_scores": bilinear_scores,
     "half_vectorize": half_vectorize,
     "tensor_sketch": tensor_sketch,
     "random_maclaurin": random_maclaurin,

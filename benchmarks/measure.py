@@ -51,6 +51,23 @@ def ratios(times: Mapping[str, list[float]], own: str, baseline: str) -> Spread:
     return Spread.of([a / b for a, b in zip(times[own], times[baseline], strict=True)])
 
 
+def compared(times: dict[str, list[float]], subject: Any) -> dict:
+    """What a row says of its times: medians, and the ratios of ours to each baseline."""
+    milliseconds = {k: 1e3 * Spread.of(v).median for k, v in times.items()}
+    for own, of in subject.BEST.items():  # the better of several compilers stands for all
+        best = min(of, key=lambda name: Spread.of(times[name]).median)
+        times[own] = times[best]
+    baselines = {b.lower(): getattr(subject, b) for b in ("EAGER", "COMPILED", "FLOOR")}
+    return {
+        "milliseconds": milliseconds,
+        "own": 1e3 * Spread.of(times[subject.OURS]).median,
+        "rounds": len(times[subject.OURS]),
+        "ratios": {
+            b: ratios(times, subject.OURS, name) for b, name in baselines.items() if name in times
+        },
+    }
+
+
 def resident() -> int:
     """Bytes of memory that the process has now."""
     with open("/proc/self/statm") as file:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .calls import LAYERS, MAPS, OPERATORS, SIZES, Size
-from .measure import Spread, alternating, apart, ratios
+from .measure import alternating, apart, compared
 from .report import spread, table
 
 QUICK = [("bilinear_pool", Size(16, 784), "float32")]
@@ -49,27 +49,14 @@ def measured(
     for op, size, dtype in chosen:
         for gradient in passes:
             times = alternating(subject.runs(op, size, dtype, gradient, device), seconds)
-            milliseconds = {k: 1e3 * Spread.of(v).median for k, v in times.items()}
-            for own, of in subject.BEST.items():  # the better of several compilers stands for all
-                best = min(of, key=lambda name: Spread.of(times[name]).median)
-                times[own] = times[best]
             row = {
                 "framework": subject.VERSION,
                 "operator": op,
                 "size": str(size),
                 "dtype": dtype,
                 "pass": "forward + backward" if gradient else "forward",
-                "milliseconds": milliseconds,
-                "own": 1e3 * Spread.of(times[subject.OURS]).median,
-                "rounds": len(times[subject.OURS]),
             }
-            baselines = ("EAGER", "COMPILED", "FLOOR")
-            row["ratios"] = {
-                b.lower(): ratios(times, subject.OURS, getattr(subject, b))
-                for b in baselines
-                if getattr(subject, b) in times
-            }
-            results.append(row)
+            results.append(row | compared(times, subject))
             print(".", end="", flush=True, file=sys.stderr)
     return results
 

@@ -26,6 +26,10 @@ def bilinear_pool(x, y=None, half=False):
     return l2_normalize(half_vectorize(s) if half else tf.reshape(s, (s.shape[0], -1)))
 
 
+def bilinear_scores(x, weight, bias):
+    return tf.matmul(bilinear_pool(x), weight, transpose_b=True) + bias
+
+
 def triangle(g):
     rows, columns = np.triu_indices(g.shape[1])
     flat = tf.reshape(g, (g.shape[0], -1))
@@ -99,6 +103,7 @@ FORMULAS: dict[str, Any] = {
     "signed_sqrt": signed_sqrt,
     "l2_normalize": l2_normalize,
     "bilinear_pool": bilinear_pool,
+    "bilinear_scores": bilinear_scores,
     "half_vectorize": half_vectorize,
     "tensor_sketch": tensor_sketch,
     "random_maclaurin": random_maclaurin,

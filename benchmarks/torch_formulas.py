@@ -21,6 +21,10 @@ def bilinear_pool(x, y=None, half=False):
     return torch.nn.functional.normalize(half_vectorize(s) if half else s.flatten(1))
 
 
+def bilinear_scores(x, weight, bias):
+    return bilinear_pool(x) @ weight.mT + bias
+
+
 def triangle(g):
     rows, columns = torch.triu_indices(*g.shape[1:], device=g.device)
     return g[:, rows, columns]
@@ -92,6 +96,7 @@ FORMULAS: dict[str, Any] = {
     "signed_sqrt": signed_sqrt,
     "l2_normalize": torch.nn.functional.normalize,
     "bilinear_pool": bilinear_pool,
+    "bilinear_scores": bilinear_scores,
     "half_vectorize": half_vectorize,
     "tensor_sketch": tensor_sketch,
     "random_maclaurin": random_maclaurin,

@@ -19,10 +19,10 @@ from .tolerances import LOGITS, PEAK, PEAK_SLACK, RESIDENT
 if not (Path(__file__).parents[1] / "benchmarks").is_dir():
     pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
 
-from benchmarks import machine, memory, models, operators, report, scaling
+from benchmarks import head, machine, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
 from benchmarks.data import photographs, timed
-from benchmarks.measure import apart, exponent
+from benchmarks.measure import alternating, apart, exponent
 from benchmarks.operators import measured
 
 SMALL = Size(2, 6, 8)
@@ -171,3 +171,20 @@ def test_little_is_held_by_a_tape(size: Size) -> None:
     output = 16 * (half_size(384) if size.half else 384**2) * 4
     held = subject.held("bilinear_pool", size, "float32", True)
     assert abs(held - inputs - output) <= RESIDENT
+
+
+@over_backends
+def test_heads_are_measured_and_learn_alike(backend: str) -> None:
+    """Every way to score gives what the published one gives, and every step lessens the loss."""
+    published = importlib.import_module(f"benchmarks.{backend}").EAGER
+    for which in head.PASSES:
+        runs = head.runs(backend, which, SMALL, "cpu")
+        results = {name: [np.asarray(run()) for _ in range(3)] for name, run in runs.items()}
+        row = head.row(backend, which, SMALL, alternating(runs, 0.0, rounds=(2, 2)))
+        assert all(0 < low <= median <= high for low, median, high in row["ratios"].values())
+        assert len(head.tables([row])) == 3 + 1 + 2 + len(runs)
+        for name, (first, *_, last) in results.items():
+            if which == "training step":
+                assert last < first, name
+            else:  # eps stands elsewhere
+                assert relative_error(last, results[published][0]) < 5e-3, name

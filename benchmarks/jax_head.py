@@ -1,0 +1,72 @@
+"""JAX's head: published op by op and under jit, and ours under jit, the classifier donated."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+
+from .calls import Size
+from .head import MOMENTUM, RATE, drawn
+from .jax import COMPILED, EAGER, OURS
+from .jax_formulas import FORMULAS
+
+door = importlib.import_module("bilinear.jax")
+
+
+def steps(size: Size, device: str) -> dict:
+    """Name -> a training step, which waits for its result and returns the loss."""
+    del device  # JAX takes the accelerator it finds
+    pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
+
+    def by_scores(x, kernel, bias):
+        return door.bilinear_scores(x, kernel.T, bias, half=True)
+
+    def published(x, kernel, bias):
+        return formula(x) @ kernel + bias
+
+    return {
+        OURS: _step(lambda x, kernel, bias: pool(x) @ kernel + bias, size, half=True),
+        EAGER: _step(published, size, half=False, compiled=False),
+        COMPILED: _step(published, size, half=False),
+        "bilinear_scores, jit": _step(by_scores, size, half=True),
+    }
+
+
+def scores(size: Size, device: str) -> dict:
+    """Name -> scores without gradient."""
+    del device
+    head = drawn(size, half=False)
+    arrays = [jnp.asarray(a) for a in (head.x, *head[2:])]
+    formula = FORMULAS["bilinear_scores"]
+    calls = {
+        OURS: jax.jit(door.bilinear_scores),
+        EAGER: formula,
+        COMPILED: jax.jit(formula),
+    }
+    return {name: lambda f=f: jax.block_until_ready(f(*arrays)) for name, f in calls.items()}
+
+
+def _step(logits, size: Size, *, half: bool, compiled: bool = True):
+    head = drawn(size, half=half)
+    x, labels = jnp.asarray(head.x), jnp.asarray(head.labels)
+    parameters = jnp.asarray(head.weight).T, jnp.asarray(head.bias)
+    state = [parameters, jax.tree.map(jnp.zeros_like, parameters)]
+
+    def loss(x, parameters):
+        log_probabilities = jax.nn.log_softmax(logits(x, *parameters))
+        return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1).mean()
+
+    def step(x, parameters, momenta):
+        value, (dx, gradients) = jax.value_and_grad(loss, (0, 1))(x, parameters)
+        momenta = jax.tree.map(lambda m, g: MOMENTUM * m + g, momenta, gradients)
+        parameters = jax.tree.map(lambda p, m: p - RATE * m, parameters, momenta)
+        return value, dx, parameters, momenta
+
+    run = jax.jit(step, donate_argnums=(1, 2)) if compiled else step
+
+    def call():
+        value, dx, *state[:] = run(x, *state)
+        jax.block_until_ready((dx, *state))
+        return value
+
+    return call

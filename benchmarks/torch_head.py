@@ -1,0 +1,62 @@
+"""PyTorch's head: published with its own linear layer, and ours; its own fused SGD for both."""
+
+import importlib
+
+import torch
+
+from .calls import CLASSES, Size
+from .head import MOMENTUM, RATE, drawn
+from .torch import COMPILED, EAGER, OURS, _waited
+from .torch_formulas import FORMULAS
+
+door = importlib.import_module("bilinear.torch")
+
+
+def steps(size: Size, device: str) -> dict:
+    """Name -> a training step, which waits for its result and returns the loss."""
+    pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
+    return {
+        OURS: _step(lambda x, linear: linear(pool(x.mT)), size, device, half=True),
+        EAGER: _step(lambda x, linear: linear(formula(x)), size, device, half=False),
+        COMPILED: _step(
+            torch.compile(lambda x, linear: linear(formula(x))), size, device, half=False
+        ),
+        "bilinear_scores": _step(_by_scores, size, device, half=True),
+    }
+
+
+def scores(size: Size, device: str) -> dict:
+    """Name -> scores without gradient."""
+    head = drawn(size, half=False)
+    x, weight, bias = (torch.from_numpy(a).to(device) for a in (head.x, *head[2:]))
+    formula = FORMULAS["bilinear_scores"]
+    calls = {OURS: door.bilinear_scores, EAGER: formula, COMPILED: torch.compile(formula)}
+    return {
+        name: _waited(torch.no_grad()(lambda f=f: f(x, weight, bias)), device)
+        for name, f in calls.items()
+    }
+
+
+def _by_scores(x, linear):
+    return door.bilinear_scores(x, linear.weight, linear.bias, half=True)
+
+
+def _step(logits, size: Size, device: str, *, half: bool):
+    head = drawn(size, half=half)
+    linear = torch.nn.Linear(head.weight.shape[1], CLASSES, device="meta").to_empty(device=device)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(head.weight))
+        linear.bias.zero_()
+    x = torch.from_numpy(head.x).to(device).requires_grad_()
+    labels = torch.from_numpy(head.labels).to(device)
+    optimizer = torch.optim.SGD(linear.parameters(), lr=RATE, momentum=MOMENTUM, fused=True)
+
+    def step():
+        optimizer.zero_grad()
+        x.grad = None
+        loss = torch.nn.functional.cross_entropy(logits(x, linear), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return _waited(step, device)
