@@ -9,23 +9,25 @@ and dtypes from the file's header, and last the values. `read_description` does 
 all that is not of the user's own networks, so that nothing is built of a file that does not fit.
 """
 
-import errno
 import os
-import secrets
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from ..contract import Spec, refuse
 from . import pools
 from .description import DAMAGED, Custom, Description
 from .plans import DTYPES, bcnn_shapes, is_parameter
-from .tensorfile import check_finite, check_layout, check_values, open_tensors, spec, specs
+from .tensorfile import (
+    check_finite,
+    check_layout,
+    check_values,
+    open_tensors,
+    spec,
+    specs,
+    write_tensors,
+)
 
 ENTRY = "bilinear"
 MOMENTUM = "momentum."
@@ -68,7 +70,7 @@ def write(
     tables = _tables(description)
     for name, array in content.items():
         _check_values(op, name, array, tables)
-    _replace(op, os.path.realpath(os.fsdecode(path)), content, {ENTRY: description.to_json()})
+    write_tensors(op, path, content, {ENTRY: description.to_json()})
 
 
 def read_description(path: str | os.PathLike) -> Description:
@@ -219,39 +221,3 @@ def _check_values(
     return (
         check_finite(op, name, array) if values is None else check_values(op, name, array, values)
     )
-
-
-def _replace(
-    op: str, target: str, tensors: dict[str, np.ndarray], metadata: dict[str, str]
-) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one."""
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".bilinear-{secrets.token_hex(8)}.tmp")
-    try:
-        mode = _create(temporary, target)
-        save_file(tensors, temporary, metadata)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # safetensors may have put a private file in its place
-        os.replace(temporary, target)
-    except SafetensorError as error:
-        remedy = "Make room on the disk, or save elsewhere; nothing was changed."
-        refuse(OSError, op, "the file must be written whole", f"{error}", remedy)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _create(temporary: str, target: str) -> int:
-    """An empty file, and the permissions the target is to have: its own, else the usual ones."""
-    try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:  # the caller knows the target, not the temporary name
-        raise OSError(error.errno, error.strerror, target) from None
-    try:
-        usual = os.fstat(handle).st_mode
-    finally:
-        os.close(handle)
-    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else usual)
