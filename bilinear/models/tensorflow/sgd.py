@@ -1,0 +1,58 @@
+"""SGD as the whole library means it, as a Keras optimiser."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class SGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent with torch's momentum and weight decay.
+
+    ``g ← g + weight_decay · w``, ``buffer ← momentum · buffer + g``, ``w ← w − rate · buffer``,
+    the buffer 0 at first. `keras.optimizers.SGD` folds the rate into its velocity and decays
+    apart from it: a rate that changes gives other weights there.
+
+    Cost: one buffer a variable, none without momentum.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        name: str = "sgd",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.pop("weight_decay", None)
+        super().__init__(learning_rate, name=name, **kwargs)  # which would decay in its own way
+        self.momentum = momentum
+        self.decay = weight_decay
+        self.momenta: list[Any] = []
+
+    def build(self, variables: Sequence[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        if self.momentum:
+            self.momenta = [
+                self.add_variable_from_reference(variable, "momentum") for variable in variables
+            ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate: Any = keras.ops.cast(learning_rate, variable.dtype)
+        step = keras.ops.cast(gradient, variable.dtype)
+        if self.decay:
+            decay: Any = keras.ops.cast(self.decay, variable.dtype)
+            step = step + decay * variable
+        if self.momentum:
+            buffer = self.momenta[self._get_variable_index(variable)]
+            momentum: Any = keras.ops.cast(self.momentum, variable.dtype)
+            step = momentum * buffer + step
+            self.assign(buffer, step)
+        self.assign_sub(variable, rate * step)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"momentum": self.momentum, "weight_decay": self.decay}
+        return super().get_config() | own

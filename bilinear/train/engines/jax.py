@@ -1,0 +1,177 @@
+"""The JAX and Flax engine."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..._require import require, require_packages
+
+require("jax")
+require_packages("bilinear.train", ("optax",), "cli")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from ...images import Preprocessing
+from ...models.jax.bcnn import BCNN
+from ...models.jax.files import save
+from ..parts import Plan
+
+__all__ = ["BCNN", "Engine"]
+
+Values = dict[str, jax.Array]
+"""By canonical name, in Flax's layout."""
+
+
+class Engine:
+    """`Engine` of `bilinear.train.engines`, by Optax under `jax.jit`.
+
+    Args:
+        model: a `BCNN`, which is trained in place.
+        name: of a backbone of your own, as `save` takes it.
+    """
+
+    def __init__(self, model: BCNN, *, name: str | tuple[str, str] | None = None) -> None:
+        self.model = model
+        self.name = name
+        self.streams = model.streams
+        self.num_classes = model.num_classes
+        self.preprocessing = model.preprocessing
+        own = model.canonical()
+        self.learned = frozenset(k for k, v in own.items() if isinstance(v, nnx.Param))
+        self.plan = Plan((), (), frozenset(), 0.0)
+        self.state: Any = ()
+        self.step: Any = None
+        self.logits = nnx.jit(lambda model, images: _wide(model(images)))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        own = self.model.canonical().items()
+        return {name: np.array(self.model.to_canonical(name, v[...])) for name, v in own}
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.model.assign(tensors)
+
+    def begin(self, plan: Plan) -> None:
+        self.plan = plan
+        rule = _rule(plan)
+        self.state = rule.init(self._trained())
+        self._set_modes()
+        self.step = jax.jit(functools.partial(_step, self._builder(), rule, plan))
+
+    def _builder(self) -> Callable[[Values], BCNN]:
+        """Makes the model, as it is but for its values, which are those that it is given."""
+        ids = {id(variable) for variable in self.model.canonical().values()}
+        paths = {path for path, node in nnx.iter_graph(self.model) if id(node) in ids}
+        graph, own, rest = nnx.split(self.model, lambda path, _: path in paths, ...)
+        shapes = jax.eval_shape(lambda: own)  # or the values of now would stay in memory
+
+        def build(values: Values) -> BCNN:
+            model = nnx.merge(graph, shapes, rest, copy=True)
+            for name, variable in model.canonical().items():
+                variable.set_value(values[name])
+            return model
+
+        return build
+
+    def _trained(self) -> Values:
+        own = self.model.canonical()
+        return {name: own[name][...] for name in self.plan.trained}
+
+    def _set_modes(self) -> None:
+        """Training mode, but for the BatchNorms whose statistics stay."""
+        self.model.train()
+        moving = {id(v) for k, v in self.model.canonical().items() if k in self.plan.statistics}
+        for _, module in nnx.iter_graph(self.model):
+            if isinstance(module, nnx.Module) and hasattr(module, "use_running_average"):
+                statistics = (v for v in vars(module).values() if isinstance(v, nnx.BatchStat))
+                batch_norm: Any = module
+                batch_norm.use_running_average = not any(id(v) in moving for v in statistics)
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        found = self._trace().items()
+        return {name: np.array(self.model.to_canonical(name, v)) for name, v in found}
+
+    def _trace(self) -> Values:
+        traces: list[Any] = [part for part in self.state if isinstance(part, optax.TraceState)]
+        return dict(traces[0].trace) if traces else {}
+
+    def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
+        own = {name: jnp.asarray(self.model.to_own(name, v)) for name, v in buffers.items()}
+        self.state = tuple(
+            optax.TraceState(self._trace() | own) if isinstance(part, optax.TraceState) else part
+            for part in self.state
+        )
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        own = self.model.canonical()
+        trained = self._trained()
+        rest = {name: v[...] for name, v in own.items() if name not in trained}
+        loss, values, self.state = self.step(
+            trained, rest, self.state, jnp.asarray(images), jnp.asarray(labels), jnp.asarray(rates)
+        )
+        for name, value in values.items():
+            own[name][...] = value
+        return float(loss)
+
+    def evaluate(self, images: np.ndarray) -> np.ndarray:
+        self.model.eval()
+        return np.asarray(self.logits(self.model, jnp.asarray(images)))
+
+    def save(
+        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
+    ) -> None:
+        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
+
+    def environment(self) -> dict[str, Any]:
+        device = jax.devices()[0]
+        return {
+            "framework": "jax",
+            "device": f"{device.platform}, {device.device_kind}",
+            "x64": bool(jax.config.read("jax_enable_x64")),
+        }
+
+
+def _rule(plan: Plan) -> optax.GradientTransformation:
+    """Decay and momentum of DESIGN's SGD; the rates are the step's."""
+    decays = [
+        optax.add_decayed_weights(decay, {name: name in names for name in plan.trained})
+        for names, decay in zip(plan.groups, plan.decays, strict=True)
+        if decay
+    ]
+    return optax.chain(*decays, *([optax.trace(plan.momentum)] if plan.momentum else []))
+
+
+def _step(
+    build: Callable[[Values], BCNN],
+    rule: optax.GradientTransformation,
+    plan: Plan,
+    trained: Values,
+    rest: Values,
+    state: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    rates: jax.Array,
+) -> tuple[jax.Array, Values, Any]:
+    """A step as a pure function: the loss, what moved, and the new state."""
+
+    def loss(trained: Values) -> tuple[jax.Array, Values]:
+        model = build(trained | rest)
+        losses = optax.softmax_cross_entropy_with_integer_labels(_wide(model(images)), labels)
+        own = model.canonical()
+        return losses.mean(), {name: own[name][...] for name in plan.statistics}
+
+    (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+    updates: Any
+    updates, state = rule.update(gradients, state, trained)
+    moved = {
+        name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
+        for name, weight in trained.items()
+    }
+    return value, moved | statistics, state
+
+
+def _wide(logits: jax.Array) -> jax.Array:
+    return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)

@@ -1,0 +1,145 @@
+"""The Keras and TensorFlow engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._require import require
+
+require("tensorflow")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ...images import Preprocessing
+from ...models.tensorflow.backbone import Backbone
+from ...models.tensorflow.bcnn import BCNN
+from ...models.tensorflow.files import save
+from ...models.tensorflow.sgd import SGD
+from ..parts import Plan
+
+__all__ = ["BCNN", "Engine"]
+
+
+class Engine:
+    """`Engine` of `bilinear.train.engines`, by one `SGD` a group inside a `tf.function`.
+
+    Args:
+        model: a `BCNN`, which is trained in place.
+        jit_compile: compile the steps by XLA.
+        name: of a backbone of your own, as `save` takes it.
+
+    TensorFlow is held to deterministic kernels from here on, in the whole process: there is no
+    narrower switch.
+    """
+
+    def __init__(
+        self,
+        model: BCNN,
+        *,
+        jit_compile: bool = False,
+        name: str | tuple[str, str] | None = None,
+    ) -> None:
+        tf.config.experimental.enable_op_determinism()
+        model.trainable = True  # Keras' flags are the engine's to set
+        self.model = model
+        self.jit_compile = jit_compile
+        self.name = name
+        self.streams = model.streams
+        self.num_classes = model.num_classes
+        self.preprocessing = model.preprocessing
+        self.learned = frozenset(k for k, v in model.canonical().items() if v.trainable)
+        self.optimizers: list[SGD] = []
+        self.plan = Plan((), (), frozenset(), 0.0)
+        self.step: Any = None
+        self.logits = tf.function(self._logits, jit_compile=jit_compile, reduce_retracing=True)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        canonical = self.model.canonical().items()
+        return {name: np.array(self.model.to_canonical(name, v)) for name, v in canonical}
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.model.assign(tensors)
+
+    def begin(self, plan: Plan) -> None:
+        self.plan = plan
+        self._set_trainable(plan.trained.keys())
+        own, self.optimizers = self.model.canonical(), []
+        for names, decay in zip(plan.groups, plan.decays, strict=True):
+            optimizer = SGD(0.0, plan.momentum, decay)
+            optimizer.build([own[name] for name in names])
+            self.optimizers.append(optimizer)
+        # traced anew for each phase: what trains is part of the trace
+        self.step = tf.function(self._step, jit_compile=self.jit_compile, reduce_retracing=True)
+
+    def _set_trainable(self, trained: Any) -> None:
+        """Keras' flags, by layer; a frozen BatchNorm does what it does in evaluation."""
+        model, prefixes = self.model, {name.rpartition(".")[0] for name in trained}
+        model.trainable = True
+        for attribute in ("backbone", "backbone_b", "projection", "projection_b", "pool"):
+            layer: Any = getattr(model, attribute)
+            if isinstance(layer, Backbone):
+                for path, part in layer.parts.items():
+                    part.trainable = f"{attribute}.{path}" in prefixes
+            elif layer is not None:
+                layer.trainable = any(name.startswith(f"{attribute}.") for name in trained)
+        if model.classifier is not None:
+            model.classifier.trainable = "classifier" in prefixes
+
+    def _buffers(self) -> dict[str, keras.Variable]:
+        pairs = zip(self.plan.groups, self.optimizers, strict=True)
+        return {
+            name: buffer
+            for names, optimizer in pairs
+            for name, buffer in zip(names, optimizer.momenta, strict=False)
+        }
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        found = self._buffers().items()
+        return {name: np.array(self.model.to_canonical(name, v)) for name, v in found}
+
+    def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
+        own = self._buffers()
+        for name, array in buffers.items():
+            own[name].assign(self.model.to_own(name, array))
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        for optimizer, rate in zip(self.optimizers, rates, strict=True):
+            optimizer.learning_rate = rate
+        return float(self.step(tf.constant(images), tf.constant(labels)))
+
+    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        own = self.model.canonical()
+        groups = [[own[name] for name in names] for names in self.plan.groups]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for group in groups for variable in group])
+            logits = self._wide(self.model(images, training=True))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
+        for optimizer, group, of_group in zip(self.optimizers, groups, gradients, strict=True):
+            optimizer.apply(of_group, group)
+        return loss
+
+    def evaluate(self, images: np.ndarray) -> np.ndarray:
+        return self.logits(tf.constant(images)).numpy()
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        return self._wide(self.model(images, training=False))
+
+    def _wide(self, logits: tf.Tensor) -> tf.Tensor:
+        return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
+
+    def save(
+        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
+    ) -> None:
+        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
+
+    def environment(self) -> dict[str, Any]:
+        return {
+            "framework": "tensorflow",
+            "device": [device.device_type for device in tf.config.get_visible_devices()],
+            "jit_compile": self.jit_compile,
+            "policy": self.model.dtype_policy.name,
+            "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        }

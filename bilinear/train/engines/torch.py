@@ -1,0 +1,139 @@
+"""The PyTorch engine."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._require import require
+
+require("torch")
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...images import Preprocessing
+from ...models.torch.bcnn import BCNN, as_array
+from ...models.torch.files import save
+from ..parts import Plan
+
+__all__ = ["BCNN", "Engine"]
+
+
+class Engine:
+    """`Engine` of `bilinear.train.engines`, by `torch.optim.SGD`.
+
+    Args:
+        model: a `BCNN`, which is trained in place.
+        device: of the model and its batches.
+        amp: ``"bfloat16"`` runs the network under autocast; parameters keep their dtype.
+        compile: run the network through `torch.compile`.
+        name: of a backbone of your own, as `save` takes it.
+
+    On GPUs cuDNN is held to its deterministic algorithms while a step runs.
+    """
+
+    def __init__(
+        self,
+        model: BCNN,
+        *,
+        device: str = "cpu",
+        amp: str | None = None,
+        compile: bool = False,
+        name: str | tuple[str, str] | None = None,
+    ) -> None:
+        self.model = model.to(device)
+        self.device = torch.device(device)
+        self.amp = amp
+        self.name = name
+        self.compiled = compile
+        self.call: Any = torch.compile(model) if compile else model
+        self.streams = model.streams
+        self.num_classes = model.num_classes
+        self.preprocessing = model.preprocessing
+        self.learned = frozenset(name for name, _ in model.named_parameters())
+        self.optimizer: torch.optim.SGD | None = None
+        self.plan = Plan((), (), frozenset(), 0.0)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {name: np.array(as_array(value)) for name, value in self.model.canonical().items()}
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.model.assign(tensors)
+
+    def begin(self, plan: Plan) -> None:
+        parameters, self.plan = dict(self.model.named_parameters()), plan
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in plan.trained)
+            parameter.grad = None
+        groups = [
+            {"params": [parameters[name] for name in names], "weight_decay": decay}
+            for names, decay in zip(plan.groups, plan.decays, strict=True)
+        ]
+        self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum)
+
+    def _set_modes(self) -> None:
+        """Training mode, but for the BatchNorms whose statistics stay."""
+        self.model.train()
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(f"{name}.running_mean" in self.plan.statistics)
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        state = {} if self.optimizer is None else self.optimizer.state
+        found = {name: state[p] for name, p in self.model.named_parameters() if p in state}
+        return {
+            name: np.array(as_array(values["momentum_buffer"]))
+            for name, values in found.items()
+            if values.get("momentum_buffer") is not None
+        }
+
+    def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
+        assert self.optimizer is not None, "begin comes first"
+        for name, parameter in self.model.named_parameters():
+            if name in buffers:
+                buffer = torch.from_numpy(np.array(buffers[name]))
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer.to(self.device)
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        assert self.optimizer is not None, "begin comes first"
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._set_modes()
+        self.optimizer.zero_grad()
+        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            logits = self._logits(images)
+            loss = F.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
+            loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def evaluate(self, images: np.ndarray) -> np.ndarray:
+        self.model.eval()
+        with torch.no_grad():
+            return as_array(self._logits(images))
+
+    def _logits(self, images: np.ndarray) -> Tensor:
+        x = torch.from_numpy(images).movedim(-1, 1).contiguous().to(self.device)
+        kind = next(self.model.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
+            logits = self.call(x.to(kind))
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def save(
+        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
+    ) -> None:
+        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
+
+    def environment(self) -> dict[str, Any]:
+        device = str(self.device)
+        if self.device.type == "cuda":
+            device = f"{device}, {torch.cuda.get_device_name(self.device)}"
+        return {
+            "framework": "torch",
+            "device": device,
+            "amp": self.amp,
+            "compile": self.compiled,
+            "threads": torch.get_num_threads(),
+            "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
+        }

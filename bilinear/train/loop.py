@@ -1,0 +1,262 @@
+"""The one loop: a recipe, an engine and two pipelines in, a directory out.
+
+It knows no framework. Whatever stops it (a killed process, Ctrl-C, a full disk, an image that
+cannot be read, a loss that is not a number) leaves a directory that can be resumed, and a resumed
+run ends bit by bit where an undisturbed one does, on the same machine and framework.
+"""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..contract import refuse
+from ..images import Preprocessing
+from . import parts, schedules
+from .batches import Batch, Pipeline, check_labels, check_pipelines, some
+from .engines import Engine
+from .evaluation import Score, score
+from .interrupts import deferred_interrupts
+from .recipes import Phase, Recipe
+from .run import Progress, Run, environment, tensors_of
+
+
+def train(
+    recipe: Recipe,
+    engine: Engine,
+    training: Pipeline,
+    validation: Pipeline,
+    folder: str | os.PathLike,
+    *,
+    resume: bool = False,
+    save_every: int | None = None,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    data: str = "",
+) -> Path:
+    """Run a recipe to its end; the path of the best model, by validation.
+
+    Args:
+        engine: on a new model of the recipe, also to resume: it then takes over the state.
+        training, validation: a `batches.Pipeline` of each; the test part is nowhere asked for.
+        folder: of the run, see `bilinear.train.run`. A new run needs one without a run.
+        resume: go on from the last state, or start where there is none yet.
+        save_every: write the state after so many steps too, not only after each epoch.
+        classes: names, for the files of the models.
+        preprocessing: what the pipelines do to an image, for those files too. Where the model's
+            weights say how images were normalised, it must be given and say the same.
+        data: the checksum of the data, by which a resumed run knows that it is the same.
+
+    Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
+        FloatingPointError, naming the step, for a loss that is not finite or a phase that
+        collapses; RuntimeError where the engine trains what it should not; KeyboardInterrupt
+        after Ctrl-C, when the state is written; OSError; what the pipelines raise.
+    """
+    check_pipelines(engine, training, validation, preprocessing)
+    meaning = {"classes": classes, "preprocessing": preprocessing}
+    loop = _Loop(recipe, engine, training, validation, Run(folder), save_every, meaning)
+    return loop.run_all(resume, data)
+
+
+class _Loop:
+    """The state of `train` while it runs."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        engine: Engine,
+        training: Pipeline,
+        validation: Pipeline,
+        run: Run,
+        save_every: int | None,
+        meaning: dict[str, Any],
+    ) -> None:
+        self.recipe, self.engine, self.run = recipe, engine, run
+        self.training, self.validation = training, validation
+        self.save_every, self.meaning = save_every, meaning
+        self.progress = Progress(recipe.checksum())
+        self.interrupted: Callable[[], bool] = lambda: False
+
+    def run_all(self, resume: bool, data: str) -> Path:
+        engine, run = self.engine, self.run
+        tensors = engine.tensors()
+        plans = [  # all of them first: a part that names nothing is found before hours of compute
+            parts.plan(phase, engine.streams, list(tensors), engine.learned)
+            for phase in self.recipe.phases
+        ]
+        settings = environment(engine.environment())
+        buffers: dict[str, np.ndarray] = {}
+        self.progress.data = data
+        if resume and run.state.exists():
+            self._check_same(settings)
+            self.progress, tensors, buffers = run.load(tensors, self.progress)
+            engine.assign(tensors)
+        else:
+            if not (resume and run.exists()):
+                run.start(self.recipe, settings)
+            self._save()
+        with deferred_interrupts() as self.interrupted:
+            while self.progress.phase < len(plans):
+                self._phase(plans[self.progress.phase], buffers)
+                buffers = {}
+        return run.best
+
+    @property
+    def phase(self) -> Phase:
+        return self.recipe.phases[self.progress.phase]
+
+    def _phase(self, plan: parts.Plan, buffers: dict[str, np.ndarray]) -> None:
+        progress, phase = self.progress, self.phase
+        self.engine.begin(plan)
+        if self._is_new:
+            self._enter(phase)
+            count = len(plan.trained)
+            self.run.log({"event": "phase", "phase": phase.name, "trained": count})
+        else:
+            self.engine.assign_buffers(buffers)
+        number = progress.phase
+        while progress.phase == number:
+            for batch in self._batches():
+                self._step(plan, batch)
+            self._end_epoch(*self._validated())
+            self._save()
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was done in this phase: the state before says the same."""
+        return self.progress.epoch == self.progress.batch == 0
+
+    def _enter(self, phase: Phase) -> None:
+        """The weights that a phase starts from; done again, it gives the same."""
+        engine, number = self.engine, self.progress.phase
+        if number and phase.start == "best":
+            best = self.run.phase(number - 1, self.recipe.phases[number - 1].name)
+            engine.assign(tensors_of(best, engine.tensors()))
+        if phase.reinitialize is not None:
+            drawn = parts.redrawn(phase.reinitialize, engine, [self.recipe.seed, number])
+            engine.assign(drawn)
+
+    def _batches(self) -> Iterator[Batch]:
+        """The rest of the epoch; if the next one cannot be made, the steps before are kept."""
+        try:
+            yield from self.training.epoch(self.progress.passes, start=self.progress.batch)
+        except Exception:
+            if not self._is_new:
+                self._save()
+            raise
+
+    def _step(self, plan: parts.Plan, batch: Batch) -> None:
+        progress, phase, engine = self.progress, self.phase, self.engine
+        check_labels(batch.labels, engine.num_classes)
+        before = engine.tensors() if self._is_new else {}
+        rates = self._rates()
+        loss = engine.train_step(batch.images, batch.labels, rates)
+        if not math.isfinite(loss):
+            self._stop("the loss must be finite", f"{loss}{some(batch)}")
+        if before:
+            parts.check_moved(phase, plan, before, engine.tensors())
+        progress.batch += 1
+        progress.step += 1
+        progress.loss += loss * len(batch.labels)
+        progress.images += len(batch.labels)
+        place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
+        self.run.log({"event": "step", **place, "loss": loss, "rates": rates})
+        if self.save_every and progress.step % self.save_every == 0:
+            self._save()
+        self._check_interrupt()
+
+    def _rates(self) -> list[float]:
+        progress, phase = self.progress, self.phase
+        length = self.training.batches_per_epoch
+        scale = phase.schedule.scale(
+            epoch=progress.epoch,
+            step=progress.epoch * length + progress.batch,
+            steps=phase.epochs * length,
+            history=self._monitored(),
+        )
+        return [group.rate * scale for group in phase.groups]
+
+    def _monitored(self) -> list[float]:
+        """What decides, of each epoch of the phase; smaller is better."""
+        if self.recipe.monitor == "loss":
+            return [loss for loss, _ in self.progress.history]
+        return [-accuracy for _, accuracy in self.progress.history]
+
+    def _validated(self) -> tuple[float, float]:
+        total = Score()
+        for batch in self.validation.epoch(0):
+            check_labels(batch.labels, self.engine.num_classes)
+            total += score(self.engine.evaluate(batch.images), batch.labels)
+            self._check_interrupt()
+        loss, accuracy = total.means
+        if not math.isfinite(loss):
+            self._stop("the validation loss must be finite", f"{loss}")
+        return loss, accuracy
+
+    def _end_epoch(self, loss: float, accuracy: float) -> None:
+        progress, phase = self.progress, self.phase
+        self._check_collapse(loss, accuracy)
+        earlier = min(self._monitored(), default=math.inf)
+        progress.history.append([loss, accuracy])
+        value = self._monitored()[-1]
+        best = progress.best is None or value < progress.best
+        if value < earlier:
+            self._save_model(self.run.phase(progress.phase, phase.name))
+        if best:
+            self._save_model(self.run.best)
+            progress.best = value
+        place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
+        self.run.log(
+            {"event": "epoch", **place, "training_loss": progress.loss / progress.images}
+            | {"validation_loss": loss, "validation_accuracy": accuracy, "best": best}
+        )
+        progress.passes += 1
+        progress.epoch += 1
+        progress.batch, progress.loss, progress.images = 0, 0.0, 0
+        if progress.epoch == phase.epochs or schedules.is_over(self._monitored(), phase.patience):
+            chosen = self._monitored().index(min(self._monitored()))
+            progress.before = progress.history[chosen]
+            progress.phase, progress.epoch, progress.history = progress.phase + 1, 0, []
+
+    def _check_collapse(self, loss: float, accuracy: float) -> None:
+        """A first epoch that unlearns what the phase before learned has too large a rate."""
+        progress, phase = self.progress, self.phase
+        if progress.before is None or progress.epoch or phase.reinitialize is not None:
+            return
+        chance = math.log(self.engine.num_classes)
+        if progress.before[0] < chance <= loss and accuracy < progress.before[1] / 2:
+            received = f"validation accuracy {progress.before[1]:.3f}, now {accuracy:.3f}"
+            self._stop("a phase must not unlearn what the one before learned", received)
+
+    def _save(self) -> None:
+        self.run.save(self.progress, self.engine.tensors(), self.engine.buffers())
+
+    def _save_model(self, path: Path) -> None:
+        self.engine.save(str(path), **self.meaning)
+
+    def _check_interrupt(self) -> None:
+        if self.interrupted():
+            self._save()
+            raise KeyboardInterrupt(
+                f"{self.run.folder} can be resumed at step {self.progress.step}"
+            )
+
+    def _check_same(self, settings: dict[str, Any]) -> None:
+        """A warning where a run goes on under other conditions."""
+        old = json.loads(self.run.environment.read_text(encoding="utf-8"))
+        new = json.loads(json.dumps(settings))
+        if changed := [key for key in new if old.get(key) != new[key]]:
+            text = f"{self.run.folder} was begun elsewhere ({', '.join(changed)} differ)"
+            warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
+
+    def _stop(self, invariant: str, received: str) -> NoReturn:
+        progress, phase = self.progress, self.phase
+        place = f"step {progress.step + 1}, epoch {progress.epoch} of phase {phase.name!r}"
+        rates = ", ".join(f"{rate:.3g}" for rate in self._rates())
+        remedy = f"The rates were {rates}; start again with smaller ones."
+        refuse(FloatingPointError, place, invariant, received, remedy)

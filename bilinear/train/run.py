@@ -1,0 +1,212 @@
+"""The directory of a run: what it was told, what it saw, the best model, and where it is.
+
+::
+
+    recipe.json        what was asked for
+    environment.json   what it ran on: packages, machine, settings of the framework
+    metrics.jsonl      one line an event
+    best.safetensors   the portable file of the best epoch, by validation
+    phases/            the same of each phase
+    state.safetensors  everything needed to go on
+
+Files are replaced whole or not at all, and the state is written last: it knows how long the
+metrics were, and going on cuts them to that. So the directory is whole after any death.
+"""
+
+import functools
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..contract import refuse
+from ..models.checkpoint import MOMENTUM
+from ..models.tensorfile import (
+    check_finite,
+    check_layout,
+    open_tensors,
+    replacing,
+    spec,
+    specs,
+    write_tensors,
+)
+from .recipes import Recipe
+
+ENTRY = "bilinear-run"
+_DAMAGED = "The run's files were changed by something else; restore them or start a new run."
+
+
+@dataclass
+class Progress:
+    """Where a run is, as JSON carries it; floats survive that bit by bit."""
+
+    recipe: str
+    """The checksum of its recipe."""
+    data: str = ""
+    """The checksum of its data, if it was told one."""
+    phase: int = 0
+    epoch: int = 0
+    """Of the phase."""
+    passes: int = 0
+    """Epochs of all phases: the number of the order in which images come."""
+    batch: int = 0
+    """The next one of the epoch."""
+    step: int = 0
+    """Of all phases."""
+    loss: float = 0.0
+    """Summed over the images that the epoch has seen so far."""
+    images: int = 0
+    history: list[list[float]] = field(default_factory=list)
+    """Validation loss and accuracy of each epoch of the phase."""
+    before: list[float] | None = None
+    """The best of those of the phase before."""
+    best: float | None = None
+    """What is monitored, smaller is better, at the best epoch of all."""
+    metrics: int = 0
+    """Bytes of the metrics at this point."""
+
+
+class Run:
+    """The files of one directory. Errors are OSErrors that name the file."""
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.recipe = self.folder / "recipe.json"
+        self.environment = self.folder / "environment.json"
+        self.metrics = self.folder / "metrics.jsonl"
+        self.best = self.folder / "best.safetensors"
+        self.state = self.folder / "state.safetensors"
+
+    def phase(self, number: int, name: str) -> Path:
+        """The best model of a phase."""
+        return self.folder / "phases" / f"{number + 1}-{name}.safetensors"
+
+    def exists(self) -> bool:
+        return self.recipe.exists()
+
+    def start(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Make the directory. Raises: FileExistsError where there is a run already."""
+        if self.exists():
+            remedy = "Resume it, or name another directory."
+            refuse(FileExistsError, "train", "a run needs a directory", f"{self.folder}", remedy)
+        (self.folder / "phases").mkdir(parents=True, exist_ok=True)
+        _write_text(self.environment, json.dumps(environment, indent=2, sort_keys=True) + "\n")
+        self.metrics.write_bytes(b"")
+        _write_text(self.recipe, recipe.to_json())
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """One more line of the metrics, handed to the system before this returns."""
+        line = json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        with open(self.metrics, "ab", buffering=0) as file:
+            try:
+                written = file.write(line)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.metrics)) from None
+            if written != len(line):
+                remedy = "Make room on the disk and resume; nothing before is lost."
+                refuse(OSError, f"{self.metrics}", "a line must be whole", "a full disk", remedy)
+
+    def save(
+        self,
+        progress: Progress,
+        tensors: Mapping[str, np.ndarray],
+        buffers: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write the state, the metrics up to here brought to the disk before it."""
+        with open(self.metrics, "rb+") as file:
+            os.fsync(file.fileno())
+            progress.metrics = file.seek(0, os.SEEK_END)
+        content = dict(tensors) | {MOMENTUM + name: array for name, array in buffers.items()}
+        data = json.dumps(asdict(progress), allow_nan=False)
+        write_tensors(f"save {self.state}", self.state, content, {ENTRY: data})
+
+    def load(
+        self, like: Mapping[str, np.ndarray], start: Progress
+    ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The last state of a run that began at `start`; the metrics are cut to it.
+
+        Args:
+            like: tensors of the names, shapes and dtypes of the model's.
+
+        Raises: ValueError that names the file, for one that is damaged or of another model,
+            recipe or data.
+        """
+        op = f"resume {self.folder}"
+        with open_tensors(self.state, op) as file:
+            progress = _progress(op, (file.metadata() or {}).get(ENTRY))
+            for what in "recipe", "data":
+                own, given = getattr(progress, what), getattr(start, what)
+                if own != given:
+                    invariant = f"the {what} must be that of the run, of checksum {own!r}"
+                    remedy = "A changed one needs a run of its own."
+                    refuse(ValueError, op, invariant, repr(given), remedy)
+            found = {k: v for k, v in specs(file).items() if not k.startswith(MOMENTUM)}
+            check_layout(op, found, {k: spec(v) for k, v in like.items()}, _DAMAGED)
+            names = [MOMENTUM + name for name in like]
+            kept = [name for name in names if name in specs(file)]
+            tensors = {name: _finite(op, name, file.get_tensor(name)) for name in like}
+            buffers = {
+                name.removeprefix(MOMENTUM): check_finite(op, name, file.get_tensor(name))
+                for name in kept
+            }
+        with open(self.metrics, "rb+") as file:
+            length = file.seek(0, os.SEEK_END)
+            if length < progress.metrics:
+                received = f"{length} bytes"
+                invariant = f"{self.metrics.name} must have at least {progress.metrics} bytes"
+                refuse(ValueError, op, invariant, received, _DAMAGED)
+            file.truncate(progress.metrics)
+        return progress, tensors, buffers
+
+
+def tensors_of(path: Path, names: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The tensors of a portable file that a model has, too."""
+    op = f"resume {path}"
+    with open_tensors(path, op) as file:
+        return {name: _finite(op, name, file.get_tensor(name)) for name in names}
+
+
+def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run depends on beside its recipe and data; `settings` are the engine's."""
+    return {
+        "bilinear": __version__,
+        "python": sys.version,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": _packages(),
+        "engine": dict(settings),
+    }
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    """Everything installed: which of it decides the numbers cannot be known."""
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {name: found[name] for name in sorted(found, key=str) if name}
+
+
+def _finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
+    return array if array.dtype.kind in "iu" else check_finite(op, name, array)
+
+
+def _progress(op: str, text: str | None) -> Progress:
+    try:
+        data = json.loads(text or "")
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or data.keys() != {f.name for f in fields(Progress)}:
+        refuse(ValueError, op, "the state must be one of this version", f"{text}"[:80], _DAMAGED)
+    return Progress(**data)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")

@@ -1,0 +1,96 @@
+"""A network of NumPy alone, for the tests of what trains any network.
+
+``logits = W (V · mean colour) + b``: a backbone of one's own, `V`, and a classifier, by the SGD
+that every engine has. It also keeps, where it trains `V`, a running mean, as a BatchNorm does.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bilinear.models.arguments import Streams
+from bilinear.models.tensorfile import write_tensors
+from bilinear.train import Recipe, train
+from bilinear.train.parts import Plan
+
+from .training import CLASSES, data, linear_recipe
+
+WIDTH = 5
+STEPS = 15
+"""Of `linear_recipe`."""
+
+
+class Linear:
+    streams = Streams((None,), (WIDTH,))
+    num_classes = CLASSES
+    preprocessing = None
+    learned = frozenset({"backbone.weight", "classifier.weight", "classifier.bias"})
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.values = {
+            "backbone.weight": rng.standard_normal((WIDTH, 3)),
+            "backbone.running_mean": np.zeros(WIDTH),
+            "classifier.weight": 0.01 * rng.standard_normal((CLASSES, WIDTH)),
+            "classifier.bias": np.zeros(CLASSES),
+        }
+        self.momenta: dict[str, np.ndarray] = {}
+        self.plan = Plan((), (), frozenset(), 0.0)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {name: value.copy() for name, value in self.values.items()}
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.values |= {name: np.array(value) for name, value in tensors.items()}
+
+    def begin(self, plan: Plan) -> None:
+        self.plan = plan
+        self.momenta = {name: np.zeros_like(self.values[name]) for name in plan.trained}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        return {name: value.copy() for name, value in self.momenta.items()}
+
+    def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
+        self.momenta |= {name: np.array(value) for name, value in buffers.items()}
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        colours, values = images.astype(np.float64).mean((1, 2)), self.values
+        maps = colours @ values["backbone.weight"].T
+        z = maps @ values["classifier.weight"].T + values["classifier.bias"]
+        chances = np.exp(z - z.max(1, keepdims=True))
+        chances /= chances.sum(1, keepdims=True)
+        loss = -np.log(chances[np.arange(len(z)), labels]).mean()
+        slope = (chances - np.eye(CLASSES)[labels]) / len(z)
+        gradients = {
+            "backbone.weight": (slope @ values["classifier.weight"]).T @ colours,
+            "classifier.weight": slope.T @ maps,
+            "classifier.bias": slope.sum(0),
+        }
+        for name, group in self.plan.trained.items():
+            decayed = gradients[name] + self.plan.decays[group] * values[name]
+            self.momenta[name] = self.plan.momentum * self.momenta[name] + decayed
+            values[name] = values[name] - rates[group] * self.momenta[name]
+        if self.plan.statistics:
+            mean = values["backbone.running_mean"]
+            values["backbone.running_mean"] = 0.9 * mean + 0.1 * maps.mean(0)
+        return float(loss)
+
+    def evaluate(self, images: np.ndarray) -> np.ndarray:
+        colours, values = images.astype(np.float64).mean((1, 2)), self.values
+        maps = colours @ values["backbone.weight"].T
+        return maps @ values["classifier.weight"].T + values["classifier.bias"]
+
+    def save(self, path: str, **meaning: Any) -> None:
+        write_tensors(f"save {path}", path, self.values, {"meaning": repr(meaning)})
+
+    def environment(self) -> dict[str, Any]:
+        return {"framework": "numpy"}
+
+
+def finish(folder: Path, of: Recipe | None = None, *, resume: bool = False, **options: Any) -> Path:
+    """A whole run of a `Linear`, or what is left of one."""
+    options = {"engine": Linear(), "pipelines": data()} | options
+    engine, pipelines = options.pop("engine"), options.pop("pipelines")
+    return train(of or linear_recipe(), engine, *pipelines, folder, resume=resume, **options)

@@ -1,0 +1,101 @@
+"""What the tests of training train: a small network, some images in memory, a short recipe."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bilinear.train import Engine, Group, Images, Model, Phase, Recipe, Schedule, build
+
+CLASSES = 3
+MODEL = Model("resnet18", taps=("layer1",), projection=6, weights=None, dtype="float64")
+
+
+class Batch(NamedTuple):
+    images: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+
+
+class Memory:
+    """The interface of `bilinear.data.Pipeline`, of images that a seed draws."""
+
+    def __init__(self, count: int, *, batch_size: int, seed: int, size: int = 32) -> None:
+        rng = np.random.default_rng(seed)
+        self.labels = rng.integers(CLASSES, size=count)
+        self.labels[:CLASSES] = range(CLASSES)
+        # classes differ in their colour, so that there is something to learn
+        colours = np.eye(3)[self.labels][:, None, None]
+        noise = rng.standard_normal((count, size, size, 3))
+        self.images = (noise + 2 * colours).astype(np.float32)
+        self.batch_size, self.seed = batch_size, seed
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
+        for batch in range(start, self.batches_per_epoch):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Batch(self.images[chosen], self.labels[chosen], chosen)
+
+
+class Unreadable(Memory):
+    """One whose image of a given place is broken, as those of files can be."""
+
+    broken: int = 0
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for batch in super().epoch(epoch, start):
+            if self.broken in batch.indices:
+                raise ValueError("class_2/broken.jpg must be a complete image file")
+            yield batch
+
+
+def data() -> tuple[Memory, Memory]:
+    """Training and validation images."""
+    return Memory(12, batch_size=4, seed=1), Memory(6, batch_size=4, seed=2)
+
+
+PHASES = (
+    Phase("head", (Group("head", 0.125, 1e-3),), 2, schedule=Schedule("step", (1,), factor=0.5)),
+    Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 2),
+)
+"""The rates are powers of 2, which Keras' optimisers too hold exactly: theirs are float32."""
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The head, then the last block too: twelve steps."""
+    whole: dict[str, Any] = {"name": "test", "model": MODEL, "phases": PHASES}
+    return Recipe(**(whole | {"images": Images(32), "batch_size": 4} | changes))
+
+
+LINEAR_PHASES = (
+    Phase("head", (Group("head", 0.5, 1e-3),), 2, schedule=Schedule("step", (1,), factor=0.5)),
+    Phase("all", (Group("head", 0.1), Group("all", 0.05, 1e-3)), 3, schedule=Schedule("cosine")),
+)
+
+
+def linear_recipe(**changes: Any) -> Recipe:
+    """For `tests.linear`: fifteen steps."""
+    return recipe(**({"phases": LINEAR_PHASES} | changes))
+
+
+def engine(framework: str, of: Recipe | None = None, **options: Any) -> Engine:
+    return build(framework, recipe() if of is None else of, CLASSES, **options)
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a run but for the note on where it began."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in files if "environment" not in p.name
+    }
