@@ -14,6 +14,9 @@ from safetensors.numpy import save_file
 
 from ..contract import Spec, refuse
 
+TEMPORARY = ".bilinear-{}.tmp"
+"""A file that is being written beside the one whose place it takes; a killed process leaves it."""
+
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
 
 
@@ -125,7 +128,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".bilinear-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, TEMPORARY.format(secrets.token_hex(8)))
     try:
         mode = _create(temporary, target)
         yield temporary

@@ -94,6 +94,7 @@ class _Loop:
         self.progress.data = data
         if resume and run.state.exists():
             self._check_same(settings)
+            run.sweep()
             self.progress, tensors, buffers = run.load(tensors, self.progress)
             engine.assign(tensors)
         else:

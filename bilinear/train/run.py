@@ -30,6 +30,7 @@ from .. import __version__
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
+    TEMPORARY,
     check_finite,
     check_layout,
     open_tensors,
@@ -102,17 +103,21 @@ class Run:
         self.metrics.write_bytes(b"")
         _write_text(self.recipe, recipe.to_json())
 
+    def sweep(self) -> None:
+        """Remove what a killed process was writing when it ended."""
+        for folder in self.folder, self.folder / "phases":
+            for path in folder.glob(TEMPORARY.format("*")):
+                path.unlink(missing_ok=True)
+
     def log(self, event: Mapping[str, Any]) -> None:
         """One more line of the metrics, handed to the system before this returns."""
         line = json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-        with open(self.metrics, "ab", buffering=0) as file:
-            try:
-                written = file.write(line)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self.metrics)) from None
-            if written != len(line):
-                remedy = "Make room on the disk and resume; nothing before is lost."
-                refuse(OSError, f"{self.metrics}", "a line must be whole", "a full disk", remedy)
+        try:
+            with open(self.metrics, "ab", buffering=0) as file:
+                while line:  # a disk that gets full takes a part, and refuses the rest
+                    line = line[file.write(line) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.metrics)) from None
 
     def save(
         self,

@@ -41,17 +41,16 @@ class SGD(keras.optimizers.Optimizer):
             ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        rate: Any = keras.ops.cast(learning_rate, variable.dtype)
         step = keras.ops.cast(gradient, variable.dtype)
         if self.decay:
-            decay: Any = keras.ops.cast(self.decay, variable.dtype)
-            step = step + decay * variable
+            # numbers stay Python's: cast by Keras, they would be float32 on the way to float64
+            step = keras.ops.add(step, keras.ops.multiply(variable, self.decay))
         if self.momentum:
             buffer = self.momenta[self._get_variable_index(variable)]
-            momentum: Any = keras.ops.cast(self.momentum, variable.dtype)
-            step = momentum * buffer + step
+            step = keras.ops.add(keras.ops.multiply(buffer, self.momentum), step)
             self.assign(buffer, step)
-        self.assign_sub(variable, rate * step)
+        rate = keras.ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, keras.ops.multiply(rate, step))
 
     def get_config(self) -> dict[str, Any]:
         own = {"momentum": self.momentum, "weight_decay": self.decay}

@@ -1,0 +1,164 @@
+"""The engines: equal recipes go the same way in every framework, and freeze what they should."""
+
+import functools
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.models import plans
+from bilinear.models.tensorfile import open_tensors
+from bilinear.train import Engine, Recipe, parts, train
+from bilinear.train.run import Progress, Run, tensors_of
+
+from .agreement import relative_error
+from .subjects import PRESENT, driver
+from .test_trajectories import divergence
+from .tolerances import RUN
+from .training import CLASSES, contents, data, engine, events, recipe
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+PAIRS = list(itertools.combinations(PRESENT, 2))
+
+
+@functools.cache
+def fresh(backend: str) -> Engine:
+    """Before any step."""
+    driver(backend)  # sets the framework up as all tests have it
+    return engine(backend)
+
+
+@functools.cache
+def ran(backend: str) -> Path:
+    """The directory of an undisturbed run, which tests share."""
+    driver(backend)  # sets the framework up as all tests have it
+    folder = Path(tempfile.mkdtemp(prefix=f"bilinear-{backend}-"))
+    train(recipe(), engine(backend), *data(), folder)
+    return folder
+
+
+@functools.cache
+def start() -> dict[str, np.ndarray]:
+    head = plans.Head(CLASSES, 36, ((6, 64),))
+    return plans.initial_tensors("resnet18", None, head, ("layer1",), seed=0, dtype="float64")
+
+
+def state(backend: str) -> dict[str, np.ndarray]:
+    with open_tensors(ran(backend) / "state.safetensors", "test") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+
+
+@over_backends
+def test_engines_begin_alike(backend: str) -> None:
+    tensors = fresh(backend).tensors()
+    assert tensors.keys() == start().keys()
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(value, start()[name], name)
+
+
+@pytest.mark.skipif(not PAIRS, reason="there is nothing to compare with")
+def test_runs_can_be_laid_over_each_other() -> None:
+    """Each loss, each validation, and at the end each tensor, by the way that it went."""
+    for a, b in PAIRS:
+        for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
+            first, second = (np.array([e[of] for e in events(ran(x), kind)]) for x in (a, b))
+            assert len(first) == {"step": 12, "epoch": 4}[kind]
+            assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
+        first, second = state(a), state(b)
+        assert first.keys() == second.keys()
+        for name in first:
+            if np.array_equal(first[name], start().get(name)):
+                np.testing.assert_array_equal(second[name], first[name], name)
+                continue
+            apart = divergence(first, second, start(), [name])
+            assert apart <= RUN, f"{a} against {b}: {name} differs by {apart:.3g} of its way"
+
+
+@over_backends
+def test_what_is_frozen_stays_bit_by_bit(backend: str) -> None:
+    """The stem and the first block, their BatchNorms' statistics too; of the head's phase all."""
+    end, names = state(backend), list(start())
+    streams = fresh(backend).streams
+    moving = parts.members("last:1", streams, names)
+    for name in names:
+        assert np.array_equal(end[name], start()[name]) == (name not in moving), name
+    head = parts.members("head", streams, names)
+    first = tensors_of(ran(backend) / "phases" / "1-head.safetensors", start())
+    for name in names:
+        assert np.array_equal(first[name], start()[name]) == (name not in head), name
+
+
+@over_backends
+def test_the_best_model_opens_and_predicts(backend: str) -> None:
+    """With the scores that its epoch was chosen for."""
+    model = driver(backend).load(ran(backend) / "best.safetensors")
+    _, validation = data()
+    (one, two) = validation.epoch(0)
+    images = [batch.images.astype(np.float64) for batch in (one, two)]
+    logits = [driver(backend).logits(model, x) for x in images]
+    best = [event for event in events(ran(backend), "epoch") if event["best"]][-1]
+    labels = np.concatenate([one.labels, two.labels])
+    right = np.concatenate(logits).argmax(1) == labels
+    assert right.mean() == best["validation_accuracy"]
+
+
+@over_backends
+def test_resuming_ends_alike(backend: str, tmp_path: Path) -> None:
+    """From the second step of the second phase."""
+
+    class Stopped(Exception):
+        pass
+
+    training, validation = data()
+    steps = iter(range(8))
+    given = training.epoch
+
+    def until_stop(epoch: int, start: int = 0) -> Any:
+        for batch in given(epoch, start):
+            if next(steps, None) is None:
+                raise Stopped
+            yield batch
+
+    training.epoch = until_stop  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        train(recipe(), engine(backend), training, validation, tmp_path)
+    train(recipe(), engine(backend), *data(), tmp_path, resume=True)
+    assert contents(tmp_path) == contents(ran(backend))
+
+
+@pytest.mark.skipif(not PAIRS, reason="there is no other framework")
+def test_a_run_may_move_between_phases(tmp_path: Path) -> None:
+    """The head's phase in one framework, the rest in another, as if in either."""
+    whole = recipe()
+    for writer, reader in zip(PRESENT, [*PRESENT[1:], PRESENT[0]], strict=True):
+        folder = tmp_path / writer
+        _after_first_phase(whole, writer, folder)
+        with pytest.warns(UserWarning, match="begun elsewhere"):
+            train(whole, engine(reader), *data(), folder, resume=True)
+        losses = [event["loss"] for event in events(folder, "step")]
+        wanted = [event["loss"] for event in events(ran(reader), "step")]
+        assert relative_error(np.array(losses), np.array(wanted)) <= RUN
+
+
+def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
+    """A run that was stopped between its phases."""
+
+    class Between(Exception):
+        pass
+
+    stopped = engine(backend)
+    begin = stopped.begin
+
+    def first_only(plan: parts.Plan) -> None:
+        if len(plan.groups) == 2:
+            raise Between
+        begin(plan)
+
+    stopped.begin = first_only  # type: ignore[method-assign]
+    with pytest.raises(Between):
+        train(whole, stopped, *data(), folder)
+    progress, _, _ = Run(folder).load(stopped.tensors(), Progress(whole.checksum()))
+    assert (progress.phase, progress.step) == (1, 6)

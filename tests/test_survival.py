@@ -1,0 +1,65 @@
+"""Real processes, killed at random points, interrupted, out of space: going on ends alike."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .subjects import PRESENT
+from .training import contents
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+
+KILLS = {"numpy": 20, "torch": 6, "tensorflow": 2, "jax": 2}
+"""Fewer where a step takes longer, and where each child compiles for seconds."""
+FRAMEWORKS = ["numpy", *PRESENT]
+COMMAND = sys.executable, "-W", "ignore", "-m", "tests.survivor"
+over_frameworks = pytest.mark.parametrize("framework", FRAMEWORKS)
+
+
+@functools.cache
+def survived(framework: str) -> tuple[Path, dict[str, Any]]:
+    """The directory with a run for each fate, and what was seen of them."""
+    folder = Path(tempfile.mkdtemp(prefix="bilinear-survival-"))
+    result = subprocess.run(
+        [*COMMAND, framework, str(KILLS[framework]), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+    )
+    assert result.returncode == 0, result.stderr
+    return folder, json.loads(result.stdout.splitlines()[-1])
+
+
+@over_frameworks
+def test_a_killed_run_ends_as_the_undisturbed_one(framework: str) -> None:
+    folder, seen = survived(framework)
+    assert (seen["whole"], seen["killed"]) == (0, KILLS[framework])
+    assert contents(folder / "killed") == contents(folder / "whole")
+
+
+@over_frameworks
+def test_ctrl_c_leaves_a_run_that_ends_alike(framework: str) -> None:
+    folder, seen = survived(framework)
+    assert seen["interrupted"] == [130, 0]
+    assert contents(folder / "interrupted") == contents(folder / "whole")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on file sizes stands in for a disk")
+def test_a_full_disk_is_reported_with_the_file_and_loses_nothing() -> None:
+    folder, seen = survived("numpy")
+    assert seen["full"] == [1, 1, 0]
+    metrics, state = ((folder / f"full-{i}.txt").read_text() for i in (1, 2))
+    assert "File too large" in metrics
+    assert str(folder / "full" / "metrics.jsonl") in metrics
+    assert "File too large" in state
+    assert str(folder / "full" / "state.safetensors") in state
+    assert contents(folder / "full") == contents(folder / "whole")
