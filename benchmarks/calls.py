@@ -157,6 +157,7 @@ LAYERS: dict[str, str] = {
     "HierarchicalBilinearPool": "low_rank_pool",
     "DemocraticPool": "bilinear_pool",
     "OuterMaxPool": "bilinear_pool",
+    "AveragePool": "hadamard_pool",
 }
 """The layers, and the operator whose result is as large as theirs."""
 

@@ -39,5 +39,6 @@ def layer_formulas(steps: Mapping[str, Formula], flat: Formula) -> dict[str, For
         "LowRankBilinearClassifier": steps["low_rank_scores"],
         "HierarchicalBilinearPool": hierarchical,
         "DemocraticPool": democratic,
+        "AveragePool": lambda x: steps["hadamard_pool"](x, x**0),
         "OuterMaxPool": lambda x: powered(flat(steps["outer_max_pool"](x))),
     }

@@ -17,6 +17,7 @@ from .backends.jax.hadamard_pool import hadamard_pool
 from .backends.jax.half_vectorize import half_vectorize
 from .backends.jax.l2_normalize import l2_normalize
 from .backends.jax.layers import (
+    AveragePool,
     BilinearPool,
     CompactBilinearPool,
     CovariancePool,
@@ -49,6 +50,7 @@ from .models.jax.imports import import_checkpoint
 
 __all__ = [
     "BCNN",
+    "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",
     "CovariancePool",

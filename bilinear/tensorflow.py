@@ -21,6 +21,7 @@ from .backends.tensorflow.hadamard_pool import hadamard_pool
 from .backends.tensorflow.half_vectorize import half_vectorize
 from .backends.tensorflow.l2_normalize import l2_normalize
 from .backends.tensorflow.layers import (
+    AveragePool,
     BilinearPool,
     CompactBilinearPool,
     CovariancePool,
@@ -53,6 +54,7 @@ from .models.tensorflow.imports import import_checkpoint
 
 __all__ = [
     "BCNN",
+    "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",
     "CovariancePool",

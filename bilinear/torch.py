@@ -17,6 +17,7 @@ from .backends.torch.hadamard_pool import hadamard_pool
 from .backends.torch.half_vectorize import half_vectorize
 from .backends.torch.l2_normalize import l2_normalize
 from .backends.torch.layers import (
+    AveragePool,
     BilinearPool,
     CompactBilinearPool,
     CovariancePool,
@@ -49,6 +50,7 @@ from .models.torch.imports import import_checkpoint
 
 __all__ = [
     "BCNN",
+    "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",
     "CovariancePool",

@@ -72,6 +72,7 @@ CASES: dict[str, dict[str, Any]] = {
     "three maps": {"taps": ("layer1", "layer2", "layer3"), "pool": LEVELS},
     "largest": {"taps": ("layer1",), "projection": 8, "pool": "OuterMaxPool"},
     "covariance": {"taps": ("layer1",), "projection": 8, "pool": "CovariancePool"},
+    "average": {"taps": ("layer1",), "pool": "AveragePool"},
     "root": {"taps": ("layer1",), "projection": 8, "pool": "ImprovedBilinearPool"},
 }
 
@@ -145,6 +146,7 @@ SIZES = {
     "HierarchicalBilinearPool": 3 * 8192,
     "DemocraticPool": 256,
     "OuterMaxPool": 256,
+    "AveragePool": 16,
 }
 """What each makes of maps of 16 channels by its name alone."""
 

@@ -209,6 +209,7 @@ POOLS: dict[str, Pool] = {
         maps=(1, 1),
     ),
     "OuterMaxPool": Pool(POWER, _outer),
+    "AveragePool": Pool({}, lambda arguments, channels: channels[0], maps=(1, 1)),
 }
 """Class name -> what a file says of it."""
 

@@ -1,5 +1,6 @@
 """The layers: one file each, named after them."""
 
+from .average_pool import AveragePool
 from .bilinear_pool import BilinearPool
 from .compact_bilinear_pool import CompactBilinearPool
 from .covariance_pool import CovariancePool
@@ -12,6 +13,7 @@ from .outer_max_pool import OuterMaxPool
 from .projection import Projection
 
 __all__ = [
+    "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",
     "CovariancePool",
