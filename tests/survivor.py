@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,19 +82,27 @@ def end(process: int) -> int:
 
 
 def killed(runs: Runs, kills: int) -> int:
-    """How many children of one run were killed, each at a random point, before it was finished."""
-    rng, count = np.random.default_rng(0), 0
-    while count < kills:
-        process = runs.child("killed")
-        code = runs.after("killed", int(rng.integers(3)), process)
+    """How many children were killed, each at a random point; -1 if one ended by itself, wrongly.
+
+    They go on with one run until it is finished, and then with another.
+    """
+    rng, count, number = np.random.default_rng(0), 0, 0
+    while True:
+        name = f"killed-{number}"
+        process = runs.child(name)
+        code = runs.after(name, int(rng.integers(3)), process) if count < kills else end(process)
         if code is None:
             time.sleep(float(rng.uniform(0, QUICK)))
             os.kill(process, signal.SIGKILL)
             code = end(process)
-        if code != -signal.SIGKILL:
-            return count if code == CODES["finished"] else -1
-        count += 1
-    return count if end(runs.child("killed")) == CODES["finished"] else -1
+        if code == -signal.SIGKILL:
+            count += 1
+        elif code != CODES["finished"]:
+            return -1
+        elif count == kills:
+            return count
+        else:
+            number += 1
 
 
 def interrupted(runs: Runs) -> list[int]:
@@ -104,18 +113,14 @@ def interrupted(runs: Runs) -> list[int]:
     return [end(process), end(runs.child("interrupted"))]
 
 
-def full(runs: Runs) -> list[int]:
-    """The same of a disk on which first the metrics, then the state do not fit."""
-    process = runs.child("full")
-    runs.after("full", 25, process)  # by then the metrics are the largest file
+def full(runs: Runs, name: str, lines: int) -> list[int]:
+    """The same of a disk that gets full after so many lines of the metrics."""
+    process = runs.child(name)
+    runs.after(name, lines, process)
     os.kill(process, signal.SIGKILL)
     end(process)
-    folder, codes = runs.folder / "full", []
-    limits = (folder / "metrics.jsonl").stat().st_size + 30, 1000
-    for limit in limits:
-        codes.append(end(runs.child("full", lambda limit=limit: _limit(limit))))
-        (runs.folder / "full.txt").rename(runs.folder / f"full-{len(codes)}.txt")
-    return [*codes, end(runs.child("full"))]
+    limit = max(1000, (runs.folder / name / "metrics.jsonl").stat().st_size + 30)
+    return [end(runs.child(name, lambda: _limit(limit))), end(runs.child(name))]
 
 
 def _limit(size: int) -> None:
@@ -126,8 +131,9 @@ def _limit(size: int) -> None:
 if __name__ == "__main__":
     framework, kills, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     runs = Runs(framework, folder)
-    result = {"whole": end(runs.child("whole")), "killed": killed(runs, kills)}
-    result["interrupted"] = interrupted(runs)
-    if framework == "numpy":
-        result["full"] = full(runs)
+    result: dict[str, Any] = {"whole": end(runs.child("whole")), "killed": killed(runs, kills)}
+    if framework in {"numpy", "torch"}:
+        result["interrupted"] = interrupted(runs)
+    if framework == "numpy":  # the state is larger than the metrics only at first
+        result |= {"state": full(runs, "state", 2), "metrics": full(runs, "metrics", 25)}
     print(json.dumps(result))

@@ -86,6 +86,12 @@ def test_a_run_is_not_begun_twice_nor_resumed_as_another(tmp_path: Path) -> None
         finish(tmp_path, resume=True, data="sum")
 
 
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    with Run(tmp_path).locked(), pytest.raises(BlockingIOError, match="must be of one process"):
+        finish(tmp_path, resume=True)
+    finish(tmp_path, resume=True)
+
+
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     finish(tmp_path)
     state = tmp_path / "state.safetensors"

@@ -83,29 +83,32 @@ class _Loop:
         self.interrupted: Callable[[], bool] = lambda: False
 
     def run_all(self, resume: bool, data: str) -> Path:
-        engine, run = self.engine, self.run
-        tensors = engine.tensors()
+        engine, tensors = self.engine, self.engine.tensors()
         plans = [  # all of them first: a part that names nothing is found before hours of compute
             parts.plan(phase, engine.streams, list(tensors), engine.learned)
             for phase in self.recipe.phases
         ]
-        settings = environment(engine.environment())
-        buffers: dict[str, np.ndarray] = {}
         self.progress.data = data
+        with self.run.locked(), deferred_interrupts() as self.interrupted:
+            buffers = self._begun(resume, tensors)
+            while self.progress.phase < len(plans):
+                self._phase(plans[self.progress.phase], buffers)
+                buffers = {}
+        return self.run.best
+
+    def _begun(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Make the run or take over its state; the momentum of what trains there."""
+        run, settings = self.run, environment(self.engine.environment())
         if resume and run.state.exists():
             self._check_same(settings)
             run.sweep()
             self.progress, tensors, buffers = run.load(tensors, self.progress)
-            engine.assign(tensors)
-        else:
-            if not (resume and run.exists()):
-                run.start(self.recipe, settings)
-            self._save()
-        with deferred_interrupts() as self.interrupted:
-            while self.progress.phase < len(plans):
-                self._phase(plans[self.progress.phase], buffers)
-                buffers = {}
-        return run.best
+            self.engine.assign(tensors)
+            return buffers
+        if not (resume and run.exists()):
+            run.start(self.recipe, settings)
+        self._save()
+        return {}
 
     @property
     def phase(self) -> Phase:
@@ -253,7 +256,7 @@ class _Loop:
         new = json.loads(json.dumps(settings))
         if changed := [key for key in new if old.get(key) != new[key]]:
             text = f"{self.run.folder} was begun elsewhere ({', '.join(changed)} differ)"
-            warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
+            warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=5)
 
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase

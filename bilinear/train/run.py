@@ -18,7 +18,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,9 @@ from ..models.tensorfile import (
     write_tensors,
 )
 from .recipes import Recipe
+
+if sys.platform != "win32":
+    import fcntl
 
 ENTRY = "bilinear-run"
 _DAMAGED = "The run's files were changed by something else; restore them or start a new run."
@@ -92,6 +96,23 @@ class Run:
 
     def exists(self) -> bool:
         return self.recipe.exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """That no other process works here; the system forgets it with the process.
+
+        Raises: BlockingIOError where one does. Windows has no such locks: nothing is checked.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "ab") as file:
+            if sys.platform != "win32":
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    remedy = "Wait for it to end, or stop it."
+                    invariant = "a run must be of one process"
+                    refuse(BlockingIOError, "train", invariant, f"{self.folder} in use", remedy)
+            yield
 
     def start(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
         """Make the directory. Raises: FileExistsError where there is a run already."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...contract import refuse
 from ...images import Preprocessing
 from ...models.torch.bcnn import BCNN, as_array
 from ...models.torch.files import save
@@ -42,6 +43,9 @@ class Engine:
         compile: bool = False,
         name: str | tuple[str, str] | None = None,
     ) -> None:
+        if amp not in (None, "bfloat16"):
+            remedy = "float16 would need a scaler of the loss, which no run could be resumed with."
+            refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
         self.model = model.to(device)
         self.device = torch.device(device)
         self.amp = amp
