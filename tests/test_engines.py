@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from .agreement import relative_error
 from .subjects import PRESENT, driver
 from .test_trajectories import divergence
 from .tolerances import RUN
-from .training import CLASSES, contents, data, engine, events, recipe
+from .training import CLASSES, MODEL, contents, data, engine, events, recipe
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 PAIRS = list(itertools.combinations(PRESENT, 2))
@@ -162,3 +164,40 @@ def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
         train(whole, stopped, *data(), folder)
     progress, _, _ = Run(folder).load(stopped.tensors(), Progress(whole.checksum()))
     assert (progress.phase, progress.step) == (1, 6)
+
+
+# --- what an engine of one framework can do more ---
+
+torch_only = pytest.mark.skipif("torch" not in PRESENT, reason="of the torch engine")
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
+def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
+    """Of the first two steps of the last phase, before and after something was learned."""
+    driver(backend)
+    trained = engine(backend, of, **options)
+    trained.begin(parts.plan(of.phases[1], trained.streams, list(start()), trained.learned))
+    batch, *_ = data()[0].epoch(0)
+    losses = [trained.train_step(batch.images, batch.labels, [0.125, 0.015625]) for _ in range(2)]
+    assert {value.dtype.name for value in trained.tensors().values()} == {of.model.dtype}
+    return np.array(losses)
+
+
+@torch_only
+def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
+    """bfloat16 keeps 8 bits: logits below 1 and their losses err by a few of 2⁻⁸."""
+    narrow = recipe(model=replace(MODEL, dtype="float32"))
+    mixed, whole = (first_losses(narrow, "torch", amp=amp) for amp in ("bfloat16", None))
+    assert 0 < relative_error(mixed, whole) < 8 * 2.0**-8
+    with pytest.raises(ValueError, match="amp must be None or 'bfloat16'; got 'float16'"):
+        engine("torch", amp="float16")
+
+
+@pytest.mark.skipif(not THOROUGH, reason="compilers take minutes")
+@pytest.mark.parametrize(
+    ("backend", "option"),
+    [(b, o) for b, o in (("torch", "compile"), ("tensorflow", "jit_compile")) if b in PRESENT],
+)
+def test_compiled_engines_go_the_same_way(backend: str, option: str) -> None:
+    compiled, plain = (first_losses(recipe(), backend, **{option: on}) for on in (True, False))
+    assert relative_error(compiled, plain) <= RUN

@@ -1,14 +1,14 @@
 """Training: one recipe, one loop, an engine for each framework.
 
-    recipe = named("bcnn-two-phase")
-    engine = build("torch", recipe, num_classes=200)
-    best = train(recipe, engine, training, validation, "runs/birds")
+    index = validation_split(open_dataset("CUB_200_2011"))
+    best = fit(named("bcnn-two-phase"), "torch", index, "runs/birds", workers=4)
 
-`training` and `validation` give batches as `bilinear.data.Pipeline` does. Nothing here imports a
-framework before `build`.
+`fit` is `build` and `train` on pipelines of `bilinear.data`; `train` takes any engine, also on a
+model of your own, and any batches. Nothing here imports a framework before `build`.
 """
 
 from .engines import Engine, build
+from .fit import fit
 from .loop import train
 from .named import NAMED, named
 from .recipes import Group, Images, Model, Optimizer, Phase, Recipe, Schedule
@@ -24,6 +24,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "build",
+    "fit",
     "named",
     "train",
 ]

@@ -1,7 +1,7 @@
 """What the loop asks of the images it is given, and what it refuses of them."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -11,11 +11,20 @@ from .engines import Engine
 
 
 class Batch(Protocol):
-    images: np.ndarray
-    """(N, H, W, 3) float32, normalised."""
-    labels: np.ndarray
-    """(N,) int64."""
-    indices: Any
+    @property
+    def images(self) -> np.ndarray:
+        """(N, H, W, 3) float32, normalised."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        ...
+
+    @property
+    def indices(self) -> np.ndarray:
+        """(N,), the place of each image in the data."""
+        ...
 
 
 class Pipeline(Protocol):

@@ -82,7 +82,7 @@ def multi_phase(
         "multi-phase",
         Model(backbone, pool=pool),
         (first, *later),
-        Images(448, 512),
+        Images(448, 512, square=True),
         batch_size=32,
         source="nmd2000's transfer learning on FGVC-Aircraft: phases, patience, batch and crops; "
         "its rates are not published, those here are ours",

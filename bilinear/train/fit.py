@@ -1,0 +1,78 @@
+"""A recipe and a data set in, a run out: all the pieces put together."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..data import Augmentation, Index, Pipeline
+from ..images import Preprocessing
+from .engines import build
+from .loop import train
+from .recipes import Images, Recipe
+
+
+def fit(
+    recipe: Recipe,
+    framework: str,
+    index: Index,
+    folder: str | os.PathLike,
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    save_every: int | None = None,
+    **options: Any,
+) -> Path:
+    """Train the model of a recipe on the training part of a data set; the path of the best.
+
+    The best is that of the validation part, which the index must have (`validation_split`). The
+    test part is never opened.
+
+    Args:
+        workers: processes that read images.
+        resume, save_every: as `train` has them.
+        options: of the engine, such as ``device="cuda"``.
+
+    Raises: what `train` raises.
+    """
+    engine = build(framework, recipe, len(index.classes), **options)
+    preprocessing = seen(recipe.images, engine.preprocessing)
+    with pipelines(recipe, index, preprocessing, workers) as (training, validation):
+        return train(
+            recipe,
+            engine,
+            training,
+            validation,
+            folder,
+            resume=resume,
+            save_every=save_every,
+            classes=index.classes,
+            preprocessing=preprocessing,
+            data=index.checksum(),
+        )
+
+
+def seen(images: Images, weights: Preprocessing | None) -> Preprocessing:
+    """How images become a model's input: the sizes of a recipe, the colours of the weights."""
+    return replace(weights or Preprocessing(), size=images.size, resize=images.resize)
+
+
+@contextmanager
+def pipelines(
+    recipe: Recipe, index: Index, preprocessing: Preprocessing, workers: int = 0
+) -> Iterator[tuple[Pipeline, Pipeline]]:
+    """Batches of the training and of the validation part, as a recipe wants them."""
+    images = recipe.images
+    varied = Augmentation(
+        "random" if images.random_crop else "centre", square=images.square, flip=images.flip
+    )
+    still = Augmentation("centre", square=True, flip=False) if images.square else None
+    given: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
+    given |= {"seed": recipe.seed, "workers": workers}
+    with (
+        Pipeline(index, "train", augmentation=varied, **given) as training,
+        Pipeline(index, "validation", augmentation=still, **given) as validation,
+    ):
+        yield training, validation
