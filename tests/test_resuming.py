@@ -28,7 +28,7 @@ class Stopping(Memory):
     """One that is interrupted before a batch of the run, as by a thread of one's own."""
 
     def __init__(self, stop: int) -> None:
-        super().__init__(12, batch_size=4, seed=1)
+        super().__init__(11, batch_size=4, seed=1)
         self.left = stop
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -115,7 +115,7 @@ def test_another_environment_is_a_warning(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_read_is_named_and_nothing_is_lost(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    broken = Unreadable(12, batch_size=4, seed=1)
+    broken = Unreadable(11, batch_size=4, seed=1)
     order = [i for batch in data()[0].epoch(0) for i in batch.indices]
     broken.broken = int(order[-1])  # in the last batch of the first epoch
     with pytest.raises(ValueError, match=r"class_2/broken\.jpg"):

@@ -71,7 +71,7 @@ def multi_phase(
     later = [
         Phase(
             f"last-{count}",
-            (Group(f"last:{count}", 1e-3, 1e-5),),
+            (Group("head", head if reinitialize else 1e-3), Group(f"last:{count}", 1e-3, 1e-5)),
             50,
             patience=3,
             reinitialize=f"last:{count}" if reinitialize else None,

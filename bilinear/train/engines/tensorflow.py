@@ -20,6 +20,9 @@ from ..parts import Plan
 
 __all__ = ["BCNN", "Engine"]
 
+IMAGES = tf.TensorSpec((None, None, None, None), tf.float32)
+LABELS = tf.TensorSpec((None,), tf.int64)
+
 
 class Engine:
     """`Engine` of `bilinear.train.engines`, by one `SGD` a group inside a `tf.function`.
@@ -52,7 +55,7 @@ class Engine:
         self.optimizers: list[SGD] = []
         self.plan = Plan((), (), frozenset(), 0.0)
         self.step: Any = None
-        self.logits = tf.function(self._logits, jit_compile=jit_compile, reduce_retracing=True)
+        self.logits = self._function(self._logits, IMAGES)
 
     def tensors(self) -> dict[str, np.ndarray]:
         canonical = self.model.canonical().items()
@@ -70,7 +73,12 @@ class Engine:
             optimizer.build([own[name] for name in names])
             self.optimizers.append(optimizer)
         # traced anew for each phase: what trains is part of the trace
-        self.step = tf.function(self._step, jit_compile=self.jit_compile, reduce_retracing=True)
+        self.step = self._function(self._step, IMAGES, LABELS)
+
+    def _function(self, function: Any, *signature: tf.TensorSpec) -> Any:
+        """Traced for all sizes at once: a trace for one size would round otherwise, and which
+        sizes came first would be seen in the last digits of a run that was resumed."""
+        return tf.function(function, input_signature=signature, jit_compile=self.jit_compile)
 
     def _set_trainable(self, trained: Any) -> None:
         """Keras' flags, by layer; a frozen BatchNorm does what it does in evaluation."""
