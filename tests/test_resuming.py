@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,48 @@ def test_a_loss_that_is_no_number_is_reported_with_its_step(tmp_path: Path) -> N
 
 def _progress(folder: Path) -> Progress:
     return Progress(Recipe.from_json((folder / "recipe.json").read_text()).checksum())
+
+
+def test_weights_that_are_no_numbers_are_never_a_state(
+    undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A gradient can be NaN where the loss was not: the state before that is kept."""
+
+    class Breaking(Linear):
+        steps = 0
+
+        def train_step(self, images: Any, labels: Any, rates: Any) -> float:
+            loss, self.steps = super().train_step(images, labels, rates), self.steps + 1
+            if self.steps == 8:
+                self.values["classifier.bias"] = self.values["classifier.bias"] * np.nan
+            return loss
+
+    with pytest.raises(ValueError, match=r"tensor 'classifier\.bias' must be finite; got nan"):
+        finish(tmp_path, engine=Breaking(), save_every=1)
+    assert Run(tmp_path).load(Linear().tensors(), _progress(tmp_path))[0].step == 7
+    finish(tmp_path, resume=True)
+    assert contents(tmp_path) == undisturbed
+
+
+def test_ctrl_c_during_validation(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """A real signal of this process: the epoch's steps are kept, its validation is done again."""
+
+    class Interrupted(Linear):
+        calls = 0
+
+        def evaluate(self, images: np.ndarray) -> np.ndarray:
+            self.calls += 1
+            if self.calls == 3:  # of two batches for each epoch
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().evaluate(images)
+
+    with pytest.raises(KeyboardInterrupt, match="can be resumed at step 6"):
+        finish(tmp_path, engine=Interrupted())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(events(tmp_path, "step")) == 6
+    assert len(events(tmp_path, "epoch")) == 1
+    finish(tmp_path, resume=True)
+    assert contents(tmp_path) == undisturbed
 
 
 def test_a_validation_that_is_no_number_is_reported(tmp_path: Path) -> None:

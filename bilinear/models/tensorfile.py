@@ -15,7 +15,9 @@ from safetensors.numpy import save_file
 from ..contract import Spec, refuse
 
 TEMPORARY = ".bilinear-{}.tmp"
-"""A file that is being written beside the one whose place it takes; a killed process leaves it."""
+"""A file that is being written beside the one whose place it takes."""
+LEFTOVERS = TEMPORARY.format("*"), ".tmp??????"
+"""What a killed process leaves of it; safetensors itself writes under the second name first."""
 
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
 

@@ -31,7 +31,7 @@ from .. import __version__
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
-    TEMPORARY,
+    LEFTOVERS,
     check_finite,
     check_layout,
     open_tensors,
@@ -127,7 +127,7 @@ class Run:
     def sweep(self) -> None:
         """Remove what a killed process was writing when it ended."""
         for folder in self.folder, self.folder / "phases":
-            for path in folder.glob(TEMPORARY.format("*")):
+            for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
                 path.unlink(missing_ok=True)
 
     def log(self, event: Mapping[str, Any]) -> None:
@@ -146,13 +146,19 @@ class Run:
         tensors: Mapping[str, np.ndarray],
         buffers: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the state, the metrics up to here brought to the disk before it."""
+        """Write the state, the metrics up to here brought to the disk before it.
+
+        Raises: ValueError for a tensor that is not finite: the state before it is still there.
+        """
+        op = f"save {self.state}"
         with open(self.metrics, "rb+") as file:
             os.fsync(file.fileno())
             progress.metrics = file.seek(0, os.SEEK_END)
         content = dict(tensors) | {MOMENTUM + name: array for name, array in buffers.items()}
+        for name, array in content.items():
+            _finite(op, name, array)
         data = json.dumps(asdict(progress), allow_nan=False)
-        write_tensors(f"save {self.state}", self.state, content, {ENTRY: data})
+        write_tensors(op, self.state, content, {ENTRY: data})
 
     def load(
         self, like: Mapping[str, np.ndarray], start: Progress
