@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from .agreement import relative_error
 from .subjects import PRESENT, driver
 from .test_trajectories import divergence
 from .tolerances import RUN
-from .training import CLASSES, MODEL, contents, data, engine, events, recipe
+from .training import CLASSES, MODEL, contents, data, engine, events, recipe, shared_folder
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 PAIRS = list(itertools.combinations(PRESENT, 2))
@@ -37,7 +36,7 @@ def fresh(backend: str) -> Engine:
 def ran(backend: str) -> Path:
     """The directory of an undisturbed run, which tests share."""
     driver(backend)  # sets the framework up as all tests have it
-    folder = Path(tempfile.mkdtemp(prefix=f"bilinear-{backend}-"))
+    folder = shared_folder()
     train(recipe(), engine(backend), *data(), folder)
     return folder
 

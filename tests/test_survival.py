@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .subjects import PRESENT
-from .training import contents
+from .training import contents, shared_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
@@ -26,7 +25,7 @@ over_frameworks = pytest.mark.parametrize("framework", FRAMEWORKS)
 @functools.cache
 def survived(framework: str) -> tuple[Path, dict[str, Any]]:
     """The directory with a run for each fate, and what was seen of them."""
-    folder = Path(tempfile.mkdtemp(prefix="bilinear-survival-"))
+    folder = shared_folder()
     result = subprocess.run(
         [*COMMAND, framework, str(KILLS[framework]), str(folder)],
         capture_output=True,

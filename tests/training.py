@@ -1,6 +1,8 @@
 """What the tests of training train: a small network, some images in memory, a short recipe."""
 
+import atexit
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +88,13 @@ def linear_recipe(**changes: Any) -> Recipe:
 
 def engine(framework: str, of: Recipe | None = None, **options: Any) -> Engine:
     return build(framework, recipe() if of is None else of, CLASSES, **options)
+
+
+def shared_folder() -> Path:
+    """One that several tests use, and that goes with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="bilinear-runs-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

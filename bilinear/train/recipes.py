@@ -73,7 +73,8 @@ class Images:
         fits = self.resize is None or (is_count(self.resize) and self.resize >= self.size)
         _check("Images", "resize", fits, "null or an integer from size up", self.resize)
         for name in "square", "random_crop", "flip":
-            _check("Images", name, *_is_flag(getattr(self, name)))
+            value = getattr(self, name)
+            _check("Images", name, isinstance(value, bool), "true or false", value)
 
 
 @dataclass(frozen=True)
@@ -281,10 +282,6 @@ def _refuse(where: str, invariant: str, received: str) -> NoReturn:
 def _check(op: str, name: str, holds: bool, words: str, value: object) -> None:
     if not holds:
         refuse(ValueError, op, f"{name} must be {words}", repr(value), _REMEDY)
-
-
-def _is_flag(value: object) -> tuple[bool, str, object]:
-    return isinstance(value, bool), "true or false", value
 
 
 def _is_number(value: object, *, above: float | None = None) -> bool:
