@@ -46,7 +46,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types: pyright, with every framework installed."""
-    install(session, "all", "test", "types", "demo", "bench", "nox", "conformance")
+    install(session, "all,cli", "test", "types", "demo", "bench", "nox", "conformance")
     session.run("pyright", *session.posargs)
 
 
@@ -60,7 +60,7 @@ def reference(session: nox.Session) -> None:
 @nox.session
 def parity(session: nox.Session) -> None:
     """The proof: all three frameworks against the reference and against each other."""
-    install(session, "all", "test", "parity")
+    install(session, "all,cli", "test", "parity")
     if session.posargs:
         session.run("pytest", *session.posargs, env=QUIET)
         return
@@ -87,7 +87,7 @@ def vectors(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """The suite, tested: every planted fault must turn it red."""
-    install(session, "all", "test", "parity")
+    install(session, "all,cli", "test", "parity")
     session.run("python", "-m", "tests.mutants", *session.posargs, env=QUIET)
 
 
