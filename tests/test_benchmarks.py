@@ -33,9 +33,8 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 def test_operators_and_layers_are_measured(backend: str, tmp_path: Path) -> None:
     """One of each kind: that every one can run is the next test's."""
     pytest.importorskip("matplotlib")
-    sizes = [(op, SMALL, "float32") for op in ("bilinear_pool", "matrix_sqrt", "CovariancePool")]
+    sizes = [("CovariancePool", SMALL, "float32")]
     sizes += [("bilinear_pool", SMALL._replace(streams=2), "bfloat16")]
-    sizes += [("bilinear_pool", SMALL._replace(half=True), "float32")]
     found = measured(backend, sizes, 0.0, "cpu", passes=(True,))
     assert len(found) == len(sizes)
     for row in found:
@@ -117,9 +116,9 @@ def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
         assert row["peak"] > 0, row
 
 
-@over_backends
-def test_memory_of_an_operator_with_tables(backend: str) -> None:
+def test_memory_of_an_operator_with_tables() -> None:
     """In a process of its own: ours and the formula take what they write."""
+    backend = PRESENT[0]  # the memory of each is in another test; this is of the command
     row = "tensor_sketch", Size(8, 64, 64), "float32"
     found = apart(functools.partial(memory.used, compiled=False), backend, row)
     assert {one["name"].partition(",")[0] for one in found} == {"ours", "formula"}

@@ -36,6 +36,10 @@ COMPILED = {"float32": 4, "bfloat16": 2, "float64": 1, "float16": 1}
 another of the same accumulation."""
 
 
+TYPED = 4
+"""How many calls of a layer are tried in each dtype: all but its ends is that of float32."""
+
+
 class Battery:
     """What `battery` returns is one of these."""
 
@@ -174,15 +178,16 @@ def law(driver: Driver, name: str, data: st.DataObject) -> None:
 
 def adjoint(driver: Driver, op: str, way: str) -> None:
     """Forward and reverse derivatives are adjoint, away from every hard point."""
-    for case in OPS[op].smooth("float64"):
-        cotangent = seeded("float64", *OPS[op].output_shape(case), seed=5)
-        tangents = [seeded("float64", *a.shape, seed=6 + i) for i, a in enumerate(case.arrays)]
-        run(check_adjointness, driver, op, case, cotangent, tangents, way)
+    case = OPS[op].smooth("float64")[-1]  # the richest
+    cotangent = seeded("float64", *OPS[op].output_shape(case), seed=5)
+    tangents = [seeded("float64", *a.shape, seed=6 + i) for i, a in enumerate(case.arrays)]
+    run(check_adjointness, driver, op, case, cotangent, tangents, way)
 
 
 def layer(driver: Driver, name: str, layout: str, dtype: str) -> None:
-    """A layer on maps of every rank, masked or not."""
-    for streams, given_ in LAYERS[name].calls(dtype).values():
+    """A layer on maps of every rank, masked or not; of other types than float32 some."""
+    calls = list(LAYERS[name].calls(dtype).values())
+    for streams, given_ in calls if dtype == "float32" else calls[:TYPED]:
         run(check_layer, driver, name, streams, layout=layout, **given_)
 
 
