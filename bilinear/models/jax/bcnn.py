@@ -118,12 +118,16 @@ class BCNN(nnx.Module):
         check_descriptors(self.pool)
         return self._pooled(images)
 
-    def _pooled(self, images: ArrayLike) -> jax.Array:
+    def pooled_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
+        """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
         maps = self.feature_maps(images)
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return self.pool(*_matched(*maps))
+        return _matched(*maps)
+
+    def _pooled(self, images: ArrayLike) -> jax.Array:
+        return self.pool(*self.pooled_maps(images))
 
     def __call__(self, images: ArrayLike) -> jax.Array:
         pooled = self._pooled(images)

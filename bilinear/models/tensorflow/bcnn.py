@@ -179,12 +179,16 @@ class BCNN(keras.Model):
         check_descriptors(self.pool)
         return self._pooled(images, training)
 
-    def _pooled(self, images: Any, training: bool | None) -> tf.Tensor:
+    def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
+        """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
         maps = self.feature_maps(images, training)
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return self.pool(*matched(*maps))
+        return matched(*maps)
+
+    def _pooled(self, images: Any, training: bool | None) -> tf.Tensor:
+        return self.pool(*self.pooled_maps(images, training))
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         pooled = self._pooled(images, training)

@@ -128,12 +128,16 @@ class BCNN(nn.Module):
         check_descriptors(self.pool)
         return self._pooled(images)
 
-    def _pooled(self, images: Tensor) -> Tensor:
+    def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The maps as the pool takes them, (N, C, h, w): projected, and of one size."""
         maps = self.feature_maps(images)
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return self.pool(*_matched(*maps))
+        return _matched(*maps)
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        return self.pool(*self.pooled_maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
         pooled = self._pooled(images)
