@@ -6,6 +6,7 @@ Open the door of the framework you use; this module imports none of them:
 - `bilinear.reference`: the NumPy specification of every operator, forward and gradient
 - `bilinear.images`: image files to the arrays the models take
 - `bilinear.data`: data sets in their published layouts, and batches of them
+- `bilinear.explanation`: where a score comes from, by location and by pair of channels
 """
 
 __version__ = "0.1.0"

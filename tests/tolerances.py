@@ -93,3 +93,26 @@ PEAK_SLACK = 4 * 2**20
 RESIDENT = 2 * 2**20
 """Bytes by which the memory of a process may differ from that of the arrays in it: the allocator
 takes some pages more than asked for, a tape some thousands of bytes."""
+
+
+def sharing_bound(locations: int, entries: int, terms: float) -> float:
+    """Of a score against the sum of its heat, in float64; `terms` is the sum of all their sizes.
+
+    An entry's sum over locations and its heat's both have that many roundings, the product with
+    the second stream one for each entry, and five are of root, norm, weight, quotient and sum.
+    """
+    return (2 * locations + entries + 5) * UNIT_ROUNDOFF["float64"] * terms
+
+
+def score_bound(entries: int, terms: float, dtype: str) -> float:
+    """Of a model's logit against the score in float64; `terms` is the sum of its terms' sizes.
+
+    The classifier adds its products in float32; of bfloat16 the sum and then the bias are rounded.
+    """
+    rounded = {"float32": 0.0, "bfloat16": 2 * 2.0**-9}[dtype]
+    return ((entries + 1) * UNIT_ROUNDOFF["float32"] + rounded) * terms
+
+
+HEAT = 5 * LOGITS["float32"]
+"""Of float32 heat between frameworks, relative to the sum of all terms' sizes: a term is a root, a
+product of two features and the inverse of a sum of such, each with the error of the maps."""
