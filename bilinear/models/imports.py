@@ -58,7 +58,7 @@ def read_import(
     if backbone not in (None, *known.backbones):
         invariant = f"its backbone must be {' or '.join(map(repr, known.backbones))}"
         refuse(ValueError, op, invariant, repr(backbone), _OWN)
-    arrays = dict(_tensors(op, _saved(op, path, read_pth)))
+    arrays = state_tensors(op, _saved(op, path, read_pth))
     if backbone is None:
         fitting = (b for b in known.backbones if known.fits(arrays, b))
         backbone = next(fitting, known.backbones[0])
@@ -127,6 +127,11 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
         )
         invariant = "PyTorch's own files are read by bilinear.torch alone"
         refuse(ValueError, op, invariant, os.path.basename(path), remedy)
+    return read_saved(op, path, read_pth)
+
+
+def read_saved(op: str, path: str, read_pth: ReadPth) -> Any:
+    """What `torch.save` wrote, read by `read_pth`. Raises: ValueError where it cannot be."""
     try:
         return read_pth(path)
     except OSError:
@@ -136,6 +141,15 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
         received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
         remedy = "It is damaged, or holds more than tensors and numbers."
         raise ValueError(message(op, invariant, received, remedy)) from error
+
+
+def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:
+    """The tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
+
+    The ``module.`` of DataParallel and ``num_batches_tracked`` are left out.
+    Raises: ValueError for anything else, or a name that is there twice.
+    """
+    return dict(_tensors(op, saved))
 
 
 def _tensors(op: str, saved: Any) -> Iterator[tuple[str, np.ndarray]]:

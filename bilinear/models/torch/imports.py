@@ -44,7 +44,7 @@ def import_checkpoint(
         backbone,
         num_classes,
         make_pool=lambda name, _: preset(name),
-        read_pth=_read,
+        read_pth=read_pth,
     )
     model = BCNN(**found.arguments)
     model.assign(found.tensors)
@@ -52,7 +52,8 @@ def import_checkpoint(
     return model.eval()
 
 
-def _read(path: str) -> Any:
+def read_pth(path: str) -> Any:
+    """What `torch.save` wrote, its tensors as NumPy arrays; nothing pickled is trusted."""
     return _arrays(torch.load(path, map_location="cpu", weights_only=True))
 
 

@@ -1,0 +1,133 @@
+"""The portable file to and from each framework's own files.
+
+    convert("birds.safetensors", "birds.pt")
+    convert("birds.pt", "tuned.safetensors", like="birds.safetensors")
+
+| form | what it is | names |
+|---|---|---|
+| ``portable`` | the portable file | ``.safetensors`` |
+| ``torch`` | a ``state_dict`` saved by `torch.save` | ``.pt``, ``.pth`` |
+| ``keras`` | a whole Keras model | ``.keras`` |
+| ``keras-weights`` | the weights of a Keras model | ``.weights.h5`` |
+| ``orbax`` | `nnx.state` of a JAX model, a folder of Orbax | ``.orbax`` |
+
+Numbers keep every bit, there and back. Only a ``.keras`` archive says itself which model it is
+of; the others need `like`, a portable file of the same model, whose description (backbones, pool,
+classes, preprocessing) they take over. SGD buffers are left behind.
+"""
+
+import importlib
+import os
+from typing import Any, NamedTuple
+
+from .._require import require
+from ..contract import refuse
+from .checkpoint import MOMENTUM
+from .tensorfile import open_tensors, specs
+
+PORTABLE = "portable"
+
+
+class Form(NamedTuple):
+    """A kind of file of one framework."""
+
+    framework: str
+    suffixes: tuple[str, ...]
+    complete: bool = False
+    """Whether it says itself which model it is of."""
+
+
+FORMS = {
+    "torch": Form("torch", (".pt", ".pth")),
+    "keras": Form("tensorflow", (".keras",), complete=True),
+    "keras-weights": Form("tensorflow", (".weights.h5",)),
+    "orbax": Form("jax", (".orbax",)),
+}
+_SUFFIXES = {PORTABLE: (".safetensors",)} | {name: form.suffixes for name, form in FORMS.items()}
+
+
+class Conversion(NamedTuple):
+    """What was done."""
+
+    source: str
+    """The form that was read."""
+    target: str
+    """The form that was written."""
+    tensors: int
+    """How many tensors the model has."""
+    momentum_left: bool
+    """Whether the portable file had SGD buffers, which no other form has."""
+
+
+def convert(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    like: str | os.PathLike | None = None,
+    source_form: str | None = None,
+    target_form: str | None = None,
+) -> Conversion:
+    """Write the model in `source` as `target`; one of the two is the portable file.
+
+    Args:
+        like: a portable file of the same model, where `source` does not say which it is.
+        source_form, target_form: where a name does not tell; None goes by the name.
+
+    The target appears whole or not at all; a file in its place is replaced, a folder is not.
+    Raises: ValueError for forms that are not known or both (or neither) portable, `like` where it
+        is missing or means nothing, and, naming the tensor, for tensors that are missing,
+        unknown, misshapen, of another dtype or not finite; ImportError where the framework is not
+        installed; OSError where a file cannot be read or written.
+    """
+    source, target = os.fsdecode(source), os.fsdecode(target)
+    op = f"convert {source}"
+    read, written = _form(op, source, source_form), _form(op, target, target_form)
+    if (read == PORTABLE) == (written == PORTABLE):
+        remedy = "Convert to a portable file first, and that to the other."
+        invariant = "one of both files must be portable, and one not"
+        refuse(ValueError, op, invariant, f"{read} to {written}", remedy)
+    foreign = written if read == PORTABLE else read
+    form = FORMS[foreign]
+    needed = read != PORTABLE and not form.complete
+    if needed != (like is not None):
+        invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file to be like"
+        remedy = (
+            "Pass like= (--like), a file of the same model."
+            if needed
+            else "Leave like= (--like) out."
+        )
+        refuse(ValueError, op, invariant, f"like={like!r}", remedy)
+    require(form.framework)
+    native, files = (_part(form.framework, part) for part in ("native", "files"))
+    if read == PORTABLE:
+        model = files.load(source)
+        native.write_native(op, model, target, foreign)
+    else:
+        model = native.read_native(op, source, foreign, files.load(like) if needed else None)
+        files.save(model, target)
+    left = read == PORTABLE and _has_momentum(op, source)
+    return Conversion(read, written, len(model.canonical()), left)
+
+
+def _form(op: str, path: str, given: str | None) -> str:
+    """The form of a file, by its name where it is not given."""
+    if given is None:
+        name = path.lower().rstrip("/\\")
+        given = next((form for form, ends in _SUFFIXES.items() if name.endswith(ends)), "")
+        if not given:
+            known = ", ".join(end for ends in _SUFFIXES.values() for end in ends)
+            remedy = f"Name its form: {', '.join(_SUFFIXES)}."
+            refuse(ValueError, op, f"a name must end in one of {known}", repr(path), remedy)
+    if given not in _SUFFIXES:
+        known = ", ".join(_SUFFIXES)
+        refuse(ValueError, op, f"a form must be one of {known}", repr(given), "Name one of them.")
+    return given
+
+
+def _part(framework: str, part: str) -> Any:
+    return importlib.import_module(f"{__package__}.{framework}.{part}")
+
+
+def _has_momentum(op: str, path: str) -> bool:
+    with open_tensors(path, op) as file:
+        return any(name.startswith(MOMENTUM) for name in specs(file))

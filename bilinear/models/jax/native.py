@@ -1,0 +1,72 @@
+"""The JAX side's own file of a B-CNN: its state, in a folder written by Orbax."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+
+from ...contract import Spec, message, refuse
+from ..tensorfile import check_layout
+from .bcnn import BCNN
+
+
+def write_native(op: str, model: BCNN, path: str, form: str) -> None:
+    """``StandardCheckpointer().save(path, nnx.state(model))``; Orbax renames the whole folder."""
+    if os.path.lexists(path):
+        remedy = "Remove it, or name another; a folder is not replaced."
+        refuse(FileExistsError, op, "the folder must be new", path, remedy)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(os.path.abspath(path), nnx.state(model))
+
+
+def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
+    """`model`, filled with ``nnx.state(model)`` of a folder, or with its pure dictionary.
+
+    Names, shapes and dtypes are checked before a number is read.
+    """
+    os.listdir(path)  # the same errors for a path that cannot be opened as anywhere
+    path = os.path.abspath(path)
+    if not os.path.isfile(os.path.join(path, "_METADATA")):
+        remedy = "Save nnx.state(model) there with an Orbax StandardCheckpointer."
+        refuse(ValueError, op, "the folder must be an Orbax checkpoint", "no _METADATA", remedy)
+    variables = {
+        ".".join(map(str, place)): node
+        for place, node in nnx.iter_graph(model)
+        if isinstance(node, nnx.Variable)
+    }
+    expected = {n: Spec(v[...].shape, v[...].dtype.name) for n, v in variables.items()}
+    with _readable(op), ocp.StandardCheckpointer() as checkpointer:
+        tree: Any = dict(checkpointer.metadata(path).item_metadata.tree)
+        leaves = _flat(tree).items()
+        found = {name: Spec(tuple(leaf.shape), np.dtype(leaf.dtype).name) for name, leaf in leaves}
+    remedy = "It must be the state of the model that the portable file describes."
+    check_layout(op, found, expected, remedy)
+    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    with _readable(op), ocp.PyTreeCheckpointer() as checkpointer:  # NumPy's, wherever they were
+        arrays = _flat(checkpointer.restore(path, restore_args=args))
+    for name, variable in variables.items():
+        variable[...] = jax.numpy.asarray(arrays[name])
+    return model
+
+
+@contextmanager
+def _readable(op: str) -> Iterator[None]:
+    """Whatever Orbax raises of a folder becomes one ValueError."""
+    try:
+        yield
+    except Exception as error:  # a damaged folder can raise anything
+        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
+        invariant = "the folder must be a checkpoint that Orbax reads"
+        raise ValueError(message(op, invariant, received, "It is damaged.")) from error
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    """Dotted path -> leaf, without the ``value`` that a state has below each variable."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    named = {".".join(str(getattr(k, "key", k)) for k in path): leaf for path, leaf in leaves}
+    return {name.removesuffix(".value"): leaf for name, leaf in named.items()}

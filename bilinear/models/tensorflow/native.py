@@ -1,0 +1,89 @@
+"""Keras' own files of a B-CNN: a ``.keras`` archive, or its weights alone."""
+
+import os
+import shutil
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h5py
+import keras
+
+from ...contract import Spec, message, refuse
+from ..tensorfile import check_layout, replacing
+from .bcnn import BCNN
+
+_SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}
+
+
+def write_native(op: str, model: BCNN, path: str, form: str) -> None:
+    """``model.save(path)`` or ``model.save_weights(path)``, whole or not at all."""
+    beside = os.path.dirname(os.path.realpath(path))
+    with replacing(path) as temporary, TemporaryDirectory(dir=beside) as folder:
+        os.replace(_saved(model, folder, form), temporary)
+
+
+def read_native(op: str, path: str, form: str, model: BCNN | None) -> BCNN:
+    """The model of an archive, or `model` filled with the weights of a file."""
+    with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
+        pass
+    if form == "keras":
+        return _archived(op, path)
+    assert model is not None
+    remedy = "They must be the weights of the model that the portable file describes."
+    with TemporaryDirectory() as folder:
+        expected = _datasets(op, _saved(model, folder, form))
+        check_layout(op, _datasets(op, path), expected, remedy)
+        model.load_weights(_suffixed(path, folder, form))
+    return model
+
+
+def _saved(model: BCNN, folder: str, form: str) -> str:
+    path = os.path.join(folder, "model" + _SUFFIXES[form])
+    if form == "keras":
+        model.save(path)
+    else:
+        model.save_weights(path)
+    return path
+
+
+def _suffixed(path: str, folder: str, form: str) -> str:
+    """The file under a name that says its form, which Keras goes by: its own, or a copy's."""
+    if path.endswith(_SUFFIXES[form]):
+        return path
+    return shutil.copy(path, os.path.join(folder, "given" + _SUFFIXES[form]))
+
+
+def _archived(op: str, path: str) -> BCNN:
+    """Without the code that an archive may hold: Keras' safe mode."""
+    try:
+        with TemporaryDirectory() as folder:
+            named = _suffixed(path, folder, "keras")
+            model: Any = keras.saving.load_model(named, compile=False)
+    except Exception as error:  # a damaged or foreign file can raise anything
+        received = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        invariant = "the file must be one that keras.saving.load_model reads"
+        remedy = "It is damaged, or of layers that are not Keras' or bilinear's."
+        raise ValueError(message(op, invariant, received, remedy)) from error
+    if not isinstance(model, BCNN):
+        received = f"{type(model).__module__}.{type(model).__qualname__}"
+        remedy = "Build a BCNN around it, and save that."
+        refuse(ValueError, op, "the archive must hold a bilinear.tensorflow.BCNN", received, remedy)
+    return model
+
+
+def _datasets(op: str, path: str) -> dict[str, Spec]:
+    """Path within an HDF5 file -> shape and dtype of the numbers there."""
+    found: dict[str, Spec] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = Spec(item.shape, item.dtype.name)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        invariant = "the file must be a whole HDF5 file"
+        remedy = "It is damaged, or of another kind."
+        raise ValueError(message(op, invariant, f"{error}", remedy)) from error
+    return found
