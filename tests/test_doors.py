@@ -59,7 +59,11 @@ def test_importing_bilinear_imports_no_framework_and_is_quick() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["bilinear.reference", "bilinear.images", "bilinear.contract", "bilinear.presets"]
+    "module",
+    [
+        *("bilinear.reference", "bilinear.images", "bilinear.contract", "bilinear.presets"),
+        *("bilinear.explanation", "bilinear.drawing", "bilinear.models.conversion"),
+    ],
 )
 def test_the_framework_free_parts_import_no_framework(module: str) -> None:
     assert loaded(module) == set()
@@ -69,6 +73,16 @@ def test_the_framework_free_parts_import_no_framework(module: str) -> None:
 def test_a_door_adds_no_framework_beyond_its_own(door: str) -> None:
     alone = set().union(*(loaded(name) for name in BACKENDS[door][0]))
     assert loaded(f"bilinear.{door}") == alone
+
+
+@pytest.mark.parametrize("module", ["bilinear", *(f"bilinear.{door}" for door in PRESENT)])
+def test_no_door_opens_what_only_commands_need(module: str) -> None:
+    code = f"import sys, {module}; print(*(n for n in sys.modules if n.startswith('bilinear.')))"
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    found = {name.split(".")[1] for name in result.stdout.split()}
+    assert not found & {"cli", "explanation", "drawing"}
+    assert not re.search(r"\.(conversion|native|evidence)\b", result.stdout)
 
 
 @pytest.mark.parametrize("door", PRESENT)
