@@ -97,6 +97,7 @@ def doors(session: nox.Session, framework: str) -> None:
     """One door alone, in an environment that has only its framework."""
     install(session, framework, "test")
     alone = ["test_doors", "test_contract", "test_layers", "test_own_networks", "test_readme"]
+    alone += ["test_cli", "test_cli_errors"]
     chosen = [f"tests/{name}.py" for name in alone]
     chosen += ["tests/test_files.py::test_momentum_travels"]
     chosen += ["tests/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
@@ -118,6 +119,7 @@ def build(session: nox.Session) -> None:
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(file, away)
     session.chdir(away)
+    session.run("bilinear", "--version")
     tests = ["test_house", "test_doors", "test_layers", "test_checkpoint", "test_readme"]
     session.run("pytest", *(session.posargs or [f"tests/{name}.py" for name in tests]))
 

@@ -7,6 +7,8 @@ Open the door of the framework you use; this module imports none of them:
 - `bilinear.images`: image files to the arrays the models take
 - `bilinear.data`: data sets in their published layouts, and batches of them
 - `bilinear.explanation`: where a score comes from, by location and by pair of channels
+- `bilinear.metrics`, `bilinear.features`: how good logits are; files of descriptors
+- `bilinear.cli`: the command line
 """
 
 __version__ = "0.1.0"

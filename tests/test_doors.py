@@ -17,7 +17,7 @@ from bilinear.testing import OPERATORS
 
 from .subjects import PRESENT
 
-ROOTS = sorted({name for names, _ in BACKENDS.values() for name in names} | {"tensorflow"})
+ROOTS = sorted({name for names, _ in BACKENDS.values() for name in names} | {"typer"})
 
 LOADED = """
 import sys
@@ -59,14 +59,19 @@ def test_importing_bilinear_imports_no_framework_and_is_quick() -> None:
 
 
 @pytest.mark.parametrize(
-    "module",
+    "name",
     [
-        *("bilinear.reference", "bilinear.images", "bilinear.contract", "bilinear.presets"),
-        *("bilinear.explanation", "bilinear.drawing", "bilinear.models.conversion"),
+        *("reference", "images", "contract", "presets", "metrics", "features"),
+        *("explanation", "drawing", "models.conversion"),
     ],
 )
-def test_the_framework_free_parts_import_no_framework(module: str) -> None:
-    assert loaded(module) == set()
+def test_the_framework_free_parts_import_no_framework(name: str) -> None:
+    assert loaded(f"bilinear.{name}") == set()
+
+
+def test_the_command_line_imports_no_framework_of_itself() -> None:
+    pytest.importorskip("typer", reason="the extra cli is absent")
+    assert loaded("bilinear.cli") == {"typer"}
 
 
 @pytest.mark.parametrize("door", PRESENT)

@@ -158,7 +158,7 @@ def test_what_cannot_be_explained_is_refused_before_anything_is_written(tmp_path
     photograph.write_bytes(photograph.read_bytes()[:100])
     result = run(file, photograph, "-o", tmp_path / "out.png")
     assert "bird.png must be a complete image file" in str(result.exception)
-    assert result.stderr == f"framework: {next(filter(available, BACKENDS))}\n"
+    assert result.stderr == f"{file} in {next(filter(available, BACKENDS))}\n"
     result = run(file, photograph, "-o", tmp_path / "out.png", "--framework", "caffe")
-    assert "--framework must be one of torch, tensorflow, jax; got caffe" in str(result.exception)
+    assert "--framework must be one of torch, tensorflow, jax; got 'caffe'" in str(result.exception)
     assert not (tmp_path / "out.png").exists()

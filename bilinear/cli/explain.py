@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .._require import BACKENDS, available, require
+from .._files import replacing
 from ..contract import refuse
 from ..drawing import heat_over, with_legend
 from ..explanation import Explanation, Pair, pairs
@@ -18,21 +18,22 @@ from ..explanation import explain as explain_score
 from ..images import Preprocessing, centre_crop, cover, normalize, read_image
 from ..models.checkpoint import read_description
 from ..models.description import Description
-from ..models.tensorfile import open_tensors, replacing
+from ..models.tensorfile import open_tensors
+from ._console import say
+from ._model import chosen as chosen_framework
+from ._options import AsJson, Framework, ModelFile
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="A trained B-CNN: a portable file.")],
+    file: ModelFile,
     image: Annotated[Path, typer.Argument(help="The image to explain the score of.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     chosen: Annotated[
         str | None, typer.Option("--class", help="Name or number of a class; default: the winner.")
     ] = None,
     count: Annotated[int, typer.Option("--pairs", min=0, help="Pairs of channels to list.")] = 10,
-    framework: Annotated[
-        str | None, typer.Option(help="torch, tensorflow or jax; default: the first installed.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    framework: Framework = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show which places of an image, and which pairs of channels, speak for a class.
 
@@ -43,7 +44,8 @@ def explain(
     description = read_description(file)
     preprocessing = _preprocessing(op, description)
     index = None if chosen is None else _class_index(op, description, chosen)
-    door = _framework(framework)
+    door = chosen_framework(framework)
+    say(f"{file} in {door}")
     photograph = cover(read_image(image), preprocessing, f"{image}")
     seen = centre_crop(photograph, preprocessing.shape)
     batch = normalize(np.asarray(seen), preprocessing)[None]
@@ -87,21 +89,6 @@ def _class_index(op: str, description: Description, chosen: str) -> int:
     known = f"a name of the file or a number below {description.num_classes}"
     remedy = f"The first names are {', '.join(names[:5])}." if names else "The file has no names."
     refuse(ValueError, op, f"--class must be {known}", repr(chosen), remedy)
-
-
-def _framework(chosen: str | None) -> str:
-    """The framework asked for, or the first that is installed, said aloud."""
-    if chosen is not None:
-        if chosen not in BACKENDS:
-            known = ", ".join(BACKENDS)
-            remedy = "Leave it out for the first that is installed."
-            refuse(ValueError, "explain", f"--framework must be one of {known}", chosen, remedy)
-        return chosen
-    found = next((door for door in BACKENDS if available(door)), None)
-    if found is None:
-        require(next(iter(BACKENDS)))
-    typer.echo(f"framework: {found}", err=True)
-    return f"{found}"
 
 
 def _classifier(op: str, file: Path, index: int) -> tuple[np.ndarray, float]:

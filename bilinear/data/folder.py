@@ -40,7 +40,7 @@ def read_folder(root: Path, *, check_counts: bool = True) -> Index:
         Item(path, label, split)
         for prefix, split in sources.items()
         for label, name in enumerate(classes)
-        for path in _images(root, f"{prefix}{name}")
+        for path in image_files(root, f"{prefix}{name}")
     )
     trained = {item.label for item in items if item.split == "train"}
     empty = [name for label, name in enumerate(classes) if label not in trained]
@@ -56,7 +56,8 @@ def _folders(root: Path) -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _images(root: Path, folder: str) -> list[str]:
+def image_files(root: Path, folder: str = "") -> list[str]:
+    """The images in a folder below the root, at any depth, sorted: their paths below the root."""
     found = []
     for place, _, names in os.walk(root / folder, followlinks=True):
         paths = (Path(place, name) for name in names if not name.startswith("."))

@@ -1,23 +1,16 @@
 """Safetensors files read with every check: what all readers and writers of files go through."""
 
-import errno
 import os
-import secrets
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .._files import replacing
 from ..contract import Spec, refuse
-
-TEMPORARY = ".bilinear-{}.tmp"
-"""A file that is being written beside the one whose place it takes."""
-LEFTOVERS = TEMPORARY.format("*"), ".tmp??????"
-"""What a killed process leaves of it; safetensors itself writes under the second name first."""
 
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
 
@@ -121,48 +114,3 @@ def write_tensors(
         except SafetensorError as error:
             remedy = "Make room on the disk, or save elsewhere; nothing was changed."
             refuse(OSError, op, "the file must be written whole", f"{error}", remedy)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """A file to write, which takes the place of `path` when it is whole, and is on the disk."""
-    target = os.path.realpath(os.fsdecode(path))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, TEMPORARY.format(secrets.token_hex(8)))
-    try:
-        mode = _create(temporary, target)
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # safetensors may have put a private file in its place
-        os.replace(temporary, target)
-        _sync(folder)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _sync(folder: str) -> None:
-    """The new name too outlives a failing power supply; Windows cannot open folders."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _create(temporary: str, target: str) -> int:
-    """An empty file, and the permissions the target is to have: its own, else the usual ones."""
-    try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:  # the caller knows the target, not the temporary name
-        raise OSError(error.errno, error.strerror, target) from None
-    try:
-        usual = os.fstat(handle).st_mode
-    finally:
-        os.close(handle)
-    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else usual)

@@ -28,14 +28,13 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from .._files import LEFTOVERS, replacing
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
-    LEFTOVERS,
     check_finite,
     check_layout,
     open_tensors,
-    replacing,
     spec,
     specs,
     write_tensors,

@@ -21,6 +21,7 @@ from pathlib import Path
 from . import (
     Mutant,
     aggregation,
+    cli,
     compact,
     fused,
     half,
@@ -45,6 +46,7 @@ FAMILIES = (
     aggregation,
     models,
     imports,
+    cli,
 )
 MUTANTS = [mutant for family in FAMILIES for mutant in family.mutants()]
 SAMPLE = (

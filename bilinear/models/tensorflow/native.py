@@ -8,8 +8,9 @@ from typing import Any
 import h5py
 import keras
 
+from ..._files import replacing
 from ...contract import Spec, message, refuse
-from ..tensorfile import check_layout, replacing
+from ..tensorfile import check_layout
 from .bcnn import BCNN
 
 _SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}

@@ -2,9 +2,10 @@
 
 import torch
 
+from ..._files import replacing
 from ...contract import Spec
 from ..imports import read_saved, state_tensors
-from ..tensorfile import check_layout, replacing, spec
+from ..tensorfile import check_layout, spec
 from .bcnn import BCNN
 from .imports import read_pth
 

@@ -1,0 +1,64 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+TEMPORARY = ".bilinear-{}.tmp"
+"""A file that is being written beside the one whose place it takes."""
+LEFTOVERS = TEMPORARY.format("*"), ".tmp??????"
+"""What a killed process leaves of it; safetensors itself writes under the second name first."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[str]:
+    """The name of an empty file to fill, which takes the place of `path` at the end of the block.
+
+    A reader sees the old file or the new one, and after an exception the old one. A symbolic link
+    is followed: the file it points to is replaced and the link stays. A file that is replaced
+    hands on its permissions, a new one has the process's usual ones.
+    Raises: OSError naming `path` where it cannot be written.
+    """
+    target = os.path.realpath(os.fsdecode(path))
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, TEMPORARY.format(secrets.token_hex(8)))
+    try:
+        mode = _create(temporary, target)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # the block may have put a private file in its place
+        os.replace(temporary, target)
+        _sync(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _sync(folder: str) -> None:
+    """The new name too outlives a failing power supply; Windows cannot open folders."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _create(temporary: str, target: str) -> int:
+    """An empty file, and the permissions the target is to have: its own, else the usual ones."""
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError as error:  # the caller knows the target, not the temporary name
+        raise OSError(error.errno, error.strerror, target) from None
+    try:
+        usual = os.fstat(handle).st_mode
+    finally:
+        os.close(handle)
+    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else usual)

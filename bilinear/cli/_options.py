@@ -1,0 +1,34 @@
+"""Arguments and options that several commands have, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._require import BACKENDS
+
+ModelFile = Annotated[Path, typer.Argument(help="A model written by save.", metavar="FILE")]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Image files, folders of them, or globs in quotes.", metavar="IMAGES..."),
+]
+Framework = Annotated[
+    str | None,
+    typer.Option(
+        help="Which framework computes; without it the first that is installed.",
+        metavar="|".join(BACKENDS),
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images that are computed at once.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Which layout the data set has; without it that is seen from its files.",
+        metavar="cub|aircraft|cars|folder",
+    ),
+]
+Subset = Annotated[
+    bool, typer.Option("--subset", help="Take a data set with fewer images than it should have.")
+]

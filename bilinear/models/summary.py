@@ -1,0 +1,57 @@
+"""What a portable file is, read without any framework: its description and its header."""
+
+import json
+import math
+import os
+from typing import Any
+
+from .checkpoint import ENTRY, MOMENTUM, read_description
+from .description import FORMAT, Custom
+from .plans import DTYPES, is_parameter
+from .tensorfile import open_tensors, specs
+
+
+def summarize(path: str | os.PathLike) -> dict[str, Any]:
+    """What a file says of its model, and how many numbers each part has, as JSON has it.
+
+    ``parameters`` counts what is trained, ``other`` the statistics and tables beside it, both by
+    the first word of the tensors' names: ``backbone``, ``projection``, ``pool``, ``classifier``.
+    The values of the tensors are not read, so a file of any size is summarised at once.
+    Raises: what `read_description` raises: the header is checked, the values are not.
+    """
+    description = read_description(path)
+    with open_tensors(path, f"load {os.fsdecode(path)}") as file:
+        found = specs(file)
+        format_version = json.loads(file.metadata()[ENTRY])["format_version"]
+    parameters: dict[str, int] = {}
+    other: dict[str, int] = {}
+    for name, (shape, dtype) in found.items():
+        if not name.startswith(MOMENTUM):
+            counts = parameters if is_parameter(name) and dtype in DTYPES else other
+            part = name.partition(".")[0]
+            counts[part] = counts.get(part, 0) + math.prod(shape or ())
+    preprocessing = description.preprocessing
+    return {
+        "file": os.fsdecode(path),
+        "bytes": os.path.getsize(path),
+        "format": FORMAT,
+        "format_version": format_version,
+        "library_version": description.library_version,
+        "backbone": _stream(description.backbone),
+        "backbone_b": _stream(description.backbone_b),
+        "taps": description.taps,
+        "projection": description.projection,
+        "pooling": dict(description.pooling),
+        "descriptor_size": description.descriptor_size,
+        "num_classes": description.num_classes,
+        "classes": description.classes,
+        "preprocessing": preprocessing and preprocessing.to_dict(),
+        "dtype": description.dtype,
+        "parameters": parameters | {"total": sum(parameters.values())},
+        "other": other | {"total": sum(other.values())},
+        "momentum": any(name.startswith(MOMENTUM) for name in found),
+    }
+
+
+def _stream(stream: str | Custom | None) -> Any:
+    return stream._asdict() if isinstance(stream, Custom) else stream
