@@ -23,9 +23,12 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from ._arrays import wide
-from .half_vectorize import gathered, pairs, upper, weighed
+from .half_vectorize import triangles, upper, weighed
 from .outer_pool import keep
 from .signed_sqrt import rooted
+
+ROWS = 256
+"""Of half a product at once: with fewer, less is multiplied, but not in less time on a CPU."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
@@ -44,8 +47,8 @@ def fused(
 
     Masking and widening are in here, so that x and y are held as they came.
     """
-    p = _product(x, x if y is None else y, mask)
-    s = rooted((upper(p) if half else _flat(p)) / z, eps)
+    p = _upper_product(x, mask) if half else _flat(_product(x, x if y is None else y, mask))
+    s = rooted(p / z, eps)
     s = weighed(s, x.shape[2]) if half else s
     norm = jnp.sqrt(_sum(s * s))
     n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
@@ -65,9 +68,10 @@ def _jvp(eps, l2_eps, half, primals, tangents):
 def _tangent(l2_eps, half, x, y, mask, z, u, n, dx, dy):
     root = jnp.where(u == 0, jnp.inf, n * jnp.abs(u))  # finite / inf is 0, but NaN / inf is NaN
     scale = 0.5 / z / n
-    # A quotient next to the sum: XLA does not merge divisions into what reads entries repeatedly
     if half:
-        a = gathered(_product(x, dx, mask), pairs(x.shape[2]), "promise_in_bounds")
+        # Two triangles and their sum: reversed that repeats the quotient, which XLA therefore
+        # computes first. Merged with the reading of it, it would be computed twice, and slowly.
+        a = jnp.sum(triangles(_product(x, dx, mask), 2), axis=1)
         du = 2 * scale * (a / root)
         along = _sum(u * du)
     elif y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
@@ -97,6 +101,15 @@ def _product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
     x, y = (wide(keep(a, mask)) for a in (x, y))
     # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
     return jnp.einsum("nlc,nld->ncd", x, y, precision=jax.lax.Precision.HIGHEST)
+
+
+def _upper_product(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """``xᵀ x`` on and above the diagonal, of which little more is multiplied."""
+    blocks = [
+        upper(_product(x[:, :, start : start + ROWS], x[:, :, start:], mask))
+        for start in range(0, x.shape[2], ROWS)
+    ]
+    return jnp.concatenate(blocks, axis=1)
 
 
 def _flat(g: jax.Array) -> jax.Array:

@@ -35,42 +35,37 @@ def halved(g: jax.Array, isometric: bool) -> jax.Array:
 
 @jax.custom_jvp
 def upper(g: jax.Array) -> jax.Array:
-    """The entries, in the accumulation dtype."""
-    samples, channels = g.shape[:2]
-    row, column = np.triu_indices(channels)
-    flat = g.reshape(samples, channels * channels)  # explicit sizes: N may be 0
+    """The entries, in the accumulation dtype; of the first rows only, where g has no more."""
+    samples, rows, channels = g.shape
+    row, column = np.triu_indices(rows, m=channels)
+    flat = g.reshape(samples, rows * channels)  # explicit sizes: N may be 0
     entries = row * channels + column
     return wide(jnp.take(flat, entries, axis=1, unique_indices=True, indices_are_sorted=True))
 
 
 @upper.defjvp
 def _upper_jvp(primals, tangents):
-    channels = primals[0].shape[1]
-    nowhere = half_size(channels)
-    places = jnp.where(jnp.tri(channels, dtype=bool).T, pairs(channels), nowhere)
-    return upper(*primals), gathered(wide(*tangents), places, "drop")
+    return upper(*primals), triangles(wide(*tangents), 1)[:, 0]
 
 
-def gathered(matrices: jax.Array, places: jax.Array, mode: str) -> jax.Array:
-    """Sums of the entries of square matrices that have the same of the C(C+1)/2 places.
+def triangles(matrices: jax.Array, count: int) -> jax.Array:
+    """The entries (c, d), and with a `count` of 2 then (d, c), for c <= d, (N, count, C(C+1)/2).
+
+    The diagonal is in the first triangle, the second has zeros in its place.
 
     A scatter, because its transpose, which is what the reverse mode runs, then is a gather: the
-    other way round it would be a scatter, that takes ten times as long on a CPU.
+    other way round it would be a scatter, that takes ten times as long on a CPU. The places are
+    computed, as a constant would be held between the passes.
     """
     samples, channels = matrices.shape[:2]
-    zeros = jnp.zeros((samples, half_size(channels)), matrices.dtype)
-    flat = matrices.reshape(samples, channels * channels)
-    return zeros.at[:, places.ravel()].add(flat, mode=mode)
-
-
-def pairs(channels: int) -> jax.Array:
-    """The places of (c, d) and of (d, c) in the half, (C, C).
-
-    Computed, as a constant would be held between the passes.
-    """
+    size = half_size(channels)
     row, column = (jax.lax.broadcasted_iota("int32", (channels, channels), i) for i in (0, 1))
     low, high = jnp.minimum(row, column), jnp.maximum(row, column)
-    return low * (2 * channels - low - 1) // 2 + high
+    places = low * (2 * channels - low - 1) // 2 + high + jnp.where(row > column, size, 0)
+    flat = matrices.reshape(samples, channels * channels)
+    zeros = jnp.zeros((samples, count * size), matrices.dtype)
+    entries = zeros.at[:, places.ravel()].add(flat, mode="drop", unique_indices=True)
+    return entries.reshape(samples, count, size)
 
 
 def weighed(half: jax.Array, channels: int) -> jax.Array:
