@@ -84,7 +84,7 @@ TENSORFLOW: dict[str, Edits] = {
 JAX: dict[str, Edits] = {
     "rows and columns of the flattening exchanged": [("nlc,nld->ncd", "nlc,nld->ndc")],
     "rounded to the half type between the steps": [
-        ("    s = rooted((", "    p = p.astype(x.dtype).astype(z.dtype)\n    s = rooted((")
+        ("rooted(p / z", "rooted(p.astype(x.dtype).astype(z.dtype) / z")
     ],
     "the gradient is not projected": [("du - u * along, n", "du, n")],
     "the gradient is projected below the floor too": [
@@ -104,6 +104,12 @@ JAX: dict[str, Edits] = {
     "one stream is projected by half": [("2 * _sum(u * a)", "_sum(u * a)")],
     "the slope of half a descriptor lacks 2": [("2 * scale * (a", "scale * (a")],
     "half a descriptor without √2": [("weighed(s, x.shape[2]) if half else s", "s")],
+    "later blocks have the columns of others": [
+        ("x[:, :, start:], mask", "jnp.roll(x[:, :, start:], start, 2), mask")
+    ],
+    "half of the gradient of half a descriptor": [
+        ("jnp.sum(triangles(_product(x, dx, mask), 2), axis=1)", "upper(_product(x, dx, mask))")
+    ],
     "samples share a norm": [("axis=-1, keepdims", "axis=(0, -1), keepdims")],
     "half types accumulate in half": [("wide(keep(a, mask))", "keep(a, mask)")],
     "the second derivative sees the norm as a constant": [
