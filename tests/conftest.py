@@ -14,6 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the lo
 
 import importlib.metadata
 import shutil
+import signal
 
 import hypothesis
 import pytest
@@ -46,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in a shell's background,
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whose children inherit that
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
     os.environ["BILINEAR_TEST_TF32"] = str(int(config.getoption("--tf32")))
 

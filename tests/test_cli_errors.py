@@ -67,7 +67,7 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture) -> None:
         assert command.callback.__name__ in text
         assert command.callback.__doc__
         if DOCS.is_file():
-            assert f"| `{command.callback.__name__} F" in DOCS.read_text()
+            assert f"| `{command.callback.__name__} " in DOCS.read_text()
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"bilinear {__version__}\n"
 

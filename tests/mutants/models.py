@@ -4,7 +4,7 @@ from . import Edits, Fault, Mutant
 
 SAME = {
     "tensorflow": [
-        ("_paddings(self.plan.padding))\n        return x if", '"SAME")\n        return x if')
+        ("same = stride == 1 and 2 * padding == side - 1", "same = 2 * padding == side - 1")
     ],
     "jax": [("[(self.padding, self.padding)] * 2,", '"SAME",')],
 }
