@@ -291,7 +291,8 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
         datasets.jpeg(tmp_path / name)
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", DOCS.read_text(), re.DOTALL)
     commands = [shlex.split(line)[1:] for line in shell.splitlines()]
-    assert len(commands) == len(app.registered_commands)
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert {words[0] for words in commands} == names - {"convert"}  # it has a page of its own
     for command in commands:
         subset = ["--subset"] if birds.name in command else []
         assert run([*command, *subset]) == 0, command
