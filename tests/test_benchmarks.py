@@ -116,6 +116,7 @@ def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
         assert row["peak"] > 0, row
 
 
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
 def test_memory_of_an_operator_with_tables() -> None:
     """In a process of its own: ours and the formula take what they write."""
     backend = PRESENT[0]  # the memory of each is in another test; this is of the command

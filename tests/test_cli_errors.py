@@ -293,6 +293,7 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
     commands = [shlex.split(line)[1:] for line in shell.splitlines()]
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert {words[0] for words in commands} == names - {"convert"}  # it has a page of its own
+    commands = [words for words in commands if words[0] != "train"]  # which would download
     for command in commands:
         subset = ["--subset"] if birds.name in command else []
         assert run([*command, *subset]) == 0, command

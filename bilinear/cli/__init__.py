@@ -17,6 +17,7 @@ from .features import features
 from .info import info
 from .predict import predict
 from .retrieve import retrieve
+from .train import train
 
 __all__ = ["app", "run"]
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
+    train,
     info,
     predict,
     evaluate,

@@ -2,7 +2,7 @@
 
 0    all that was asked is done
 1    some inputs failed, each named on stderr; the others are done
-2    refused: arguments, a file, a missing package, a disk without room
+2    refused: arguments, a file, a missing package, a disk without room, a loss that is no number
 3    an unexpected failure: memory, the framework, a fault of this program
 130  interrupted by Ctrl-C
 """
@@ -48,7 +48,7 @@ def _judged(error: Exception) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "bilinear"
         return REFUSED, f"{words()} `{path} --help` lists the arguments."
-    if isinstance(error, ValueError | TypeError | OSError | ImportError):
+    if isinstance(error, ValueError | TypeError | OSError | ImportError | FloatingPointError):
         return REFUSED, sentence(error)
     where = "(`bilinear --traceback …` shows where)"
     return UNEXPECTED, f"unexpected {type(error).__name__}: {sentence(error)} {where}"

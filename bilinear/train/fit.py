@@ -1,7 +1,7 @@
 """A recipe and a data set in, a run out: all the pieces put together."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ def fit(
     resume: bool = False,
     workers: int = 0,
     save_every: int | None = None,
+    watch: Callable[[Mapping[str, Any], int], None] | None = None,
     **options: Any,
 ) -> Path:
     """Train the model of a recipe on the training part of a data set; the path of the best.
@@ -32,7 +33,7 @@ def fit(
 
     Args:
         workers: processes that read images.
-        resume, save_every: as `train` has them.
+        resume, save_every, watch: as `train` has them.
         options: of the engine, such as ``device="cuda"``.
 
     Raises: what `train` raises.
@@ -51,6 +52,7 @@ def fit(
             classes=index.classes,
             preprocessing=preprocessing,
             data=index.checksum(),
+            watch=watch,
         )
 
 

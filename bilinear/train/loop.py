@@ -9,7 +9,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +38,7 @@ def train(
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     data: str = "",
+    watch: Callable[[Mapping[str, Any], int], None] | None = None,
 ) -> Path:
     """Run a recipe to its end; the path of the best model, by validation.
 
@@ -51,6 +52,8 @@ def train(
         preprocessing: what the pipelines do to an image, for those files too. Where the model's
             weights say how images were normalised, it must be given and say the same.
         data: the checksum of the data, by which a resumed run knows that it is the same.
+        watch: called with each event of the metrics, once it is written, and the number of images
+            that the epoch has trained on so far; to show progress.
 
     Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
         FloatingPointError, naming the step, for a loss that is not finite or a phase that
@@ -59,7 +62,7 @@ def train(
     """
     check_pipelines(engine, training, validation, preprocessing)
     meaning = {"classes": classes, "preprocessing": preprocessing}
-    loop = _Loop(recipe, engine, training, validation, Run(folder), save_every, meaning)
+    loop = _Loop(recipe, engine, training, validation, Run(folder), save_every, meaning, watch)
     return loop.run_all(resume, data)
 
 
@@ -75,10 +78,11 @@ class _Loop:
         run: Run,
         save_every: int | None,
         meaning: dict[str, Any],
+        watch: Callable[[Mapping[str, Any], int], None] | None,
     ) -> None:
         self.recipe, self.engine, self.run = recipe, engine, run
         self.training, self.validation = training, validation
-        self.save_every, self.meaning = save_every, meaning
+        self.save_every, self.meaning, self.watch = save_every, meaning, watch
         self.progress = Progress(recipe.checksum())
         self.interrupted: Callable[[], bool] = lambda: False
 
@@ -120,7 +124,7 @@ class _Loop:
         if self._is_new:
             self._enter(phase)
             count = len(plan.trained)
-            self.run.log({"event": "phase", "phase": phase.name, "trained": count})
+            self._log({"event": "phase", "phase": phase.name, "trained": count})
         else:
             self.engine.assign_buffers(buffers)
         number = progress.phase
@@ -169,10 +173,15 @@ class _Loop:
         progress.loss += loss * len(batch.labels)
         progress.images += len(batch.labels)
         place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
-        self.run.log({"event": "step", **place, "loss": loss, "rates": rates})
+        self._log({"event": "step", **place, "loss": loss, "rates": rates})
         if self.save_every and progress.step % self.save_every == 0:
             self._save()
         self._check_interrupt()
+
+    def _log(self, event: Mapping[str, Any]) -> None:
+        self.run.log(event)
+        if self.watch:
+            self.watch(event, self.progress.images)
 
     def _rates(self) -> list[float]:
         progress, phase = self.progress, self.phase
@@ -215,7 +224,7 @@ class _Loop:
             self._save_model(self.run.best)
             progress.best = value
         place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
-        self.run.log(
+        self._log(
             {"event": "epoch", **place, "training_loss": progress.loss / progress.images}
             | {"validation_loss": loss, "validation_accuracy": accuracy, "best": best}
         )

@@ -63,7 +63,7 @@ FAULTS: list[Fault] = [
         SCORES,
         {
             "torch": [
-                ("z, eps, half)\n    scores", "z, l2_eps, half)\n    scores"),
+                ("wide(weight), z, eps, half\n", "wide(weight), z, l2_eps, half\n"),
                 ("length(square, l2_eps)", "length(square, eps or 1e-30)"),
             ],
             "tensorflow": [

@@ -1,13 +1,12 @@
 """The scores of a linear classifier on the bilinear descriptor, which is never held."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ...contract import EPS, L2_EPS, Reduction
 from ...contract.scores import check_bilinear_scores, entries, row_blocks
 from ._tensors import by_plain_steps, check_devices, matmul, no_autocast, spec, specs, wide
+from .half_vectorize import upper, weighed
 from .l2_normalize import length
 from .outer_pool import counted, keep
 from .signed_sqrt import rooted
@@ -70,10 +69,23 @@ def scored(
     z: Tensor | int = 1
     if reduction == "mean":
         z = x.shape[1] if mask is None else counted(mask, x_kept.dtype)[:, None, None]
-    sums = _sums if by_plain_steps() else _Sums.apply
-    products, square = sums(x_kept, y_kept, wide(weight), z, eps, half)
+    given = x_kept, y_kept, wide(weight), z, eps, half
+    products, square = (_plain if by_plain_steps() else _Sums.apply)(*given)
     scores = products / length(square, l2_eps)
     return scores if bias is None else scores + wide(bias)
+
+
+def _plain(
+    x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, half: bool
+) -> tuple[Tensor, Tensor]:
+    """`_sums` of the matrix as a whole: compilers choose their pieces themselves.
+
+    Gathered by `upper`: of a second derivative of index_select Inductor 2.13 makes code that fails.
+    """
+    rows = slice(0, x.shape[2])
+    m = rooted(_matrix(x, x if y is None else y, z, rows, False), eps)
+    s = weighed(upper(m), x.shape[2]) if half else m.flatten(1)
+    return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
 
 
 def _sums(
@@ -83,14 +95,13 @@ def _sums(
     z: Tensor | int,
     eps: float,
     half: bool,
-    root: Callable[[Tensor, float], Tensor] = rooted,
 ) -> tuple[Tensor, Tensor]:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time."""
     y = x if y is None else y
     products = x.new_zeros(x.shape[0], weight.shape[0])
     square = x.new_zeros(x.shape[0], 1)
     for rows in row_blocks(x.shape[2]):
-        s = _flat(root(_matrix(x, y, z, rows, half), eps), half)
+        s = _flat(_root_in_place(_matrix(x, y, z, rows, half), eps), half)
         products = products + matmul(s, weight[:, entries(rows, y.shape[2], half)].mT)
         square = square + (s * s).sum(1, keepdim=True)
     return products, square
@@ -104,7 +115,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def forward(x, y, weight, z, eps, half):
         with no_autocast(x):
-            return _sums(x, y, weight, z, eps, half, _root_in_place)
+            return _sums(x, y, weight, z, eps, half)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:

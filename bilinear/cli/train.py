@@ -1,0 +1,140 @@
+"""``bilinear train``: a recipe on a data set, resumable after anything."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..contract import refuse
+from ..data import validation_split
+from ..data.index import Split
+from ..train import NAMED, Recipe, fit, named
+from ._console import Progress, say
+from ._images import dataset
+from ._model import chosen
+from ._options import Framework, Kind, Subset
+
+Chosen = Annotated[
+    str,
+    typer.Argument(help=f"{', '.join(NAMED)}, or a JSON file such as --print writes."),
+]
+Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
+Folder = Annotated[Path | None, typer.Argument(help="The folder of the run.", metavar="RUN")]
+Print = Annotated[bool, typer.Option("--print", help="Print the recipe as JSON; train nothing.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")]
+Fraction = Annotated[
+    float, typer.Option(help="Of each class's training images, for validation if there is none.")
+]
+Processes = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
+Every = Annotated[int | None, typer.Option(min=1, help="Steps between states in an epoch.")]
+Device = Annotated[str | None, typer.Option(help="Of PyTorch: cpu, or cuda.")]
+Amp = Annotated[str | None, typer.Option(help="Of PyTorch: bfloat16 for automatic precision.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="By torch.compile, or XLA. JAX compiles always.")
+]
+
+_PARTS: tuple[tuple[Split, str], ...] = ("train", "to train on"), ("validation", "to validate on")
+
+
+def train(
+    recipe: Chosen,
+    data: Data = None,
+    folder: Folder = None,
+    resume: Resume = False,
+    show: Print = False,
+    framework: Framework = None,
+    kind: Kind = None,
+    subset: Subset = False,
+    fraction: Fraction = 0.1,
+    workers: Processes = 2,
+    save_every: Every = None,
+    device: Device = None,
+    amp: Amp = None,
+    compiled: Compile = False,
+) -> None:
+    """Train a model by a recipe; print the path of the best one, by validation.
+
+    The test part is never opened. Ctrl-C, a kill or a full disk leave a run that --resume ends
+    with the same bits.
+    """
+    found = _recipe(recipe)
+    if show:
+        print(found.to_json(), end="")
+        return
+    if data is None or folder is None:
+        refuse(ValueError, "train", "it needs DATA and RUN", "only a recipe", "Name both folders.")
+    framework = chosen(framework)
+    options = _options(framework, device, amp, compiled)
+    index = validation_split(dataset(data, kind, subset), fraction, found.seed)
+    parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
+    say(f"{found.name} in {framework}, images: {', '.join(parts)}")
+    with _Told(found, len(index.part("train"))) as told:
+        best = fit(
+            found,
+            framework,
+            index,
+            folder,
+            resume=resume,
+            workers=workers,
+            save_every=save_every,
+            watch=told,
+            **options,
+        )
+    print(best)
+
+
+class _Told:
+    """What a run says while it goes on: of each phase and epoch a line, and a bar within one."""
+
+    def __init__(self, recipe: Recipe, images: int) -> None:
+        self._images, self._batch = images, recipe.batch_size
+        self._progress: Progress | None = None
+        self._seen = 0
+
+    def __enter__(self) -> "_Told":
+        return self
+
+    def __exit__(self, kind: type | None, error: object = None, *rest: object) -> None:
+        if self._progress:
+            self._progress.__exit__(kind, error, *rest)
+        if kind is KeyboardInterrupt:  # of which the parser keeps the exit code alone
+            say(f"{error}")
+
+    def __call__(self, event: Mapping[str, Any], seen: int) -> None:
+        """An event of the metrics, and how many images of the epoch have been trained on."""
+        if event["event"] == "phase":
+            say(f"phase {event['phase']}: {event['trained']} tensors are trained")
+        elif event["event"] == "step":
+            if self._progress is None:  # of a resumed epoch, what is left of it
+                self._seen = max(seen - self._batch, 0)
+                self._progress = Progress(self._images - self._seen).__enter__()
+            self._progress.advance(seen - self._seen)
+            self._seen = seen
+        else:
+            self.__exit__(None)
+            self._progress = None
+            losses = f"loss {event['training_loss']:.4f}, validation {event['validation_loss']:.4f}"
+            best = ", the best so far" if event["best"] else ""
+            accuracy = f"{event['validation_accuracy']:.1%} right"
+            say(f"phase {event['phase']}, epoch {event['epoch']}: {losses}, {accuracy}{best}")
+
+
+def _recipe(name: str) -> Recipe:
+    path = Path(name)
+    if name in NAMED or not path.suffix:
+        return named(name)
+    return Recipe.from_json(path.read_text(encoding="utf-8"))
+
+
+def _options(framework: str, device: str | None, amp: str | None, compiled: bool) -> dict[str, Any]:
+    """Of the framework's engine. Raises: ValueError for what it does not have."""
+    asked: dict[str, Any] = {"device": device, "amp": amp, "compile": compiled}
+    names = {"torch": {"device": "device", "amp": "amp", "compile": "compile"}}
+    known = names | {"tensorflow": {"compile": "jit_compile"}, "jax": {}}
+    wanted = {option: value for option, value in asked.items() if value}
+    if unknown := wanted.keys() - known[framework].keys():
+        words = ", ".join(f"--{option}" for option in sorted(unknown))
+        remedy = "They are for another framework; leave them out."
+        refuse(ValueError, "train", f"{framework} has no such options", words, remedy)
+    return {known[framework][option]: value for option, value in wanted.items()}

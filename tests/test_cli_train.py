@@ -1,0 +1,93 @@
+"""``bilinear train``: from a folder of pictures to a model that every other command takes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("typer", reason="the extra cli is absent")
+
+from bilinear.cli import run
+from bilinear.train import NAMED, Group, Images, Phase, Recipe, named
+
+from .subjects import PRESENT
+from .training import contents, recipe
+
+DOCS = Path(__file__).parents[1] / "docs" / "train.md"
+PHASES = Phase("head", (Group("head", 0.125),), 2), Phase("all", (Group("all", 0.01),), 1)
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Three classes of six, which differ in colour."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 128, (48, 40, 3), dtype=np.uint8)
+            pixels[..., 2 - label] += 127
+            Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    return tmp_path / "pictures"
+
+
+@over_backends
+def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
+    """By a recipe in a file; a finished run is taken as it is when it is resumed."""
+    file, folder = tmp_path / "mine.json", tmp_path / "run"
+    file.write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
+    words = ["train", str(file), str(pictures), str(folder), "--framework", backend]
+    words += ["--fraction", "0.34", "--workers", "0"]
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{folder / 'best.safetensors'}\n"
+    assert "images: 12 to train on, 6 to validate on" in told.err
+    for line in ("phase head, epoch 1: loss ", "phase all, epoch 0: loss ", "12 of 12 images in "):
+        assert line in told.err
+    before = contents(folder)
+    assert run([*words, "--resume"]) == 0
+    assert contents(folder) == before
+    capsys.readouterr()
+    assert run(words) == 2
+    best = str(folder / "best.safetensors")
+    given = [best, str(pictures), "--part", "train", "--framework", backend, "--json"]
+    capsys.readouterr()
+    assert run(["evaluate", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # a third by chance
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys) -> None:
+    assert run(["train", name, "--print"]) == 0
+    text = capsys.readouterr().out
+    assert Recipe.from_json(text) == named(name)
+    (tmp_path / "mine.json").write_text(text)
+    assert run(["train", str(tmp_path / "mine.json"), "--print"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text("{}")
+    folders = [str(pictures), str(tmp_path / "run")]
+    for words, sentence in (
+        (["multi"], "its name must be one of 'bcnn-two-phase', "),
+        (["multi-phase"], "it needs DATA and RUN"),
+        ([str(file)], "recipe: format must be "),
+        ([str(tmp_path / "none.json")], "none.json: No such file"),
+        (["multi-phase", *folders, "--framework", "jax", "--compile"], "jax has no such options"),
+    ):
+        assert run(["train", *words]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif("torch" not in PRESENT or not DOCS.is_file(), reason="needs torch")
+def test_the_documented_recipe_runs(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures.parent)
+    code = DOCS.read_text().partition("```python\n")[2].partition("```")[0]
+    exec(code, {})
+    assert Path("runs/mine/best.safetensors").is_file()
