@@ -156,6 +156,25 @@ def test_no_worker_outlives_its_program(script, end):
         assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
+LATE = """
+if __name__ == '__mp_main__':
+    try:
+        Path(__file__).with_suffix('.first').touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(2)
+"""
+
+
+@on_linux
+def test_ctrl_c_while_a_worker_still_starts_is_told_once(script):
+    program = script(LATE + GUARDED)
+    program.stdout.readline()  # the first worker's batch: the second sleeps
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_a_script_without_a_guard_is_told_so(script):
     program = script("work()\n")
     _, errors = program.communicate(timeout=60)

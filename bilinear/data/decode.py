@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
@@ -54,6 +56,22 @@ def cut(image: Image.Image, item: Item, name: str) -> Image.Image:
     return image.crop(kept)
 
 
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits for the end of this block; a process begun in it does not see it before `begin`.
+
+    A new process would die of it while it still imports, and print where. Windows has no mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # --- in a worker ---
 
 _decoder: Decoder
@@ -67,7 +85,7 @@ def begin(decoder: Decoder) -> None:
     """
     global _decoder  # noqa: PLW0603 (a worker process decodes for one pipeline only)
     _decoder = decoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for good: the mask is of this thread alone
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

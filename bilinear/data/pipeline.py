@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from numbers import Integral
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,7 @@ from ..contract import message, refuse
 from ..contract._counts import check_count, check_seed
 from ..images import Preprocessing, normalize
 from .augment import Augmentation, resized_by
-from .decode import Decoder, begin, decode
+from .decode import Decoder, begin, decode, without_interrupts
 from .index import Index, Split
 from .seeds import ORDER, generator
 
@@ -124,6 +124,7 @@ class Pipeline:
                 refuse(ValueError, "Pipeline", invariant, repr(number), remedy)
         if self._workers and self._pool is None:
             context = get_context("spawn")  # a fork would copy a framework's threads and locks
+            resource_tracker.ensure_running()  # which, begun with a worker, lets interrupts through
             self._pool = ProcessPoolExecutor(self._workers, context, begin, (self._decoder,))
         order = self._order(epoch)
         size = self._batch_size
@@ -162,8 +163,9 @@ class Pipeline:
         rest = iter(chunks)
         try:
             for _ in chunks:
-                for chunk in islice(rest, self._prefetch + 1 - len(ahead)):
-                    ahead.append([submit(decode, items[i], epoch, int(i)) for i in chunk])
+                with without_interrupts():  # a worker starts when there is more to do
+                    for chunk in islice(rest, self._prefetch + 1 - len(ahead)):
+                        ahead.append([submit(decode, items[i], epoch, int(i)) for i in chunk])
                 yield [future.result for future in ahead.popleft()]
         finally:
             for future in (future for futures in ahead for future in futures):
