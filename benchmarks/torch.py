@@ -45,7 +45,7 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     weights = [torch.from_numpy(w).to(device, kind) for w in call.weights]
     ours = functools.partial(getattr(door, op), **options)
     if call.layer is not None:
-        pool = getattr(door, op)(**call.layer).to(device, kind)
+        pool = getattr(door, op)(**call.layer).to(device, kind).requires_grad_(False)
 
         def ours(*maps):
             return pool(*(m.mT for m in maps))  # (N, C, L), as the layer has it

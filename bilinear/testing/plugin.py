@@ -15,7 +15,11 @@ from .tolerances import SLACK
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--ratios", type=Path, help="write the worst ratios, error to bound, as JSON")
+    parser.addoption(
+        "--ratios",
+        type=Path,
+        help="write the worst ratios, error to bound, as JSON, and as markdown beside it",
+    )
 
 
 def pytest_configure() -> None:

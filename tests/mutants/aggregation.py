@@ -3,6 +3,7 @@
 from . import Fault, Mutant, in_each_framework
 
 MAXIMA, WEIGHTS, LAYER = "_maxima", "democratic_weights", "layers/democratic_pool"
+AVERAGE = "layers/average_pool"
 
 FAULTS: list[Fault] = [
     Fault(
@@ -110,6 +111,44 @@ FAULTS: list[Fault] = [
             ],
         },
     ),
+    Fault(
+        "a sum for a mean",
+        AVERAGE,
+        {
+            "torch": [("(total / count)", "total")],
+            "tensorflow": [('total / count(x, chosen, "mean")', "total")],
+            "jax": [(" / counted(kept, chosen, kept.dtype)", "")],
+        },
+    ),
+    Fault(
+        "masked locations are averaged",
+        AVERAGE,
+        {
+            "torch": [("keep(wide(x), mask)", "wide(x)")],
+            "tensorflow": [("kept(wide(x), chosen)", "wide(x)")],
+            "jax": [("keep(wide(jnp.asarray(flat)), chosen)", "wide(jnp.asarray(flat))")],
+        },
+    ),
+    Fault(
+        "masked locations are counted",
+        AVERAGE,
+        {
+            "torch": [
+                ("x.shape[1] if mask is None else counted", "x.shape[1] if True else counted")
+            ],
+            "tensorflow": [('count(x, chosen, "mean")', 'count(x, None, "mean")')],
+            "jax": [("counted(kept, chosen,", "counted(kept, None,")],
+        },
+    ),
+    Fault(
+        "half types are averaged as they come",
+        AVERAGE,
+        {
+            "torch": [("wide(x)", "x")],
+            "tensorflow": [("wide(x)", "x")],
+            "jax": [("wide(jnp.asarray(flat))", "jnp.asarray(flat)")],
+        },
+    ),
 ]
 
 
@@ -123,5 +162,6 @@ def _tests(fault: Fault) -> tuple[str, ...]:
         MAXIMA: "outer_max_pool and (edges or star)",
         WEIGHTS: f"{WEIGHTS} and (edges or star)",
         LAYER: "layer and DemocraticPool",
+        AVERAGE: "layer and AveragePool",
     }
     return ("tests/test_parity.py", "-k", selected[fault.file])

@@ -124,7 +124,10 @@ FAULTS: list[Fault] = [
         "eps outside the root",
         ROOT,
         {
-            "torch": [("(safe.abs() + eps).sqrt()", "(safe.abs().sqrt() + eps)")],
+            "torch": [
+                ("(safe.abs() + eps).sqrt()", "(safe.abs().sqrt() + eps)"),
+                (".add_(eps).sqrt_()", ".sqrt_().add_(eps)"),
+            ],
             "tensorflow": [
                 (
                     "tf.sqrt(sign * safe + constant(eps, g))",
@@ -140,7 +143,7 @@ FAULTS: list[Fault] = [
         "eps doubled",
         ROOT,
         {
-            "torch": [("safe.abs() + eps", "safe.abs() + 2 * eps")],
+            "torch": [("safe.abs() + eps", "safe.abs() + 2 * eps"), ("add_(eps)", "add_(2 * eps)")],
             "tensorflow": [("constant(eps, g)", "constant(2 * eps, g)")],
             "jax": [("+ float(eps)", "+ 2 * float(eps)")],
         },
@@ -149,7 +152,10 @@ FAULTS: list[Fault] = [
         "slope 1 / (2 √eps) at 0",
         ROOT,
         {
-            "torch": [("0.0 * g", "g * (0.5 / max(eps, 1e-30) ** 0.5)")],
+            "torch": [
+                ("0.0 * g", "g * (0.5 / max(eps, 1e-30) ** 0.5)"),
+                ("0.0, torch.inf", "0.0, max(ctx.eps, 1e-30) ** 0.5"),
+            ],
             "tensorflow": [("constant(0, g) * g", "constant(0.5 / max(eps, 1e-30) ** 0.5, g) * g")],
             "jax": [("0.0 * g", "g * (0.5 / max(eps, 1e-30) ** 0.5)")],
         },
@@ -158,7 +164,7 @@ FAULTS: list[Fault] = [
         "the sign is lost",
         ROOT,
         {
-            "torch": [("safe.sign() * ", "")],
+            "torch": [("safe.sign() * ", ""), (".mul_(sign)", "")],
             "tensorflow": [("root = sign * tf.sqrt", "root = tf.sqrt")],
             "jax": [("jnp.sign(safe) * root", "root")],
         },
@@ -167,10 +173,23 @@ FAULTS: list[Fault] = [
         "a NaN cotangent is hidden at 0",
         ROOT,
         {
-            "torch": [("0.0 * g", "torch.zeros_like(g)")],
+            "torch": [
+                ("0.0 * g", "torch.zeros_like(g)"),
+                ("cotangent / slope.mul_(2)", "(cotangent / slope.mul_(2)).nan_to_num_(0.0)"),
+            ],
             "tensorflow": [("constant(0, g) * g", "tf.zeros_like(g)")],
             "jax": [("0.0 * g", "jnp.zeros_like(g)")],
         },
+    ),
+    Fault(
+        "the slope that is read off the root lacks 1/2",
+        ROOT,
+        {"torch": [("slope.mul_(2)", "slope")]},
+    ),
+    Fault(
+        "the tangent of the root lacks 1/2",
+        ROOT,
+        {"torch": [("0.5 * dg / torch.where", "dg / torch.where")]},
     ),
     Fault(
         "the floor is on the square",

@@ -21,7 +21,7 @@ from ._tensors import matmul, no_autocast, wide
 from ._triangle import unpacked
 from .half_vectorize import upper, weighed
 from .l2_normalize import floored
-from .signed_sqrt import rooted
+from .signed_sqrt import stepwise
 
 CHUNK = 8 * 2**20
 """Bytes of the matrices that are worked on at a time on a CPU. Smaller pieces stay in a nearer
@@ -133,7 +133,7 @@ def _root_and_norm(
     """Signed roots, with their weights in half a descriptor, and floored norms, in steps that can
     be differentiated.
     """
-    s = rooted(_flat(_matrix(x, y, z), half), eps)
+    s = stepwise(_flat(_matrix(x, y, z), half), eps)
     s = weighed(s, x.shape[2]) if half else s
     return s, floored(s, l2_eps)
 

@@ -9,7 +9,7 @@ from ._tensors import by_plain_steps, check_devices, matmul, no_autocast, spec, 
 from .half_vectorize import upper, weighed
 from .l2_normalize import length
 from .outer_pool import counted, keep
-from .signed_sqrt import rooted
+from .signed_sqrt import stepwise
 
 
 def bilinear_scores(
@@ -83,7 +83,7 @@ def _plain(
     Gathered by `upper`: of a second derivative of index_select Inductor 2.13 makes code that fails.
     """
     rows = slice(0, x.shape[2])
-    m = rooted(_matrix(x, x if y is None else y, z, rows, False), eps)
+    m = stepwise(_matrix(x, x if y is None else y, z, rows, False), eps)
     s = weighed(upper(m), x.shape[2]) if half else m.flatten(1)
     return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
 
@@ -131,7 +131,7 @@ class _Sums(torch.autograd.Function):
         z = z[0] if ctx.z is None else ctx.z
         of_x, of_y, of_weight = [], [], []
         for rows in row_blocks(x.shape[2]):
-            m = rooted(_matrix(x, y, z, rows, ctx.half), ctx.eps)
+            m = stepwise(_matrix(x, y, z, rows, ctx.half), ctx.eps)
             s, w = _flat(m, ctx.half), weight[:, entries(rows, y.shape[2], ctx.half)]
             of_weight.append(matmul(of_products.mT, s))
             ds = matmul(of_products, w) + 2 * of_square * s
@@ -151,7 +151,7 @@ class _Sums(torch.autograd.Function):
         dy = dx if ctx.one_stream else dy
         of_products = of_square = 0.0
         for rows in row_blocks(x.shape[2]):
-            m = rooted(_matrix(x, y, z, rows, ctx.half), ctx.eps)
+            m = stepwise(_matrix(x, y, z, rows, ctx.half), ctx.eps)
             first = rows.start if ctx.half else 0
             s, of = _flat(m, ctx.half), entries(rows, y.shape[2], ctx.half)
             dm = torch.zeros_like(m)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...contract import EPS, check_signed_sqrt
 from ...contract.forms import Root, check_root
-from ._tensors import spec, wide
+from ._tensors import by_plain_steps, spec, wide
 
 
 def signed_sqrt(
@@ -37,7 +37,16 @@ def signed_sqrt(
 
 
 def rooted(g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None = None) -> Tensor:
-    """The unchecked formula.
+    """The unchecked formula."""
+    if form != "signed" or slope_eps is not None or by_plain_steps():
+        return stepwise(g, eps, form, slope_eps)
+    return _Root.apply(g, eps)  # pyright: ignore[reportReturnType]
+
+
+def stepwise(
+    g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None = None
+) -> Tensor:
+    """The unchecked formula in steps that compilers and every derivative see through.
 
     The root is taken of a value that is never 0, so every derivative of that branch is finite
     and `where` can drop it. The branch kept at 0 is 0·g, not 0: it lets a NaN cotangent through.
@@ -53,6 +62,42 @@ def rooted(g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None
     if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
         root = safe.abs() / (root + eps**0.5)
     return torch.where(dead, 0.0 * g, safe.sign() * root)
+
+
+class _Root(torch.autograd.Function):
+    """(g, eps) -> s in few passes over memory. The slope is read off it: ``1 / (2 |s|)``."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(g, eps):
+        sign = g.sign()  # 0 at NaN, and 0 · NaN is NaN
+        return (g * sign).add_(eps).sqrt_().mul_(sign)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        g, ctx.eps = inputs
+        ctx.save_for_backward(g, output)
+        ctx.save_for_forward(g)
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        g, s = ctx.saved_tensors
+        if torch.is_grad_enabled():  # it will be differentiated: from the input again
+            return _sloped(cotangent, g, ctx.eps), None
+        slope = torch.threshold_(s.abs(), 0.0, torch.inf)  # at 0 it gives 0 · cotangent
+        return cotangent / slope.mul_(2), None
+
+    @staticmethod
+    def jvp(ctx, dg, _):
+        return _sloped(dg, *ctx.saved_tensors, ctx.eps)
+
+
+def _sloped(dg: Tensor, g: Tensor, eps: float) -> Tensor:
+    """The derivative along `dg`, in steps that can be differentiated."""
+    s = stepwise(g, eps)
+    dead = s == 0
+    return torch.where(dead, 0.0 * dg, 0.5 * dg / torch.where(dead, 1.0, s.abs()))
 
 
 def rooted_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
