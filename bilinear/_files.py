@@ -4,8 +4,12 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+if sys.platform != "win32":
+    import fcntl
 
 TEMPORARY = ".bilinear-{}.tmp"
 """A file that is being written beside the one whose place it takes."""
@@ -34,13 +38,26 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)  # the block may have put a private file in its place
         os.replace(temporary, target)
-        _sync(folder)
+        sync(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
-def _sync(folder: str) -> None:
+@contextmanager
+def locked(path: str | os.PathLike, *, wait: bool) -> Iterator[None]:
+    """That no other process is in such a block of the file; the system forgets it with the process.
+
+    Raises: BlockingIOError where one is, unless this waits for it. Windows has no such locks:
+        nothing is checked.
+    """
+    with open(path, "ab") as file:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+def sync(folder: str | os.PathLike) -> None:
     """The new name too outlives a failing power supply; Windows cannot open folders."""
     if os.name == "nt":
         return

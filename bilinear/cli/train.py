@@ -9,7 +9,7 @@ import typer
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
-from ..train import NAMED, Recipe, fit, named
+from ..train import NAMED, Cache, Recipe, fit, named
 from ._console import Progress, say
 from ._images import dataset
 from ._model import chosen
@@ -33,6 +33,22 @@ Amp = Annotated[str | None, typer.Option(help="Of PyTorch: bfloat16 for automati
 Compile = Annotated[
     bool, typer.Option("--compile", help="By torch.compile, or XLA. JAX compiles always.")
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Keep the maps of frozen backbones here, for later epochs.",
+        metavar="FOLDER",
+    ),
+]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        help="Of each image in the cache: 4 unless said; none for one that is not varied.",
+        metavar="K|none",
+    ),
+]
+Limit = Annotated[float | None, typer.Option(help="Of the cache: 20 unless said.", metavar="GIB")]
 
 _PARTS: tuple[tuple[Split, str], ...] = ("train", "to train on"), ("validation", "to validate on")
 
@@ -52,6 +68,9 @@ def train(
     device: Device = None,
     amp: Amp = None,
     compiled: Compile = False,
+    cache: CacheFolder = None,
+    views: Views = None,
+    cache_limit: Limit = None,
 ) -> None:
     """Train a model by a recipe; print the path of the best one, by validation.
 
@@ -66,6 +85,7 @@ def train(
         refuse(ValueError, "train", "it needs DATA and RUN", "only a recipe", "Name both folders.")
     framework = chosen(framework)
     options = _options(framework, device, amp, compiled)
+    kept = _cache(cache, views, cache_limit)
     index = validation_split(dataset(data, kind, subset), fraction, found.seed)
     parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
     say(f"{found.name} in {framework}, images: {', '.join(parts)}")
@@ -78,6 +98,7 @@ def train(
             resume=resume,
             workers=workers,
             save_every=save_every,
+            cache=kept,
             watch=told,
             **options,
         )
@@ -90,7 +111,7 @@ class _Told:
     def __init__(self, recipe: Recipe, images: int) -> None:
         self._images, self._batch = images, recipe.batch_size
         self._progress: Progress | None = None
-        self._seen = 0
+        self._about, self._seen = "", 0
 
     def __enter__(self) -> "_Told":
         return self
@@ -105,19 +126,59 @@ class _Told:
         """An event of the metrics, and how many images of the epoch have been trained on."""
         if event["event"] == "phase":
             say(f"phase {event['phase']}: {event['trained']} tensors are trained")
+        elif event["event"] == "cache":
+            say(event["text"])
+        elif event["event"] == "fill":
+            about = f"computing maps, {event['part']} images, epoch {event['epoch']}"
+            self._advance(about, event["images"], 0, seen)
+            if seen == event["images"]:
+                self._end()
         elif event["event"] == "step":
-            if self._progress is None:  # of a resumed epoch, what is left of it
-                self._seen = max(seen - self._batch, 0)
-                self._progress = Progress(self._images - self._seen).__enter__()
-            self._progress.advance(seen - self._seen)
-            self._seen = seen
+            # of a resumed epoch, what is left of it
+            self._advance("steps", self._images, max(seen - self._batch, 0), seen)
         else:
-            self.__exit__(None)
-            self._progress = None
+            self._end()
             losses = f"loss {event['training_loss']:.4f}, validation {event['validation_loss']:.4f}"
             best = ", the best so far" if event["best"] else ""
             accuracy = f"{event['validation_accuracy']:.1%} right"
             say(f"phase {event['phase']}, epoch {event['epoch']}: {losses}, {accuracy}{best}")
+
+    def _advance(self, about: str, total: int, begun: int, done: int) -> None:
+        """Move the bar of what is done now, which begins at `begun` where it has none yet."""
+        if self._progress is None or about != self._about:
+            self._end()
+            if about != "steps":
+                say(about)
+            self._about, self._seen = about, begun
+            self._progress = Progress(total - begun).__enter__()
+        self._progress.advance(done - self._seen)
+        self._seen = done
+
+    def _end(self) -> None:
+        if self._progress:
+            self._progress.__exit__(None)
+        self._progress = None
+
+
+def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache | None:
+    """Raises: ValueError for options that no cache has."""
+    if folder is None:
+        if views is not None or limit is not None:
+            remedy = "Name its folder, or leave them out."
+            refuse(ValueError, "train", "--views and --cache-limit are of --cache", "none", remedy)
+        return None
+    given: dict[str, Any] = {}
+    if views is not None:
+        if views != "none" and not views.isdecimal():
+            remedy = "Such as --views 4."
+            refuse(ValueError, "train", "--views must be a number or none", repr(views), remedy)
+        given["views"] = None if views == "none" else int(views)
+    if limit is not None:
+        if not limit > 0:
+            remedy = "Such as --cache-limit 20."
+            refuse(ValueError, "train", "--cache-limit must be above 0", f"{limit}", remedy)
+        given["limit"] = int(limit * 2**30)
+    return Cache(folder, **given)
 
 
 def _recipe(name: str) -> Recipe:

@@ -43,6 +43,11 @@ class Augmentation:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
+    @property
+    def varies(self) -> bool:
+        """Whether anything of it is random."""
+        return self.crop != "centre" or self.flip
+
     def __post_init__(self):
         if self.crop not in get_args(Crop):
             invariant = f"crop must be one of {', '.join(get_args(Crop))}"

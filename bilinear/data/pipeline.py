@@ -21,6 +21,8 @@ from .decode import Decoder, begin, decode, without_interrupts
 from .index import Index, Split
 from .seeds import ORDER, generator
 
+LAST_EPOCH = 2**32 - 1
+
 
 class Batch(NamedTuple):
     """Images (N, H, W, 3) float32, normalised, channels last; labels (N,) int64; and indices
@@ -90,10 +92,10 @@ class Pipeline:
             refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
         self.skipped: dict[str, str] = {}
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
-        self._index, self._part, self._batch_size = index, part, batch_size
+        self.index, self.part, self._batch_size = index, part, batch_size
         self._shuffle = part == "train" if shuffle is None else shuffle
         self._workers, self._prefetch, self._on_error = workers, prefetch, on_error
-        self._decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
+        self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
 
@@ -111,31 +113,48 @@ class Pipeline:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from `start` on; all numbers count from 0."""
+        return self._views(epoch, self.chunks(epoch, start))
+
+    def in_order(self, epoch: int) -> Iterator[Batch]:
+        """The same views of an epoch, in batches in the order of the index."""
+        self._check("epoch", epoch, LAST_EPOCH)
+        return self._views(epoch, self._chunks(self.places))
+
+    def chunks(self, epoch: int, start: int = 0) -> list[np.ndarray]:
+        """The places in ``index.items`` of which the batches of `epoch` are; no file is opened."""
+        self._check("epoch", epoch, LAST_EPOCH)
+        self._check("start", start, self.batches_per_epoch)
+        return self._chunks(self._order(epoch))[start : self.batches_per_epoch]
+
+    @property
+    def places(self) -> np.ndarray:
+        """Those of the part in ``index.items``, in their order."""
+        items = self.index.items
+        return np.array([i for i, item in enumerate(items) if item.split == self.part])
+
+    def _chunks(self, places: np.ndarray) -> list[np.ndarray]:
+        size = self._batch_size
+        return [places[k : k + size] for k in range(0, len(places), size)]
+
+    def _check(self, name: str, number: object, most: int) -> None:
+        if not (isinstance(number, Integral) and 0 <= number <= most):
+            invariant = f"{name} must be a whole number from 0 to {most}"
+            remedy = "Resume with the numbers of the same pipeline."
+            refuse(ValueError, "Pipeline", invariant, repr(number), remedy)
+
+    def _views(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
         if self._closed:
             remedy = "Stay inside the with block, or make another pipeline."
             refuse(ValueError, "Pipeline", "the pipeline must be open", "a closed one", remedy)
-        for name, number, most in (
-            ("epoch", epoch, 2**32 - 1),
-            ("start", start, self.batches_per_epoch),
-        ):
-            if not (isinstance(number, Integral) and 0 <= number <= most):
-                invariant = f"{name} must be a whole number from 0 to {most}"
-                remedy = "Resume with the numbers of the same pipeline."
-                refuse(ValueError, "Pipeline", invariant, repr(number), remedy)
         if self._workers and self._pool is None:
             context = get_context("spawn")  # a fork would copy a framework's threads and locks
             resource_tracker.ensure_running()  # which, begun with a worker, lets interrupts through
-            self._pool = ProcessPoolExecutor(self._workers, context, begin, (self._decoder,))
-        order = self._order(epoch)
-        size = self._batch_size
-        chunks = [order[k * size : (k + 1) * size] for k in range(start, self.batches_per_epoch)]
+            self._pool = ProcessPoolExecutor(self._workers, context, begin, (self.decoder,))
         return self._batches(epoch, chunks)
 
     def _order(self, epoch: int) -> np.ndarray:
-        items = self._index.items
-        places = np.array([i for i, item in enumerate(items) if item.split == self._part])
-        rng = generator(self._decoder.seed, ORDER, epoch)
-        return rng.permutation(places) if self._shuffle else places
+        rng = generator(self.decoder.seed, ORDER, epoch)
+        return rng.permutation(self.places) if self._shuffle else self.places
 
     def _batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
         views = self._in_workers(epoch, chunks) if self._workers else self._here(epoch, chunks)
@@ -153,12 +172,12 @@ class Pipeline:
 
     def _here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
         for chunk in chunks:
-            yield [partial(self._decoder, self._index.items[i], epoch, int(i)) for i in chunk]
+            yield [partial(self.decoder, self.index.items[i], epoch, int(i)) for i in chunk]
 
     def _in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
         """The same, under way in workers; what an unfinished epoch leaves is cancelled."""
         assert self._pool is not None
-        submit, items = self._pool.submit, self._index.items
+        submit, items = self._pool.submit, self.index.items
         ahead: deque[list[Future]] = deque()
         rest = iter(chunks)
         try:
@@ -180,11 +199,11 @@ class Pipeline:
             except (ValueError, OSError) as error:  # what an image that cannot be read raises
                 if self._on_error == "raise":
                     raise
-                self.skipped[self._index.items[place].path] = str(error)
+                self.skipped[self.index.items[place].path] = str(error)
                 errors.append(error)
         if not kept:
             invariant, remedy = "a batch must hold an image that can be read", "Mend the data set."
             refuse(ValueError, "Pipeline", invariant, f"none; the last: {errors[-1]}", remedy)
         indices = np.array(kept, np.int64)
-        labels = np.array([self._index.items[i].label for i in kept], np.int64)
-        return Batch(normalize(np.stack(views), self._decoder.preprocessing), labels, indices)
+        labels = np.array([self.index.items[i].label for i in kept], np.int64)
+        return Batch(normalize(np.stack(views), self.decoder.preprocessing), labels, indices)

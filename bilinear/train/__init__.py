@@ -7,6 +7,7 @@
 model of your own, and any batches. Nothing here imports a framework before `build`.
 """
 
+from .cache import Cache
 from .engines import Engine, build
 from .fit import fit
 from .loop import train
@@ -15,6 +16,7 @@ from .recipes import Group, Images, Model, Optimizer, Phase, Recipe, Schedule
 
 __all__ = [
     "NAMED",
+    "Cache",
     "Engine",
     "Group",
     "Images",

@@ -1,7 +1,7 @@
 """What the loop asks of the images it is given, and what it refuses of them."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,10 +11,7 @@ from .engines import Engine
 
 
 class Batch(Protocol):
-    @property
-    def images(self) -> np.ndarray:
-        """(N, H, W, 3) float32, normalised."""
-        ...
+    """Beside these, images (N, H, W, 3), float32 and normalised; or maps, see `cache`."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -34,6 +31,26 @@ class Pipeline(Protocol):
     def batches_per_epoch(self) -> int: ...
 
     def epoch(self, epoch: int, start: int = 0) -> Iterable[Batch]: ...
+
+
+class Feed(NamedTuple):
+    """What a phase is given: batches, and what the engine does with one."""
+
+    training: Pipeline
+    validation: Pipeline
+    step: Callable[[Any, Sequence[float]], float]
+    """At the rates of the groups; returns the loss."""
+    logits: Callable[[Any], np.ndarray]
+
+
+def through(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed:
+    """Every image, by the whole network."""
+    return Feed(
+        training,
+        validation,
+        lambda batch, rates: engine.train_step(batch.images, batch.labels, rates),
+        lambda batch: engine.evaluate(batch.images),
+    )
 
 
 def some(batch: Batch) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..data import Augmentation, Index, Pipeline
 from ..images import Preprocessing
+from .cache import Cache, Cached
 from .engines import build
 from .loop import train
 from .recipes import Images, Recipe
@@ -23,6 +24,7 @@ def fit(
     resume: bool = False,
     workers: int = 0,
     save_every: int | None = None,
+    cache: Cache | None = None,
     watch: Callable[[Mapping[str, Any], int], None] | None = None,
     **options: Any,
 ) -> Path:
@@ -34,13 +36,18 @@ def fit(
     Args:
         workers: processes that read images.
         resume, save_every, watch: as `train` has them.
+        cache: keeps the maps of frozen backbones, for the phases that have them.
         options: of the engine, such as ``device="cuda"``.
 
     Raises: what `train` raises.
     """
     engine = build(framework, recipe, len(index.classes), **options)
     preprocessing = seen(recipe.images, engine.preprocessing)
-    with pipelines(recipe, index, preprocessing, workers) as (training, validation):
+    with (
+        pipelines(recipe, index, preprocessing, workers) as (training, validation),
+        Pipeline(index, "train", **_still(recipe, preprocessing, workers)) as still,
+    ):
+        kept = training if cache and cache.views else still
         return train(
             recipe,
             engine,
@@ -52,6 +59,7 @@ def fit(
             classes=index.classes,
             preprocessing=preprocessing,
             data=index.checksum(),
+            cache=cache and Cached(cache, kept, validation),
             watch=watch,
         )
 
@@ -70,11 +78,21 @@ def pipelines(
     varied = Augmentation(
         "random" if images.random_crop else "centre", square=images.square, flip=images.flip
     )
-    still = Augmentation("centre", square=True, flip=False) if images.square else None
-    given: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
-    given |= {"seed": recipe.seed, "workers": workers}
+    given = _still(recipe, preprocessing, workers)
     with (
-        Pipeline(index, "train", augmentation=varied, **given) as training,
-        Pipeline(index, "validation", augmentation=still, **given) as validation,
+        Pipeline(index, "train", **(given | {"augmentation": varied})) as training,
+        Pipeline(index, "validation", **given) as validation,
     ):
         yield training, validation
+
+
+def _still(recipe: Recipe, preprocessing: Preprocessing, workers: int) -> dict[str, Any]:
+    """The arguments of a pipeline that shows the middle of each image, as it is."""
+    square = Augmentation("centre", square=True, flip=False)
+    return {
+        "batch_size": recipe.batch_size,
+        "preprocessing": preprocessing,
+        "augmentation": square if recipe.images.square else None,
+        "seed": recipe.seed,
+        "workers": workers,
+    }

@@ -18,7 +18,8 @@ import numpy as np
 from ..contract import refuse
 from ..images import Preprocessing
 from . import parts, schedules
-from .batches import Batch, Pipeline, check_labels, check_pipelines, some
+from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, some, through
+from .cache import Cached, Kept
 from .engines import Engine
 from .evaluation import Score, score
 from .interrupts import deferred_interrupts
@@ -38,6 +39,7 @@ def train(
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     data: str = "",
+    cache: Cached | None = None,
     watch: Callable[[Mapping[str, Any], int], None] | None = None,
 ) -> Path:
     """Run a recipe to its end; the path of the best model, by validation.
@@ -52,8 +54,11 @@ def train(
         preprocessing: what the pipelines do to an image, for those files too. Where the model's
             weights say how images were normalised, it must be given and say the same.
         data: the checksum of the data, by which a resumed run knows that it is the same.
+        cache: of the images of both pipelines, for phases in which no backbone moves.
         watch: called with each event of the metrics, once it is written, and the number of images
-            that the epoch has trained on so far; to show progress.
+            that the epoch has trained on so far; to show progress. Of a cache it also sees what
+            the metrics do not have: ``{"event": "cache", "text": …}``, what it is going to take,
+            and ``{"event": "fill", "images": …}`` with the number that were computed.
 
     Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
         FloatingPointError, naming the step, for a loss that is not finite or a phase that
@@ -62,7 +67,8 @@ def train(
     """
     check_pipelines(engine, training, validation, preprocessing)
     meaning = {"classes": classes, "preprocessing": preprocessing}
-    loop = _Loop(recipe, engine, training, validation, Run(folder), save_every, meaning, watch)
+    images = through(engine, training, validation)
+    loop = _Loop(recipe, engine, images, Run(folder), save_every, meaning, cache, watch)
     return loop.run_all(resume, data)
 
 
@@ -73,15 +79,15 @@ class _Loop:
         self,
         recipe: Recipe,
         engine: Engine,
-        training: Pipeline,
-        validation: Pipeline,
+        images: Feed,
         run: Run,
         save_every: int | None,
         meaning: dict[str, Any],
+        cache: Cached | None,
         watch: Callable[[Mapping[str, Any], int], None] | None,
     ) -> None:
         self.recipe, self.engine, self.run = recipe, engine, run
-        self.training, self.validation = training, validation
+        self.images, self.feed, self.cache = images, images, cache
         self.save_every, self.meaning, self.watch = save_every, meaning, watch
         self.progress = Progress(recipe.checksum())
         self.interrupted: Callable[[], bool] = lambda: False
@@ -93,6 +99,10 @@ class _Loop:
             for phase in self.recipe.phases
         ]
         self.progress.data = data
+        if self.cache:
+            self.progress.cache = f"{self.cache.cache}"
+            pairs = [*zip(self.recipe.phases, plans, strict=True)]
+            self.cache.check(engine, pairs, new=not self.run.exists())
         with self.run.locked(), deferred_interrupts() as self.interrupted:
             buffers = self._begun(resume, tensors)
             while self.progress.phase < len(plans):
@@ -123,16 +133,27 @@ class _Loop:
         self.engine.begin(plan)
         if self._is_new:
             self._enter(phase)
-            count = len(plan.trained)
-            self._log({"event": "phase", "phase": phase.name, "trained": count})
         else:
             self.engine.assign_buffers(buffers)
+        kept = self._kept(plan)
+        self.feed = kept.feed(self._tell, self._check_interrupt) if kept else self.images
+        if self._is_new:
+            event = {"event": "phase", "phase": phase.name, "trained": len(plan.trained)}
+            self._log(event | ({"views": kept.views} if kept else {}))
         number = progress.phase
         while progress.phase == number:
             for batch in self._batches():
                 self._step(plan, batch)
             self._end_epoch(*self._validated())
             self._save()
+
+    def _kept(self, plan: parts.Plan) -> Kept | None:
+        """The cache of this phase, if it has one; what it takes is said first."""
+        if self.cache is None or not plan.is_of_the_head:
+            return None
+        kept = self.cache.of(self.engine, self.phase, self.progress.passes - self.progress.epoch)
+        self._tell({"event": "cache", "text": kept.checked()}, 0)
+        return kept
 
     @property
     def _is_new(self) -> bool:
@@ -152,7 +173,7 @@ class _Loop:
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch; if the next one cannot be made, the steps before are kept."""
         try:
-            yield from self.training.epoch(self.progress.passes, start=self.progress.batch)
+            yield from self.feed.training.epoch(self.progress.passes, start=self.progress.batch)
         except Exception:
             if not self._is_new:
                 self._save()
@@ -163,7 +184,7 @@ class _Loop:
         check_labels(batch.labels, engine.num_classes)
         before = engine.tensors() if self._is_new else {}
         rates = self._rates()
-        loss = engine.train_step(batch.images, batch.labels, rates)
+        loss = self.feed.step(batch, rates)
         if not math.isfinite(loss):
             self._stop("the loss must be finite", f"{loss}{some(batch)}")
         if before:
@@ -180,12 +201,15 @@ class _Loop:
 
     def _log(self, event: Mapping[str, Any]) -> None:
         self.run.log(event)
+        self._tell(event, self.progress.images)
+
+    def _tell(self, event: Mapping[str, Any], images: int) -> None:
         if self.watch:
-            self.watch(event, self.progress.images)
+            self.watch(event, images)
 
     def _rates(self) -> list[float]:
         progress, phase = self.progress, self.phase
-        length = self.training.batches_per_epoch
+        length = self.feed.training.batches_per_epoch
         scale = phase.schedule.scale(
             epoch=progress.epoch,
             step=progress.epoch * length + progress.batch,
@@ -202,9 +226,9 @@ class _Loop:
 
     def _validated(self) -> tuple[float, float]:
         total = Score()
-        for batch in self.validation.epoch(0):
+        for batch in self.feed.validation.epoch(0):
             check_labels(batch.labels, self.engine.num_classes)
-            total += score(self.engine.evaluate(batch.images), batch.labels)
+            total += score(self.feed.logits(batch), batch.labels)
             self._check_interrupt()
         loss, accuracy = total.means
         if not math.isfinite(loss):
@@ -254,7 +278,8 @@ class _Loop:
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
-            self._save()
+            if not self._is_new:
+                self._save()
             raise KeyboardInterrupt(
                 f"{self.run.folder} can be resumed at step {self.progress.step}"
             )

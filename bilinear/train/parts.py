@@ -37,6 +37,11 @@ class Plan(NamedTuple):
         """Parameter -> the number of its group."""
         return {name: number for number, group in enumerate(self.groups) for name in group}
 
+    @property
+    def is_of_the_head(self) -> bool:
+        """Whether the backbones stay as they are, statistics too."""
+        return not any(n.partition(".")[0] in BACKBONES for n in {*self.trained, *self.statistics})
+
 
 def plan(phase: Phase, streams: Streams, tensors: Sequence[str], learned: Collection[str]) -> Plan:
     """The plan of a phase, for a model of these canonical `tensors`, of which some are `learned`.

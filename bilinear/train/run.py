@@ -19,7 +19,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._files import LEFTOVERS, replacing
+from .._files import LEFTOVERS, locked, replacing
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
@@ -40,9 +40,6 @@ from ..models.tensorfile import (
     write_tensors,
 )
 from .recipes import Recipe
-
-if sys.platform != "win32":
-    import fcntl
 
 ENTRY = "bilinear-run"
 _DAMAGED = "The run's files were changed by something else; restore them or start a new run."
@@ -56,6 +53,8 @@ class Progress:
     """The checksum of its recipe."""
     data: str = ""
     """The checksum of its data, if it was told one."""
+    cache: str = ""
+    """The views that it has cached, if any: they decide what is seen, and how it is rounded."""
     phase: int = 0
     epoch: int = 0
     """Of the phase."""
@@ -98,19 +97,15 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """That no other process works here; the system forgets it with the process.
-
-        Raises: BlockingIOError where one does. Windows has no such locks: nothing is checked.
-        """
+        """That no other process works here. Raises: BlockingIOError where one does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "ab") as file:
-            if sys.platform != "win32":
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    remedy = "Wait for it to end, or stop it."
-                    invariant = "a run must be of one process"
-                    refuse(BlockingIOError, "train", invariant, f"{self.folder} in use", remedy)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / "lock", wait=False))
+            except BlockingIOError:
+                remedy = "Wait for it to end, or stop it."
+                invariant = "a run must be of one process"
+                refuse(BlockingIOError, "train", invariant, f"{self.folder} in use", remedy)
             yield
 
     def start(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
@@ -173,10 +168,10 @@ class Run:
         op = f"resume {self.folder}"
         with open_tensors(self.state, op) as file:
             progress = _progress(op, (file.metadata() or {}).get(ENTRY))
-            for what in "recipe", "data":
+            for what, by in ("recipe", "checksum"), ("data", "checksum"), ("cache", "views"):
                 own, given = getattr(progress, what), getattr(start, what)
                 if own != given:
-                    invariant = f"the {what} must be that of the run, of checksum {own!r}"
+                    invariant = f"the {what} must be that of the run, of {by} {own!r}"
                     remedy = "A changed one needs a run of its own."
                     refuse(ValueError, op, invariant, repr(given), remedy)
             found = {k: v for k, v in specs(file).items() if not k.startswith(MOMENTUM)}

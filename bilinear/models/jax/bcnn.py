@@ -1,6 +1,6 @@
 """The bilinear CNN as a Flax NNX module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -116,22 +116,25 @@ class BCNN(nnx.Module):
     def descriptors(self, images: ArrayLike) -> jax.Array:
         """What the classifier sees: the pooled maps, (N, D)."""
         check_descriptors(self.pool)
-        return self._pooled(images)
+        return self.pool(*self.pooled_maps(images))
 
     def pooled_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
         """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
-        maps = self.feature_maps(images)
+        return self._prepared(self.feature_maps(images))
+
+    def _prepared(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
         return _matched(*maps)
 
-    def _pooled(self, images: ArrayLike) -> jax.Array:
-        return self.pool(*self.pooled_maps(images))
+    def logits(self, *maps: jax.Array) -> jax.Array:
+        """What the model says of feature maps, such as `feature_maps` gives."""
+        pooled = self.pool(*self._prepared(maps))
+        return pooled if self.classifier is None else self.classifier(pooled)
 
     def __call__(self, images: ArrayLike) -> jax.Array:
-        pooled = self._pooled(images)
-        return pooled if self.classifier is None else self.classifier(pooled)
+        return self.logits(*self.feature_maps(images))
 
     def canonical(self) -> dict[str, nnx.Variable]:
         """Canonical name -> parameter or running statistic, in the order of the portable file."""

@@ -1,7 +1,7 @@
 """The bilinear CNN as a Keras model."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -164,35 +164,32 @@ class BCNN(keras.Model):
     def feature_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
         """The maps of each stream, (N, h, w, C), as its backbone gives them."""
         images = required("BCNN", "images", images)
-        named = any(self.streams.names)
-        check_images(
-            spec(images),
-            channels_first=False,
-            channels=3 if named else None,
-            least=least_size(self.streams),
-        )
+        channels, least = 3 if any(self.streams.names) else None, least_size(self.streams)
+        check_images(spec(images), channels_first=False, channels=channels, least=least)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
         return *several(first, self.streams), *second
 
     def descriptors(self, images: Any, training: bool | None = None) -> tf.Tensor:
         """What the classifier sees: the pooled maps, (N, D)."""
         check_descriptors(self.pool)
-        return self._pooled(images, training)
+        return self.pool(*self.pooled_maps(images, training))
 
     def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
         """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
-        maps = self.feature_maps(images, training)
-        projections = [p for p in (self.projection, self.projection_b) if p is not None]
-        if projections:
-            maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return matched(*maps)
+        return self._prepared(self.feature_maps(images, training))
 
-    def _pooled(self, images: Any, training: bool | None) -> tf.Tensor:
-        return self.pool(*self.pooled_maps(images, training))
+    def _prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        projections = [p for p in (self.projection, self.projection_b) if p is not None]
+        pairs = zip(projections, maps, strict=True) if projections else ()
+        return matched(*([project(x) for project, x in pairs] or maps))
+
+    def logits(self, *maps: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """What the model says of feature maps, such as `feature_maps` gives."""
+        pooled = self.pool(*self._prepared(maps), training=training)
+        return pooled if self.classifier is None else self.classifier(pooled)
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        pooled = self._pooled(images, training)
-        return pooled if self.classifier is None else self.classifier(pooled)
+        return self.logits(*self.feature_maps(images, training), training=training)
 
     def canonical(self) -> dict[str, keras.Variable]:
         """Canonical name -> parameter or running statistic, in the order of the portable file."""

@@ -1,6 +1,6 @@
 """The bilinear CNN as a PyTorch module."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,22 +126,25 @@ class BCNN(nn.Module):
     def descriptors(self, images: Tensor) -> Tensor:
         """What the classifier sees: the pooled maps, (N, D)."""
         check_descriptors(self.pool)
-        return self._pooled(images)
+        return self.pool(*self.pooled_maps(images))
 
     def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The maps as the pool takes them, (N, C, h, w): projected, and of one size."""
-        maps = self.feature_maps(images)
+        return self._prepared(self.feature_maps(images))
+
+    def _prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
         return _matched(*maps)
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        return self.pool(*self.pooled_maps(images))
+    def logits(self, *maps: Tensor) -> Tensor:
+        """What the model says of feature maps, such as `feature_maps` gives."""
+        pooled = self.pool(*self._prepared(maps))
+        return pooled if self.classifier is None else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:
-        pooled = self._pooled(images)
-        return pooled if self.classifier is None else self.classifier(pooled)
+        return self.logits(*self.feature_maps(images))
 
     def canonical(self) -> dict[str, Tensor]:
         """Canonical name -> parameter or running statistic, in the order of the portable file."""

@@ -51,6 +51,23 @@ class Engine(Protocol):
         """The logits in evaluation mode, as float32 or float64."""
         ...
 
+    def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The feature maps of all streams in evaluation mode, channels last.
+
+        A phase that leaves the backbones as they are sees these very maps in each of its steps.
+        """
+        ...
+
+    def head_step(
+        self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
+        """`train_step` from such maps on; no backbone may be among what trains."""
+        ...
+
+    def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        """`evaluate` from such maps on."""
+        ...
+
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
     ) -> None:

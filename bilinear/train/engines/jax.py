@@ -45,7 +45,10 @@ class Engine:
         self.plan = Plan((), (), frozenset(), 0.0)
         self.state: Any = ()
         self.step: Any = None
+        self.head: Any = None
         self.logits = nnx.jit(lambda model, images: _wide(model(images)))
+        self.logits_of_maps = nnx.jit(lambda model, maps: _wide(model.logits(*maps)))
+        self.backbones = nnx.jit(lambda model, images: model.feature_maps(images))
 
     def tensors(self) -> dict[str, np.ndarray]:
         own = self.model.canonical().items()
@@ -59,7 +62,12 @@ class Engine:
         rule = _rule(plan)
         self.state = rule.init(self._trained())
         self._set_modes()
-        self.step = jax.jit(functools.partial(_step, self._builder(), rule, plan))
+        of_images, of_maps = (
+            functools.partial(_step, self._builder(), rule, plan, logits)
+            for logits in (lambda model, x: model(x), lambda model, maps: model.logits(*maps))
+        )
+        # what moves is written where it was
+        self.step, self.head = (jax.jit(f, donate_argnums=(0, 2)) for f in (of_images, of_maps))
 
     def _builder(self) -> Callable[[Values], BCNN]:
         """Makes the model, as it is but for its values, which are those that it is given."""
@@ -99,18 +107,26 @@ class Engine:
         return dict(traces[0].trace) if traces else {}
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
-        own = {name: jnp.asarray(self.model.to_own(name, v)) for name, v in buffers.items()}
+        own = {name: jnp.array(self.model.to_own(name, v)) for name, v in buffers.items()}
         self.state = tuple(
             optax.TraceState(self._trace() | own) if isinstance(part, optax.TraceState) else part
             for part in self.state
         )
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        return self._stepped(self.step, jnp.asarray(images), labels, rates)
+
+    def head_step(
+        self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
+        return self._stepped(self.head, tuple(map(jnp.asarray, maps)), labels, rates)
+
+    def _stepped(self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]) -> float:
         own = self.model.canonical()
         trained = self._trained()
         rest = {name: v[...] for name, v in own.items() if name not in trained}
-        loss, values, self.state = self.step(
-            trained, rest, self.state, jnp.asarray(images), jnp.asarray(labels), jnp.asarray(rates)
+        loss, values, self.state = step(
+            trained, rest, self.state, inputs, jnp.asarray(labels), jnp.asarray(rates)
         )
         for name, value in values.items():
             own[name][...] = value
@@ -119,6 +135,14 @@ class Engine:
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         self.model.eval()
         return np.asarray(self.logits(self.model, jnp.asarray(images)))
+
+    def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        self.model.eval()
+        return np.asarray(self.logits_of_maps(self.model, tuple(map(jnp.asarray, maps))))
+
+    def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.model.eval()
+        return tuple(map(np.asarray, self.backbones(self.model, jnp.asarray(images))))
 
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
@@ -148,18 +172,23 @@ def _step(
     build: Callable[[Values], BCNN],
     rule: optax.GradientTransformation,
     plan: Plan,
+    logits: Callable[[BCNN, Any], jax.Array],
     trained: Values,
     rest: Values,
     state: Any,
-    images: jax.Array,
+    inputs: Any,
     labels: jax.Array,
     rates: jax.Array,
 ) -> tuple[jax.Array, Values, Any]:
-    """A step as a pure function: the loss, what moved, and the new state."""
+    """A step as a pure function: the loss, what moved, and the new state.
+
+    `logits` says what the model says of `inputs`, which are images or maps.
+    """
 
     def loss(trained: Values) -> tuple[jax.Array, Values]:
         model = build(trained | rest)
-        losses = optax.softmax_cross_entropy_with_integer_labels(_wide(model(images)), labels)
+        scores = _wide(logits(model, inputs))
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         own = model.canonical()
         return losses.mean(), {name: own[name][...] for name in plan.statistics}
 

@@ -1,6 +1,6 @@
 """The Keras and TensorFlow engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._require import require
@@ -55,7 +55,10 @@ class Engine:
         self.optimizers: list[SGD] = []
         self.plan = Plan((), (), frozenset(), 0.0)
         self.step: Any = None
+        self.head: Any = None
+        self.scores: Any = None
         self.logits = self._function(self._logits, IMAGES)
+        self.backbones = self._function(self._feature_maps, IMAGES)
 
     def tensors(self) -> dict[str, np.ndarray]:
         canonical = self.model.canonical().items()
@@ -74,8 +77,9 @@ class Engine:
             self.optimizers.append(optimizer)
         # traced anew for each phase: what trains is part of the trace
         self.step = self._function(self._step, IMAGES, LABELS)
+        self.head = None
 
-    def _function(self, function: Any, *signature: tf.TensorSpec) -> Any:
+    def _function(self, function: Any, *signature: Any) -> Any:
         """Traced for all sizes at once: a trace for one size would round otherwise, and which
         sizes came first would be seen in the last digits of a run that was resumed."""
         return tf.function(function, input_signature=signature, jit_compile=self.jit_compile)
@@ -112,16 +116,34 @@ class Engine:
             own[name].assign(self.model.to_own(name, array))
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        for optimizer, rate in zip(self.optimizers, rates, strict=True):
-            optimizer.learning_rate = rate
+        self._set_rates(rates)
         return float(self.step(tf.constant(images), tf.constant(labels)))
 
+    def head_step(
+        self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
+        self._set_rates(rates)
+        given = tuple(map(tf.constant, maps))
+        if self.head is None:
+            self.head = self._function(self._head_step, _specs(given), LABELS)
+        return float(self.head(given, tf.constant(labels)))
+
+    def _set_rates(self, rates: Sequence[float]) -> None:
+        for optimizer, rate in zip(self.optimizers, rates, strict=True):
+            optimizer.learning_rate = rate
+
     def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return self._trained(lambda: self.model(images, training=True), labels)
+
+    def _head_step(self, maps: tuple[tf.Tensor, ...], labels: tf.Tensor) -> tf.Tensor:
+        return self._trained(lambda: self.model.logits(*maps, training=True), labels)
+
+    def _trained(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         own = self.model.canonical()
         groups = [[own[name] for name in names] for names in self.plan.groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for group in groups for variable in group])
-            logits = self._wide(self.model(images, training=True))
+            logits = _wide(forward())
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
@@ -133,10 +155,22 @@ class Engine:
         return self.logits(tf.constant(images)).numpy()
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        return self._wide(self.model(images, training=False))
+        return _wide(self.model(images, training=False))
 
-    def _wide(self, logits: tf.Tensor) -> tf.Tensor:
-        return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
+    def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        given = tuple(map(tf.constant, maps))
+        if self.scores is None:
+            self.scores = self._function(self._scores, _specs(given))
+        return self.scores(given).numpy()
+
+    def _scores(self, maps: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        return _wide(self.model.logits(*maps, training=False))
+
+    def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(x.numpy() for x in self.backbones(tf.constant(images)))
+
+    def _feature_maps(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return self.model.feature_maps(images, training=False)
 
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
@@ -151,3 +185,12 @@ class Engine:
             "policy": self.model.dtype_policy.name,
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         }
+
+
+def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:
+    """Of such maps in any number."""
+    return tuple(tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in maps)
+
+
+def _wide(logits: tf.Tensor) -> tf.Tensor:
+    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)

@@ -1,6 +1,6 @@
 """The PyTorch engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._require import require
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ...contract import refuse
 from ...images import Preprocessing
-from ...models.torch.bcnn import BCNN, as_array
+from ...models.torch.bcnn import BCNN, as_array, as_tensor
 from ...models.torch.files import save
 from ..parts import Plan
 
@@ -51,7 +51,9 @@ class Engine:
         self.amp = amp
         self.name = name
         self.compiled = compile
-        self.call: Any = torch.compile(model) if compile else model
+        made: Any = torch.compile if compile else lambda function: function
+        self.call, self.head = made(model), made(model.logits)
+        self.backbones = made(model.feature_maps)
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
@@ -74,7 +76,7 @@ class Engine:
             {"params": [parameters[name] for name in names], "weight_decay": decay}
             for names, decay in zip(plan.groups, plan.decays, strict=True)
         ]
-        self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum)
+        self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
 
     def _set_modes(self) -> None:
         """Training mode, but for the BatchNorms whose statistics stay."""
@@ -100,29 +102,54 @@ class Engine:
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer.to(self.device)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+        return self._step(lambda: self.call(self._images(images)), labels, rates)
+
+    def head_step(
+        self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
+        return self._step(lambda: self.head(*self._maps(maps)), labels, rates)
+
+    def _step(
+        self, forward: Callable[[], Tensor], labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
         assert self.optimizer is not None, "begin comes first"
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._set_modes()
         self.optimizer.zero_grad()
         with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-            logits = self._logits(images)
+            logits = _wide(self._autocast(forward))
             loss = F.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
             loss.backward()
         self.optimizer.step()
         return loss.item()
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
+        logits = self._evaluated(lambda: self.call(self._images(images)))
+        return as_array(_wide(logits))
+
+    def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        return as_array(_wide(self._evaluated(lambda: self.head(*self._maps(maps)))))
+
+    def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        maps = self._evaluated(lambda: self.backbones(self._images(images)))
+        return tuple(as_array(x.movedim(1, -1)) for x in maps)
+
+    def _images(self, images: np.ndarray) -> Tensor:
+        x = torch.from_numpy(images).movedim(-1, 1).contiguous().to(self.device)
+        return x.to(next(self.model.parameters()).dtype)
+
+    def _maps(self, maps: Sequence[np.ndarray]) -> list[Tensor]:
+        return [as_tensor(x).to(self.device).movedim(-1, 1) for x in maps]
+
+    def _autocast(self, forward: Callable[[], Any]) -> Any:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
+            return forward()
+
+    def _evaluated(self, forward: Callable[[], Any]) -> Any:
         self.model.eval()
         with torch.no_grad():
-            return as_array(self._logits(images))
-
-    def _logits(self, images: np.ndarray) -> Tensor:
-        x = torch.from_numpy(images).movedim(-1, 1).contiguous().to(self.device)
-        kind = next(self.model.parameters()).dtype
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
-            logits = self.call(x.to(kind))
-        return logits if logits.dtype == torch.float64 else logits.float()
+            return self._autocast(forward)
 
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
@@ -141,3 +168,7 @@ class Engine:
             "threads": torch.get_num_threads(),
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
         }
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
