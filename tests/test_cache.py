@@ -1,8 +1,10 @@
 """The maps of frozen backbones on disk: what is kept is what is seen, and nothing else is used."""
 
-import json
+import os
 import re
-import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bilinear.data import Index, open_dataset, validation_split
-from bilinear.train import Cache, Images, Phase, Group, Recipe, fit
-from bilinear.train.fit import pipelines, seen
+from bilinear.data import Augmentation, Index, Pipeline, open_dataset, validation_split
+from bilinear.images import Preprocessing
+from bilinear.train import Cache, Engine, Group, Images, Phase, Recipe, fit, train
+from bilinear.train.cache import Cached, Kept
+from bilinear.train.maps import Kind, Maps, check_room, write
 
 from .agreement import relative_error
+from .linear import Linear
 from .subjects import PRESENT, driver
-from .tolerances import RUN
-from .training import contents, events, recipe
+from .tolerances import LOGITS, RUN
+from .training import MODEL, contents, data, engine, events, linear_recipe, recipe
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
+present = pytest.mark.skipif(not PRESENT, reason="there is no engine")
 HEAD = Phase("head", (Group("head", 0.125, 1e-3),), 3)
 LAST = Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 1)
+SEEN = Preprocessing(32, 36)
 
 
 def small(**changes: Any) -> Recipe:
@@ -41,6 +48,16 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     return validation_split(open_dataset(root), fraction=0.34)
 
 
+@pytest.fixture(scope="module")
+def first() -> Engine:
+    """Of the first framework there is, for what is alike in all."""
+    driver(PRESENT[0])
+    return engine(PRESENT[0])
+
+
+# --- runs ---
+
+
 def losses(folder: Path) -> np.ndarray:
     steps = [event["loss"] for event in events(folder, "step")]
     return np.array(steps + [event["validation_loss"] for event in events(folder, "epoch")])
@@ -50,12 +67,277 @@ def losses(folder: Path) -> np.ndarray:
 def test_a_view_for_each_epoch_is_the_run_without_a_cache(
     backend: str, index: Index, tmp_path: Path
 ) -> None:
+    """Also of the phase behind it, in which the backbone trains; and a second run computes none."""
     driver(backend)
-    told: list[dict] = []
+    told: list[Any] = []
     fit(small(), backend, index, tmp_path / "plain")
     cache = Cache(tmp_path / "maps", views=3)
-    fit(small(), backend, index, tmp_path / "cached", cache=cache, watch=lambda e, n: told.append(dict(e)))
+    for name in "cached", "again":
+        fit(small(), backend, index, tmp_path / name, cache=cache, watch=lambda *e: told.append(e))
     assert relative_error(losses(tmp_path / "cached"), losses(tmp_path / "plain")) <= RUN
-    print([e for e in told if e["event"] in ("cache", "fill", "phase")])
-    fit(small(), backend, index, tmp_path / "again", cache=cache)
     assert contents(tmp_path / "again") == contents(tmp_path / "cached")
+    done = [(e["part"], e["epoch"], n) for e, n in told if e["event"] == "fill"]
+    assert done == [
+        *(("train", 0, n) for n in (4, 8, 12)),
+        *(("validation", 0, n) for n in (4, 6)),
+        *(("train", epoch, n) for epoch in (1, 2) for n in (4, 8, 12)),
+    ]
+    texts = [event["text"] for event, _ in told if event["event"] == "cache"]
+    folder, maps = re.escape(str(tmp_path / "maps")), "8 × 8 × 64 float64"
+    for text, there in zip(texts, ("0.0 MiB", "1.3 MiB"), strict=True):
+        assert text == (
+            f"cache: 12 images × 3 views + 6 images × maps of {maps} = 1.3 MiB, {there} of it "
+            f"there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
+        )
+    assert [e.get("views") for e in events(tmp_path / "cached", "phase")] == [3, None]
+
+
+class Stop(Exception):
+    pass
+
+
+@present
+@pytest.mark.parametrize("stop", [0, 1, 4, 6, 12, 20])
+def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(
+    stop: int, index: Index, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """After any event, also while a view is computed: nothing of that one is kept."""
+    left = iter(range(stop))
+
+    def watch(event: Any, images: int) -> None:
+        if next(left, None) is None:
+            raise Stop
+
+    cache = Cache(tmp_path / "maps", views=2)
+    one = small(phases=(HEAD,))
+    with pytest.raises(Stop):
+        fit(one, PRESENT[0], index, tmp_path / "run", cache=cache, watch=watch, save_every=1)
+    assert not [*Path(cache.folder).glob("*.tmp")]
+    fit(one, PRESENT[0], index, tmp_path / "run", cache=cache, resume=True)
+    assert contents(tmp_path / "run") == undisturbed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(index: Index, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    driver(PRESENT[0])
+    folder = tmp_path_factory.mktemp("undisturbed")
+    cache = Cache(folder / "maps", views=2)
+    fit(small(phases=(HEAD,)), PRESENT[0], index, folder / "run", cache=cache)
+    return contents(folder / "run")
+
+
+@present
+def test_a_run_goes_on_with_the_views_it_began_with(index: Index, tmp_path: Path) -> None:
+    one = small(phases=(replace(HEAD, epochs=1),))
+    run, folder = tmp_path / "run", tmp_path / "maps"
+    fit(one, PRESENT[0], index, run, cache=Cache(folder, views=2))
+    for other in None, Cache(folder, views=None), Cache(folder, views=3):
+        with pytest.raises(ValueError, match="the cache must be that of the run, of views '2'"):
+            fit(one, PRESENT[0], index, run, cache=other, resume=True)
+    fit(one, PRESENT[0], index, run, cache=Cache(tmp_path / "moved", views=2), resume=True)
+
+
+@present
+def test_what_a_cache_cannot_do_is_refused_before_there_is_a_run(
+    index: Index, tmp_path: Path
+) -> None:
+    folder, run = tmp_path / "maps", tmp_path / "run"
+    for phases, cache, sentence in (
+        ((HEAD,), Cache(folder, limit=2**20), r"must stay within 1\.0 MiB; got 12 images × 3 view"),
+        ((LAST,), Cache(folder), "a cache is for phases in which no backbone trains"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            fit(small(phases=phases), PRESENT[0], index, run, cache=cache)
+    still = Pipeline(index, "train", batch_size=4, preprocessing=SEEN)
+    with pytest.raises(ValueError, match="maps are kept of named backbones"):
+        train(linear_recipe(), Linear(), *data(), run, cache=Cached(Cache(folder), still, still))
+    assert not folder.exists()
+    assert not run.exists()
+    with pytest.raises(OSError, match="needs .* GiB on its disk"):
+        check_room(folder, 2**60)
+    for wrong in {"views": 0}, {"limit": 0}:
+        with pytest.raises(ValueError, match="must be at least 1"):
+            Cache(folder, **wrong)
+
+
+# --- batches and keys ---
+
+
+def kept(engine: Engine, folder: Path, index: Index, **changes: Any) -> Kept:
+    """Of two views, for the epochs 5 to 9."""
+    options: dict[str, Any] = {"preprocessing": SEEN, "batch_size": 4, "seed": 0}
+    options |= {"augmentation": Augmentation()} | changes
+    views = options.pop("views", 2)
+    training = Pipeline(index, "train", **options)
+    validation = Pipeline(index, "validation", **(options | {"augmentation": None}))
+    phase = Phase("head", (Group("head", 1.0),), 5)
+    return Cached(Cache(folder, views), training, validation).of(engine, phase, 5)
+
+
+def feed(of: Kept) -> Any:
+    return of.feed(lambda *_: None, lambda: None)
+
+
+@present
+def test_batches_are_those_of_the_pipeline(first: Engine, index: Index, tmp_path: Path) -> None:
+    """In its order, from any batch on; of the views those whose turn it is."""
+    of, pipeline = (
+        kept(first, tmp_path, index),
+        Pipeline(index, "train", preprocessing=SEEN, batch_size=4, augmentation=Augmentation()),
+    )
+    assert of.augmentation() == "2 cached views of each image, repeated every 2 epochs"
+    for epoch, start in (6, 0), (5, 2), (9, 1):
+        view = {6: 6, 5: 5, 9: 5}[epoch]
+        maps = {
+            place: first.maps(image[None])[0][0]
+            for batch in pipeline.in_order(view)
+            for place, image in zip(batch.indices, batch.images, strict=True)
+        }
+        batches = [*feed(of).training.epoch(epoch, start)]
+        wanted = [*pipeline.epoch(epoch, start)]
+        assert len(batches) == len(wanted) == 3 - start
+        for batch, plain in zip(batches, wanted, strict=True):
+            np.testing.assert_array_equal(batch.indices, plain.indices)
+            np.testing.assert_array_equal(batch.labels, plain.labels)
+            alone = np.stack([maps[place] for place in plain.indices])
+            assert relative_error(batch.maps[0], alone) <= LOGITS["float64"]
+
+
+@present
+def test_images_that_do_not_vary_have_one_view(first: Engine, index: Index, tmp_path: Path) -> None:
+    of = kept(first, tmp_path, index, augmentation=None, views=None)
+    assert (of.views, of.augmentation()) == (1, "none: every epoch sees the same crops")
+    both = [[*feed(of).training.epoch(epoch)] for epoch in (5, 8)]
+    maps = [{i: m for b in of for i, m in zip(b.indices, b.maps[0], strict=True)} for of in both]
+    assert [b.indices[0] for b in both[0]] != [b.indices[0] for b in both[1]]
+    for place, one in maps[0].items():
+        np.testing.assert_array_equal(one, maps[1][place])
+
+
+def keys(of: Kept) -> list[str]:
+    return [part.folder.name for part in (*of.training, of.validation)]
+
+
+@present
+def test_a_key_is_of_all_that_decides_the_maps(first: Engine, index: Index, tmp_path: Path) -> None:
+    own = keys(kept(first, tmp_path, index))
+    assert own == keys(kept(first, tmp_path, index))
+    assert len(set(own)) == 3
+    for changes in (
+        {"preprocessing": Preprocessing(32, 40)},
+        {"preprocessing": Preprocessing(32, 36, std=(0.5, 0.5, 0.5))},
+    ):
+        assert not {*own} & {*keys(kept(first, tmp_path, index, **changes))}
+    for changes in {"seed": 1}, {"augmentation": Augmentation(flip=False)}:
+        other = keys(kept(first, tmp_path, index, **changes))
+        assert not {*own[:2]} & {*other[:2]}
+        assert own[2] == other[2]  # validation is as it was
+    items = index.items
+    assert not {*own} & {*keys(kept(first, tmp_path, replace(index, items=items[1:])))}
+    taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
+    assert not {*own} & {*keys(kept(taps, tmp_path, index))}
+    tensors = first.tensors()
+    for name, same in ("classifier.bias", True), ("backbone.layer1.0.bn1.running_mean", False):
+        first.assign({name: tensors[name] + 1})
+        assert (own == keys(kept(first, tmp_path, index))) == same
+        assert same or not {*own} & {*keys(kept(first, tmp_path, index))}
+        first.assign({name: tensors[name]})
+    path = index.root / next(item.path for item in items if item.split == "train")
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert not {*own[:2]} & {*keys(kept(first, tmp_path, index))}
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+# --- files ---
+
+KINDS = [Kind((2, 3, 4), "float32"), Kind((1, 1, 2), "bfloat16")]
+ABOUT = {"part": "train"}
+
+
+def rows() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    whole = [rng.standard_normal((5, *kind.shape)).astype(kind.dtype) for kind in KINDS]
+    return whole
+
+
+def in_batches() -> Iterator[list[np.ndarray]]:
+    for start in 0, 2, 4:
+        yield [array[start : start + 2] for array in rows()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "key", KINDS, 5, in_batches, ABOUT)
+    return tmp_path / "key"
+
+
+def opened(folder: Path) -> Maps:
+    return Maps(folder, KINDS, 5, ABOUT)
+
+
+def test_rows_come_back_bit_by_bit(folder: Path) -> None:
+    chosen = np.array([4, 0, 0])
+    for found, array in zip(opened(folder).rows(chosen), rows(), strict=True):
+        assert found.dtype == array.dtype
+        assert found.tobytes() == array[chosen].tobytes()
+
+
+@pytest.mark.parametrize("name", ["map-0.npy", "map-1.npy"])
+def test_a_flipped_bit_is_refused_with_its_file(name: str, folder: Path) -> None:
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the last row
+    path.write_bytes(content)
+    maps = opened(folder)
+    maps.rows(np.arange(4))
+    with pytest.raises(ValueError, match=rf"{name} must have the checksum .*; delete .*key, and"):
+        maps.rows(np.array([0, 4]))
+
+
+def test_damaged_files_are_refused_by_name(folder: Path) -> None:
+    note = folder / "maps.json"
+    whole = note.read_bytes()
+    for wrong in (
+        whole[:-9],
+        b"[]",
+        whole.replace(b"bfloat16", b"float32"),
+        whole.replace(b"train", b"test"),
+    ):
+        note.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"maps\.json must list the maps"):
+            opened(folder)
+    note.write_bytes(whole)
+    path = folder / "map-0.npy"
+    for wrong in (path.read_bytes()[:-1], b"", path.read_bytes().replace(b"<f4", b"<i4")):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"map-0\.npy must"):
+            opened(folder)
+
+
+def test_other_maps_than_announced_are_never_kept(tmp_path: Path) -> None:
+    for count, kinds in (4, KINDS), (6, KINDS), (5, [KINDS[0]._replace(shape=(2, 3, 5)), KINDS[1]]):
+        with pytest.raises(ValueError, match="maps"):
+            write(tmp_path / "key", kinds, count, in_batches, ABOUT)
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
+    """Killed while it writes; whoever comes next writes it whole, and sweeps."""
+
+    def until_killed() -> Iterator[list[np.ndarray]]:
+        yield next(in_batches())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (child := os.fork()):
+        write(tmp_path / "key", KINDS, 5, until_killed, ABOUT)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    (left,) = tmp_path.glob(".bilinear-*.tmp")
+    assert left.is_dir()
+    assert not (tmp_path / "key").exists()
+    write(tmp_path / "key", KINDS, 5, in_batches, ABOUT)
+    assert not left.exists()
+    opened(tmp_path / "key").rows(np.arange(5))
+    write(tmp_path / "key", KINDS, 5, until_killed, ABOUT)  # it is there: nothing is computed

@@ -11,7 +11,6 @@ epochs, a run sees what it sees without a cache.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,10 @@ from ..data import Pipeline
 from .batches import Feed
 from .engines import Engine
 from .keys import images_key, model_key, varies
-from .maps import Kind, Maps, write
+from .maps import GIB, Kind, Maps, amount, bytes_of, check_room, write
 from .parts import Plan
 from .recipes import Phase
 
-GIB = 2**30
 Tell = Callable[[Mapping[str, Any], int], None]
 """Takes an event, and the number of images that are done."""
 
@@ -158,15 +156,19 @@ class Kept:
         blank = np.zeros((1, *training.decoder.preprocessing.shape, 3), np.float32)
         self.kinds = tuple(Kind.of(x) for x in engine.maps(blank))
         model = model_key(engine)
-        self.training = [self._part(model, training, epoch) for epoch in epochs[: self.views]]
-        self.validation = self._part(model, validation, 0)
+        self.training = self._parts(model, training, epochs[: self.views])
+        self.validation = self._parts(model, validation, range(1))[0]
         self.first = epochs.start
 
-    def _part(self, model: dict[str, Any], pipeline: Pipeline, epoch: int) -> Part:
-        about = json.loads(json.dumps(model | images_key(pipeline, epoch)))
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        folder = Path(self.cache.folder) / key
-        return Part(folder, about, pipeline, epoch, self.kinds, len(pipeline.places))
+    def _parts(self, model: dict[str, Any], pipeline: Pipeline, epochs: range) -> list[Part]:
+        shared = model | images_key(pipeline)
+        return [self._part(shared, pipeline, epoch) for epoch in epochs]
+
+    def _part(self, shared: dict[str, Any], pipeline: Pipeline, epoch: int) -> Part:
+        text = json.dumps(shared | {"epoch": epoch if varies(pipeline) else None}, sort_keys=True)
+        folder = Path(self.cache.folder) / hashlib.sha256(text.encode()).hexdigest()
+        count = len(pipeline.places)
+        return Part(folder, json.loads(text), pipeline, epoch, self.kinds, count)
 
     def checked(self) -> str:
         """What the phase is going to keep and to vary, in words, before any image is read.
@@ -175,21 +177,17 @@ class Kept:
         """
         parts = {part.folder: part for part in (*self.training, self.validation)}
         size = sum(part.bytes for part in parts.values())
-        there = {path: _bytes_of(path) for path in Path(self.cache.folder).glob("*/")}
+        there = {path: bytes_of(path) for path in Path(self.cache.folder).glob("*/")}
         others = sum(taken for path, taken in there.items() if path not in parts)
         missing = sum(part.bytes for path, part in parts.items() if path not in there)
         words = self._described(size)
         if size + others > self.cache.limit:
             remedy = "Raise the limit, keep fewer views, or delete what nothing needs there."
-            invariant = f"{self.cache.folder} must stay within {_amount(self.cache.limit)}"
-            received = f"{words}, beside {_amount(others)} of others"
+            invariant = f"{self.cache.folder} must stay within {amount(self.cache.limit)}"
+            received = f"{words}, beside {amount(others)} of others"
             refuse(ValueError, "cache", invariant, received, remedy)
-        free = shutil.disk_usage(_existing(Path(self.cache.folder))).free
-        if missing > free:
-            remedy = "Name a folder on another disk, or keep fewer views."
-            invariant = f"{self.cache.folder} needs {_amount(missing)} on its disk"
-            refuse(OSError, "cache", invariant, f"{_amount(free)} free", remedy)
-        there_already, allowed = _amount(size - missing), _amount(self.cache.limit)
+        check_room(Path(self.cache.folder), missing)
+        there_already, allowed = amount(size - missing), amount(self.cache.limit)
         return (
             f"cache: {words}, {there_already} of it there, {allowed} allowed in "
             f"{self.cache.folder}\naugmentation: {self.augmentation()}"
@@ -198,7 +196,7 @@ class Kept:
     def _described(self, size: int) -> str:
         views = f"{self.views} view{'s' if self.views > 1 else ''}"
         images = f"{self.training[0].count:,} images × {views} + {self.validation.count:,} images"
-        return f"{images} × maps of {', '.join(map(str, self.kinds))} = {_amount(size)}"
+        return f"{images} × maps of {', '.join(map(str, self.kinds))} = {amount(size)}"
 
     def augmentation(self) -> str:
         """What of it a cached phase keeps, in words."""
@@ -239,16 +237,3 @@ class Stored:
         for chunk in pipeline.chunks(epoch, start):
             labels = np.array([items[i].label for i in chunk], np.int64)
             yield Batch(maps.rows(np.searchsorted(places, chunk)), labels, chunk)
-
-
-def _bytes_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest around it that there is."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-
-
-def _amount(size: int) -> str:
-    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:,.1f} MiB"

@@ -36,10 +36,13 @@ def model_key(engine: Engine) -> dict[str, Any]:
     }
 
 
-def images_key(pipeline: Pipeline, epoch: int) -> dict[str, Any]:
-    """All that decides the images of an epoch. Files of another size or time count as changed."""
+def images_key(pipeline: Pipeline) -> dict[str, Any]:
+    """All that decides the images of a part, but for the number of the epoch that shows them.
+
+    Files of another size or time count as changed.
+    """
     index, decoder = pipeline.index, pipeline.decoder
-    augmentation, random = decoder.augmentation, varies(pipeline)
+    augmentation = decoder.augmentation
     states = [os.stat(decoder.root / index.items[i].path) for i in pipeline.places]
     files = json.dumps([(state.st_size, state.st_mtime_ns) for state in states])
     return {
@@ -48,6 +51,5 @@ def images_key(pipeline: Pipeline, epoch: int) -> dict[str, Any]:
         "part": pipeline.part,
         "preprocessing": decoder.preprocessing.to_dict(),
         "augmentation": augmentation and asdict(augmentation),
-        "seed": decoder.seed if random else None,
-        "epoch": epoch if random else None,
+        "seed": decoder.seed if varies(pipeline) else None,
     }

@@ -15,6 +15,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,6 +27,7 @@ from ..models.plans import DTYPES
 
 FORMAT = "bilinear-maps"
 VERSION = 1
+GIB = 2**30
 
 
 class Kind(NamedTuple):
@@ -117,6 +119,28 @@ def write(
             sync(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """That so many bytes more fit on its disk. Raises: OSError that names it, where they do not."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        remedy = "Name a folder on another disk, or keep fewer views."
+        invariant = f"{folder} needs {amount(size)} on its disk"
+        refuse(OSError, "cache", invariant, f"{amount(free)} free", remedy)
+
+
+def bytes_of(folder: Path) -> int:
+    """Of its files; none where another process takes it away meanwhile."""
+    with suppress(FileNotFoundError):
+        return sum(path.stat().st_size for path in folder.iterdir())
+    return 0
+
+
+def amount(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:,.1f} MiB"
 
 
 def _write_rows(

@@ -46,9 +46,11 @@ class Engine:
         self.state: Any = ()
         self.step: Any = None
         self.head: Any = None
-        self.logits = nnx.jit(lambda model, images: _wide(model(images)))
-        self.logits_of_maps = nnx.jit(lambda model, maps: _wide(model.logits(*maps)))
-        self.backbones = nnx.jit(lambda model, images: model.feature_maps(images))
+        model.eval()
+        build = self._builder()  # nnx.jit would give back every value of the model, in a copy
+        self.logits = jax.jit(lambda values, images: _wide(build(values)(images)))
+        self.scores = jax.jit(lambda values, maps: _wide(build(values).logits(*maps)))
+        self.backbones = jax.jit(lambda values, images: build(values).feature_maps(images))
 
     def tensors(self) -> dict[str, np.ndarray]:
         own = self.model.canonical().items()
@@ -85,8 +87,11 @@ class Engine:
         return build
 
     def _trained(self) -> Values:
-        own = self.model.canonical()
-        return {name: own[name][...] for name in self.plan.trained}
+        values = self._values()
+        return {name: values[name] for name in self.plan.trained}
+
+    def _values(self) -> Values:
+        return {name: v.get_value() for name, v in self.model.canonical().items()}
 
     def _set_modes(self) -> None:
         """Training mode, but for the BatchNorms whose statistics stay."""
@@ -122,27 +127,23 @@ class Engine:
         return self._stepped(self.head, tuple(map(jnp.asarray, maps)), labels, rates)
 
     def _stepped(self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]) -> float:
-        own = self.model.canonical()
-        trained = self._trained()
-        rest = {name: v[...] for name, v in own.items() if name not in trained}
+        own, trained = self.model.canonical(), self._trained()
+        rest = {name: v for name, v in self._values().items() if name not in trained}
         loss, values, self.state = step(
             trained, rest, self.state, inputs, jnp.asarray(labels), jnp.asarray(rates)
         )
         for name, value in values.items():
-            own[name][...] = value
+            own[name].set_value(value)  # not by [...], which looks at the value that was given up
         return float(loss)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
-        self.model.eval()
-        return np.asarray(self.logits(self.model, jnp.asarray(images)))
+        return np.asarray(self.logits(self._values(), jnp.asarray(images)))
 
     def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        self.model.eval()
-        return np.asarray(self.logits_of_maps(self.model, tuple(map(jnp.asarray, maps))))
+        return np.asarray(self.scores(self._values(), tuple(map(jnp.asarray, maps))))
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        self.model.eval()
-        return tuple(map(np.asarray, self.backbones(self.model, jnp.asarray(images))))
+        return tuple(map(np.asarray, self.backbones(self._values(), jnp.asarray(images))))
 
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None

@@ -140,7 +140,8 @@ class Engine:
         return x.to(next(self.model.parameters()).dtype)
 
     def _maps(self, maps: Sequence[np.ndarray]) -> list[Tensor]:
-        return [as_tensor(x).to(self.device).movedim(-1, 1) for x in maps]
+        # as the backbone gives them: pools are slower on channels last
+        return [as_tensor(x).to(self.device).movedim(-1, 1).contiguous() for x in maps]
 
     def _autocast(self, forward: Callable[[], Any]) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
