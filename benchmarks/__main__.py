@@ -7,6 +7,7 @@
     python -m benchmarks --seconds 2 --quick   shorter, one size
     python -m benchmarks --head                the descriptor with its classifier, as a whole
     python -m benchmarks --models              whole networks: a training step, an inference step
+    python -m benchmarks --cache               an epoch of a frozen backbone, from its kept maps
     python -m benchmarks --scaling             large shapes, and how the cost grows
     python -m benchmarks --write docs/benchmarks.md    the tables there too, for those it had
 
@@ -21,7 +22,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import head, machine, memory, models, operators, scaling
+from . import cache, head, machine, memory, models, operators, scaling
 from .calls import LAYERS, OPERATORS
 from .report import chart, write
 
@@ -31,6 +32,7 @@ SECTIONS = {
     "memory": memory,
     "head": head,
     "models": models,
+    "cache": cache,
     "scaling": scaling,
 }
 """Each has ``section(given)``, what is measured, and ``tables`` of that."""
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--threads", type=int, default=2, help="of a CPU, for each framework")
     found.add_argument("--quick", action="store_true", help="one size, or few")
     found.add_argument("--operator", nargs="+", choices=(*OPERATORS, *LAYERS), help="only these")
-    found.add_argument("--pixels", type=int, help="of --models: the side of an image")
+    found.add_argument("--pixels", type=int, help="of --models and --cache: the side of an image")
     found.add_argument("--batch", type=int, default=4, help="of --models: images in a step")
     found.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     found.add_argument("--write", type=Path, metavar="FILE", help="markdown to put the tables into")

@@ -19,7 +19,7 @@ from .tolerances import LOGITS, PEAK, PEAK_SLACK, RESIDENT
 if not (Path(__file__).parents[1] / "benchmarks").is_dir():
     pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
 
-from benchmarks import head, machine, memory, models, operators, report, scaling
+from benchmarks import cache, head, machine, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
 from benchmarks.data import photographs, timed
 from benchmarks.measure import alternating, apart, exponent
@@ -101,6 +101,14 @@ def test_plain_networks_are_those_of_the_models(backend: str) -> None:
         row = models.compared(subject.VERSION, step, how, runs, 0.0)
         assert len(models.tables([row])) == 3
         assert row["share"][1] > 0
+
+
+@over_backends
+def test_an_epoch_of_kept_maps_is_measured(backend: str) -> None:
+    row = cache.measured(backend, cache.Epoch("resnet18", 33, 2), 0.0, 1)
+    assert len(cache.tables([row])) == 3
+    assert 0 < row["milliseconds"]["reading"] < row["milliseconds"]["kept"]
+    assert row["ratio"][1] > 0
 
 
 @over_backends

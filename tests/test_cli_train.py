@@ -17,6 +17,7 @@ from .training import contents, recipe
 
 DOCS = Path(__file__).parents[1] / "docs" / "train.md"
 PHASES = Phase("head", (Group("head", 0.125),), 2), Phase("all", (Group("all", 0.01),), 1)
+CACHE = "--cache", "maps"
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
@@ -59,6 +60,23 @@ def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Pa
     assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # a third by chance
 
 
+@over_backends
+def test_a_cache_is_told_of_and_kept(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
+    """Its size before anything, a bar while it is filled, and nothing is computed twice."""
+    file, cache = tmp_path / "mine.json", tmp_path / "maps"
+    file.write_text(recipe(images=Images(32, 36), phases=PHASES[:1]).to_json())
+    words = ["--framework", backend, "--fraction", "0.34", "--workers", "0"]
+    words += ["--cache", str(cache), "--views", "1", "--cache-limit", "0.5"]
+    for name in "one", "two":
+        assert run(["train", str(file), str(pictures), str(tmp_path / name), *words]) == 0
+        told = capsys.readouterr().err
+        filled = "computing maps, train images, epoch 0\n12 of 12 images in " in told
+        assert filled == (name == "one")
+        assert f"0.6 MiB of it there, 512.0 MiB allowed in {cache}" in told or filled
+        assert "augmentation: 1 cached view of each image, repeated every epoch\n" in told
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys) -> None:
     assert run(["train", name, "--print"]) == 0
@@ -79,6 +97,10 @@ def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsy
         ([str(file)], "recipe: format must be "),
         ([str(tmp_path / "none.json")], "none.json: No such file"),
         (["multi-phase", *folders, "--framework", "jax", "--compile"], "jax has no such options"),
+        (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit are of --cache"),
+        (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be a number or none"),
+        (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be at least 1"),
+        (["multi-phase", *folders, *CACHE, "--cache-limit", "0"], "--cache-limit must be above 0"),
     ):
         assert run(["train", *words]) == 2
         assert sentence in capsys.readouterr().err

@@ -83,9 +83,9 @@ def train(
         return
     if data is None or folder is None:
         refuse(ValueError, "train", "it needs DATA and RUN", "only a recipe", "Name both folders.")
+    kept = _cache(cache, views, cache_limit)
     framework = chosen(framework)
     options = _options(framework, device, amp, compiled)
-    kept = _cache(cache, views, cache_limit)
     index = validation_split(dataset(data, kind, subset), fraction, found.seed)
     parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
     say(f"{found.name} in {framework}, images: {', '.join(parts)}")

@@ -204,8 +204,9 @@ class Kept:
             return "none: every epoch sees the same crops"
         if not self.repeated:
             return "as without a cache"
-        views = "1 cached view" if self.views == 1 else f"{self.views} cached views"
-        return f"{views} of each image, repeated every {self.views} epochs"
+        if self.views == 1:
+            return "1 cached view of each image, repeated every epoch"
+        return f"{self.views} cached views of each image, repeated every {self.views} epochs"
 
     def feed(self, tell: Tell, pause: Callable[[], None]) -> Feed:
         """The phase on what is kept. `pause` is called before each batch that is computed."""

@@ -188,7 +188,7 @@ def _write(path: Path, file: Any, array: np.ndarray | None) -> None:
 def _mapped(path: Path, kind: Kind, count: int) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r")
-    except ValueError as error:  # what NumPy says of a header, or of too few bytes
+    except (ValueError, EOFError) as error:  # what NumPy says of a header, or of too few bytes
         _damaged(path, "be an array of NumPy", f"{error}"[:200])
     if (array.shape, array.dtype) != ((count, *kind.shape), _stored(kind)):
         _damaged(path, f"hold {count} maps {kind}", f"{array.shape} {array.dtype}")
