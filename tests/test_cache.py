@@ -222,6 +222,7 @@ def test_a_key_is_of_all_that_decides_the_maps(first: Engine, index: Index, tmp_
     assert own == keys(kept(first, tmp_path, index))
     assert len(set(own)) == 3
     for changes in (
+        {"batch_size": 3},
         {"preprocessing": Preprocessing(32, 40)},
         {"preprocessing": Preprocessing(32, 36, std=(0.5, 0.5, 0.5))},
     ):

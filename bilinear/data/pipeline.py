@@ -92,7 +92,7 @@ class Pipeline:
             refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
         self.skipped: dict[str, str] = {}
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
-        self.index, self.part, self._batch_size = index, part, batch_size
+        self.index, self.part, self.batch_size = index, part, batch_size
         self._shuffle = part == "train" if shuffle is None else shuffle
         self._workers, self._prefetch, self._on_error = workers, prefetch, on_error
         self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
@@ -133,7 +133,7 @@ class Pipeline:
         return np.array([i for i, item in enumerate(items) if item.split == self.part])
 
     def _chunks(self, places: np.ndarray) -> list[np.ndarray]:
-        size = self._batch_size
+        size = self.batch_size
         return [places[k : k + size] for k in range(0, len(places), size)]
 
     def _check(self, name: str, number: object, most: int) -> None:

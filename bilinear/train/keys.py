@@ -39,7 +39,8 @@ def model_key(engine: Engine) -> dict[str, Any]:
 def images_key(pipeline: Pipeline) -> dict[str, Any]:
     """All that decides the images of a part, but for the number of the epoch that shows them.
 
-    Files of another size or time count as changed.
+    Files of another size or time count as changed. Images are computed in batches in their order,
+    and a batch of another size may round otherwise.
     """
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation
@@ -49,6 +50,7 @@ def images_key(pipeline: Pipeline) -> dict[str, Any]:
         "data": index.checksum(),
         "files": hashlib.sha256(files.encode()).hexdigest(),
         "part": pipeline.part,
+        "batch_size": pipeline.batch_size,
         "preprocessing": decoder.preprocessing.to_dict(),
         "augmentation": augmentation and asdict(augmentation),
         "seed": decoder.seed if varies(pipeline) else None,

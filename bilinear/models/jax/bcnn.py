@@ -120,9 +120,10 @@ class BCNN(nnx.Module):
 
     def pooled_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
         """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
-        return self._prepared(self.feature_maps(images))
+        return self.prepared(self.feature_maps(images))
 
-    def _prepared(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+    def prepared(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+        """Feature maps as the pool takes them: projected, and of one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
@@ -130,7 +131,7 @@ class BCNN(nnx.Module):
 
     def logits(self, *maps: jax.Array) -> jax.Array:
         """What the model says of feature maps, such as `feature_maps` gives."""
-        pooled = self.pool(*self._prepared(maps))
+        pooled = self.pool(*self.prepared(maps))
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def __call__(self, images: ArrayLike) -> jax.Array:

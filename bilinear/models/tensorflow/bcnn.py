@@ -176,16 +176,17 @@ class BCNN(keras.Model):
 
     def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
         """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
-        return self._prepared(self.feature_maps(images, training))
+        return self.prepared(self.feature_maps(images, training))
 
-    def _prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    def prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """Feature maps as the pool takes them: projected, and of one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         pairs = zip(projections, maps, strict=True) if projections else ()
         return matched(*([project(x) for project, x in pairs] or maps))
 
     def logits(self, *maps: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """What the model says of feature maps, such as `feature_maps` gives."""
-        pooled = self.pool(*self._prepared(maps), training=training)
+        pooled = self.pool(*self.prepared(maps), training=training)
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:

@@ -130,9 +130,10 @@ class BCNN(nn.Module):
 
     def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The maps as the pool takes them, (N, C, h, w): projected, and of one size."""
-        return self._prepared(self.feature_maps(images))
+        return self.prepared(self.feature_maps(images))
 
-    def _prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Feature maps as the pool takes them: projected, and of one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
@@ -140,7 +141,7 @@ class BCNN(nn.Module):
 
     def logits(self, *maps: Tensor) -> Tensor:
         """What the model says of feature maps, such as `feature_maps` gives."""
-        pooled = self.pool(*self._prepared(maps))
+        pooled = self.pool(*self.prepared(maps))
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:

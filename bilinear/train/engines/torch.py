@@ -31,7 +31,7 @@ class Engine:
         compile: run the network through `torch.compile`.
         name: of a backbone of your own, as `save` takes it.
 
-    On GPUs cuDNN is held to its deterministic algorithms while a step runs.
+    On GPUs cuDNN is held to its deterministic algorithms while the network runs.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Engine:
         made: Any = torch.compile if compile else lambda function: function
         self.call, self.head = made(model), made(model.logits)
         self.backbones = made(model.feature_maps)
+        self.space: Tensor | None = None
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
@@ -76,6 +77,7 @@ class Engine:
             {"params": [parameters[name] for name in names], "weight_decay": decay}
             for names, decay in zip(plan.groups, plan.decays, strict=True)
         ]
+        self.space = None
         self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
 
     def _set_modes(self) -> None:
@@ -107,7 +109,15 @@ class Engine:
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        return self._step(lambda: self.head(*self._maps(maps)), labels, rates)
+        return self._step(lambda: self._classified(self._maps(maps)), labels, rates)
+
+    def _classified(self, maps: Sequence[Tensor]) -> Tensor:
+        if self.compiled or self.amp or "classifier.weight" not in self.plan.trained:
+            return self.head(*maps)
+        classifier, pooled = self.model.classifier, self.model.pool(*self.model.prepared(maps))
+        if self.space is None:
+            self.space = torch.empty_like(classifier.weight)
+        return _Linear.apply(pooled, classifier.weight, classifier.bias, self.space)
 
     def _step(
         self, forward: Callable[[], Tensor], labels: np.ndarray, rates: Sequence[float]
@@ -149,7 +159,7 @@ class Engine:
 
     def _evaluated(self, forward: Callable[[], Any]) -> Any:
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             return self._autocast(forward)
 
     def save(
@@ -173,3 +183,24 @@ class Engine:
 
 def _wide(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+class _Linear(torch.autograd.Function):
+    """A linear layer whose weight's gradient is written where the last one was, and not summed up.
+
+    A classifier of 262,144 entries has gradients of hundreds of megabytes: to be given new memory
+    for each would cost more than the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, space: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.space = space
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        weight.grad = torch.mm(slope.mT, x, out=ctx.space)
+        of_x = slope @ weight if ctx.needs_input_grad[0] else None
+        return of_x, None, slope.sum(0) if ctx.needs_input_grad[2] else None, None
