@@ -45,7 +45,7 @@ def measured(framework: str, epoch: Epoch, seconds: float, threads: int) -> dict
     subject.threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         feeds = _feeds(framework, epoch, Path(folder))
-        runs = {name: _of(feed) for name, feed in feeds.items()}
+        runs: dict[str, Callable[[], object]] = {name: _of(feed) for name, feed in feeds.items()}
         runs["reading"] = lambda: [*feeds["kept"].training.epoch(0)]
         times = alternating(runs, seconds, rounds=(3, 40))
     print(".", end="", flush=True, file=sys.stderr)

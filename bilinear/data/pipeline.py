@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class Pipeline:
         size = self.batch_size
         return [places[k : k + size] for k in range(0, len(places), size)]
 
-    def _check(self, name: str, number: object, most: int) -> None:
+    def _check(self, name: str, number: Any, most: int) -> None:
         if not (isinstance(number, Integral) and 0 <= number <= most):
             invariant = f"{name} must be a whole number from 0 to {most}"
             remedy = "Resume with the numbers of the same pipeline."

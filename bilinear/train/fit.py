@@ -78,7 +78,7 @@ def pipelines(
     varied = Augmentation(
         "random" if images.random_crop else "centre", square=images.square, flip=images.flip
     )
-    given = _still(recipe, preprocessing, workers)
+    given: Any = _still(recipe, preprocessing, workers)
     with (
         Pipeline(index, "train", **(given | {"augmentation": varied})) as training,
         Pipeline(index, "validation", **given) as validation,
