@@ -34,6 +34,7 @@ class Epoch(NamedTuple):
     backbone: str
     pixels: int
     batch: int
+    classes: int = CLASSES
 
     def __str__(self) -> str:
         return f"{self.backbone}, {self.batch} × {self.pixels} × {self.pixels}"
@@ -41,8 +42,12 @@ class Epoch(NamedTuple):
 
 def measured(framework: str, epoch: Epoch, seconds: float, threads: int) -> dict:
     """The row of one framework, in this process."""
-    subject = importlib.import_module(f"{__package__}.{framework}")
-    subject.threads(threads)
+    importlib.import_module(f"{__package__}.{framework}").threads(threads)
+    return row(framework, epoch, seconds)
+
+
+def row(framework: str, epoch: Epoch, seconds: float) -> dict:
+    """Milliseconds an image of either, and of reading the maps alone; and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         feeds = _feeds(framework, epoch, Path(folder))
         runs: dict[str, Callable[[], object]] = {name: _of(feed) for name, feed in feeds.items()}
@@ -51,7 +56,7 @@ def measured(framework: str, epoch: Epoch, seconds: float, threads: int) -> dict
     print(".", end="", flush=True, file=sys.stderr)
     images = BATCHES * epoch.batch
     return {
-        "framework": subject.VERSION,
+        "framework": importlib.import_module(f"{__package__}.{framework}").VERSION,
         "network": str(epoch),
         "milliseconds": {name: 1e3 * Spread.of(t).median / images for name, t in times.items()},
         "ratio": ratios(times, "through", "kept"),
@@ -63,14 +68,16 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     """What the loop has in either case, on an engine at the beginning of the phase."""
     model = Model(epoch.backbone, weights=None)
     recipe = Recipe("benchmark", model, (PHASE,), Images(epoch.pixels), batch_size=epoch.batch)
-    engine = build(framework, recipe, CLASSES)
+    engine = build(framework, recipe, epoch.classes)
     plan = parts.plan(PHASE, engine.streams, list(engine.tensors()), engine.learned)
     engine.begin(plan)
     (folder / "photographs").mkdir()
     index = photographs(folder / "photographs", BATCHES * epoch.batch, 640, 480)
+    items = tuple(i._replace(label=i.label % epoch.classes) for i in index.items)
+    index = replace(index, items=items)
     given: Any = {"batch_size": epoch.batch, "preprocessing": Preprocessing(epoch.pixels)}
     training = Pipeline(index, "train", augmentation=Augmentation(), **given)
-    same = replace(index, items=tuple(i._replace(split="validation") for i in index.items))
+    same = replace(index, items=tuple(i._replace(split="validation") for i in items))
     validation = Pipeline(same, "validation", **given)
     kept = Cached(Cache(folder / "maps", views=1), training, validation).of(engine, PHASE, 0)
     return {

@@ -72,7 +72,7 @@ def test_a_cache_is_told_of_and_kept(backend: str, pictures: Path, tmp_path: Pat
         told = capsys.readouterr().err
         filled = "computing maps, train images, epoch 0\n12 of 12 images in " in told
         assert filled == (name == "one")
-        assert f"0.6 MiB of it there, 512.0 MiB allowed in {cache}" in told or filled
+        assert f"0.6 MiB of it there, 0.5 GiB allowed in {cache}" in told or filled
         assert "augmentation: 1 cached view of each image, repeated every epoch\n" in told
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
