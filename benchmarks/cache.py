@@ -73,11 +73,9 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     engine.begin(plan)
     (folder / "photographs").mkdir()
     index = photographs(folder / "photographs", BATCHES * epoch.batch, 640, 480)
-    items = tuple(i._replace(label=i.label % epoch.classes) for i in index.items)
-    index = replace(index, items=items)
     given: Any = {"batch_size": epoch.batch, "preprocessing": Preprocessing(epoch.pixels)}
     training = Pipeline(index, "train", augmentation=Augmentation(), **given)
-    same = replace(index, items=tuple(i._replace(split="validation") for i in items))
+    same = replace(index, items=tuple(i._replace(split="validation") for i in index.items))
     validation = Pipeline(same, "validation", **given)
     kept = Cached(Cache(folder / "maps", views=1), training, validation).of(engine, PHASE, 0)
     return {
