@@ -24,9 +24,7 @@ from skimage import color, data, measure
 from bilinear.images import Preprocessing
 
 CROP = 128
-"""Pixels along each side of a crop."""
-RADIUS = math.ceil(CROP / math.sqrt(2))
-"""Of the circle around a crop: the pixels of a crop at any angle lie in it."""
+"""Pixels along each side of a crop of the demo."""
 
 BRIGHTNESS = (0.45, 0.55)
 CONTRAST = (0.08, 0.14)
@@ -47,6 +45,18 @@ class Box(NamedTuple):
     left: int
     bottom: int
     right: int
+
+
+class Light(NamedTuple):
+    """How a crop is lit: the mean and the deviation are those of the result, set exactly."""
+
+    gamma: float
+    slope: float
+    """Of the gradient, from the middle of the crop to the circle around it."""
+    towards: float
+    """The gradient's direction in radians."""
+    mean: float
+    deviation: float
 
 
 class Crops(NamedTuple):
@@ -99,6 +109,11 @@ def photograph(name: str) -> np.ndarray:
     return _grey((PHOTOGRAPHS | OTHER_PHOTOGRAPHS)[name]())
 
 
+def radius(size: int) -> int:
+    """Of the circle around a square of `size` pixels: those of it at any angle lie inside."""
+    return math.ceil(size / math.sqrt(2))
+
+
 def _grey(image: np.ndarray) -> np.ndarray:
     grey = color.rgb2gray(image) if image.ndim == 3 else image
     return grey / 255 if grey.dtype == np.uint8 else grey
@@ -111,7 +126,7 @@ def box(shape: tuple[int, ...], split: Split) -> Box:
     allows, is for validation, and all above it for training.
     """
     height, width = shape
-    middle, strip = round(0.6 * width), height - 2 * RADIUS - 8
+    middle, strip = round(0.6 * width), height - 2 * radius(CROP) - 8
     return {
         "train": Box(0, 0, strip, middle),
         "validation": Box(strip, 0, height, middle),
@@ -147,31 +162,48 @@ def _crops(
 
 def crop(photo: np.ndarray, region: Box, rng: np.random.Generator) -> np.ndarray:
     """One crop of a region, rotated by any angle, in a random light: (CROP, CROP) uint8."""
-    rows, columns = crop_grid(region, rng)
-    return relit(map_coordinates(photo, [rows, columns], order=1), rng)
+    surface = sampled(photo, *crop_grid(region, rng))
+    return relit(surface, drawn_light(rng))
+
+
+def sampled(photo: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A photograph between its pixels, linearly."""
+    return map_coordinates(photo, [rows, columns], order=1)
 
 
 def crop_grid(region: Box, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Where in the photograph the pixels of a crop lie: rows and columns, (CROP, CROP) each."""
-    row = rng.uniform(region.top + RADIUS, region.bottom - 1 - RADIUS)
-    column = rng.uniform(region.left + RADIUS, region.right - 1 - RADIUS)
-    angle = rng.uniform(0, 2 * math.pi)
-    down, across = _centred()
+    inside = radius(CROP)
+    row = rng.uniform(region.top + inside, region.bottom - 1 - inside)
+    column = rng.uniform(region.left + inside, region.right - 1 - inside)
+    return turned_grid(row, column, rng.uniform(0, 2 * math.pi), CROP)
+
+
+def turned_grid(
+    row: float, column: float, angle: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, (size, size) each, of a square around a place, turned by an angle."""
+    down, across = _centred(size)
     sin, cos = math.sin(angle), math.cos(angle)
     return row + cos * down - sin * across, column + sin * down + cos * across
 
 
-def relit(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same surface in another light, with a mean and a deviation that are drawn: uint8."""
+def drawn_light(rng: np.random.Generator) -> Light:
+    """A light that is drawn alike for every class."""
     gamma = math.exp(rng.uniform(-0.5, 0.5))
     slope, towards = rng.uniform(0, 0.3), rng.uniform(0, 2 * math.pi)
-    down, across = _centred()
-    gradient = slope * (math.sin(towards) * down + math.cos(towards) * across) / RADIUS
-    light = _standard(np.clip(grey, 0, 1) ** gamma * (1 + gradient))
+    return Light(gamma, slope, towards, rng.uniform(*BRIGHTNESS), rng.uniform(*CONTRAST))
+
+
+def relit(grey: np.ndarray, light: Light) -> np.ndarray:
+    """The same surface (size, size) in another light: uint8."""
+    down, across = _centred(len(grey))
+    along = math.sin(light.towards) * down + math.cos(light.towards) * across
+    gradient = light.slope * along / radius(len(grey))
+    lit = _standard(np.clip(grey, 0, 1) ** light.gamma * (1 + gradient))
     for _ in range(4):  # cutting changes mean and deviation a little, setting them the cut
-        light = _standard(np.clip(light, -LIMIT, LIMIT))
-    light = rng.uniform(*BRIGHTNESS) + rng.uniform(*CONTRAST) * light
-    return np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
+        lit = _standard(np.clip(lit, -LIMIT, LIMIT))
+    return np.rint(255 * np.clip(light.mean + light.deviation * lit, 0, 1)).astype(np.uint8)
 
 
 def normalized(images: np.ndarray) -> np.ndarray:
@@ -181,9 +213,9 @@ def normalized(images: np.ndarray) -> np.ndarray:
     return (rgb - mean) / std
 
 
-def _centred() -> tuple[np.ndarray, np.ndarray]:
+def _centred(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns counted from the middle of a crop."""
-    line = np.arange(CROP) - (CROP - 1) / 2
+    line = np.arange(size) - (size - 1) / 2
     return np.meshgrid(line, line, indexing="ij")  # type: ignore[return-value]
 
 

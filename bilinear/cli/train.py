@@ -9,7 +9,7 @@ import typer
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
-from ..train import NAMED, Cache, Recipe, fit, named
+from ..train import NAMED, Cache, Recipe, changed, fit, named
 from ._console import Progress, say
 from ._images import dataset
 from ._model import chosen
@@ -22,6 +22,10 @@ Chosen = Annotated[
 Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
 Folder = Annotated[Path | None, typer.Argument(help="The folder of the run.", metavar="RUN")]
 Print = Annotated[bool, typer.Option("--print", help="Print the recipe as JSON; train nothing.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change the recipe, as phases.0.epochs=8.", metavar="PATH=VALUE"),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")]
 Fraction = Annotated[
     float, typer.Option(help="Of each class's training images, for validation if there is none.")
@@ -57,6 +61,7 @@ def train(
     recipe: Chosen,
     data: Data = None,
     folder: Folder = None,
+    changes: Set = None,
     resume: Resume = False,
     show: Print = False,
     framework: Framework = None,
@@ -77,7 +82,7 @@ def train(
     The test part is never opened. Ctrl-C, a kill or a full disk leave a run that --resume ends
     with the same bits.
     """
-    found = _recipe(recipe)
+    found = changed(_recipe(recipe), changes or ())
     if show:
         print(found.to_json(), end="")
         return

@@ -8,6 +8,7 @@ model of your own, and any batches. Nothing here imports a framework before `bui
 """
 
 from .cache import Cache
+from .changes import changed
 from .engines import Engine, build
 from .fit import fit
 from .loop import train
@@ -26,6 +27,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "build",
+    "changed",
     "fit",
     "named",
     "train",
