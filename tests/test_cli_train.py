@@ -87,6 +87,15 @@ def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys)
     assert capsys.readouterr().out == text
 
 
+def test_a_recipe_is_changed_at_the_command_line(capsys) -> None:
+    words = ["train", "bcnn-two-phase", "--print"]
+    assert run([*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2"]) == 0
+    made = Recipe.from_json(capsys.readouterr().out)
+    assert (made.model.backbone, made.phases[0].epochs) == ("resnet18", 2)
+    assert run([*words, "--set", "phases.9.epochs=2"]) == 2
+    assert "phases.9.epochs: what follows in phases is one of 0, 1; got 9" in capsys.readouterr().err
+
+
 def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.json"
     file.write_text("{}")

@@ -10,7 +10,18 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.arguments import Streams
-from bilinear.train import NAMED, Group, Model, Phase, Recipe, Schedule, named, parts, schedules
+from bilinear.train import (
+    NAMED,
+    Group,
+    Model,
+    Phase,
+    Recipe,
+    Schedule,
+    changed,
+    named,
+    parts,
+    schedules,
+)
 
 from .training import recipe
 
@@ -42,7 +53,7 @@ def test_published_numbers() -> None:
     assert (transfer.batch_size, transfer.images.resize, transfer.images.size) == (32, 512, 448)
 
 
-def changed(way: str, value: Any) -> str:
+def altered(way: str, value: Any) -> str:
     """The JSON of a recipe, one field of it replaced; a value of `del` removes it."""
     data = json.loads(recipe().to_json())
     *outer, last = way.split(".")
@@ -86,7 +97,7 @@ REFUSED = {
 def test_what_cannot_be_is_refused_by_name(case: str) -> None:
     way, value, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
-        Recipe.from_json(changed(way, value))
+        Recipe.from_json(altered(way, value))
 
 
 def test_what_is_no_recipe_is_refused() -> None:
@@ -95,6 +106,40 @@ def test_what_is_no_recipe_is_refused() -> None:
             Recipe.from_json(text)
     with pytest.raises(ValueError, match="one of 'bcnn-two-phase'"):
         named("bcnn")
+
+
+def test_a_change_is_that_field_and_no_other() -> None:
+    """JSON is taken as such, anything else as text; of two the later one stays."""
+    before = named("multi-phase")
+    ways = ["model.backbone=resnet18", "model.weights=null", "phases.1.groups.0.rate=0.25"]
+    ways += ['model.taps=["layer3"]', "seed=3", "seed=4", "source=a = b"]
+    after = changed(before, ways)
+    first, second, *rest = before.phases
+    groups = (dataclasses.replace(second.groups[0], rate=0.25), second.groups[1])
+    model = Model("resnet18", weights=None, taps=("layer3",))
+    phases = (first, dataclasses.replace(second, groups=groups), *rest)
+    same = dataclasses.replace(before, model=model, phases=phases, seed=4, source="a = b")
+    assert after == same
+    assert changed(before, ()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("seed", "must be PATH=VALUE; got 'seed'"),
+        ("=3", "must be PATH=VALUE; got '=3'"),
+        ("model.backbones=vgg16", "model.backbones: what follows in model is one of backbone, "),
+        ("phases.2.epochs=1", "phases.2.epochs: what follows in phases is one of 0, 1; got 2"),
+        ("phases.-1.epochs=1", "one of 0, 1; got -1"),
+        ("seed.0=1", "seed.0: what follows in seed is nothing, for it is 0"),
+        ("phases.0.epochs=many", r"phases\[0\]: .*epochs must be a positive integer; got 'many'"),
+        ("phases.0.groups.0.rate=NaN", "rate must be a number above 0; got nan"),
+        ("phases.0=1", r"recipe\.phases\[0\]: must be an object; got 1"),
+    ],
+)
+def test_a_change_that_cannot_be_names_its_path(change: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        changed(named("bcnn-two-phase"), [change])
 
 
 def test_schedules() -> None:
