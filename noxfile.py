@@ -132,6 +132,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def textures(session: nox.Session) -> None:
+    """The recipes on real pictures: accuracies in every framework, with intervals."""
+    install(session, "all,cli", "demo")
+    session.run("python", "-m", "benchmarks.textures", *session.posargs, env=QUIET)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train a bilinear CNN on photographs, then open it in every framework."""
     install(session, "all", "demo")

@@ -28,13 +28,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 
 if not __package__:  # run as a file; python -m examples.demo knows the folder above
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bilinear.torch import BCNN, load, save
 from examples import figure, textures
+from examples.intervals import mean_and_half
 from examples.textures import CLASSES, Crops
 from examples.training import (
     EPOCHS,
@@ -147,11 +147,8 @@ def accuracy(logits: np.ndarray, crops: Crops) -> float:
 
 def interval(values: list[float]) -> str:
     """Mean and 95 % interval (Student's t) of percentages."""
-    mean = f"{100 * np.mean(values):6.1f} %"
-    if len(values) < 2:
-        return mean
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{mean} ± {100 * half:.1f}"
+    mean, half = mean_and_half(values)
+    return f"{100 * mean:6.1f} %" + ("" if len(values) < 2 else f" ± {100 * half:.1f}")
 
 
 def illustrate(model: BCNN, test: Crops, logits: np.ndarray, path: Path, title: str) -> None:

@@ -93,7 +93,9 @@ def test_a_recipe_is_changed_at_the_command_line(capsys) -> None:
     made = Recipe.from_json(capsys.readouterr().out)
     assert (made.model.backbone, made.phases[0].epochs) == ("resnet18", 2)
     assert run([*words, "--set", "phases.9.epochs=2"]) == 2
-    assert "phases.9.epochs: what follows in phases is one of 0, 1; got 9" in capsys.readouterr().err
+    assert (
+        "phases.9.epochs: what follows in phases is one of 0, 1; got 9" in capsys.readouterr().err
+    )
 
 
 def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsys) -> None:

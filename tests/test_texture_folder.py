@@ -1,4 +1,5 @@
 """The textures that every command is proved on: the list, the pixels, the folder."""
+# ruff: noqa: E402 (what is absent is found before anything needs it)
 
 import importlib.util
 from collections import Counter
@@ -65,8 +66,8 @@ def test_brightness_and_contrast_say_nothing() -> None:
     found = {part: moments(np.stack([*map(made.pixels, crops[part])])) for part in crops}
     names = sorted(made.CLASSES)
     labels = {part: np.array([names.index(c.name) for c in crops[part]]) for part in crops}
-    for part in crops:
-        asked = np.array([(crop.mean, crop.deviation) for crop in crops[part]])
+    for part, listed in crops.items():
+        asked = np.array([(crop.mean, crop.deviation) for crop in listed])
         assert np.abs(found[part] - asked).max() < 0.005
     right = accuracies(found["train"], labels["train"], found["test"], labels["test"])
     assert max(right) < guessing(len(names), len(labels["test"]))

@@ -1,0 +1,89 @@
+"""One training run on the textures and its test, in a process and on a core of its own.
+
+    python -m benchmarks.texture_run KEY FRAMEWORK SEED CORE DATA RESULT [PATH=VALUE ...]
+
+It is `bilinear train` and, once, `bilinear evaluate` on the test part; the result is JSON.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bilinear.train import Recipe, changed
+
+RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
+NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
+"""Of the test, as `bilinear evaluate` names them."""
+AVERAGE = ("model.pool=AveragePool",)
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "two-phase": ("bcnn-two-phase", ()),
+    "two-phase-average": ("bcnn-two-phase", AVERAGE),
+    "two-stream": ("bcnn-two-stream", ()),
+    "two-stream-one": ("bcnn-two-stream", ("model.backbone_b=null",)),
+    "multi-phase": ("multi-phase", ()),
+    "multi-phase-average": ("multi-phase", AVERAGE),
+}
+"""Key -> the file of its recipe, and what is changed of that."""
+
+
+def file_of(key: str) -> Path:
+    return RECIPES / f"{KINDS[key][0]}.json"
+
+
+def changes_of(key: str, seed: int) -> list[str]:
+    """What is changed of the recipe in the file, as --set takes it."""
+    return [*KINDS[key][1], f"seed={seed}"]
+
+
+def recipe(key: str, seed: int) -> Recipe:
+    """What is trained in a row of the table."""
+    return changed(
+        Recipe.from_json(file_of(key).read_text(encoding="utf-8")), changes_of(key, seed)
+    )
+
+
+def commands(
+    key: str, framework: str, seed: int, data: str, run: str, more: Sequence[str] = ()
+) -> list[list[str]]:
+    """The words after ``bilinear`` of a run and of its test, `more` of the recipe changed."""
+    sets = [word for change in (*changes_of(key, seed), *more) for word in ("--set", change)]
+    by = ["--framework", framework]
+    train = ["train", str(file_of(key)), data, run, *sets, "--workers", "0", *by]
+    return [train, ["evaluate", f"{run}/best.safetensors", data, "--out", f"{run}/test", *by]]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What is kept of a run: the checksum of its recipe, its epochs, the numbers of the test."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    test = json.loads((folder / "test" / "metrics.json").read_text(encoding="utf-8"))
+    ran = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    return {
+        "recipe": ran.checksum(),
+        "epochs": [event for event in map(json.loads, lines) if event["event"] == "epoch"],
+        "test": {name: test[name] for name in NUMBERS},
+    }
+
+
+def main() -> None:
+    key, framework, seed, core, data, path, *more = sys.argv[1:]
+    if hasattr(os, "sched_setaffinity"):  # Linux: every framework's threads follow
+        os.sched_setaffinity(0, {int(core)})
+    from bilinear.cli import run  # noqa: PLC0415 (after the core is chosen)
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        for words in commands(key, framework, int(seed), data, str(folder), more):
+            if code := run(words):
+                raise SystemExit(code)
+        found = result(folder) | {"seconds": time.perf_counter() - start}
+    Path(path).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The recipes on real pictures: accuracies on the textures, in every framework, with intervals.
+
+    python -m benchmarks.textures                        3 seeds, all frameworks; nox -s textures
+    python -m benchmarks.textures --seeds 5 --framework torch
+    python -m benchmarks.textures --write docs/textures.md
+
+Each run is a process of its own, on one core; as many at a time as there are cores. Its result is
+a file in `out/texture-runs`: a run that is there, of the recipe as it is now, is not done again.
+Every model is tested once, on the test part, by the code of `bilinear evaluate`.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from examples import texture_folder
+from examples.intervals import mean_and_half
+
+from . import machine
+from .report import table, write
+from .texture_run import KINDS, recipe
+
+FRAMEWORKS = ("torch", "tensorflow", "jax")
+DIFFERENCES = {
+    "B-CNN − average pooling, two-phase": ("two-phase", "two-phase-average"),
+    "B-CNN − average pooling, multi-phase": ("multi-phase", "multi-phase-average"),
+    "two streams − one": ("two-stream", "two-stream-one"),
+    "multi-phase − two-phase": ("multi-phase", "two-phase"),
+}
+"""What a difference says -> the rows it is of."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+class Job(NamedTuple):
+    key: str
+    framework: str
+    seed: int
+
+    def file(self, folder: Path) -> Path:
+        return folder / f"{self.key}-{self.framework}-{self.seed}.json"
+
+
+Found = Mapping[Job, Mapping[str, Any]]
+"""The results that are there."""
+
+
+def jobs(frameworks: Sequence[str], seeds: int) -> list[Job]:
+    """Seed by seed, so that what is stopped early has whole seeds."""
+    return [Job(key, f, seed) for seed in range(seeds) for key in KINDS for f in frameworks]
+
+
+def load(folder: Path, wanted: Iterable[Job]) -> Found:
+    """The results that are there and are of the recipes as they are now."""
+    found = {}
+    for job in wanted:
+        if job.file(folder).is_file():
+            result = json.loads(job.file(folder).read_text(encoding="utf-8"))
+            if result["recipe"] == recipe(job.key, job.seed).checksum():
+                found[job] = result
+    return found
+
+
+def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> None:
+    """Run what has no result yet, each on a core of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
+    cores: queue.Queue[int] = queue.Queue()
+    for core in usable:
+        cores.put(core)
+
+    def one(job: Job) -> None:
+        core = cores.get()
+        words = [*map(str, job), str(core), str(data), str(job.file(folder))]
+        command = [sys.executable, "-m", "benchmarks.texture_run", *words]
+        environment = os.environ | ONE_THREAD
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        cores.put(core)
+        note = f"FAILED\n{done.stderr[-2000:]}" if done.returncode else "done"
+        print(f"{job.key}, {job.framework}, seed {job.seed}: {note}", file=sys.stderr, flush=True)
+
+    done = load(folder, wanted)
+    with ThreadPoolExecutor(len(usable)) as pool:
+        list(pool.map(one, [job for job in wanted if job not in done]))
+
+
+def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
+    """Accuracies, paired differences, and the frameworks side by side, in markdown."""
+    tested = {result["test"]["images"] for result in found.values()}
+    right = {job: 100 * result["test"]["top1"] for job, result in found.items()}
+    lines = [f"Test accuracy in %, of {tested.pop()} crops: mean ± 95 % interval (each seed).", ""]
+    rows = [[key, *(summary(_seeds(right, key, f)) for f in frameworks)] for key in KINDS]
+    lines += table(("recipe", *frameworks), rows)
+    lines += ["", "Differences in points, paired by seed: mean ± 95 % interval (each seed).", ""]
+    rows = [
+        [what, *(summary(_apart(right, one, other, f)) for f in frameworks)]
+        for what, (one, other) in DIFFERENCES.items()
+    ]
+    return [*lines, *table(("difference", *frameworks), rows), "", *side_by_side(found, frameworks)]
+
+
+def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
+    """Seed -> accuracy, of a row and a framework."""
+    chosen = (job for job in right if (job.key, job.framework) == (key, framework))
+    return {job.seed: right[job] for job in sorted(chosen)}
+
+
+def _apart(right: Mapping[Job, float], one: str, other: str, framework: str) -> dict[int, float]:
+    """Seed -> by how much one row is ahead of another."""
+    a, b = (_seeds(right, key, framework) for key in (one, other))
+    return {seed: a[seed] - b[seed] for seed in a if seed in b}
+
+
+def summary(values: Mapping[int, float]) -> str:
+    """Mean ± half of the 95 % interval, and the values themselves."""
+    each = " ".join(f"{value:.1f}" for value in values.values())
+    if len(values) < 2:
+        return each or "–"
+    mean, half = mean_and_half(list(values.values()))
+    return f"{mean:.1f} ± {half:.1f} ({each})"
+
+
+def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
+    """For each row and seed what each framework came to, and how far the furthest are apart."""
+    head = ("recipe, seed", "first validation loss", "last validation loss", "test, %", "seconds")
+    rows = []
+    for key, seed in sorted({(job.key, job.seed) for job in found}):
+        runs = [found[job] for f in frameworks if (job := Job(key, f, seed)) in found]
+        losses = [[run["epochs"][place]["validation_loss"] for run in runs] for place in (0, -1)]
+        right = [100 * run["test"]["top1"] for run in runs]
+        seconds = " ".join(f"{run['seconds']:.0f}" for run in runs)
+        cells = [_spread(values, "{:.4f}", "{:.0e}") for values in losses]
+        rows.append([f"{key}, {seed}", *cells, _spread(right, "{:.1f}", "{:.1f}"), seconds])
+    names = ", ".join(frameworks)
+    return [f"{names}, and in brackets how far they are apart:", "", *table(head, rows)]
+
+
+def _spread(values: Sequence[float], each: str, apart: str) -> str:
+    listed = " ".join(map(each.format, values))
+    return f"{listed} ({apart.format(max(values) - min(values))})"
+
+
+def main() -> None:
+    present = [f for f in FRAMEWORKS if importlib.util.find_spec(f)]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of data and results")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="markdown to put the tables into"
+    )
+    given = parser.parse_args()
+    data, folder = given.out / "textures", given.out / "texture-runs"
+    texture_folder.write(data)
+    wanted = jobs(given.framework, given.seeds)
+    run_all(folder, data, wanted)
+    found = load(folder, wanted)
+    lines = [
+        f"{machine.described(given.framework, 'cpu', 1)}.",
+        "",
+        *tables(found, given.framework),
+    ]
+    print("\n".join(lines))
+    if given.write:
+        write(given.write, "textures", lines)
+
+
+if __name__ == "__main__":
+    main()
