@@ -10,16 +10,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bilinear.train import Recipe, changed
+from bilinear.train import Recipe, changed, named
 
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
 """Of the test, as `bilinear evaluate` names them."""
-AVERAGE = ("model.pool=AveragePool",)
+AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "two-phase": ("bcnn-two-phase", ()),
     "two-phase-average": ("bcnn-two-phase", AVERAGE),
@@ -45,6 +45,29 @@ def recipe(key: str, seed: int) -> Recipe:
     return changed(
         Recipe.from_json(file_of(key).read_text(encoding="utf-8")), changes_of(key, seed)
     )
+
+
+def differences(name: str) -> list[tuple[str, str, str]]:
+    """Path, published and here, as JSON, of what the recipe in a file has otherwise."""
+    path = RECIPES / f"{name}.json"
+    here = dict(_leaves(json.loads(path.read_text(encoding="utf-8"))))
+    published = dict(_leaves(json.loads(named(name).to_json())))
+    paths = [p for p in {**published, **here} if published.get(p) != here.get(p)]
+    return [(p, json.dumps(published.get(p)), json.dumps(here.get(p))) for p in paths]
+
+
+def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in JSON that holds no others but scalars, with the path to it."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in pairs:
+        way = f"{path}.{key}".lstrip(".")
+        nested = isinstance(value, dict) or (
+            isinstance(value, list) and any(isinstance(inner, dict) for inner in value)
+        )
+        if nested:
+            yield from _leaves(value, way)
+        else:
+            yield way, value
 
 
 def commands(

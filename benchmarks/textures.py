@@ -21,12 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bilinear.train import NAMED
 from examples import texture_folder
 from examples.intervals import mean_and_half
 
 from . import machine
 from .report import table, write
-from .texture_run import KINDS, recipe
+from .texture_run import KINDS, differences, recipe
 
 FRAMEWORKS = ("torch", "tensorflow", "jax")
 DIFFERENCES = {
@@ -106,6 +107,12 @@ def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
     return [*lines, *table(("difference", *frameworks), rows), "", *side_by_side(found, frameworks)]
 
 
+def recipe_table() -> list[str]:
+    """What the recipes here have otherwise than the published ones, in markdown."""
+    rows = [(name, *(f"`{x}`" for x in row)) for name in NAMED for row in differences(name)]
+    return table(("recipe", "field", "published", "here"), rows)
+
+
 def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
     """Seed -> accuracy, of a row and a framework."""
     chosen = (job for job in right if (job.key, job.framework) == (key, framework))
@@ -169,6 +176,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if given.write:
+        write(given.write, "recipes", recipe_table())
         write(given.write, "textures", lines)
 
 

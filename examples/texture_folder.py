@@ -101,12 +101,16 @@ def write(folder: Path) -> str:
     """Cut all crops into a folder, those of before replaced; the checksum of their pixels."""
     total = hashlib.sha256()
     for crop in listed():
-        image = pixels(crop)
-        total.update(image.tobytes())
-        path = folder / crop.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+        total.update(save(crop, folder).tobytes())
     return total.hexdigest()
+
+
+def save(crop: Crop, folder: Path) -> np.ndarray:
+    """Cut one crop into its place below a folder; its pixels."""
+    image, path = pixels(crop), folder / crop.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return image
 
 
 def region(part: str, height: int, width: int) -> Box:
