@@ -47,13 +47,13 @@ def recipe(key: str, seed: int) -> Recipe:
     )
 
 
-def differences(name: str) -> list[tuple[str, str, str]]:
-    """Path, published and here, as JSON, of what the recipe in a file has otherwise."""
+def differences(name: str) -> dict[str, tuple[str, str]]:
+    """Path -> what is published and what the recipe in the file has otherwise, as JSON."""
     path = RECIPES / f"{name}.json"
     here = dict(_leaves(json.loads(path.read_text(encoding="utf-8"))))
     published = dict(_leaves(json.loads(named(name).to_json())))
     paths = [p for p in {**published, **here} if published.get(p) != here.get(p)]
-    return [(p, json.dumps(published.get(p)), json.dumps(here.get(p))) for p in paths]
+    return {p: (json.dumps(published.get(p)), json.dumps(here.get(p))) for p in paths}
 
 
 def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:

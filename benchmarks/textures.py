@@ -109,8 +109,13 @@ def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
 
 def recipe_table() -> list[str]:
     """What the recipes here have otherwise than the published ones, in markdown."""
-    rows = [(name, *(f"`{x}`" for x in row)) for name in NAMED for row in differences(name)]
-    return table(("recipe", "field", "published", "here"), rows)
+    found = {name: differences(name) for name in NAMED}
+    fields = dict.fromkeys(field for differing in found.values() for field in differing)
+    rows = [
+        [f"`{field}`", *(" → ".join(found[name].get(field, ())) for name in NAMED)]
+        for field in fields
+    ]
+    return table(("published → here", *(f"`{name}`" for name in NAMED)), rows)
 
 
 def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
