@@ -20,13 +20,14 @@ RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
 """Of the test, as `bilinear evaluate` names them."""
 AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
+SLOWER = tuple(f"phases.{k}.groups.{group}.rate=0.01" for k in (1, 2, 3) for group in (0, 1))
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "two-phase": ("bcnn-two-phase", ()),
     "two-phase-average": ("bcnn-two-phase", AVERAGE),
     "two-stream": ("bcnn-two-stream", ()),
     "two-stream-one": ("bcnn-two-stream", ("model.backbone_b=null",)),
     "multi-phase": ("multi-phase", ()),
-    "multi-phase-average": ("multi-phase", AVERAGE),
+    "multi-phase-average": ("multi-phase", AVERAGE + SLOWER),
 }
 """Key -> the file of its recipe, and what is changed of that."""
 

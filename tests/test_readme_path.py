@@ -65,8 +65,8 @@ def of(line: str, framework: str) -> str:
     """A line of the README for a framework; training is cut short."""
     line = line.partition("#")[0].replace("torch", framework).replace(".pt", ENDINGS[framework])
     if line.startswith("bilinear train"):
-        line += shlex.join([word for change in SHORT for word in ("--set", change)])
-        line += " --workers 0"
+        words = [word for change in SHORT for word in ("--set", change)]
+        line = f"{line} {shlex.join(words)} --workers 0"
     return line.replace("out/run", f"out/{framework}")
 
 
