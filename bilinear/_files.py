@@ -57,6 +57,19 @@ def locked(path: str | os.PathLike, *, wait: bool) -> Iterator[None]:
         yield
 
 
+def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:
+    """Add to a file, which is made if there is none; handed to the system before this returns.
+
+    Raises: OSError naming `path`, or the `name` it is to have; a part may have been added.
+    """
+    try:
+        with open(path, "ab", buffering=0) as file:
+            while data:  # a disk that gets full takes a part, and refuses the rest
+                data = data[file.write(data) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fsdecode(name or path)) from None
+
+
 def sync(folder: str | os.PathLike) -> None:
     """The new name too outlives a failing power supply; Windows cannot open folders."""
     if os.name == "nt":

@@ -4,6 +4,7 @@ It imports the framework once and computes nothing itself, so that children begi
 Each run of `folder` is another fate; at the end the last line says what happened, as JSON.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bilinear.train import Engine, Recipe, train
+from bilinear.train import Recipe, train
 
 from .linear import Linear
 from .training import data, engine, linear_recipe, recipe
@@ -33,15 +34,22 @@ def long(of: Recipe) -> Recipe:
     return replace(of, phases=tuple(replace(p, epochs=2 * p.epochs) for p in of.phases))
 
 
-class Runs:
-    def __init__(self, framework: str, folder: Path) -> None:
-        self.framework, self.folder = framework, folder
-        if framework != "numpy":
-            importlib.import_module(f"bilinear.train.engines.{framework}")
-        self.recipe = long(linear_recipe() if framework == "numpy" else recipe())
+def loop(framework: str) -> Callable[[Path], object]:
+    """What goes on with the run of a folder, in a framework or on a network of NumPy."""
+    if framework == "numpy":
+        whole = long(linear_recipe())
+        return lambda run: train(whole, Linear(), *data(), run, resume=True, save_every=1)
+    importlib.import_module(f"bilinear.train.engines.{framework}")
+    whole = long(recipe())
+    made = functools.partial(engine, framework, whole)
+    return lambda run: train(whole, made(), *data(), run, resume=True, save_every=1)
 
-    def engine(self) -> Engine:
-        return Linear() if self.framework == "numpy" else engine(self.framework, self.recipe)
+
+class Runs:
+    """The runs of a folder, each of which `work` goes on with until it ends."""
+
+    def __init__(self, work: Callable[[Path], object], folder: Path) -> None:
+        self.work, self.folder = work, folder
 
     def child(self, name: str, prepare: Callable[[], None] = lambda: None) -> int:
         """Its process, which goes on with a run until it ends."""
@@ -50,11 +58,12 @@ class Runs:
         code = CODES["failed"]
         try:
             prepare()
-            engine = self.engine()
-            train(self.recipe, engine, *data(), self.folder / name, resume=True, save_every=1)
+            self.work(self.folder / name)
             code = CODES["finished"]
         except KeyboardInterrupt:
             code = CODES["interrupted"]
+        except SystemExit as error:
+            code = error.code
         except OSError as error:
             (self.folder / f"{name}.txt").write_text(f"{error}")
         finally:
@@ -81,16 +90,21 @@ def end(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def killed(runs: Runs, kills: int) -> int:
+def killed(runs: Runs, kills: int, least: int = 0, most: int = 2) -> int:
     """How many children were killed, each at a random point; -1 if one ended by itself, wrongly.
 
-    They go on with one run until it is finished, and then with another.
+    They go on with one run until it is finished, and then with another. Each writes at `least`
+    and at `most` so many lines more than were there before, or a few beyond.
     """
     rng, count, number = np.random.default_rng(0), 0, 0
     while True:
         name = f"killed-{number}"
         process = runs.child(name)
-        code = runs.after(name, int(rng.integers(3)), process) if count < kills else end(process)
+        code = (
+            runs.after(name, int(rng.integers(least, most + 1)), process)
+            if count < kills
+            else end(process)
+        )
         if code is None:
             time.sleep(float(rng.uniform(0, QUICK)))
             os.kill(process, signal.SIGKILL)
@@ -130,7 +144,7 @@ def _limit(size: int) -> None:
 
 if __name__ == "__main__":
     framework, kills, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    runs = Runs(framework, folder)
+    runs = Runs(loop(framework), folder)
     result: dict[str, Any] = {"whole": end(runs.child("whole")), "killed": killed(runs, kills)}
     if framework in {"numpy", "torch"}:
         result["interrupted"] = interrupted(runs)

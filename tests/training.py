@@ -103,8 +103,8 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but for the note on where it began."""
+    """Every file of a run but for those that tell where and at what times it went on."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in files if "environment" not in p.name
-    }
+    there = {str(path.relative_to(folder)): path for path in files}
+    told = ("environment", "events")
+    return {name: path.read_bytes() for name, path in there.items() if not name.startswith(told)}

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._require import require_packages
 from ..data import Augmentation, Index, Pipeline
 from ..images import Preprocessing
 from .cache import Cache, Cached
 from .engines import build
 from .loop import train
 from .recipes import Images, Recipe
+from .run import LOGGED, Run
 
 
 def fit(
@@ -31,7 +33,8 @@ def fit(
     """Train the model of a recipe on the training part of a data set; the path of the best.
 
     The best is that of the validation part, which the index must have (`validation_split`). The
-    test part is never opened.
+    test part is never opened. Beside what `train` writes, the folder holds the metrics as events
+    of TensorBoard and as curves.
 
     Args:
         workers: processes that read images.
@@ -39,8 +42,22 @@ def fit(
         cache: keeps the maps of frozen backbones, for the phases that have them.
         options: of the engine, such as ``device="cuda"``.
 
-    Raises: what `train` raises.
+    Raises: what `train` raises; ImportError where the packages of ``bilinear[cli]`` are absent.
     """
+    require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")
+    from .curves import Curves  # noqa: PLC0415 (not before it is known that it can be imported)
+    from .events import Events  # noqa: PLC0415
+
+    run = Run(folder)
+    events, curves = Events(run, recipe), Curves(run)
+
+    def told(event: Mapping[str, Any], seen: int) -> None:
+        if event["event"] in LOGGED:
+            events(event)
+            curves(event)
+        if watch:
+            watch(event, seen)
+
     engine = build(framework, recipe, len(index.classes), **options)
     preprocessing = seen(recipe.images, engine.preprocessing)
     with (
@@ -48,7 +65,7 @@ def fit(
         Pipeline(index, "train", **_still(recipe, preprocessing, workers)) as still,
     ):
         kept = training if cache and cache.views else still
-        return train(
+        best = train(
             recipe,
             engine,
             training,
@@ -60,8 +77,11 @@ def fit(
             preprocessing=preprocessing,
             data=index.checksum(),
             cache=cache and Cached(cache, kept, validation),
-            watch=watch,
+            watch=told,
         )
+    events.finish()
+    curves.finish()
+    return best
 
 
 def seen(images: Images, weights: Preprocessing | None) -> Preprocessing:

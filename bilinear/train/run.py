@@ -5,12 +5,15 @@
     recipe.json        what was asked for
     environment.json   what it ran on: packages, machine, settings of the framework
     metrics.jsonl      one line an event
+    events/            the same for TensorBoard, by `events`
+    curves.png         the same drawn, by `curves`
     best.safetensors   the portable file of the best epoch, by validation
     phases/            the same of each phase
     state.safetensors  everything needed to go on
 
 Files are replaced whole or not at all, and the state is written last: it knows how long the
-metrics were, and going on cuts them to that. So the directory is whole after any death.
+metrics were, and going on cuts them to that. So the directory is whole after any death. Events
+and curves follow from the metrics, and are made of them anew.
 """
 
 import functools
@@ -28,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._files import LEFTOVERS, locked, replacing
+from .._files import LEFTOVERS, append, locked, replacing
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
@@ -42,6 +45,8 @@ from ..models.tensorfile import (
 from .recipes import Recipe
 
 ENTRY = "bilinear-run"
+LOGGED = "phase", "step", "epoch"
+"""The events of the metrics."""
 _DAMAGED = "The run's files were changed by something else; restore them or start a new run."
 
 
@@ -85,6 +90,8 @@ class Run:
         self.recipe = self.folder / "recipe.json"
         self.environment = self.folder / "environment.json"
         self.metrics = self.folder / "metrics.jsonl"
+        self.events = self.folder / "events"
+        self.curves = self.folder / "curves.png"
         self.best = self.folder / "best.safetensors"
         self.state = self.folder / "state.safetensors"
 
@@ -126,13 +133,12 @@ class Run:
 
     def log(self, event: Mapping[str, Any]) -> None:
         """One more line of the metrics, handed to the system before this returns."""
-        line = json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-        try:
-            with open(self.metrics, "ab", buffering=0) as file:
-                while line:  # a disk that gets full takes a part, and refuses the rest
-                    line = line[file.write(line) :]
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.metrics)) from None
+        line = json.dumps(event, allow_nan=False, separators=(",", ":"))
+        append(self.metrics, line.encode() + b"\n")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The events of the metrics."""
+        return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
 
     def save(
         self,

@@ -1,0 +1,61 @@
+"""Runs of ``bilinear train``, killed: ``python -m tests.commanded torch 3 folder RECIPE…``.
+
+Children are what `tests.survivor` makes of them, but each is the whole command, from its arguments
+to its exit code; only the imports are those of the parent. A run of `folder`/RECIPE is a fate.
+"""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from bilinear.__main__ import main
+from bilinear.train import Recipe, named
+
+from .datasets import photographs
+from .survivor import Runs, end, killed
+
+
+def tiny(name: str) -> Recipe:
+    """The recipe of a name, with small images and the beginning of a small network."""
+    whole = named(name)
+    second = "resnet18" if whole.model.backbone_b else None
+    model = {"backbone": "resnet18", "backbone_b": second, "taps": ("layer1",), "weights": None}
+    return replace(
+        whole,
+        model=replace(whole.model, **model),
+        phases=tuple(replace(phase, epochs=2) for phase in whole.phases),
+        images=replace(whole.images, size=32, resize=whole.images.resize and 36),
+        batch_size=4,
+    )
+
+
+def prepared(folder: Path, name: str) -> list[str]:
+    """What all commands of a recipe begin with; its file and the data set are made."""
+    folder.mkdir()
+    recipe, pictures = folder / "recipe.json", folder / "pictures"
+    recipe.write_text(tiny(name).to_json())
+    photographs(pictures, finch=6, robin=6, wren=6)
+    return ["train", str(recipe), str(pictures), "--fraction", "0.34", "--resume"]
+
+
+def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
+    """How an undisturbed run ends, and how many others were killed."""
+    words = [*prepared(folder, name), "--framework", framework, "--workers", "0"]
+
+    def work(run: Path) -> None:
+        sys.argv = ["bilinear", *words, str(run)]
+        main()
+
+    runs = Runs(work, folder)
+    return [end(runs.child("whole")), killed(runs, kills, 1, 5)]
+
+
+if __name__ == "__main__":
+    framework, kills, folder, *names = sys.argv[1:]
+    for module in (f"engines.{framework}", "events", "curves"):
+        importlib.import_module(f"bilinear.train.{module}")
+    importlib.import_module("bilinear.cli")
+    fates = {name: commanded(Path(folder) / name, name, framework, int(kills)) for name in names}
+    print(json.dumps(fates))
