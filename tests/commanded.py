@@ -13,19 +13,25 @@ from pathlib import Path
 from bilinear.__main__ import main
 from bilinear.train import Recipe, named
 
-from .datasets import photographs
+from .datasets import coloured
 from .survivor import Runs, end, killed
 
 
 def tiny(name: str) -> Recipe:
-    """The recipe of a name, with small images and the beginning of a small network."""
+    """The recipe of a name, with small images, few epochs and a small network.
+
+    That is the beginning of one, or two whole ones, whose files take long enough to be killed in.
+    """
     whole = named(name)
-    second = "resnet18" if whole.model.backbone_b else None
-    model = {"backbone": "resnet18", "backbone_b": second, "taps": ("layer1",), "weights": None}
+    if whole.model.backbone_b:
+        model = replace(whole.model, backbone="resnet18", backbone_b="resnet18", projection=8)
+    else:
+        model = replace(whole.model, backbone="resnet18", taps=("layer1",))
+    epochs = 2 if name == "bcnn-two-phase" else 1
     return replace(
         whole,
-        model=replace(whole.model, **model),
-        phases=tuple(replace(phase, epochs=2) for phase in whole.phases),
+        model=replace(model, weights=None),
+        phases=tuple(replace(phase, epochs=epochs) for phase in whole.phases),
         images=replace(whole.images, size=32, resize=whole.images.resize and 36),
         batch_size=4,
     )
@@ -36,7 +42,7 @@ def prepared(folder: Path, name: str) -> list[str]:
     folder.mkdir()
     recipe, pictures = folder / "recipe.json", folder / "pictures"
     recipe.write_text(tiny(name).to_json())
-    photographs(pictures, finch=6, robin=6, wren=6)
+    coloured(pictures)
     return ["train", str(recipe), str(pictures), "--fraction", "0.34", "--resume"]
 
 
@@ -49,7 +55,7 @@ def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
         main()
 
     runs = Runs(work, folder)
-    return [end(runs.child("whole")), killed(runs, kills, 1, 5)]
+    return [end(runs.child("whole")), killed(runs, kills, 1, 4)]
 
 
 if __name__ == "__main__":

@@ -33,6 +33,18 @@ def photographs(root: Path, **counts: int) -> Path:
     return root
 
 
+def coloured(root: Path) -> Path:
+    """A folder of three classes of six noisy pictures, which differ in colour: to learn them."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("blue", "green", "red")):
+        (root / name).mkdir(parents=True)
+        for k in range(6):
+            pixels = rng.integers(0, 128, (48, 40, 3), dtype=np.uint8)
+            pixels[..., 2 - label] += 127
+            Image.fromarray(pixels).save(root / name / f"{k}.jpg")
+    return root
+
+
 def listed(root: Path, count: int, *, scale: int = 1) -> Index:
     """An index of so many images in two classes, all to train on."""
     for k in range(count):

@@ -1,5 +1,6 @@
 """``bilinear train``, killed at random points and interrupted: going on ends with the same bits."""
 
+import functools
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from bilinear.train import NAMED
 
 from .commanded import prepared
 from .subjects import PRESENT
-from .training import contents, events
+from .training import contents, events, shared_folder
 
 KILLS = {"torch": 2, "tensorflow": 1, "jax": 1}
 RECIPES = {"torch": list(NAMED), "tensorflow": ["bcnn-two-phase"], "jax": ["bcnn-two-phase"]}
@@ -26,21 +27,27 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 PYTHON = sys.executable, "-W", "ignore", "-m"
 
 
-@pytest.mark.parametrize("framework", PRESENT)
-def test_a_killed_command_ends_as_an_undisturbed_one(framework: str, tmp_path: Path) -> None:
-    names, kills = RECIPES[framework], KILLS[framework]
-    command = [*PYTHON, "tests.commanded", framework, str(kills), str(tmp_path), *names]
+@functools.cache
+def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
+    """The directory with the runs of each recipe, and what was seen of them."""
+    folder, names = shared_folder(), RECIPES[framework]
+    command = [*PYTHON, "tests.commanded", framework, str(KILLS[framework]), str(folder), *names]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1]) == {name: [0, kills] for name in names}, (
-        result.stderr
-    )
-    for name in names:
-        whole = contents(tmp_path / name / "whole")
+    print(result.stderr)  # for a failure
+    return folder, json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("framework", PRESENT)
+def test_a_killed_command_ends_as_an_undisturbed_one(framework: str) -> None:
+    folder, seen = survived(framework)
+    assert seen == {name: [0, KILLS[framework]] for name in RECIPES[framework]}
+    for name in seen:
+        whole = contents(folder / name / "whole")
         assert {"best.safetensors", "curves.png", "metrics.jsonl"} < whole.keys()
-        runs = list((tmp_path / name).glob("killed-*"))
+        runs = list((folder / name).glob("killed-*"))
         assert runs
         for run in runs:
             assert contents(run) == whole
@@ -60,25 +67,22 @@ def begun(words: list[str], run: Path, lines: int) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif("torch" not in PRESENT, reason="one framework will do")
 def test_ctrl_c_after_a_kill_of_the_process_itself(tmp_path: Path) -> None:
-    """From its start, with processes that read images, which must not hold on to the run."""
-    words = [*prepared(tmp_path / "data", "bcnn-two-phase"), "--framework", "torch"]
-    words += ["--workers", "1", "--save-every", "1"]
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    process = begun(words, run, 4)
+    """From its start, with a process that reads images, which must not hold on to the run."""
+    words = prepared(tmp_path / "data", "bcnn-two-phase")
+    words += ["--framework", "torch", "--workers", "1", "--save-every", "1"]
+    run = tmp_path / "run"
+    process = begun(words, run, 3)
     process.kill()
     process.communicate(timeout=60)
     before = len(events(run, "step"))
-    process = begun(words, run, 10)
+    process = begun(words, run, 8)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     after = len(events(run, "step"))
     assert after > before
-    assert err.splitlines()[-2:] == [
-        f"{run} can be resumed at step {after}",
-        "bilinear: interrupted",
-    ]
-    for folder in run, whole:
-        out, err = begun(words, folder, 0).communicate(timeout=60)
-        assert out == f"{folder / 'best.safetensors'}\n", err
-    assert contents(run) == contents(whole)
+    said = f"{run} can be resumed at step {after}", "bilinear: interrupted"
+    assert tuple(err.splitlines()[-2:]) == said
+    out, err = begun(words, run, 0).communicate(timeout=60)
+    assert out == f"{run / 'best.safetensors'}\n", err
+    assert contents(run) == contents(survived("torch")[0] / "bcnn-two-phase" / "whole")

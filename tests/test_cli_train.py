@@ -3,15 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.cli import run
 from bilinear.train import NAMED, Group, Images, Phase, Recipe, named
 
+from .datasets import coloured
 from .subjects import PRESENT
 from .training import contents, recipe
 
@@ -23,16 +22,7 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Three classes of six, which differ in colour."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        folder = tmp_path / "pictures" / name
-        folder.mkdir(parents=True)
-        for i in range(6):
-            pixels = rng.integers(0, 128, (48, 40, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 127
-            Image.fromarray(pixels).save(folder / f"{i}.jpg")
-    return tmp_path / "pictures"
+    return coloured(tmp_path / "pictures")
 
 
 @over_backends

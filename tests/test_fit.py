@@ -11,6 +11,7 @@ from bilinear.images import Preprocessing, load_images
 from bilinear.train import Group, Images, Phase, Recipe, fit, named
 from bilinear.train.fit import pipelines, seen
 
+from .datasets import coloured
 from .subjects import PRESENT, driver
 from .training import contents, events, recipe
 
@@ -25,15 +26,7 @@ def small(**changes: object) -> Recipe:
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     """Three classes of six pictures, two of each for validation."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        folder = tmp_path / "pictures" / name
-        folder.mkdir(parents=True)
-        for i in range(6):
-            pixels = rng.integers(0, 128, (48, 40, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 127
-            Image.fromarray(pixels).save(folder / f"{i}.jpg")
-    return validation_split(open_dataset(tmp_path / "pictures"), fraction=0.34)
+    return validation_split(open_dataset(coloured(tmp_path / "pictures")), fraction=0.34)
 
 
 def test_pipelines_are_those_of_the_recipe(index: Index) -> None:

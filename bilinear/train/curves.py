@@ -78,17 +78,19 @@ def figure(events: Sequence[Mapping[str, Any]]) -> Figure:
     best = max(k for k, epoch in enumerate(epochs) if epoch["best"])
     chosen = epochs[best]
     words = f"loss {chosen['validation_loss']:.4g}, {percents[best]:.1f} % right"
+    label = f"best: phase {chosen['phase']}, epoch {chosen['epoch']}, {words}"
     star = {"marker": "*", "ms": 15, "ls": "", "color": "black", "zorder": 3}
-    upper.plot(x[best], chosen["validation_loss"], label=f"best: epoch {best + 1}, {words}", **star)
+    upper.plot(x[best], chosen["validation_loss"], label=label, **star)
     lower.plot(x[best], percents[best], **star)
     upper.set_ylabel("cross-entropy / nats")
     lower.set(ylabel="validation accuracy / %", xlabel="step")
+    lower.margins(y=0.2)  # room for the names of phases
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     _mark_phases(upper, lower, events)
     length = epochs[0]["step"]  # of every epoch
     above = upper.secondary_xaxis("top", (lambda x: x / length, lambda x: x * length))
-    above.set_xlabel(f"epoch of {length:,} steps")
+    above.set_xlabel(f"epochs, of {length:,} steps")
     upper.legend(loc="upper right")
     return made
 
@@ -108,9 +110,10 @@ def _mark_phases(upper: Axes, lower: Axes, events: Sequence[Mapping[str, Any]]) 
             axes.axvline(step, color=QUIET, lw=1, ls="--")
         lower.annotate(
             name,
-            (step, 0.02),
+            (step, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
+            xytext=(4, -4),
+            va="top",
             textcoords="offset points",
             color=QUIET,
         )
