@@ -64,13 +64,15 @@ def losses(folder: Path) -> np.ndarray:
 def test_a_view_for_each_epoch_is_the_run_without_a_cache(
     backend: str, index: Index, tmp_path: Path
 ) -> None:
-    """Also of the phase behind it, in which the backbone trains; and a second run computes none."""
+    """Also of a phase behind it, in which the backbone trains; and a second run computes none."""
     driver(backend)
     told: list[Any] = []
-    fit(small(), backend, index, tmp_path / "plain")
+    phases = (HEAD, LAST)[: 2 if backend == PRESENT[0] else 1]  # compiled anew for each engine
+    one = small(phases=phases)
+    fit(one, backend, index, tmp_path / "plain")
     cache = Cache(tmp_path / "maps", views=3)
     for name in "cached", "again":
-        fit(small(), backend, index, tmp_path / name, cache=cache, watch=lambda *e: told.append(e))
+        fit(one, backend, index, tmp_path / name, cache=cache, watch=lambda *e: told.append(e))
     assert relative_error(losses(tmp_path / "cached"), losses(tmp_path / "plain")) <= RUN
     assert contents(tmp_path / "again") == contents(tmp_path / "cached")
     done = [(e["part"], e["epoch"], n) for e, n in told if e["event"] == "fill"]
@@ -86,7 +88,9 @@ def test_a_view_for_each_epoch_is_the_run_without_a_cache(
             f"cache: 12 images × 3 views + 6 images × maps of {maps} = 1.3 MiB, {there} of it "
             f"there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
         )
-    assert [e.get("views") for e in events(tmp_path / "cached", "phase")] == [3, None]
+    assert [e.get("views") for e in events(tmp_path / "cached", "phase")] == [3, None][
+        : len(phases)
+    ]
 
 
 class Stop(Exception):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +18,7 @@ ABOUT = {"part": "train"}
 
 def rows() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    whole = [rng.standard_normal((5, *kind.shape)).astype(kind.dtype) for kind in KINDS]
-    return whole
+    return [rng.standard_normal((5, *kind.shape)).astype(kind.dtype) for kind in KINDS]
 
 
 def in_batches() -> Iterator[list[np.ndarray]]:
@@ -81,22 +82,27 @@ def test_other_maps_than_announced_are_never_kept(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
-def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
-    """Killed while it writes; whoever comes next writes it whole, and sweeps."""
+def killed(folder: str) -> None:
+    """Write, in a process of its own, until that is killed."""
 
     def until_killed() -> Iterator[list[np.ndarray]]:
         yield next(in_batches())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if not (child := os.fork()):
-        write(tmp_path / "key", KINDS, 5, until_killed, ABOUT)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    write(Path(folder) / "key", KINDS, 5, until_killed, ABOUT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
+    """Whoever comes next writes it whole, and sweeps; who comes then computes nothing."""
+    code = f"from tests.test_maps import killed; killed({str(tmp_path)!r})"
+    root = Path(__file__).parents[1]
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+    assert ended.returncode == -signal.SIGKILL
     (left,) = tmp_path.glob(".bilinear-*.tmp")
     assert left.is_dir()
     assert not (tmp_path / "key").exists()
     write(tmp_path / "key", KINDS, 5, in_batches, ABOUT)
     assert not left.exists()
     opened(tmp_path / "key").rows(np.arange(5))
-    write(tmp_path / "key", KINDS, 5, until_killed, ABOUT)  # it is there: nothing is computed
+    write(tmp_path / "key", KINDS, 5, lambda: pytest.fail("computed again"), ABOUT)
