@@ -26,7 +26,7 @@ from .measure import Spread, alternating, apart, ratios
 from .report import spread, table
 
 PHASE = Phase("classifier", (Group("head", 1.0, 1e-8),), 55)
-BATCHES = 2
+BATCHES = 1
 """In an epoch: what a longer one takes is a multiple of it."""
 
 

@@ -85,8 +85,8 @@ def test_a_view_for_each_epoch_is_the_run_without_a_cache(
     folder, maps = tmp_path / "maps", "8 × 8 × 64 float64"
     for text, there in zip(texts, ("0.0 MiB", "1.3 MiB"), strict=True):
         assert text == (
-            f"cache: 12 images × 3 views + 6 images × maps of {maps} = 1.3 MiB, {there} of it "
-            f"there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
+            f"cache: maps of 12 images × 3 views and of 6 for validation, {maps} each: 1.3 MiB, "
+            f"{there} of it there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
         )
     assert [e.get("views") for e in events(tmp_path / "cached", "phase")] == [3, None][
         : len(phases)
@@ -144,7 +144,11 @@ def test_what_a_cache_cannot_do_is_refused_before_there_is_a_run(
 ) -> None:
     folder, run = tmp_path / "maps", tmp_path / "run"
     for phases, cache, sentence in (
-        ((HEAD,), Cache(folder, limit=2**20), r"must stay within 1\.0 MiB; got 12 images × 3 view"),
+        (
+            (HEAD,),
+            Cache(folder, limit=2**20),
+            r"must stay within 1\.0 MiB; got maps of 12 images × 3 v",
+        ),
         ((LAST,), Cache(folder), "a cache is for phases in which no backbone trains"),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -195,8 +195,9 @@ class Kept:
 
     def _described(self, size: int) -> str:
         views = f"{self.views} view{'s' if self.views > 1 else ''}"
-        images = f"{self.training[0].count:,} images × {views} + {self.validation.count:,} images"
-        return f"{images} × maps of {', '.join(map(str, self.kinds))} = {amount(size)}"
+        images = f"{self.training[0].count:,} images × {views} and of {self.validation.count:,}"
+        kinds = " and ".join(map(str, self.kinds))
+        return f"maps of {images} for validation, {kinds} each: {amount(size)}"
 
     def augmentation(self) -> str:
         """What of it a cached phase keeps, in words."""
