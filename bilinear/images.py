@@ -39,19 +39,21 @@ _ORIENTATION = 0x0112
 class Preprocessing:
     """How an image becomes a model's input; plain data, kept in a model's file.
 
-    The shorter side is resized to `resize` (None: just enough to cover `size`), the centre of
-    `size` (one number, or height and width) is cut out, RGB is scaled to [0, 1], and each
-    channel becomes ``(value − mean) / std``. The defaults are B-CNN's 448 pixels and the mean
-    and deviation the ImageNet weights were trained with.
+    The shorter side is resized to `resize` (None: just enough to cover `size`), with `square`
+    both sides, whatever the aspect; the centre of `size` (one number, or height and width) is cut
+    out, RGB is scaled to [0, 1], and each channel becomes ``(value − mean) / std``. The defaults
+    are B-CNN's 448 pixels and the mean and deviation the ImageNet weights were trained with.
 
     Raises: ValueError for sizes that are not positive, a `resize` smaller than `size` (the crop
-        would leave the image), or a mean and std that are not three finite numbers, std > 0.
+        would leave the image), a `square` that is not true or false, or a mean and std that are
+        not three finite numbers, std > 0.
     """
 
     size: int | tuple[int, int] = 448
     resize: int | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    square: bool = False
 
     def __post_init__(self):
         if isinstance(self.size, (tuple, list)) and len(self.size) == 2:
@@ -68,6 +70,9 @@ class Preprocessing:
                 refuse(ValueError, "Preprocessing", invariant, received, remedy)
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
+        if not isinstance(self.square, bool):
+            invariant, remedy = "square must be true or false", "The default is False."
+            refuse(ValueError, "Preprocessing", invariant, repr(self.square), remedy)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,16 +80,21 @@ class Preprocessing:
         return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: numbers, lists and None."""
+        """The fields as JSON has them: numbers, lists and None; `square` only where it is true.
+
+        So what has none can be read by versions that know of none.
+        """
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         mean, std = list(self.mean), list(self.std)
-        return {"size": size, "resize": self.resize, "mean": mean, "std": std}
+        data = {"size": size, "resize": self.resize, "mean": mean, "std": std}
+        return data | ({"square": True} if self.square else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of `to_dict`. Raises: ValueError for a missing or unknown field."""
         names = [field.name for field in fields(cls)]
-        if not isinstance(data, Mapping) or sorted(data, key=str) != sorted(names):
+        least = set(names) - {"square"}
+        if not isinstance(data, Mapping) or not least <= data.keys() <= set(names):
             received = sorted(data, key=str) if isinstance(data, Mapping) else type(data).__name__
             invariant = f"the fields must be {', '.join(names)}"
             remedy = "Make the dictionary with to_dict."
@@ -167,8 +177,11 @@ def load_images(files: Iterable[File], preprocessing: Preprocessing) -> np.ndarr
 
 
 def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """The size before the crop: one side exact, the other rounded down, both cover the crop."""
+    """The size before the crop, which it covers: one side exact, the other rounded down."""
     rows, columns = preprocessing.shape
+    if preprocessing.square:
+        side = preprocessing.resize or max(rows, columns)
+        return side, side
     if preprocessing.resize is not None:
         rows = columns = preprocessing.resize
     if rows * width >= columns * height:

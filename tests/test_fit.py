@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bilinear.data import Index, open_dataset, validation_split
-from bilinear.images import Preprocessing, load_images
+from bilinear.images import Preprocessing, load_image, load_images
 from bilinear.train import Group, Images, Phase, Recipe, fit, named
 from bilinear.train.fit import pipelines, seen
 
@@ -43,9 +43,10 @@ def test_pipelines_are_those_of_the_recipe(index: Index) -> None:
     )
 
 
-def test_a_square_recipe_squashes_both_parts(index: Index) -> None:
+def test_a_square_recipe_squashes_both_parts_and_what_loads_for_its_model(index: Index) -> None:
     squashed = small(images=Images(32, 32, square=True, random_crop=False, flip=False))
-    preprocessing = Preprocessing(32, 32)
+    preprocessing = seen(squashed.images, None)
+    assert preprocessing == Preprocessing(32, 32, square=True)
     with pipelines(squashed, index, preprocessing) as both:
         for pipeline in both:
             for batch in pipeline.epoch(0):
@@ -55,6 +56,8 @@ def test_a_square_recipe_squashes_both_parts(index: Index) -> None:
                     pixels = np.asarray(small_one, np.float32) / np.float32(255)
                     wanted = (pixels - np.float32(SEEN.mean)) / np.float32(SEEN.std)
                     np.testing.assert_array_equal(image, wanted)
+                    loaded = load_image(index.root / index.items[place].path, preprocessing)
+                    np.testing.assert_array_equal(loaded, wanted)
 
 
 def test_colours_are_those_of_the_weights() -> None:

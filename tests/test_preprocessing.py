@@ -30,6 +30,9 @@ def resized(image, preprocessing):
         (40, 60, Preprocessing((20, 50)), (33, 50)),
         (40, 60, Preprocessing((30, 20)), (30, 45)),
         (7, 7, Preprocessing(448), (448, 448)),
+        (40, 60, Preprocessing(20, square=True), (20, 20)),
+        (40, 60, Preprocessing(20, 30, square=True), (30, 30)),
+        (40, 60, Preprocessing((20, 50), square=True), (50, 50)),
     ],
 )
 def test_the_size_before_the_crop(height, width, preprocessing, expected):
@@ -101,7 +104,12 @@ def test_a_strip_that_would_grow_absurdly_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "preprocessing",
-    [Preprocessing(), Preprocessing((3, 5), 7), Preprocessing(8, mean=[0, 0, 0], std=(1, 2, 3))],
+    [
+        Preprocessing(),
+        Preprocessing((3, 5), 7),
+        Preprocessing(8, mean=[0, 0, 0], std=(1, 2, 3)),
+        Preprocessing(8, 9, square=True),
+    ],
 )
 def test_preprocessing_survives_json(preprocessing):
     again = Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict())))
@@ -131,6 +139,7 @@ def test_preprocessing_takes_numpys_numbers():
         ({"mean": (0, 0, float("nan"))}, "mean must be three finite numbers"),
         ({"std": (1, 1, 0)}, "std must be three finite numbers above 0"),
         ({"std": (1, 1, "1")}, "std must be three finite numbers above 0"),
+        ({"square": 1}, "square must be true or false; got 1"),
     ],
 )
 def test_preprocessing_that_cannot_be_is_refused(fields, words):
@@ -140,5 +149,10 @@ def test_preprocessing_that_cannot_be_is_refused(fields, words):
 
 @pytest.mark.parametrize("data", [{}, {"size": 4}, [], Preprocessing().to_dict() | {"crop": 1}])
 def test_a_dictionary_of_other_fields_is_refused(data):
-    with pytest.raises(ValueError, match="the fields must be size, resize, mean, std"):
+    with pytest.raises(ValueError, match="the fields must be size, resize, mean, std, square"):
         Preprocessing.from_dict(data)
+
+
+def test_what_is_not_square_does_not_say_so():
+    """Files without it open in versions that know of none."""
+    assert Preprocessing().to_dict().keys() == {"size", "resize", "mean", "std"}

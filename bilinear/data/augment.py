@@ -25,8 +25,9 @@ class Augmentation:
     The crop has the size of the model's `Preprocessing`:
 
     - ``crop="random"``: the shorter side is resized to `resize` (None: as `Preprocessing` has
-      it), and a crop is cut from anywhere. ``square=True`` resizes both sides instead, whatever
-      the aspect: 512 and square is the published recipe of Aircraft, 448 that of CUB without.
+      it), and a crop is cut from anywhere. ``square=True``, here or there, resizes both sides
+      instead, whatever the aspect: 512 and square is the published recipe of Aircraft, 448 that
+      of CUB without.
     - ``crop="centre"``: the same, cut from the middle; nothing of it is random.
     - ``crop="resized"``: a rectangle of a random area (a share of the image in `scale`) and
       aspect (width / height in `ratio`), resized to the crop. `resize` and `square` do not apply.
@@ -72,13 +73,13 @@ def _check_range(name: str, bounds: object, most: float) -> None:
 
 
 def resized_by(augmentation: Augmentation, preprocessing: Preprocessing) -> Preprocessing:
-    """`preprocessing` with the resize of `augmentation`, if that has one of its own.
+    """`preprocessing` resized as `augmentation` says, where that says something.
 
     Raises: ValueError for a resize smaller than the crop.
     """
-    if augmentation.resize is None:
-        return preprocessing
-    return replace(preprocessing, resize=augmentation.resize)
+    resize = augmentation.resize or preprocessing.resize
+    square = augmentation.square or preprocessing.square
+    return replace(preprocessing, resize=resize, square=square)
 
 
 def augmented(
@@ -94,21 +95,12 @@ def augmented(
         scale, ratio = augmentation.scale, augmentation.ratio
         image = random_resized_crop(image, (rows, columns), rng, scale, ratio)
     else:
-        preprocessing = resized_by(augmentation, preprocessing)
-        if augmentation.square:
-            image = resize_square(image, preprocessing.resize or max(rows, columns))
-        else:
-            image = cover(image, preprocessing, name)
+        image = cover(image, resized_by(augmentation, preprocessing), name)
         if augmentation.crop == "random":
             image = random_crop(image, (rows, columns), rng)
         else:
             image = centre_crop(image, (rows, columns))
     return random_flip(image, rng) if augmentation.flip else image
-
-
-def resize_square(image: Image.Image, side: int) -> Image.Image:
-    """Both sides resized to `side`, whatever the aspect."""
-    return image.resize((side, side), Image.Resampling.BILINEAR)
 
 
 def random_crop(

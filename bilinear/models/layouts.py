@@ -17,8 +17,8 @@ Facts, read from that code at these commits:
 All flatten row by row as we do, and test on the centre of an image normalised as torchvision has
 it: on 448 pixels, but for ImageNet ``fast-mpn-bcnn`` takes `Preprocessing(224, 256)`. ``umass`` for
 Cars, Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster for
-all first squash the image to a square, which `Preprocessing` does not: resize such files
-beforehand, for Aircraft to 512 × 512, which takes `Preprocessing(448, 512)`, else to 448 × 448.
+all first squash the image to a square: give such a model ``Preprocessing(448, square=True)``, for
+Aircraft ``Preprocessing(448, 512, square=True)``.
 """
 
 from collections.abc import Mapping

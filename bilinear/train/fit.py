@@ -86,7 +86,8 @@ def fit(
 
 def seen(images: Images, weights: Preprocessing | None) -> Preprocessing:
     """How images become a model's input: the sizes of a recipe, the colours of the weights."""
-    return replace(weights or Preprocessing(), size=images.size, resize=images.resize)
+    own = weights or Preprocessing()
+    return replace(own, size=images.size, resize=images.resize, square=images.square)
 
 
 @contextmanager
@@ -95,9 +96,7 @@ def pipelines(
 ) -> Iterator[tuple[Pipeline, Pipeline]]:
     """Batches of the training and of the validation part, as a recipe wants them."""
     images = recipe.images
-    varied = Augmentation(
-        "random" if images.random_crop else "centre", square=images.square, flip=images.flip
-    )
+    varied = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
     given: Any = _still(recipe, preprocessing, workers)
     with (
         Pipeline(index, "train", **(given | {"augmentation": varied})) as training,
@@ -108,11 +107,9 @@ def pipelines(
 
 def _still(recipe: Recipe, preprocessing: Preprocessing, workers: int) -> dict[str, Any]:
     """The arguments of a pipeline that shows the middle of each image, as it is."""
-    square = Augmentation("centre", square=True, flip=False)
     return {
         "batch_size": recipe.batch_size,
         "preprocessing": preprocessing,
-        "augmentation": square if recipe.images.square else None,
         "seed": recipe.seed,
         "workers": workers,
     }

@@ -26,7 +26,7 @@ class Engine:
 
     Args:
         model: a `BCNN`, which is trained in place.
-        device: of the model and its batches.
+        device: of the model and its batches; None is a GPU where there is one.
         amp: ``"bfloat16"`` runs the network under autocast; parameters keep their dtype.
         compile: run the network through `torch.compile`.
         name: of a backbone of your own, as `save` takes it.
@@ -38,7 +38,7 @@ class Engine:
         self,
         model: BCNN,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         amp: str | None = None,
         compile: bool = False,
         name: str | tuple[str, str] | None = None,
@@ -46,8 +46,8 @@ class Engine:
         if amp not in (None, "bfloat16"):
             remedy = "float16 would need a scaler of the loss, which no run could be resumed with."
             refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
-        self.model = model.to(device)
-        self.device = torch.device(device)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device)
         self.amp = amp
         self.name = name
         self.compiled = compile
