@@ -14,7 +14,7 @@ from bilinear.__main__ import main
 from bilinear.train import Recipe, named
 
 from .datasets import coloured
-from .survivor import Runs, end, killed
+from .survivor import Runs, end, import_engine, killed
 
 
 def tiny(name: str) -> Recipe:
@@ -60,8 +60,8 @@ def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
 
 if __name__ == "__main__":
     framework, kills, folder, *names = sys.argv[1:]
-    for module in (f"engines.{framework}", "events", "curves"):
-        importlib.import_module(f"bilinear.train.{module}")
-    importlib.import_module("bilinear.cli")
+    import_engine(framework)
+    for module in ("cli", "train.events", "train.curves"):
+        importlib.import_module(f"bilinear.{module}")
     fates = {name: commanded(Path(folder) / name, name, framework, int(kills)) for name in names}
     print(json.dumps(fates))

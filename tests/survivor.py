@@ -34,12 +34,19 @@ def long(of: Recipe) -> Recipe:
     return replace(of, phases=tuple(replace(p, epochs=2 * p.epochs) for p in of.phases))
 
 
+def import_engine(framework: str) -> None:
+    """With all that children would otherwise import at their first step, each of them anew."""
+    importlib.import_module(f"bilinear.train.engines.{framework}")
+    if framework == "torch":
+        importlib.import_module("torch._dynamo")
+
+
 def loop(framework: str) -> Callable[[Path], object]:
     """What goes on with the run of a folder, in a framework or on a network of NumPy."""
     if framework == "numpy":
         whole = long(linear_recipe())
         return lambda run: train(whole, Linear(), *data(), run, resume=True, save_every=1)
-    importlib.import_module(f"bilinear.train.engines.{framework}")
+    import_engine(framework)
     whole = long(recipe())
     made = functools.partial(engine, framework, whole)
     return lambda run: train(whole, made(), *data(), run, resume=True, save_every=1)

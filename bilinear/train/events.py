@@ -2,7 +2,7 @@
 
     step      loss/step, and rate/PART of each group
     epoch     loss/training, loss/validation and accuracy/validation, at its last step
-    phase     its name and how many tensors it trains, as text, at the last step before it
+    phase     phase, its number from 1 up, at the last step before it
 
 Steps are those of all phases, numbers float32. What the folder of events holds is removed when a
 process takes up the run, and written anew of the metrics as they are then: a line that was cut
@@ -14,14 +14,12 @@ installed, and tells of a full disk minutes later, from a thread of its own.
 
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from .._files import append
@@ -48,7 +46,7 @@ class Events:
         if self._path is None:
             self._path = self._begun()  # of this event too, which the metrics hold already
         else:
-            append(self._path, self._record(event))
+            append(self._path, self.record(event))
 
     def finish(self) -> None:
         """Write the events of a run that was at its end, too: who ended it may not have."""
@@ -64,35 +62,32 @@ class Events:
         # A TensorBoard that looks on forgets at START what it has read of the file before
         start = Event(session_log=SessionLog(status=SessionLog.START))
         records = [_record(Event(file_version="brain.Event:2")), _record(start)]
-        records += [self._record(event) for event in self._run.logged()]
+        records += [self.record(event) for event in self._run.logged()]
         path = folder / f"{PREFIX}{time.time_ns()}"
         append(path, b"".join(records))
         return path
 
-    def _record(self, event: Mapping[str, Any]) -> bytes:
+    def record(self, event: Mapping[str, Any]) -> bytes:
+        """What a file has of it."""
         self._step = event.get("step", self._step)
-        values = list(_values(event, self._parts[event["phase"]]))
+        said = _values(event, self._parts)
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in said.items()]
         return _record(Event(step=self._step, summary=Summary(value=values)))
 
 
-def _values(event: Mapping[str, Any], parts: list[str]) -> Iterator[Summary.Value]:
-    """What there is to say of an event of the metrics, in a phase that trains these parts."""
+def _values(event: Mapping[str, Any], parts: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Tag -> number of an event of the metrics, where each phase trains some `parts`."""
+    phase = event["phase"]
     if event["event"] == "phase":
-        yield _text("phase", f"{event['phase']}: {event['trained']} tensors are trained")
-    elif event["event"] == "step":
-        yield Summary.Value(tag="loss/step", simple_value=event["loss"])
-        for part, rate in zip(parts, event["rates"], strict=True):
-            yield Summary.Value(tag=f"rate/{part}", simple_value=rate)
-    else:
-        for measure in ("training_loss", "validation_loss", "validation_accuracy"):
-            part, _, name = measure.partition("_")
-            yield Summary.Value(tag=f"{name}/{part}", simple_value=event[measure])
-
-
-def _text(tag: str, text: str) -> Summary.Value:
-    plugin = SummaryMetadata.PluginData(plugin_name="text")
-    tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
-    return Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=tensor)
+        return {"phase": list(parts).index(phase) + 1}
+    if event["event"] == "step":
+        rates = zip(parts[phase], event["rates"], strict=True)
+        return {"loss/step": event["loss"]} | {f"rate/{part}": rate for part, rate in rates}
+    return {
+        "loss/training": event["training_loss"],
+        "loss/validation": event["validation_loss"],
+        "accuracy/validation": event["validation_accuracy"],
+    }
 
 
 def _record(event: Event) -> bytes:
