@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -45,13 +46,24 @@ class SGD(keras.optimizers.Optimizer):
         if self.decay:
             # numbers stay Python's: cast by Keras, they would be float32 on the way to float64
             step = keras.ops.add(step, keras.ops.multiply(variable, self.decay))
-        if self.momentum:
-            buffer = self.momenta[self._get_variable_index(variable)]
-            step = keras.ops.add(keras.ops.multiply(buffer, self.momentum), step)
-            self.assign(buffer, step)
         rate = keras.ops.cast(learning_rate, variable.dtype)
-        self.assign_sub(variable, keras.ops.multiply(rate, step))
+        if not self.momentum:
+            self.assign_sub(variable, keras.ops.multiply(rate, step))
+            return
+        # buffer and variable in one pass each, without space for what lies between
+        tf.raw_ops.ResourceApplyMomentum(
+            var=_handle(variable),
+            accum=_handle(self.momenta[self._get_variable_index(variable)]),
+            lr=rate,
+            grad=step,
+            momentum=tf.constant(self.momentum, step.dtype),
+        )
 
     def get_config(self) -> dict[str, Any]:
         own = {"momentum": self.momentum, "weight_decay": self.decay}
         return super().get_config() | own
+
+
+def _handle(variable: Any) -> tf.Tensor:
+    """Of a variable of Keras or of TensorFlow."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
