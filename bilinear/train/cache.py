@@ -199,6 +199,10 @@ class Kept:
         kinds = " and ".join(map(str, self.kinds))
         return f"maps of {images} for validation, {kinds} each: {amount(size)}"
 
+    def noted(self) -> dict[str, Any]:
+        """What the metrics say of it."""
+        return {"views": self.views, "augmentation": self.augmentation()}
+
     def augmentation(self) -> str:
         """What of it a cached phase keeps, in words."""
         if self.cache.views is None:

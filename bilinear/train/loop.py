@@ -139,7 +139,7 @@ class _Loop:
         self.feed = kept.feed(self._tell, self._check_interrupt) if kept else self.images
         if self._is_new:
             event = {"event": "phase", "phase": phase.name, "trained": len(plan.trained)}
-            self._log(event | ({"views": kept.views} if kept else {}))
+            self._log(event | (kept.noted() if kept else {}))
         number = progress.phase
         while progress.phase == number:
             for batch in self._batches():
