@@ -88,9 +88,8 @@ def test_a_view_for_each_epoch_is_the_run_without_a_cache(
             f"cache: maps of 12 images × 3 views and of 6 for validation, {maps} each: 1.3 MiB, "
             f"{there} of it there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
         )
-    assert [e.get("views") for e in events(tmp_path / "cached", "phase")] == [3, None][
-        : len(phases)
-    ]
+    noted = [(e.get("views"), e.get("augmentation")) for e in events(tmp_path / "cached", "phase")]
+    assert noted == [(3, "as without a cache"), (None, None)][: len(phases)]
 
 
 class Stop(Exception):
