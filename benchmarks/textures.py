@@ -53,9 +53,9 @@ Found = Mapping[Job, Mapping[str, Any]]
 """The results that are there."""
 
 
-def jobs(frameworks: Sequence[str], seeds: int) -> list[Job]:
+def jobs(keys: Sequence[str], frameworks: Sequence[str], seeds: int) -> list[Job]:
     """Seed by seed, so that what is stopped early has whole seeds."""
-    return [Job(key, f, seed) for seed in range(seeds) for key in KINDS for f in frameworks]
+    return [Job(key, f, seed) for seed in range(seeds) for key in keys for f in frameworks]
 
 
 def load(folder: Path, wanted: Iterable[Job]) -> Found:
@@ -163,6 +163,7 @@ def main() -> None:
     present = [f for f in FRAMEWORKS if importlib.util.find_spec(f)]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present)
+    parser.add_argument("--row", nargs="+", choices=KINDS, default=[*KINDS], help="run only these")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of data and results")
     parser.add_argument(
@@ -171,9 +172,9 @@ def main() -> None:
     given = parser.parse_args()
     data, folder = given.out / "textures", given.out / "texture-runs"
     texture_folder.write(data)
-    wanted = jobs(given.framework, given.seeds)
+    wanted = jobs(given.row, given.framework, given.seeds)
     run_all(folder, data, wanted)
-    found = load(folder, wanted)
+    found = load(folder, jobs([*KINDS], given.framework, given.seeds))
     lines = [
         f"{machine.described(given.framework, 'cpu', 1)}.",
         "",

@@ -25,6 +25,8 @@ import numpy as np
 from PIL import Image
 from skimage import transform
 
+from bilinear._files import replacing
+
 from . import textures
 from .textures import Box, Light
 
@@ -109,7 +111,8 @@ def save(crop: Crop, folder: Path) -> np.ndarray:
     """Cut one crop into its place below a folder; its pixels."""
     image, path = pixels(crop), folder / crop.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    with replacing(path) as temporary:  # others may be reading what is there, which is the same
+        Image.fromarray(image).save(temporary, format="PNG")
     return image
 
 
