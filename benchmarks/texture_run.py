@@ -2,9 +2,13 @@
 
     python -m benchmarks.texture_run KEY FRAMEWORK SEED CORE DATA RESULT [PATH=VALUE ...]
 
-It is `bilinear train` and, once, `bilinear evaluate` on the test part; the result is JSON.
+It is `bilinear train` and, once, `bilinear evaluate` on the test part; the result is JSON. Where
+training stops since a phase unlearns what the one before learned, the best model until then is
+tested, and the result says so.
 """
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -19,15 +23,17 @@ from bilinear.train import Recipe, changed, named
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
 """Of the test, as `bilinear evaluate` names them."""
+COLLAPSE = "a phase must not unlearn what the one before learned"
+"""What training says when it stops for that."""
 AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
-SLOWER = tuple(f"phases.{k}.groups.{group}.rate=0.01" for k in (1, 2, 3) for group in (0, 1))
+LATER = tuple(f"phases.{phase}.groups.0.rate=0.01" for phase in (1, 2, 3))
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "two-phase": ("bcnn-two-phase", ()),
     "two-phase-average": ("bcnn-two-phase", AVERAGE),
     "two-stream": ("bcnn-two-stream", ()),
     "two-stream-one": ("bcnn-two-stream", ("model.backbone_b=null",)),
     "multi-phase": ("multi-phase", ()),
-    "multi-phase-average": ("multi-phase", AVERAGE + SLOWER),
+    "multi-phase-average": ("multi-phase", AVERAGE + LATER),
 }
 """Key -> the file of its recipe, and what is changed of that."""
 
@@ -102,10 +108,18 @@ def main() -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
-        for words in commands(key, framework, int(seed), data, str(folder), more):
-            if code := run(words):
-                raise SystemExit(code)
-        found = result(folder) | {"seconds": time.perf_counter() - start}
+        train, test = commands(key, framework, int(seed), data, str(folder), more)
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            code = run(train)
+        print(told.getvalue(), file=sys.stderr)
+        stopped = COLLAPSE in told.getvalue()
+        if code and not stopped:
+            raise SystemExit(code)
+        if code := run(test):
+            raise SystemExit(code)
+        seconds = time.perf_counter() - start
+        found = result(folder) | {"stopped": stopped, "seconds": seconds}
     Path(path).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ import os
 import queue
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,15 +69,15 @@ def load(folder: Path, wanted: Iterable[Job]) -> Found:
     return found
 
 
-def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> None:
-    """Run what has no result yet, each on a core of its own."""
+def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> int:
+    """Run what has no result yet, each on a core of its own; how many failed."""
     folder.mkdir(parents=True, exist_ok=True)
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
     cores: queue.Queue[int] = queue.Queue()
     for core in usable:
         cores.put(core)
 
-    def one(job: Job) -> None:
+    def one(job: Job) -> bool:
         core = cores.get()
         words = [*map(str, job), str(core), str(data), str(job.file(folder))]
         command = [sys.executable, "-m", "benchmarks.texture_run", *words]
@@ -86,10 +86,11 @@ def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> None:
         cores.put(core)
         note = f"FAILED\n{done.stderr[-2000:]}" if done.returncode else "done"
         print(f"{job.key}, {job.framework}, seed {job.seed}: {note}", file=sys.stderr, flush=True)
+        return bool(done.returncode)
 
     done = load(folder, wanted)
     with ThreadPoolExecutor(len(usable)) as pool:
-        list(pool.map(one, [job for job in wanted if job not in done]))
+        return sum(pool.map(one, [job for job in wanted if job not in done]))
 
 
 def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
@@ -97,11 +98,15 @@ def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
     tested = {result["test"]["images"] for result in found.values()}
     right = {job: 100 * result["test"]["top1"] for job, result in found.items()}
     lines = [f"Test accuracy in %, of {tested.pop()} crops: mean ± 95 % interval (each seed).", ""]
-    rows = [[key, *(summary(_seeds(right, key, f)) for f in frameworks)] for key in KINDS]
+    marked = {job for job, result in found.items() if result.get("stopped")}
+    rows = [[key, *(_cell(right, marked, key, f) for f in frameworks)] for key in KINDS]
     lines += table(("recipe", *frameworks), rows)
+    if marked:
+        words = "stopped, for a phase unlearned what the one before learned"
+        lines += ["", f"† {words}; tested is the best model until then."]
     lines += ["", "Differences in points, paired by seed: mean ± 95 % interval (each seed).", ""]
     rows = [
-        [what, *(summary(_apart(right, one, other, f)) for f in frameworks)]
+        [what, *(summary(_ahead(right, one, other, f)) for f in frameworks)]
         for what, (one, other) in DIFFERENCES.items()
     ]
     return [*lines, *table(("difference", *frameworks), rows), "", *side_by_side(found, frameworks)]
@@ -124,15 +129,21 @@ def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, fl
     return {job.seed: right[job] for job in sorted(chosen)}
 
 
-def _apart(right: Mapping[Job, float], one: str, other: str, framework: str) -> dict[int, float]:
+def _cell(right: Mapping[Job, float], marked: Collection[Job], key: str, framework: str) -> str:
+    """The accuracies of a row in a framework; those of runs that were stopped are marked."""
+    seeds = _seeds(right, key, framework)
+    return summary(seeds, [seed for seed in seeds if Job(key, framework, seed) in marked])
+
+
+def _ahead(right: Mapping[Job, float], one: str, other: str, framework: str) -> dict[int, float]:
     """Seed -> by how much one row is ahead of another."""
     a, b = (_seeds(right, key, framework) for key in (one, other))
     return {seed: a[seed] - b[seed] for seed in a if seed in b}
 
 
-def summary(values: Mapping[int, float]) -> str:
-    """Mean ± half of the 95 % interval, and the values themselves."""
-    each = " ".join(f"{value:.1f}" for value in values.values())
+def summary(values: Mapping[int, float], marked: Collection[int] = ()) -> str:
+    """Mean ± half of the 95 % interval, and the values themselves, by seed."""
+    each = " ".join(f"{value:.1f}{'†' * (seed in marked)}" for seed, value in values.items())
     if len(values) < 2:
         return each or "–"
     mean, half = mean_and_half(list(values.values()))
@@ -142,21 +153,31 @@ def summary(values: Mapping[int, float]) -> str:
 def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
     """For each row and seed what each framework came to, and how far the furthest are apart."""
     head = ("recipe, seed", "first validation loss", "last validation loss", "test, %", "seconds")
+    columns: Sequence[tuple[Callable[[Mapping[str, Any]], float], str, str]] = (
+        (lambda run: run["epochs"][0]["validation_loss"], "{:.4f}", " ({:.0e})"),
+        (lambda run: run["epochs"][-1]["validation_loss"], "{:.4f}", " ({:.0e})"),
+        (lambda run: 100 * run["test"]["top1"], "{:.1f}", " ({:.1f})"),
+        (lambda run: run["seconds"], "{:.0f}", ""),
+    )
     rows = []
     for key, seed in sorted({(job.key, job.seed) for job in found}):
-        runs = [found[job] for f in frameworks if (job := Job(key, f, seed)) in found]
-        losses = [[run["epochs"][place]["validation_loss"] for run in runs] for place in (0, -1)]
-        right = [100 * run["test"]["top1"] for run in runs]
-        seconds = " ".join(f"{run['seconds']:.0f}" for run in runs)
-        cells = [_spread(values, "{:.4f}", "{:.0e}") for values in losses]
-        rows.append([f"{key}, {seed}", *cells, _spread(right, "{:.1f}", "{:.1f}"), seconds])
+        runs = [found.get(Job(key, framework, seed)) for framework in frameworks]
+        cells = [_apart(column, each, apart, runs) for column, each, apart in columns]
+        rows.append([f"{key}, {seed}", *cells])
     names = ", ".join(frameworks)
     return [f"{names}, and in brackets how far they are apart:", "", *table(head, rows)]
 
 
-def _spread(values: Sequence[float], each: str, apart: str) -> str:
-    listed = " ".join(map(each.format, values))
-    return f"{listed} ({apart.format(max(values) - min(values))})"
+def _apart(
+    column: Callable[[Mapping[str, Any]], float],
+    each: str,
+    apart: str,
+    runs: Sequence[Mapping[str, Any] | None],
+) -> str:
+    """A number of each run, and how far the furthest of them are apart."""
+    listed = " ".join(each.format(column(run)) if run else "–" for run in runs)
+    values = [column(run) for run in runs if run]
+    return listed + apart.format(max(values) - min(values))
 
 
 def main() -> None:
@@ -173,8 +194,10 @@ def main() -> None:
     data, folder = given.out / "textures", given.out / "texture-runs"
     texture_folder.write(data)
     wanted = jobs(given.row, given.framework, given.seeds)
-    run_all(folder, data, wanted)
+    failed = run_all(folder, data, wanted)
     found = load(folder, jobs([*KINDS], given.framework, given.seeds))
+    if not found:
+        raise SystemExit("no run has ended well")
     lines = [
         f"{machine.described(given.framework, 'cpu', 1)}.",
         "",
@@ -184,6 +207,7 @@ def main() -> None:
     if given.write:
         write(given.write, "recipes", recipe_table())
         write(given.write, "textures", lines)
+    raise SystemExit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_a_run_leaves_its_result_once(tmp_path: Path) -> None:
 
 def result(top1: float, loss: float) -> dict[str, Any]:
     ends = [{"validation_loss": 2.0}, {"validation_loss": loss}]
-    return {"epochs": ends, "test": {"images": 200, "top1": top1}, "seconds": 9.6}
+    return {"epochs": ends, "test": {"images": 200, "top1": top1}, "stopped": False, "seconds": 9.6}
 
 
 def test_the_tables_add_up() -> None:
@@ -90,9 +90,12 @@ def test_the_tables_add_up() -> None:
         for framework in ("torch", "jax")
         for seed in (0, 1)
     }
+    found[Job("two-stream", "jax", 0)] = result(0.5, 1.0) | {"stopped": True}
     lines = textures.tables(found, ("torch", "jax"))
     assert "| two-phase | 61.0 ± 12.7 (60.0 62.0) | 62.0 ± 12.7 (61.0 63.0) |" in lines
     assert "| multi-phase | – | – |" in lines
+    assert "| two-stream | – | 50.0† |" in lines
+    assert any(line.startswith("† stopped") for line in lines)
     ahead = "9.0 ± 12.7 (10.0 8.0)"
     assert f"| B-CNN − average pooling, two-phase | {ahead} | {ahead} |" in lines
     row = (
