@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--quick", action="store_true", help="one size, or few")
     found.add_argument("--operator", nargs="+", choices=(*OPERATORS, *LAYERS), help="only these")
     found.add_argument("--pixels", type=int, help="of --models and --cache: the side of an image")
-    found.add_argument("--batch", type=int, default=4, help="of --models and --cache: images in a step")
+    found.add_argument(
+        "--batch", type=int, default=4, help="of --models, --cache: images in a step"
+    )
     found.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
     found.add_argument("--write", type=Path, metavar="FILE", help="markdown to put the tables into")
     return found

@@ -32,7 +32,9 @@ Fraction = Annotated[
 ]
 Processes = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 Every = Annotated[int | None, typer.Option(min=1, help="Steps between states in an epoch.")]
-Device = Annotated[str | None, typer.Option(help="Of PyTorch: cpu or cuda; without it a GPU if there is one.")]
+Device = Annotated[
+    str | None, typer.Option(help="Of PyTorch: cpu or cuda. Else a GPU, if there is one.")
+]
 Amp = Annotated[str | None, typer.Option(help="Of PyTorch: bfloat16 for automatic precision.")]
 Compile = Annotated[
     bool, typer.Option("--compile", help="By torch.compile, or XLA. JAX compiles always.")

@@ -137,7 +137,7 @@ class Pipeline:
         return [places[k : k + size] for k in range(0, len(places), size)]
 
     def _check(self, name: str, number: Any, most: int) -> None:
-        if not (isinstance(number, Integral) and 0 <= number <= most):
+        if not (isinstance(number, Integral) and 0 <= int(number) <= most):
             invariant = f"{name} must be a whole number from 0 to {most}"
             remedy = "Resume with the numbers of the same pipeline."
             refuse(ValueError, "Pipeline", invariant, repr(number), remedy)

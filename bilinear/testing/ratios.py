@@ -54,7 +54,7 @@ def write(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
     head = ("operator", "backend", "direction", *DTYPES)
-    lines = [head, ["---"] * len(head), *_rows(DTYPES)]
+    lines = [head, ["---"] * len(head), *_rows(tuple(DTYPES))]
     text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     path.with_suffix(".md").write_text(text)
 

@@ -90,7 +90,8 @@ class _Root(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, dg, _):
-        return _sloped(dg, *ctx.saved_tensors, ctx.eps)
+        (g,) = ctx.saved_tensors
+        return _sloped(dg, g, ctx.eps)
 
 
 def _sloped(dg: Tensor, g: Tensor, eps: float) -> Tensor:

@@ -56,7 +56,7 @@ class SGD(keras.optimizers.Optimizer):
             accum=_handle(self.momenta[self._get_variable_index(variable)]),
             lr=rate,
             grad=step,
-            momentum=tf.constant(self.momentum, step.dtype),
+            momentum=tf.constant(self.momentum, variable.dtype),
         )
 
     def get_config(self) -> dict[str, Any]:
