@@ -101,7 +101,10 @@ def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsy
         (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit are of --cache"),
         (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be a number or none"),
         (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be at least 1"),
-        (["multi-phase", *folders, *CACHE, "--cache-limit", "0"], "--cache-limit must be above 0"),
+        *(
+            (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be abo")
+            for wrong in ("0", "inf", "nan", "1e308")
+        ),
     ):
         assert run(["train", *words]) == 2
         assert sentence in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """``bilinear train``: a recipe on a data set, resumable after anything."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -181,9 +182,9 @@ def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache
             refuse(ValueError, "train", "--views must be a number or none", repr(views), remedy)
         given["views"] = None if views == "none" else int(views)
     if limit is not None:
-        if not limit > 0:
-            remedy = "Such as --cache-limit 20."
-            refuse(ValueError, "train", "--cache-limit must be above 0", f"{limit}", remedy)
+        if not 0 < limit * 2**30 < math.inf:
+            invariant, remedy = "--cache-limit must be above 0 and finite", "Such as 20."
+            refuse(ValueError, "train", invariant, f"{limit}", remedy)
         given["limit"] = int(limit * 2**30)
     return Cache(folder, **given)
 
