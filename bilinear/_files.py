@@ -5,8 +5,10 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -45,16 +47,31 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 @contextmanager
-def locked(path: str | os.PathLike, *, wait: bool) -> Iterator[None]:
+def locked(path: str | os.PathLike, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """That no other process is in such a block of the file; the system forgets it with the process.
 
-    Raises: BlockingIOError where one is, unless this waits for it. Windows has no such locks:
-        nothing is checked.
+    Where one is, `waiting` is called five times a second until it has left.
+    Raises: BlockingIOError where one is, without `waiting`. Windows has no such locks: nothing is
+        checked.
     """
     with open(path, "ab") as file:
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        while sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waiting is None:
+                    raise
+                waiting()
+                time.sleep(0.2)  # and not inside flock, where Ctrl-C would only be noted
         yield
+
+
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write to an unbuffered file, whose `write` may take a part, as that of a disk getting full
+    does before it refuses the rest."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:
@@ -64,8 +81,7 @@ def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | No
     """
     try:
         with open(path, "ab", buffering=0) as file:
-            while data:  # a disk that gets full takes a part, and refuses the rest
-                data = data[file.write(data) :]
+            write_all(file, data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fsdecode(name or path)) from None
 

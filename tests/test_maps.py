@@ -1,16 +1,21 @@
 """Maps in files: whole or not there, and held to their checksums; no framework is needed."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bilinear.train.maps import Kind, Maps, write
+from bilinear._files import locked
+from bilinear.train import maps
+from bilinear.train.maps import LOCK, Kind, Maps, bytes_of, size_of, taken
+from bilinear.train.run import Run
 
 KINDS = [Kind((2, 3, 4), "float32"), Kind((1, 1, 2), "bfloat16")]
 ABOUT = {"part": "train"}
@@ -26,9 +31,25 @@ def in_batches() -> Iterator[list[np.ndarray]]:
         yield [array[start : start + 2] for array in rows()]
 
 
+def waited() -> None:
+    pytest.fail("it waits for another writer")
+
+
+def write(
+    folder: Path,
+    batches: Callable[[], Any] = in_batches,
+    *,
+    kinds: list[Kind] = KINDS,
+    count: int = 5,
+    limit: int = 2**20,
+    waiting: Callable[[], None] = waited,
+) -> None:
+    maps.write(folder, kinds, count, batches, ABOUT, limit=limit, waiting=waiting)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "key", KINDS, 5, in_batches, ABOUT)
+    write(tmp_path / "key")
     return tmp_path / "key"
 
 
@@ -78,8 +99,8 @@ def test_damaged_files_are_refused_by_name(folder: Path) -> None:
 def test_other_maps_than_announced_are_never_kept(tmp_path: Path) -> None:
     for count, kinds in (4, KINDS), (6, KINDS), (5, [KINDS[0]._replace(shape=(2, 3, 5)), KINDS[1]]):
         with pytest.raises(ValueError, match="maps"):
-            write(tmp_path / "key", kinds, count, in_batches, ABOUT)
-        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+            write(tmp_path / "key", kinds=kinds, count=count)
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def killed(folder: str) -> None:
@@ -89,20 +110,79 @@ def killed(folder: str) -> None:
         yield next(in_batches())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    write(Path(folder) / "key", KINDS, 5, until_killed, ABOUT)
+    write(Path(folder) / "key", until_killed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
     """Whoever comes next writes it whole, and sweeps; who comes then computes nothing."""
-    code = f"from tests.test_maps import killed; killed({str(tmp_path)!r})"
-    root = Path(__file__).parents[1]
-    ended = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
-    assert ended.returncode == -signal.SIGKILL
-    (left,) = tmp_path.glob(".bilinear-*.tmp")
+    assert child(f"killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob("*.tmp")
     assert left.is_dir()
     assert not (tmp_path / "key").exists()
-    write(tmp_path / "key", KINDS, 5, in_batches, ABOUT)
+    assert [*taken(tmp_path)] == [tmp_path / "key"]  # what it is going to be
+    Run(tmp_path).sweep()  # a run has its cache where it likes
+    own = [tmp_path / ".tmp123456", tmp_path / ".bilinear-own.tmp"]
+    for path in own:
+        path.mkdir()
+    file = tmp_path / maps.TEMPORARY.format("file")
+    file.write_bytes(b"")
+    with locked(tmp_path / LOCK):
+        maps.sweep(tmp_path)
+    assert left.exists()  # another may be at work in it
+    maps.sweep(tmp_path)
     assert not left.exists()
+    assert child(f"killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    write(tmp_path / "key")
+    assert not left.exists()
+    assert all(path.exists() for path in (*own, file))
     opened(tmp_path / "key").rows(np.arange(5))
-    write(tmp_path / "key", KINDS, 5, lambda: pytest.fail("computed again"), ABOUT)
+    write(tmp_path / "key", lambda: pytest.fail("computed again"))
+
+
+def child(call: str) -> subprocess.CompletedProcess:
+    """A call of this module, in a process of its own."""
+    code, root = f"from tests import test_maps; test_maps.{call}", Path(__file__).parents[1]
+    return subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+
+
+def test_a_limit_holds_when_maps_are_written(tmp_path: Path) -> None:
+    """Also against those that others have put there since a run began."""
+    size = size_of(KINDS, 5, ABOUT)
+    with pytest.raises(ValueError, match=r"must stay within .*; got maps of .* MiB, beside 0\.0"):
+        write(tmp_path / "key", lambda: pytest.fail("computed"), limit=size - 1)
+    write(tmp_path / "key", limit=size)
+    assert size - 100 < bytes_of(tmp_path / "key") <= size
+    with pytest.raises(ValueError, match="must stay within"):
+        write(tmp_path / "other", lambda: pytest.fail("computed"), limit=2 * size - 100)
+    write(tmp_path / "other", limit=2 * size)
+
+
+def test_writing_waits_for_another_process_and_says_so(tmp_path: Path) -> None:
+    """And can be stopped meanwhile."""
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with Run(tmp_path).locked():  # whose folder this may be
+        write(tmp_path / "key")
+    with locked(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "other", waiting=stop)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+@pytest.mark.parametrize("size", [100, 200])
+def test_a_full_disk_is_named(size: int, tmp_path: Path) -> None:
+    assert child(f"full({str(tmp_path)!r}, {size})").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def full(folder: str, size: int) -> None:
+    """Writing a file beyond the size fails as on a full disk."""
+    import resource  # noqa: PLC0415 (not everywhere)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    with pytest.raises(OSError, match=r"map-0\.npy") as caught:
+        write(Path(folder) / "key")
+    assert caught.value.errno == errno.EFBIG

@@ -94,7 +94,7 @@ class Pipeline:
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
         self.index, self.part, self.batch_size = index, part, batch_size
         self._shuffle = part == "train" if shuffle is None else shuffle
-        self._workers, self._prefetch, self._on_error = workers, prefetch, on_error
+        self._workers, self._prefetch, self.on_error = workers, prefetch, on_error
         self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
@@ -197,7 +197,7 @@ class Pipeline:
                 views.append(call())
                 kept.append(place)
             except (ValueError, OSError) as error:  # what an image that cannot be read raises
-                if self._on_error == "raise":
+                if self.on_error == "raise":
                     raise
                 self.skipped[self.index.items[place].path] = str(error)
                 errors.append(error)

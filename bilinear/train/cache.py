@@ -11,7 +11,7 @@ epochs, a run sees what it sees without a cache.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,20 +24,19 @@ from ..data import Pipeline
 from .batches import Feed
 from .engines import Engine
 from .keys import images_key, model_key, varies
-from .maps import GIB, Kind, Maps, amount, bytes_of, check_room, write
-from .parts import Plan
+from .maps import GIB, Kind, Maps, amount
+from .parts import BACKBONES, Plan, members
 from .recipes import Phase
-
-Tell = Callable[[Mapping[str, Any], int], None]
-"""Takes an event, and the number of images that are done."""
+from .sets import Part, Tell, check_fits
 
 
 @dataclass(frozen=True)
 class Cache:
     """Where the maps of frozen backbones are kept, and how many.
 
-    `views` of every training image; None is one that is not varied: the middle, not mirrored. The
-    folder may hold `limit` bytes, whoever they are of; runs may share it, also at the same time.
+    `views` of every training image; None is one that is not varied: the middle, not mirrored.
+    Nothing is written that would bring the folder above `limit` bytes, whoever they are of; runs
+    may share it, also at the same time.
 
     Raises: TypeError or ValueError for numbers that are none.
     """
@@ -80,55 +79,27 @@ class Cached(NamedTuple):
         return Kept(self.cache, engine, self.training, self.validation, epochs)
 
     def check(self, engine: Engine, pairs: Sequence[tuple[Phase, Plan]], *, new: bool) -> None:
-        """Before a run: that a phase has use for the cache; and in a `new` one room for the first.
+        """Before a run: that a phase has use for the cache; and in a `new` one room for them all.
 
-        Raises: what `Kept.checked` raises, and ValueError for phases and plans in all of which
-            backbones train.
+        Raises: what `Kept` raises, ValueError for phases and plans in all of which backbones train,
+            and for more bytes than the limit, OSError for more than the disk has.
         """
         if not any(plan.is_of_the_head for _, plan in pairs):
             invariant = "a cache is for phases in which no backbone trains"
             refuse(ValueError, "cache", invariant, "a recipe without one", "Leave the cache out.")
-        phase, plan = pairs[0]
-        if new and plan.is_of_the_head:
-            self.of(engine, phase, 0).checked()
-
-
-class Part(NamedTuple):
-    """The maps of every image of a part, as one epoch shows them."""
-
-    folder: Path
-    about: dict[str, Any]
-    pipeline: Pipeline
-    epoch: int
-    kinds: tuple[Kind, ...]
-    count: int
-
-    @property
-    def bytes(self) -> int:
-        return self.count * sum(kind.bytes for kind in self.kinds)
-
-    def filled(self, engine: Engine, tell: Tell, pause: Callable[[], None]) -> Maps:
-        """The maps, which are computed now where nobody did before."""
-        if not self.folder.exists():
-            write(
-                self.folder,
-                self.kinds,
-                self.count,
-                lambda: self._computed(engine, tell, pause),
-                self.about,
-            )
-        return Maps(self.folder, self.kinds, self.count, self.about)
-
-    def _computed(
-        self, engine: Engine, tell: Tell, pause: Callable[[], None]
-    ) -> Iterator[Sequence[np.ndarray]]:
-        event = {"event": "fill", "part": self.pipeline.part, "epoch": self.epoch}
-        done = 0
-        for batch in self.pipeline.in_order(self.epoch):
-            pause()
-            yield engine.maps(batch.images)
-            done += len(batch.labels)
-            tell(event | {"images": self.count}, done)
+        _check(engine, self.training, self.validation)
+        if not new:
+            return
+        words, asked, first, moved = [], [], 0, 0
+        for phase, plan in pairs:
+            moved += _moves(phase, plan, engine)
+            if plan.is_of_the_head:
+                kept = self.of(engine, phase, first)
+                words.append(kept.words)
+                # of backbones that are going to be others nothing can be there
+                asked += [part.of_later(moved) if moved else part for part in kept.parts]
+            first += phase.epochs
+        check_fits(Path(self.cache.folder), self.cache.limit, " and ".join(words), asked)
 
 
 class Kept:
@@ -144,60 +115,55 @@ class Kept:
     ) -> None:
         """Args: `epochs` of the phase, counted as `training` counts them.
 
-        Raises: ValueError for a network of one's own.
+        Raises: ValueError for a network of one's own, or a pipeline that skips images; OSError
+            that names an image which is not there.
         """
-        if None in engine.streams.names:
-            remedy = "What decides its maps beside its weights cannot be known."
-            invariant = "maps are kept of named backbones"
-            refuse(ValueError, "cache", invariant, "a network of your own", remedy)
+        _check(engine, training, validation)
         self.cache, self.engine = cache, engine
         self.views = min(cache.views or 1, len(epochs)) if varies(training) else 1
         self.repeated = varies(training) and self.views < len(epochs)
-        blank = np.zeros((1, *training.decoder.preprocessing.shape, 3), np.float32)
-        self.kinds = tuple(Kind.of(x) for x in engine.maps(blank))
-        model = model_key(engine)
-        self.training = self._parts(model, training, epochs[: self.views])
-        self.validation = self._parts(model, validation, range(1))[0]
+        images, model = [images_key(one) for one in (training, validation)], model_key(engine)
+        self.kinds = {
+            shape: tuple(Kind.of(x) for x in engine.maps(np.zeros((1, *shape, 3), np.float32)))
+            for shape in {one.decoder.preprocessing.shape for one in (training, validation)}
+        }
+        seen = epochs[: self.views]
+        self.training = [self._part(model | images[0], training, epoch) for epoch in seen]
+        self.validation = self._part(model | images[1], validation, 0)
         self.first = epochs.start
-
-    def _parts(self, model: dict[str, Any], pipeline: Pipeline, epochs: range) -> list[Part]:
-        shared = model | images_key(pipeline)
-        return [self._part(shared, pipeline, epoch) for epoch in epochs]
 
     def _part(self, shared: dict[str, Any], pipeline: Pipeline, epoch: int) -> Part:
         text = json.dumps(shared | {"epoch": epoch if varies(pipeline) else None}, sort_keys=True)
         folder = Path(self.cache.folder) / hashlib.sha256(text.encode()).hexdigest()
-        count = len(pipeline.places)
-        return Part(folder, json.loads(text), pipeline, epoch, self.kinds, count)
+        kinds = self.kinds[pipeline.decoder.preprocessing.shape]
+        return Part(folder, json.loads(text), pipeline, epoch, kinds, len(pipeline.places))
+
+    @property
+    def parts(self) -> list[Part]:
+        return [*self.training, self.validation]
 
     def checked(self) -> str:
         """What the phase is going to keep and to vary, in words, before any image is read.
 
         Raises: ValueError for more bytes than the limit, OSError for more than the disk has.
         """
-        parts = {part.folder: part for part in (*self.training, self.validation)}
-        size = sum(part.bytes for part in parts.values())
-        there = {path: bytes_of(path) for path in Path(self.cache.folder).glob("*/")}
-        others = sum(taken for path, taken in there.items() if path not in parts)
-        missing = sum(part.bytes for path, part in parts.items() if path not in there)
-        words = self._described(size)
-        if size + others > self.cache.limit:
-            remedy = "Raise the limit, keep fewer views, or delete what nothing needs there."
-            invariant = f"{self.cache.folder} must stay within {amount(self.cache.limit)}"
-            received = f"{words}, beside {amount(others)} of others"
-            refuse(ValueError, "cache", invariant, received, remedy)
-        check_room(Path(self.cache.folder), missing)
-        there_already, allowed = amount(size - missing), amount(self.cache.limit)
+        folder, limit = Path(self.cache.folder), self.cache.limit
+        there = amount(check_fits(folder, limit, self.words, self.parts))
         return (
-            f"cache: {words}, {there_already} of it there, {allowed} allowed in "
-            f"{self.cache.folder}\naugmentation: {self.augmentation()}"
+            f"cache: {self.words}, {there} of it there, {amount(limit)} allowed in {folder}\n"
+            f"augmentation: {self.augmentation()}"
         )
 
-    def _described(self, size: int) -> str:
+    @property
+    def words(self) -> str:
+        """What is kept."""
         views = f"{self.views} view{'s' if self.views > 1 else ''}"
-        images = f"{self.training[0].count:,} images × {views} and of {self.validation.count:,}"
-        kinds = " and ".join(map(str, self.kinds))
-        return f"maps of {images} for validation, {kinds} each: {amount(size)}"
+        images = f"{self.training[0].count:,} images × {views}"
+        kinds, others = (" and ".join(map(str, part.kinds)) for part in self.parts[-2:])
+        varying = "" if kinds == others else f", {kinds} each,"
+        validated = f"{self.validation.count:,} for validation, {others} each"
+        size = sum(part.bytes for part in self.parts)
+        return f"maps of {images}{varying} and of {validated}: {amount(size)}"
 
     def noted(self) -> dict[str, Any]:
         """What the metrics say of it."""
@@ -217,7 +183,7 @@ class Kept:
         """The phase on what is kept. `pause` is called before each batch that is computed."""
 
         def filled(part: Part) -> Maps:
-            return part.filled(self.engine, tell, pause)
+            return part.filled(self.engine, self.cache.limit, tell, pause)
 
         engine = self.engine
         return Feed(
@@ -243,3 +209,24 @@ class Stored:
         for chunk in pipeline.chunks(epoch, start):
             labels = np.array([items[i].label for i in chunk], np.int64)
             yield Batch(maps.rows(np.searchsorted(places, chunk)), labels, chunk)
+
+
+def _check(engine: Engine, *pipelines: Pipeline) -> None:
+    """Raises: ValueError for a network of one's own, or a pipeline that skips images."""
+    if None in engine.streams.names:
+        remedy = "What decides its maps beside its weights cannot be known."
+        invariant = "maps are kept of named backbones"
+        refuse(ValueError, "cache", invariant, "a network of your own", remedy)
+    for pipeline in pipelines:
+        if pipeline.on_error == "skip":
+            invariant = f"the {pipeline.part} pipeline must give every image"
+            remedy = 'Mend the images, and use on_error="raise".'
+            refuse(ValueError, "cache", invariant, 'on_error="skip"', remedy)
+
+
+def _moves(phase: Phase, plan: Plan, engine: Engine) -> bool:
+    """Whether a phase changes the backbones."""
+    if phase.reinitialize is None:
+        return not plan.is_of_the_head
+    drawn = members(phase.reinitialize, engine.streams, list(engine.tensors()))
+    return not plan.is_of_the_head or any(n.partition(".")[0] in BACKBONES for n in drawn)

@@ -56,9 +56,9 @@ def train(
         data: the checksum of the data, by which a resumed run knows that it is the same.
         cache: of the images of both pipelines, for phases in which no backbone moves.
         watch: called with each event of the metrics, once it is written, and the number of images
-            that the epoch has trained on so far; to show progress. Of a cache it also sees what
-            the metrics do not have: ``{"event": "cache", "text": …}``, what it is going to take,
-            and ``{"event": "fill", "images": …}`` with the number that were computed.
+            that the epoch has trained on so far; to show progress. Of a cache it also sees what the
+            metrics do not have: ``{"event": "cache", "text": …}``, what it is going to take or
+            waits for, and ``{"event": "fill", "images": …}`` with the number that were computed.
 
     Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
         FloatingPointError, naming the step, for a loss that is not finite or a phase that

@@ -9,6 +9,7 @@ The name of a folder is the key of all that its content depends on. Rows are map
 and held to their checksums whenever they are read.
 """
 
+import io
 import json
 import math
 import os
@@ -17,17 +18,21 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from .._files import LEFTOVERS, TEMPORARY, locked, replacing, sync
+from .._files import locked, replacing, sync, write_all
 from ..contract import refuse
 from ..models.plans import DTYPES
 
 FORMAT = "bilinear-maps"
 VERSION = 1
 GIB = 2**30
+LOCK = "maps.lock"
+"""The folder may be that of a run, which has a lock and temporary files of its own."""
+TEMPORARY = ".maps-{}.tmp"
+"""A folder that is being written, or that a killed process left."""
 
 
 class Kind(NamedTuple):
@@ -89,6 +94,9 @@ def write(
     count: int,
     batches: Callable[[], Iterable[Sequence[np.ndarray]]],
     about: Mapping[str, Any],
+    *,
+    limit: int,
+    waiting: Callable[[], None],
 ) -> None:
     """Write the maps of `count` images, unless they are there by now.
 
@@ -97,28 +105,63 @@ def write(
     Args:
         batches: makes the maps of some images after the other.
         about: what they depend on, as JSON has it.
+        limit: bytes of the folder above, with these.
+        waiting: called again and again while another process writes there.
 
-    Raises: ValueError for other maps, or others in number, than announced; OSError that names the
-        file which cannot be written.
+    Raises: ValueError for maps above the limit, and for other ones, or others in number, than
+        announced; OSError that names the file which cannot be written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.parent / "lock", wait=True):
+    cache = folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / LOCK, waiting=waiting):
         if folder.exists():
             return
-        for pattern in LEFTOVERS:  # of writers who were killed: none is at work now
-            for path in folder.parent.glob(pattern):
-                shutil.rmtree(path)
+        _remove_leftovers(cache)
+        size = size_of(kinds, count, about)
+        check_limit(cache, f"maps of {amount(size)}", size, sum(taken(cache).values()), limit)
+        check_room(cache, size)
         temporary = folder.with_name(TEMPORARY.format(folder.name))
         temporary.mkdir()
         try:
             sums = _write_rows(temporary, kinds, count, batches())
-            note = _note(kinds, count, about) | {"crc32": sums}
             with replacing(temporary / "maps.json") as name:
-                Path(name).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+                Path(name).write_text(_text(kinds, count, about, sums), encoding="utf-8")
             os.rename(temporary, folder)
-            sync(folder.parent)
+            sync(cache)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(cache: Path) -> None:
+    """Remove what killed writers left, unless another writes there now."""
+    if any(cache.glob(TEMPORARY.format("*"))):
+        with suppress(BlockingIOError), locked(cache / LOCK):
+            _remove_leftovers(cache)
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """For who has the lock: no writer is at work."""
+    for path in cache.glob(TEMPORARY.format("*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+
+
+def taken(cache: Path) -> dict[Path, int]:
+    """The bytes of each folder of a cache; one that is being written has the name it will have."""
+    before, after = TEMPORARY.split("{}")
+    there: dict[Path, int] = {}
+    for path in cache.glob("*/"):
+        key = cache / path.name.removeprefix(before).removesuffix(after)
+        there[key] = there.get(key, 0) + bytes_of(path)
+    return there
+
+
+def check_limit(cache: Path, what: str, size: int, others: int, limit: int) -> None:
+    """That so many bytes stay within a limit. Raises: ValueError where they do not."""
+    if size + others > limit:
+        remedy = "Raise the limit, keep fewer views, or delete what nothing needs there."
+        invariant = f"{cache} must stay within {amount(limit)}"
+        refuse(ValueError, "cache", invariant, f"{what}, beside {amount(others)} of others", remedy)
 
 
 def check_room(folder: Path, size: int) -> None:
@@ -138,6 +181,13 @@ def bytes_of(folder: Path) -> int:
     return 0
 
 
+def size_of(kinds: Sequence[Kind], count: int, about: Mapping[str, Any]) -> int:
+    """The bytes of a folder, none too few: a checksum takes up to 16 in its list."""
+    lists = 16 * (count + 1) * len(kinds)
+    arrays = sum(len(_header(kind, count)) + count * kind.bytes for kind in kinds)
+    return lists + arrays + len(_text(kinds, count, about, [[] for _ in kinds]))
+
+
 def amount(size: int) -> str:
     """Bytes in words."""
     return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:,.1f} MiB"
@@ -152,19 +202,18 @@ def _write_rows(
     files = []
     try:
         for path, kind in zip(paths, kinds, strict=True):
-            files.append(open(path, "wb"))  # noqa: SIM115 (as many as there are maps)
-            header = {"descr": _stored(kind).str, "fortran_order": False}
-            header["shape"] = (count, *kind.shape)  # type: ignore[assignment]
-            np.lib.format.write_array_header_1_0(files[-1], header)
+            # without a buffer, which closing the file would try to write once more
+            files.append(open(path, "wb", buffering=0))  # noqa: SIM115 (as many as maps)
+            _write(path, files[-1], _header(kind, count))
         for maps in batches:
             if [Kind.of(x) for x in maps] != [*kinds]:
                 received = ", ".join(str(Kind.of(x)) for x in maps)
                 _refuse(f"maps must be {', '.join(map(str, kinds))}", received)
             for place, array in enumerate(map(np.ascontiguousarray, maps)):
                 sums[place] += [_checksum(row) for row in array]
-                _write(paths[place], files[place], array)
+                _write(paths[place], files[place], _bytes(array))
         for path, file in zip(paths, files, strict=True):
-            _write(path, file, None)
+            _write(path, file, b"")
     finally:
         for file in files:
             file.close()
@@ -173,16 +222,22 @@ def _write_rows(
     return sums
 
 
-def _write(path: Path, file: Any, array: np.ndarray | None) -> None:
-    """An array more, or nothing more; the system's errors with the name of the file."""
+def _write(path: Path, file: BinaryIO, data: bytes | memoryview) -> None:
+    """Some bytes more, or none: then all to the disk. Errors of the system name the file."""
     try:
-        if array is None:
-            file.flush()
+        write_all(file, data)
+        if not data:
             os.fsync(file.fileno())
-        else:
-            file.write(_bytes(array))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _header(kind: Kind, count: int) -> bytes:
+    """What NumPy's files begin with."""
+    file, header = io.BytesIO(), {"descr": _stored(kind).str, "fortran_order": False}
+    header["shape"] = (count, *kind.shape)  # type: ignore[assignment]
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
 
 
 def _mapped(path: Path, kind: Kind, count: int) -> np.ndarray:
@@ -217,6 +272,12 @@ def _note(kinds: Sequence[Kind], count: int, about: Mapping[str, Any]) -> dict[s
     listed = [{"shape": [*kind.shape], "dtype": kind.dtype} for kind in kinds]
     note = {"format": FORMAT, "version": VERSION, "about": dict(about)}
     return note | {"images": count, "maps": listed}
+
+
+def _text(
+    kinds: Sequence[Kind], count: int, about: Mapping[str, Any], sums: Sequence[Sequence[int]]
+) -> str:
+    return json.dumps(_note(kinds, count, about) | {"crc32": sums}, indent=1) + "\n"
 
 
 def _damaged(path: Path, what: str, received: str) -> NoReturn:

@@ -108,7 +108,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.folder / "lock", wait=False))
+                stack.enter_context(locked(self.folder / "lock"))
             except BlockingIOError:
                 remedy = "Wait for it to end, or stop it."
                 invariant = "a run must be of one process"
