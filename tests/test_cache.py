@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from bilinear.data import Augmentation, Index, Pipeline, open_dataset, validation_split
+from bilinear.data.index import Split
 from bilinear.images import Preprocessing
 from bilinear.train import Cache, Engine, Group, Images, Phase, Recipe, fit, train
 from bilinear.train.cache import Cached, Kept
-from bilinear.train.maps import check_room
+from bilinear.train.parts import plan
 
 from .agreement import relative_error
 from .linear import Linear
@@ -152,13 +153,11 @@ def test_what_a_cache_cannot_do_is_refused_before_there_is_a_run(
     ):
         with pytest.raises(ValueError, match=sentence):
             fit(small(phases=phases), PRESENT[0], index, run, cache=cache)
-    still = Pipeline(index, "train", batch_size=4, preprocessing=SEEN)
+    cached = Cached(Cache(folder), still(index), still(index))
     with pytest.raises(ValueError, match="maps are kept of named backbones"):
-        train(linear_recipe(), Linear(), *data(), run, cache=Cached(Cache(folder), still, still))
+        train(linear_recipe(), Linear(), *data(), run, cache=cached)
     assert not folder.exists()
     assert not run.exists()
-    with pytest.raises(OSError, match=r"needs .* GiB on its disk"):
-        check_room(folder, 2**60)
     for wrong in {"views": 0}, {"limit": 0}:
         with pytest.raises(ValueError, match="must be at least 1"):
             Cache(folder, **wrong)
@@ -169,13 +168,11 @@ def test_what_a_cache_cannot_do_is_refused_before_there_is_a_run(
 
 def kept(engine: Engine, folder: Path, index: Index, **changes: Any) -> Kept:
     """Of two views, for the epochs 5 to 9."""
-    options: dict[str, Any] = {"preprocessing": SEEN, "batch_size": 4, "seed": 0}
-    options |= {"augmentation": Augmentation()} | changes
+    options: dict[str, Any] = {"augmentation": Augmentation()} | changes
     views = options.pop("views", 2)
-    training = Pipeline(index, "train", **options)
-    validation = Pipeline(index, "validation", **(options | {"augmentation": None}))
-    phase = Phase("head", (Group("head", 1.0),), 5)
-    return Cached(Cache(folder, views), training, validation).of(engine, phase, 5)
+    validation = still(index, "validation", **(options | {"augmentation": None}))
+    cached = Cached(Cache(folder, views), still(index, **options), validation)
+    return cached.of(engine, replace(HEAD, epochs=5), 5)
 
 
 def feed(of: Kept) -> Any:
@@ -185,10 +182,7 @@ def feed(of: Kept) -> Any:
 @present
 def test_batches_are_those_of_the_pipeline(first: Engine, index: Index, tmp_path: Path) -> None:
     """In its order, from any batch on; of the views those whose turn it is."""
-    of, pipeline = (
-        kept(first, tmp_path, index),
-        Pipeline(index, "train", preprocessing=SEEN, batch_size=4, augmentation=Augmentation()),
-    )
+    of, pipeline = kept(first, tmp_path, index), still(index, augmentation=Augmentation())
     assert of.augmentation() == "2 cached views of each image, repeated every 2 epochs"
     for epoch, start in (6, 0), (5, 2), (9, 1):
         view = {6: 6, 5: 5, 9: 5}[epoch]
@@ -218,13 +212,64 @@ def test_images_that_do_not_vary_have_one_view(first: Engine, index: Index, tmp_
         np.testing.assert_array_equal(one, maps[1][place])
 
 
+def still(index: Index, part: Split = "train", **options: Any) -> Pipeline:
+    return Pipeline(index, part, **({"batch_size": 4, "preprocessing": SEEN} | options))
+
+
+@present
+def test_pipelines_of_two_sizes_have_maps_of_their_own(
+    first: Engine, index: Index, tmp_path: Path
+) -> None:
+    larger = still(index, "validation", preprocessing=Preprocessing(40, 44))
+    of = Cached(Cache(tmp_path), still(index), larger).of(first, HEAD, 0)
+    assert "× 1 view, 8 × 8 × 64 float64 each, and of 6 for validation, 10 × 10 " in of.checked()
+    for part, side in (feed(of).training, 8), (feed(of).validation, 10):
+        assert next(part.epoch(0)).maps[0].shape == (4, side, side, 64)
+
+
+@present
+def test_images_that_are_skipped_or_gone_are_refused(
+    first: Engine, index: Index, tmp_path: Path
+) -> None:
+    whole, skips = still(index), still(index, on_error="skip")
+    for pair in (skips, whole), (whole, skips):
+        with pytest.raises(ValueError, match="the train pipeline must give every image; got"):
+            Cached(Cache(tmp_path), *pair).of(first, HEAD, 0)
+    items = (index.items[0]._replace(path="blue/gone.jpg"), *index.items[1:])
+    gone = still(replace(index, items=items), items[0].split)
+    with pytest.raises(FileNotFoundError, match=r"every image must be there; got .*gone\.jpg"):
+        Cached(Cache(tmp_path), gone, whole).of(first, HEAD, 0)
+
+
+@present
+def test_a_limit_is_that_of_all_phases(first: Engine, index: Index, tmp_path: Path) -> None:
+    """Of one that comes later too, whose backbones nobody knows yet."""
+    names, phases = list(first.tensors()), (HEAD, replace(HEAD, name="more"), LAST, HEAD)
+    pairs = [(one, plan(one, first.streams, names, first.learned)) for one in phases]
+    one = Cached(Cache(tmp_path), still(index), still(index, "validation"))
+    size = sum(part.bytes for part in one.of(first, HEAD, 0).parts)
+    for chosen, times in (pairs[:2], 1), (pairs[:3], 1), (pairs[1:], 2), (pairs, 2):
+        enough = one._replace(cache=Cache(tmp_path, limit=times * size))
+        enough.check(first, chosen, new=True)
+        short = one._replace(cache=Cache(tmp_path, limit=times * size - 1))
+        short.check(first, chosen, new=False)
+        with pytest.raises(ValueError, match="must stay within"):
+            short.check(first, chosen, new=True)
+    own: Any = Linear()
+    with pytest.raises(ValueError, match="maps are kept of named backbones"):
+        one.check(own, pairs[2:], new=True)
+
+
 def keys(of: Kept) -> list[str]:
     return [part.folder.name for part in (*of.training, of.validation)]
 
 
 @present
 def test_a_key_is_of_all_that_decides_the_maps(first: Engine, index: Index, tmp_path: Path) -> None:
-    own = keys(kept(first, tmp_path, index))
+    of = kept(first, tmp_path, index)
+    own, about = keys(of), of.validation.about
+    assert {"numpy", "pillow", "machine"} <= about.keys()
+    assert about["engine"]["version"]
     assert own == keys(kept(first, tmp_path, index))
     assert len(set(own)) == 3
     for changes in (

@@ -1,7 +1,9 @@
 """The engines: equal recipes go the same way in every framework, and freeze what they should."""
 
 import functools
+import importlib
 import itertools
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -200,3 +202,81 @@ def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
 def test_compiled_engines_go_the_same_way(backend: str, option: str) -> None:
     compiled, plain = (first_losses(recipe(), backend, **{option: on}) for on in (True, False))
     assert relative_error(compiled, plain) <= RUN
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
+def test_a_first_gradient_may_come_later_than_others() -> None:
+    """In the same group: from there on as by the formula, and resumed with the same bits."""
+    driver("torch")
+    (batch, *_), of = data()[0].epoch(0), recipe()
+    engines: list[Any] = [engine("torch") for _ in range(3)]
+    for one in engines:
+        names = list(one.tensors())
+        one.begin(parts.plan(of.phases[0], one.streams, names, one.learned))
+    whole, unfused, resumed = engines
+    unfused.optimizer.param_groups[0]["fused"] = False
+    maps, rates = whole.maps(batch.images), (0.125,)
+    for one in whole, unfused:
+        one.model.classifier.bias.requires_grad_(False)
+        one.head_step(maps, batch.labels, rates)
+        one.model.classifier.bias.requires_grad_(True)
+    assert "classifier.bias" not in whole.buffers()
+    resumed.assign(whole.tensors())
+    resumed.assign_buffers(whole.buffers())
+    for _ in range(2):
+        for one in engines:
+            one.head_step(maps, batch.labels, rates)
+    for name, value in whole.tensors().items():
+        assert relative_error(value, unfused.tensors()[name]) <= RUN, name
+        np.testing.assert_array_equal(value, resumed.tensors()[name], name)
+    assert not np.array_equal(whole.tensors()["classifier.bias"], start()["classifier.bias"])
+
+
+def float32_products(backend: str) -> tuple[Any, Any, Any]:
+    """The switch of a framework, where it stands, and another position."""
+    module = importlib.import_module(backend)
+    if backend == "torch":
+        now = module.get_float32_matmul_precision()
+        return module.set_float32_matmul_precision, now, "high" if now == "highest" else "highest"
+    if backend == "tensorflow":
+        options = module.config.experimental
+        now = options.tensor_float_32_execution_enabled()
+        return options.enable_tensor_float_32_execution, now, not now
+    switch = functools.partial(module.config.update, "jax_default_matmul_precision")
+    return switch, module.config.jax_default_matmul_precision, "highest"
+
+
+@over_backends
+def test_versions_and_precision_are_of_the_environment(backend: str) -> None:
+    """Which a run writes down, and a cache has in its keys."""
+    one, (switch, before, other) = fresh(backend), float32_products(backend)
+    found = []
+    try:
+        for position in other, before, other:
+            switch(position)
+            found.append(one.environment())
+    finally:
+        switch(before)
+    assert found[0] == found[2] != found[1]
+    assert found[0] == json.loads(json.dumps(found[0]))
+    assert found[0]["version"] == importlib.import_module(backend).__version__
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
+def test_cudnn_is_on_and_deterministic_while_a_network_runs() -> None:
+    import torch  # noqa: PLC0415 (where it is there)
+
+    one: Any = fresh("torch")
+    cudnn, found = torch.backends.cudnn, []
+    before = cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision
+
+    def note(*_: Any) -> None:
+        found.append((cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision))
+
+    handle = one.model.register_forward_hook(note)
+    try:
+        one.evaluate(next(data()[1].epoch(0)).images)
+    finally:
+        handle.remove()
+    assert found == [(before[0], True, before[2])]
+    assert before == (cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision)

@@ -16,6 +16,7 @@ from bilinear._files import locked
 from bilinear.train import maps
 from bilinear.train.maps import LOCK, Kind, Maps, bytes_of, size_of, taken
 from bilinear.train.run import Run
+from bilinear.train.sets import Part, check_fits
 
 KINDS = [Kind((2, 3, 4), "float32"), Kind((1, 1, 2), "bfloat16")]
 ABOUT = {"part": "train"}
@@ -127,10 +128,11 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
         path.mkdir()
     file = tmp_path / maps.TEMPORARY.format("file")
     file.write_bytes(b"")
-    with locked(tmp_path / LOCK):
-        maps.sweep(tmp_path)
-    assert left.exists()  # another may be at work in it
-    maps.sweep(tmp_path)
+    one = part(tmp_path / "key")
+    with locked(tmp_path / LOCK):  # another may be at work in it, and this is no other's
+        check_fits(tmp_path, one.bytes + 2**13, "maps", [one])
+    assert left.exists()
+    check_fits(tmp_path, one.bytes + 2**13, "maps", [one])
     assert not left.exists()
     assert child(f"killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
     write(tmp_path / "key")
@@ -138,6 +140,11 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) 
     assert all(path.exists() for path in (*own, file))
     opened(tmp_path / "key").rows(np.arange(5))
     write(tmp_path / "key", lambda: pytest.fail("computed again"))
+
+
+def part(folder: Path) -> Part:
+    pipeline: Any = None  # of which nothing is asked before there is something to compute
+    return Part(folder, ABOUT, pipeline, 0, tuple(KINDS), 5)
 
 
 def child(call: str) -> subprocess.CompletedProcess:
@@ -158,17 +165,26 @@ def test_a_limit_holds_when_maps_are_written(tmp_path: Path) -> None:
     write(tmp_path / "other", limit=2 * size)
 
 
-def test_writing_waits_for_another_process_and_says_so(tmp_path: Path) -> None:
-    """And can be stopped meanwhile."""
+def test_a_disk_must_have_room(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"needs .* GiB on its disk"):
+        maps.check_room(tmp_path / "not there yet", 2**60)
 
-    def stop() -> None:
-        raise KeyboardInterrupt
+
+def test_writing_waits_for_another_process_and_says_so(tmp_path: Path) -> None:
+    """Once, and can be stopped meanwhile."""
+    told, pauses = [], iter(range(2))
+    engine: Any = None
+
+    def pause() -> None:
+        if next(pauses, None) is None:
+            raise KeyboardInterrupt
 
     with Run(tmp_path).locked():  # whose folder this may be
         write(tmp_path / "key")
     with locked(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "other", waiting=stop)
-    assert not (tmp_path / "other").exists()
+        part(tmp_path / "other").filled(engine, 2**20, lambda event, _: told.append(event), pause)
+    text = f"cache: waiting for another process that fills {tmp_path}"
+    assert told == [{"event": "cache", "text": text}]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")

@@ -133,9 +133,9 @@ def write(
 
 
 def sweep(cache: Path) -> None:
-    """Remove what killed writers left, unless another writes there now."""
+    """Remove what killed writers left, unless another writes there now or this one may not."""
     if any(cache.glob(TEMPORARY.format("*"))):
-        with suppress(BlockingIOError), locked(cache / LOCK):
+        with suppress(OSError), locked(cache / LOCK):
             _remove_leftovers(cache)
 
 

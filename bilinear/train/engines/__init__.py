@@ -75,7 +75,8 @@ class Engine(Protocol):
         ...
 
     def environment(self) -> dict[str, Any]:
-        """What of the framework's settings decides the numbers, as JSON has it."""
+        """What of the framework, its version, device and settings decides the numbers, as JSON
+        has it."""
         ...
 
 

@@ -151,11 +151,14 @@ class Engine:
         save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
 
     def environment(self) -> dict[str, Any]:
-        device = jax.devices()[0]
+        device, config = jax.devices()[0], jax.config
+        products: Any = config.jax_default_matmul_precision  # type: ignore[attr-defined]
         return {
             "framework": "jax",
+            "version": jax.__version__,
             "device": f"{device.platform}, {device.device_kind}",
-            "x64": bool(jax.config.read("jax_enable_x64")),
+            "x64": bool(config.read("jax_enable_x64")),
+            "precision": products,
         }
 
 

@@ -178,13 +178,21 @@ class Engine:
         save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
 
     def environment(self) -> dict[str, Any]:
+        devices = tf.config.get_visible_devices()
         return {
             "framework": "tensorflow",
-            "device": [device.device_type for device in tf.config.get_visible_devices()],
+            "version": tf.__version__,
+            "device": [device.device_type for device in devices],
+            "gpu": [_name(device) for device in devices if device.device_type == "GPU"],
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "jit_compile": self.jit_compile,
             "policy": self.model.dtype_policy.name,
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         }
+
+
+def _name(device: Any) -> str:
+    return tf.config.experimental.get_device_details(device).get("device_name", "")
 
 
 def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:

@@ -1,6 +1,7 @@
 """The PyTorch engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..._require import require
@@ -127,12 +128,22 @@ class Engine:
             group["lr"] = rate
         self._set_modes()
         self.optimizer.zero_grad()
-        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with _deterministic():
             logits = _wide(self._autocast(forward))
             loss = F.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
             loss.backward()
+        self._begin_momenta(self.optimizer)
         self.optimizer.step()
         return loss.item()
+
+    def _begin_momenta(self, optimizer: torch.optim.SGD) -> None:
+        """At 0 for parameters whose first gradient comes after that of others in their group, of
+        which a fused SGD makes an error."""
+        for group in optimizer.param_groups if self.plan.momentum else ():
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            new = [p for p in moved if optimizer.state[p].get("momentum_buffer") is None]
+            for parameter in new if len(new) < len(moved) else ():
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         logits = self._evaluated(lambda: self.call(self._images(images)))
@@ -159,7 +170,7 @@ class Engine:
 
     def _evaluated(self, forward: Callable[[], Any]) -> Any:
         self.model.eval()
-        with torch.no_grad(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with torch.no_grad(), _deterministic():
             return self._autocast(forward)
 
     def save(
@@ -173,12 +184,43 @@ class Engine:
             device = f"{device}, {torch.cuda.get_device_name(self.device)}"
         return {
             "framework": "torch",
+            "version": torch.__version__,
             "device": device,
             "amp": self.amp,
             "compile": self.compiled,
+            "precision": _precision(),
             "threads": torch.get_num_threads(),
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
         }
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """cuDNN as it is set, but deterministic. PyTorch's own `flags` would switch it off, and TF32
+    on, whatever was asked for."""
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+def _precision() -> dict[str, Any]:
+    """The switches of float32 products. PyTorch 2.9 renames them, and where one was set by its new
+    name refuses to tell the old ones."""
+    backends: Any = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        products = torch.get_float32_matmul_precision()
+        return {"cudnn.allow_tf32": backends.cudnn.allow_tf32, "matmul": products}
+    of = {
+        "cuda.matmul": backends.cuda.matmul,
+        "cudnn.conv": backends.cudnn.conv,
+        "mkldnn.matmul": backends.mkldnn.matmul,
+        "mkldnn.conv": backends.mkldnn.conv,
+    }
+    return {name: switch.fp32_precision for name, switch in of.items()}
 
 
 def _wide(logits: Tensor) -> Tensor:
