@@ -16,6 +16,7 @@ import functools
 import hashlib
 import io
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from skimage import transform
-
-from bilinear._files import replacing
 
 from . import textures
 from .textures import Box, Light
@@ -111,8 +110,9 @@ def save(crop: Crop, folder: Path) -> np.ndarray:
     """Cut one crop into its place below a folder; its pixels."""
     image, path = pixels(crop), folder / crop.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:  # others may be reading what is there, which is the same
-        Image.fromarray(image).save(temporary, format="PNG")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    Image.fromarray(image).save(temporary, format="PNG")
+    temporary.replace(path)  # others may be reading what was there, which is the same
     return image
 
 
