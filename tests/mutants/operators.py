@@ -246,5 +246,7 @@ def mutants() -> list[Mutant]:
 
 
 def _tests(fault: Fault) -> tuple[str, ...]:
+    if fault.name.startswith("the tangent"):
+        return ("tests/test_transforms.py", "-k", f"jvp and {fault.battery}")
     selected = f"({fault.battery} or floor) and not compiled and not ring"
     return ("tests/test_parity.py", "-k", selected)
