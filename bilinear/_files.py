@@ -74,16 +74,22 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
         data = data[file.write(data) :]
 
 
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """That errors of the system in this block name `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
+
+
 def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:
     """Add to a file, which is made if there is none; handed to the system before this returns.
 
     Raises: OSError naming `path`, or the `name` it is to have; a part may have been added.
     """
-    try:
-        with open(path, "ab", buffering=0) as file:
-            write_all(file, data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fsdecode(name or path)) from None
+    with naming(name or path), open(path, "ab", buffering=0) as file:
+        write_all(file, data)
 
 
 def sync(folder: str | os.PathLike) -> None:
@@ -99,10 +105,8 @@ def sync(folder: str | os.PathLike) -> None:
 
 def _create(temporary: str, target: str) -> int:
     """An empty file, and the permissions the target is to have: its own, else the usual ones."""
-    try:
+    with naming(target):  # the caller does not know the temporary name
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:  # the caller knows the target, not the temporary name
-        raise OSError(error.errno, error.strerror, target) from None
     try:
         usual = os.fstat(handle).st_mode
     finally:

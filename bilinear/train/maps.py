@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from .._files import locked, replacing, sync, write_all
+from .._files import locked, naming, replacing, sync, write_all
 from ..contract import refuse
 from ..models.plans import DTYPES
 
@@ -224,12 +224,10 @@ def _write_rows(
 
 def _write(path: Path, file: BinaryIO, data: bytes | memoryview) -> None:
     """Some bytes more, or none: then all to the disk. Errors of the system name the file."""
-    try:
+    with naming(path):
         write_all(file, data)
         if not data:
             os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _header(kind: Kind, count: int) -> bytes:

@@ -89,7 +89,12 @@ FAULTS: list[Fault] = [
         "a root of 0 has a slope",
         SCORES,
         {
-            "torch": [("torch.where(dead, 0.0 * dm, 0.5", "torch.where(dead, dm, 0.5")],
+            "torch": [
+                (
+                    "sloped(_unflat(ds, m, ctx.half), m)",
+                    "torch.where(m == 0, 1.0, sloped(_unflat(ds, m, ctx.half), m))",
+                )
+            ],
             "tensorflow": [("tf.where(dead, constant(0, m), ", "tf.where(dead, constant(1, m), ")],
         },
     ),

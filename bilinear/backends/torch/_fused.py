@@ -21,7 +21,7 @@ from ._tensors import matmul, no_autocast, wide
 from ._triangle import unpacked
 from .half_vectorize import upper, weighed
 from .l2_normalize import floored
-from .signed_sqrt import stepwise
+from .signed_sqrt import sloped, stepwise
 
 CHUNK = 8 * 2**20
 """Bytes of the matrices that are worked on at a time on a CPU. Smaller pieces stay in a nearer
@@ -97,9 +97,7 @@ class _Fused(torch.autograd.Function):
         s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.half)
         if ctx.half:
             dg = weighed(weighed(dg, x.shape[2]), x.shape[2])  # another for that in s
-        dead = s == 0
-        ds = torch.where(dead, 0.0 * dg, 0.5 * dg / torch.where(dead, 1.0, s.abs()))
-        return _projected(ds, s / n, n, ctx.l2_eps) / n, None
+        return _projected(sloped(dg, s), s / n, n, ctx.l2_eps) / n, None
 
     @staticmethod
     def vmap(info, in_dims, x, y, z, eps, l2_eps, half):

@@ -9,7 +9,7 @@ from ._tensors import by_plain_steps, check_devices, matmul, no_autocast, spec, 
 from .half_vectorize import upper, weighed
 from .l2_normalize import length
 from .outer_pool import counted, keep
-from .signed_sqrt import stepwise
+from .signed_sqrt import sloped, stepwise
 
 
 def bilinear_scores(
@@ -135,7 +135,7 @@ class _Sums(torch.autograd.Function):
             s, w = _flat(m, ctx.half), weight[:, entries(rows, y.shape[2], ctx.half)]
             of_weight.append(matmul(of_products.mT, s))
             ds = matmul(of_products, w) + 2 * of_square * s
-            dg = _sloped(_unflat(ds, m, ctx.half), m) / z
+            dg = sloped(_unflat(ds, m, ctx.half), m) / z
             first = rows.start if ctx.half else 0
             of_x.append(matmul(y[:, :, first:], dg.mT))
             dy = matmul(x[:, :, rows], dg)
@@ -158,7 +158,7 @@ class _Sums(torch.autograd.Function):
             for a, b in ((dx, y), (x, dy)):
                 if a is not None and b is not None:
                     dm = dm + matmul(a[:, :, rows].mT, b[:, :, first:]) / z
-            ds = _flat(_sloped(dm, m), ctx.half)
+            ds = _flat(sloped(dm, m), ctx.half)
             of_products = of_products + matmul(ds, weight[:, of].mT)
             of_square = of_square + 2 * (s * ds).sum(1, keepdim=True)
             if dw is not None:
@@ -176,12 +176,6 @@ def _root_in_place(g: Tensor, eps: float) -> Tensor:
     """`rooted` in fewer passes, where no derivative is taken of it."""
     root = g.abs().add_(eps).sqrt_()
     return g.sign_().mul_(root)  # 0 at 0; the sign of NaN is 0, and 0 · NaN is NaN
-
-
-def _sloped(dm: Tensor, m: Tensor) -> Tensor:
-    """``dm / (2 |m|)``, the slope of the root by the root, and 0 · dm where that is 0."""
-    dead = m == 0
-    return torch.where(dead, 0.0 * dm, 0.5 * dm / torch.where(dead, 1.0, m.abs()))
 
 
 def _flat(m: Tensor, half: bool) -> Tensor:

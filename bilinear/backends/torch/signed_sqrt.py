@@ -84,19 +84,18 @@ class _Root(torch.autograd.Function):
     def backward(ctx, cotangent):
         g, s = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be differentiated: from the input again
-            return _sloped(cotangent, g, ctx.eps), None
+            return sloped(cotangent, stepwise(g, ctx.eps)), None
         slope = torch.threshold_(s.abs(), 0.0, torch.inf)  # at 0 it gives 0 · cotangent
         return cotangent / slope.mul_(2), None
 
     @staticmethod
     def jvp(ctx, dg, _):
         (g,) = ctx.saved_tensors
-        return _sloped(dg, g, ctx.eps)
+        return sloped(dg, stepwise(g, ctx.eps))
 
 
-def _sloped(dg: Tensor, g: Tensor, eps: float) -> Tensor:
-    """The derivative along `dg`, in steps that can be differentiated."""
-    s = stepwise(g, eps)
+def sloped(dg: Tensor, s: Tensor) -> Tensor:
+    """``dg / (2 |s|)``, the slope by the root s, and 0 · dg where that is 0; differentiable."""
     dead = s == 0
     return torch.where(dead, 0.0 * dg, 0.5 * dg / torch.where(dead, 1.0, s.abs()))
 
