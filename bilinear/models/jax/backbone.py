@@ -81,10 +81,13 @@ class BatchNorm(nnx.Module):
             check_batch_norm(x.shape, x.ndim - 1)
             places = tuple(range(x.ndim - 1))
             mean = values.mean(places)
-            var = jnp.square(values - mean).mean(places)
+            # The square is 0, and gives all derivatives that the centre has: through the centre
+            # itself they would be a sum over all values, which is 0.
+            centre = jax.lax.stop_gradient(mean)
+            var = jnp.square(values - centre).mean(places) - jnp.square(mean - centre)
             self._learn(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
-        normal = (values - mean) / jnp.sqrt(var + plans.BN_EPS)
-        return (normal * wide(self.scale[...]) + wide(self.bias[...])).astype(x.dtype)
+        scale = wide(self.scale[...]) / jnp.sqrt(var + plans.BN_EPS)
+        return ((values - mean) * scale + wide(self.bias[...])).astype(x.dtype)
 
     def _learn(self, mean: jax.Array, var: jax.Array, count: jax.Array) -> None:
         """Move the statistics; `count` is an array, since sizes may be symbolic. 0 moves none."""

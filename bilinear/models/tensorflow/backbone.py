@@ -155,7 +155,9 @@ class Backbone(keras.layers.Layer):
             case plans.BatchNorm():
                 return self.parts[plan.name](x, training=training)
             case plans.MaxPool():
-                x = tf.pad(x, _paddings(plan.padding), constant_values=constant(-float("inf"), x))
+                if plan.padding:
+                    low = constant(-float("inf"), x)
+                    x = tf.pad(x, _paddings(plan.padding), constant_values=low)
                 return tf.nn.max_pool2d(x, plan.kernel, plan.stride, "VALID")
             case plans.Relu():
                 return tf.nn.relu(x)
