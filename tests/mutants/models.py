@@ -6,7 +6,7 @@ SAME = {
     "tensorflow": [
         ("same = stride == 1 and 2 * padding == side - 1", "same = 2 * padding == side - 1")
     ],
-    "jax": [("[(self.padding, self.padding)] * 2,", '"SAME",')],
+    "jax": [("[(padding, padding)] * 2,", '"SAME",')],
 }
 
 FAULTS: list[Fault] = [
