@@ -164,14 +164,15 @@ def _convolved(x: np.ndarray, weight: np.ndarray, *, stride: int, padding: int) 
 
 
 @needs_two
+@pytest.mark.parametrize("size", [(448, 448), (17, 40)], ids=["full", "smaller than kernels"])
 @pytest.mark.parametrize("backbone", ["vgg16", "resnet18"])
-def test_full_size(backbone: str) -> None:
-    """One forward and gradient at 448 × 448, the size the networks are used at.
+def test_extreme_sizes(backbone: str, size: tuple[int, int]) -> None:
+    """One forward and gradient at the size the networks are used at, and on maps of 1 × 2.
 
     In float64: in float32 the image gradients of one framework err by some 1e-3 from its own
     float64, in ReLUs that fall the other way.
     """
-    x = images(1, (448, 448))
+    x = images(1, size)
     cotangent = np.ones((1, CLASSES))
     results = {}
     for backend in PRESENT:
@@ -180,7 +181,7 @@ def test_full_size(backbone: str) -> None:
         results[backend] = {"logits": logits, "images": dx, **gradients}
         del model
     for (a, first), (b, second) in itertools.combinations(results.items(), 2):
-        assert_models_agree(first, second, "float64", f"{backbone} at 448, {a} against {b}")
+        assert_models_agree(first, second, "float64", f"{backbone} at {size}, {a} against {b}")
 
 
 @over_backends
