@@ -4,7 +4,6 @@ from . import Edits, Mutant
 
 TORCH: dict[str, Edits] = {
     "the slope lacks 1/2": [("u, 2 * divisor", "u, divisor")],
-    "the slope has n in place of n²": [("n * n *", "n *")],
     "half of the roots differentiated without √2": [("weighed(s, x.shape[2]) if half else s", "s")],
     "half of a second derivative lacks a half of the matrix": [
         ("unflatten(-1, (x.shape[-1], y.shape[-1]))", "unflatten(-1, (x.shape[-1], -1)).triu()")
@@ -31,7 +30,16 @@ TORCH_PASSES: dict[str, Edits] = {
     ],
     "the gradient is not projected": [("torch.where(above, along, 0.0)", "0 * along")],
     "the gradient is projected below the floor too": [("torch.where(above, along, 0.0)", "along")],
-    "the slope lacks the norm": [("torch.mul(v, divisor, out=t).abs_()", "torch.abs(v, out=t)")],
+    "the slope lacks the norm": [
+        ("torch.mul(v, divisors[0], out=t).abs_()", "torch.abs(v, out=t)")
+    ],
+    "the slope has n in place of n²": [("return [product]", "return [divisor]")],
+    "the slope has n in place of n² where that is out of range": [
+        ("return [divisor, n]", "return [divisor]")
+    ],
+    "the slope has n² where that is out of range": [
+        ("bool(((product > low)", "True or bool(((product > low)")
+    ],
     "a root of 0 has a slope": [("threshold_(t, 0.0, torch.inf)", "threshold_(t, 0.0, 1.0)")],
     "only half of one stream's gradient": [("torch.add(m, m.mT, out=t)", "t.copy_(m)")],
     "the gradient of the first stream lacks a transpose": [("y[part], m.mT", "y[part], m")],
@@ -66,7 +74,10 @@ TENSORFLOW: dict[str, Edits] = {
         ("tf.where(short, constant(0, n), slope * n - along)", "slope * n - along")
     ],
     "the slope lacks the norm": [("n * tf.abs(u)", "tf.abs(u)")],
-    "the slope at 0 is not 0": [("dead, constant(0, u), scale", "dead, constant(1, u), scale")],
+    "a root of 0 has a slope": [('constant(float("inf"), u)', "constant(1, u)")],
+    "the slope leaves the range": [
+        ("/ _root(u, n) * _scale(z, n, half)", "* (_scale(z, n, half) / _root(u, n))")
+    ],
     "only half of one stream's gradient": [
         ("square + tf.linalg.matrix_transpose(square)", "square")
     ],
@@ -134,7 +145,7 @@ FAULTS = {
 
 def mutants() -> list[Mutant]:
     """The battery, the transforms and the large shapes have to find them."""
-    names = ("test_parity", "test_large", "test_transforms")
+    names = ("test_parity", "test_large", "test_range", "test_transforms")
     tests = (*(f"tests/{name}.py" for name in names), "-k", "bilinear_pool and not compile")
     return [
         Mutant(

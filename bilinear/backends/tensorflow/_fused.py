@@ -87,7 +87,7 @@ def _gradients(
     across = _across(cotangent, slope, u, n, l2_eps)
     if len(streams) == 1 and not half:
         cotangent, across = _with_transpose(cotangent, matrix), 2 * across
-    h = (cotangent + u * across) * _slope(z, u, n, half)
+    h = (cotangent + u * across) / _root(u, n) * _scale(z, n, half)
     h = symmetric(h, matrix[2]) if half else tf.reshape(h, matrix)
     if len(streams) == 1:
         gradients = [tf.matmul(x, h)]
@@ -112,10 +112,13 @@ def _with_transpose(cotangent: tf.Tensor, matrix: list[Any]) -> tf.Tensor:
     return tf.reshape(square + tf.linalg.matrix_transpose(square), [samples, c * d])
 
 
-def _slope(z: Any, u: tf.Tensor, n: tf.Tensor, half: bool) -> tf.Tensor:
-    """``1 / (2 n Z |s|)``, twice that with `half`, and 0 where s = 0."""
+def _root(u: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """``|s|``, and infinite where it is 0: finite / inf is 0, but NaN / inf is NaN."""
     dead = tf.equal(tf.stop_gradient(u), constant(0, u))
+    return tf.where(dead, constant(float("inf"), u), n * tf.abs(u))
+
+
+def _scale(z: Any, n: tf.Tensor, half: bool) -> tf.Tensor:
+    """``1 / (2 n Z)``, twice that with `half`: apart, as with ``|s|`` it could leave the range."""
     scale = constant(1 if half else 0.5, n) / n
-    scale = scale if z is None else scale / z
-    root = tf.where(dead, constant(1, u), n * tf.abs(u))
-    return tf.where(dead, constant(0, u), scale / root)
+    return scale if z is None else scale / z

@@ -75,14 +75,14 @@ class _Fused(torch.autograd.Function):
                 dx, dy = (dx + dy, None) if ctx.one_stream else (dx, dy)
                 return dx, dy, None, None, None, None
             above = ~(n <= torch.full_like(n, ctx.l2_eps))
-            divisor = n * n * (z[:, None] if isinstance(z, Tensor) else z)
+            divisor = n * (z[:, None] if isinstance(z, Tensor) else z)
             few = _at_a_time(x, y)
             if ctx.half:
-                dx = _passes.backward_of_half(cotangent, x, few, u, divisor, above)
+                dx = _passes.backward_of_half(cotangent, x, few, u, n, divisor, above)
                 return dx, None, None, None, None, None
             wanted = list(ctx.needs_input_grad[:2])
             d = _passes.backward(
-                cotangent, x, y, ctx.one_stream, wanted, few, u, 2 * divisor, above
+                cotangent, x, y, ctx.one_stream, wanted, few, u, n, 2 * divisor, above
             )
             dx, dy = (d if want else None for d, want in zip(d, wanted, strict=True))
         return dx, dy, None, None, None, None

@@ -78,13 +78,14 @@ def backward(
     wanted: list[bool],
     count: int,
     u: Tensor,
+    n: Tensor,
     divisor: Tensor,
     above: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The first-order gradients, never differentiated; what is not wanted is empty.
 
     An operation of its own, and of plain tensors, so that PyTorch can map it over cotangents.
-    `divisor` is ``2 n² Z``.
+    `divisor` is ``2 n Z``.
     """
     dx, dy = (
         torch.empty_like(a if want else a[:0], memory_format=torch.contiguous_format)
@@ -92,12 +93,13 @@ def backward(
     )
     shape = x.shape[2], y.shape[2]
     h = t = u.new_empty(0)
+    divisors = _divisors(n, divisor)
     for part in _parts(u, count):
         c, v = (a[part].unflatten(1, shape) for a in (cotangent, u))
         t = _space(t, *v.shape)
         h = _space(h, len(v), shape[0], shape[1] + APART)
         m = h[:, :, : shape[1]]
-        _slopes(c, v, divisor[part, None], above[part, None], m, t)
+        _slopes(c, v, [d[part, None] for d in divisors], above[part, None], m, t)
         if one_stream:
             _multiply(x[part], torch.add(m, m.mT, out=t), dx[part])
             continue
@@ -110,17 +112,24 @@ def backward(
 
 @torch.library.custom_op("bilinear::half_bilinear_pool_backward", mutates_args=())
 def backward_of_half(
-    cotangent: Tensor, x: Tensor, count: int, v: Tensor, divisor: Tensor, above: Tensor
+    cotangent: Tensor,
+    x: Tensor,
+    count: int,
+    v: Tensor,
+    n: Tensor,
+    divisor: Tensor,
+    above: Tensor,
 ) -> Tensor:
-    """Likewise of half a descriptor; `divisor` is ``n² Z``."""
+    """Likewise of half a descriptor; `divisor` is ``n Z``."""
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     channels, entries = x.shape[2], v.shape[1]
     h = m = v.new_empty(0)
+    divisors = _divisors(n, divisor)
     for part in _parts(v, count):
         samples = len(v[part])
         h, m = _space(h, samples, entries), _space(m, samples, channels, channels)
         t = m.flatten()[: h.numel()].view_as(h)
-        _slopes(cotangent[part], v[part], divisor[part], above[part], h, t)
+        _slopes(cotangent[part], v[part], [d[part] for d in divisors], above[part], h, t)
         torch.gather(h, 1, unpacked(channels, x).expand(samples, -1), out=m.flatten(1))
         _multiply(x[part], m, dx[part])
     return dx
@@ -158,13 +167,27 @@ def _roots(s: Tensor, z: Tensor | int, part: slice, eps: float, sign: Tensor) ->
     return sign
 
 
-def _slopes(c: Tensor, v: Tensor, divisor: Tensor, above: Tensor, h: Tensor, t: Tensor) -> None:
-    """``(c − v ⟨v, c⟩) / (|v| divisor)`` into `h`, 0·c where v is 0; `t` is space."""
+def _divisors(n: Tensor, divisor: Tensor) -> list[Tensor]:
+    """`n` and `divisor`, as their product where that is surely in range and costs no waiting."""
+    product, range_ = n * divisor, torch.finfo(n.dtype)
+    if n.device.type == "cpu":
+        low, high = range_.tiny**0.5, range_.max / 2
+        if bool(((product > low) & (product < high)).all()):
+            return [product]
+    return [divisor, n]
+
+
+def _slopes(
+    c: Tensor, v: Tensor, divisors: list[Tensor], above: Tensor, h: Tensor, t: Tensor
+) -> None:
+    """``(c − v ⟨v, c⟩) / |v|``, over all divisors, into `h`, 0·c where v is 0; `t` is space."""
     axes = tuple(range(1, v.ndim))
     along = torch.mul(v, c, out=t).sum(axes, keepdim=True)
     torch.addcmul(c, v, torch.where(above, along, 0.0), value=-1, out=h)
-    torch.mul(v, divisor, out=t).abs_()
+    torch.mul(v, divisors[0], out=t).abs_()
     h.div_(torch.threshold_(t, 0.0, torch.inf))  # 0 · h where the root is 0: NaN stays
+    for divisor in divisors[1:]:
+        h.div_(divisor)
 
 
 def _multiply(a: Tensor, b: Tensor, result: Tensor) -> None:
