@@ -12,6 +12,7 @@ door = importlib.import_module("bilinear.torch")
 VERSION = f"torch {torch.__version__}"
 OURS, EAGER, COMPILED, FLOOR = "ours", "formula", "formula, torch.compile", "floor"
 BEST = {OURS: (OURS,), COMPILED: (COMPILED,)}
+torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it runs eagerly from there on
 
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
@@ -53,6 +54,7 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     def formula(*arrays):
         return FORMULAS[op](*arrays, *weights, **options)
 
+    torch.compiler.reset()  # the formulas of all rows are one function to it: the ninth ran eagerly
     compiled = torch.compile(formula)
     calls = {
         OURS: lambda: run(ours),
