@@ -6,10 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from .calls import LAYERS, MAPS, OPERATORS, SIZES, Size
-from .measure import alternating, apart, compared
+from .measure import alternating, apart, compared, ratios
 from .report import spread, table
 
 QUICK = [("bilinear_pool", Size(16, 784), "float32")]
+SLOWER = 1.05
+"""Ours counts as slower where the lower quartile of a ratio is above."""
+
+FORMULAS = {"eager": "÷ formula", "compiled": "÷ compiled"}
+"""Baseline -> the title of its column."""
 
 Row = tuple[str, Size, str]
 """Operator or layer, size and dtype."""
@@ -27,10 +32,11 @@ def rows() -> list[Row]:
 
 
 def chosen(given: argparse.Namespace) -> list[Row]:
-    """The rows that the command asks for."""
-    return [
-        row for row in (QUICK if given.quick else rows()) if row[0] in (given.operator or [row[0]])
-    ]
+    """The rows that the command asks for; `--quick` is one size of each operator that it names."""
+    if given.quick:
+        sizes = {row[0]: row for row in reversed([*QUICK, *rows()[1:]])}
+        return [sizes[op] for op in given.operator] if given.operator else QUICK
+    return [row for row in rows() if row[0] in (given.operator or [row[0]])]
 
 
 def measured(
@@ -45,10 +51,14 @@ def measured(
     subject = importlib.import_module(f"{__package__}.{framework}")
     if threads is not None:
         subject.threads(threads)
-    results = []
+    results, ours = [], subject.BEST[subject.OURS]
     for op, size, dtype in chosen:
         for gradient in passes:
-            times = alternating(subject.runs(op, size, dtype, gradient, device), seconds)
+            runs = subject.runs(op, size, dtype, gradient, device)
+            if size.half:  # the whole descriptor in the same rounds
+                full = subject.runs(op, size._replace(half=False), dtype, gradient, device)
+                runs |= {f"full, {name}": full[name] for name in ours}
+            times = alternating(runs, seconds)
             row = {
                 "framework": subject.VERSION,
                 "operator": op,
@@ -56,7 +66,12 @@ def measured(
                 "dtype": dtype,
                 "pass": "forward + backward" if gradient else "forward",
             }
-            results.append(row | compared(times, subject))
+            row |= compared(times, subject)
+            if size.half:
+                best = min(ours, key=row["milliseconds"].get)
+                full = min((f"full, {name}" for name in ours), key=row["milliseconds"].get)
+                row["ratios"]["full"] = ratios(times, best, full)
+            results.append(row)
             print(".", end="", flush=True, file=sys.stderr)
     return results
 
@@ -68,12 +83,23 @@ def section(given: argparse.Namespace) -> list[dict]:
 
 def tables(found: list[dict]) -> list[str]:
     """A row for each operator, size, dtype and pass."""
-    head = ("framework", "operator", "N × L × C", "dtype", "pass", "ms")
-    head += ("÷ formula", "÷ compiled", "÷ floor")
+    return _table(found, {**FORMULAS, "floor": "÷ floor", "full": "÷ full"})
+
+
+def slower(found: list[dict]) -> list[str]:
+    """The rows in which ours is slower than the formula by more than its noise."""
+    rows = [r for r in found if any(r["ratios"][b][0] > SLOWER for b in FORMULAS)]
+    rule = f"the lower quartile of ours ÷ formula or of ours ÷ compiled is above {SLOWER}"
+    lines = ["", f"Ours is slower where {rule}{':' if rows else ', in no row.'}"]
+    return [*lines, "", *_table(rows, FORMULAS)] if rows else lines
+
+
+def _table(found: list[dict], baselines: dict[str, str]) -> list[str]:
+    head = ("framework", "operator", "N × L × C", "dtype", "pass", "ms", *baselines.values())
     lines = []
     for row in found:
         cells = [row[key] for key in ("framework", "operator", "size", "dtype", "pass")]
-        spreads = (row["ratios"].get(b) for b in ("eager", "compiled", "floor"))
+        spreads = (row["ratios"].get(b) for b in baselines)
         cells += [f"{row['own']:.1f}", *(spread(*s) if s else "" for s in spreads)]
         lines.append(cells)
     return table(head, lines)
