@@ -1,10 +1,18 @@
 """The results as tables of markdown, in a document too, and as a chart."""
 
 import importlib.util
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MEGABYTE = 2**20
+
+BARS = {
+    "eager": ("÷ formula", "#9db4c0"),
+    "compiled": ("÷ formula, compiled", "#253237"),
+    "floor": ("÷ floor", "#d08c60"),
+}
+"""Baseline -> its name and its colour in the chart."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -13,8 +21,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def spread(low: float, median: float, high: float) -> str:
-    return f"{median:.2f} ({low:.2f}–{high:.2f})"
+def spread(low: float, median: float, high: float, digits: int = 2) -> str:
+    return f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def write(path: Path, section: str, lines: Sequence[str]) -> None:
@@ -33,8 +41,9 @@ def write(path: Path, section: str, lines: Sequence[str]) -> None:
 
 
 def chart(found: list[dict], path: Path) -> None:
-    """Bars of the ratio to the compiled formula, forward and backward; needs matplotlib."""
+    """Bars of the ratios to formula, compiled formula and floor, forward and backward."""
     if importlib.util.find_spec("matplotlib") is None:
+        print(f"{path} is not drawn: that needs matplotlib.", file=sys.stderr)
         return
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -43,18 +52,21 @@ def chart(found: list[dict], path: Path) -> None:
 
     rows = [r for r in found if r["pass"] == "forward + backward"]
     labels = [f"{r['framework']}, {r['operator']}, {r['size']}, {r['dtype']}" for r in rows]
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.22 * len(rows)))
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.3 * len(rows)))
+    named = set()
     for i, row in enumerate(rows):
-        for offset, (name, colour) in enumerate((("eager", "#9db4c0"), ("compiled", "#253237"))):
+        for k, (name, (label, colour)) in enumerate(BARS.items()):
+            if name not in row["ratios"]:
+                continue
             low, median, high = row["ratios"][name]
-            where = i + 0.2 - 0.4 * offset
-            label = f"÷ formula{'' if name == 'eager' else ', compiled'}" if i == 0 else None
-            axes.barh(where, median, 0.38, color=colour, label=label)
+            where = i + 0.27 * (k - 1)
+            axes.barh(where, median, 0.25, color=colour, label=label if label not in named else "")
             axes.plot([low, high], [where, where], color="black", linewidth=0.8)
+            named.add(label)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("time of ours ÷ time of the published formula, forward + backward")
+    axes.set_xlabel("time of ours ÷ that of the baseline, forward + backward")
     axes.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
