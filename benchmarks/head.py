@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .calls import CLASSES, Size
-from .measure import alternating, apart, compared, settled_peak
+from .measure import Spread, alternating, apart, compared, settled_peak
 from .report import MEGABYTE, spread, table
 
 SIZE, QUICK = Size(16, 784), Size(4, 49, 64)
@@ -63,12 +63,14 @@ def runs(framework: str, which: str, size: Size, device: str) -> dict[str, Any]:
 
 def row(framework: str, which: str, size: Size, times: dict[str, list[float]]) -> dict:
     subject = importlib.import_module(f"{__package__}.{framework}")
+    spreads = {name: Spread.of([1e3 * t for t in of]) for name, of in times.items()}
     return {
         "framework": subject.VERSION,
         "operator": f"head, {CLASSES} classes",
         "size": str(size),
         "dtype": "float32",
         "pass": which,
+        "spreads": spreads,
         **compared(times, subject),
     }
 
@@ -87,8 +89,7 @@ def section(given: argparse.Namespace) -> list[dict]:
         rows = apart(measured, framework, size, given.seconds, given.device, given.threads)
         for one in rows if given.device == "cpu" else ():
             one["peak"] = {
-                name: apart(memory, framework, one["pass"], name, size)
-                for name in one["milliseconds"]
+                name: apart(memory, framework, one["pass"], name, size) for name in one["spreads"]
             }
         found += rows
     return found
@@ -102,9 +103,9 @@ def tables(found: list[dict]) -> list[str]:
         ratios = (spread(*one["ratios"][baseline]) for baseline in ("eager", "compiled"))
         lines.append((one["framework"], one["pass"], f"{one['own']:.1f}", *ratios))
     ways = [
-        (one["framework"], one["pass"], name, f"{ms:.1f}")
+        (one["framework"], one["pass"], name, spread(*ms, digits=1))
         + ((f"{one['peak'][name] / MEGABYTE:.1f}",) if "peak" in one else ("",))
         for one in found
-        for name, ms in one["milliseconds"].items()
+        for name, ms in one["spreads"].items()
     ]
     return [*table(head, lines), "", *table(("framework", "pass", "", "ms", "peak, MiB"), ways)]

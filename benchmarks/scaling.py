@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .calls import Size
 from .measure import Spread, alternating, apart, exponent, settled_peak
-from .report import MEGABYTE, table
+from .report import MEGABYTE, spread, table
 
 LARGE = (Size(1, 49, 2048), Size(4, 196, 2048), Size(64, 1024, 128), Size(64, 1024, 512))
 """Wide maps, and many locations in a large batch."""
@@ -17,9 +17,9 @@ BASE = Size(8, 784, 512)
 GROWING = {
     "samples": (4, 8, 16, 32),
     "locations": (196, 392, 784, 1568),
-    "channels": (128, 256, 512, 1024),
+    "channels": (256, 512, 1024, 2048),
 }
-"""What grows from `BASE`, and the powers below are 1, 1 and 2 of."""
+"""What grows from `BASE`. Fewer channels would tell of the input, N·L·C, more than of N·L·C²."""
 
 
 def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> list[dict]:
@@ -50,7 +50,7 @@ def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> 
 def growth(
     framework: str, seconds: float, threads: int | None, sizes: dict = GROWING, base: Size = BASE
 ) -> list[dict]:
-    """Median times of ours where one extent grows, and their exponent."""
+    """Times of ours where one extent grows, and the exponent of every round, with quartiles."""
     subject = importlib.import_module(f"{__package__}.{framework}")
     if threads is not None:
         subject.threads(threads)
@@ -62,12 +62,17 @@ def growth(
                 size = base._replace(**{axis: extent})
                 of = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
                 runs |= {(name, extent): of[name] for name in subject.BEST[subject.OURS]}
-            times = {k: Spread.of(v).median for k, v in alternating(runs, seconds).items()}
-            best = [min(t for (_, e), t in times.items() if e == extent) for extent in extents]
+            times = alternating(runs, seconds)
+            names = subject.BEST[subject.OURS]
+            best = [
+                min((times[name, extent] for name in names), key=lambda t: Spread.of(t).median)
+                for extent in extents
+            ]
             row = {"framework": subject.VERSION, "axis": axis, "extents": extents}
             row["pass"] = "forward + backward" if gradient else "forward"
-            milliseconds = [1e3 * t for t in best]
-            found.append({**row, "ms": milliseconds, "exponent": exponent(extents, best)})
+            row["ms"] = [Spread.of([1e3 * t for t in of]) for of in best]
+            slopes = [exponent(extents, of_round) for of_round in zip(*best, strict=True)]
+            found.append({**row, "exponent": Spread.of(slopes)})
             print(".", end="", flush=True, file=sys.stderr)
     return found
 
@@ -92,9 +97,9 @@ def tables(found: dict) -> list[str]:
     grown = []
     for row in found["growth"]:
         of = ", ".join(map(str, row["extents"]))
-        times = ", ".join(f"{t:.1f}" for t in row["ms"])
+        times = ", ".join(spread(*t, digits=1) for t in row["ms"])
         cells = [row[key] for key in ("framework", "pass", "axis")]
-        grown.append([*cells, of, times, f"{row['exponent']:.2f}"])
+        grown.append([*cells, of, times, spread(*row["exponent"])])
     shape = f"others as {BASE}"
     titles = ("framework", "pass", "what grows", shape, "ms", "exponent")
     return [*table(head, lines), "", *table(titles, grown)]
