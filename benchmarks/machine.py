@@ -1,5 +1,6 @@
 """Where figures were measured, in one line, so that nobody compares those of two machines."""
 
+import importlib
 import os
 import platform
 from collections.abc import Iterable
@@ -13,14 +14,24 @@ PACKAGES = {
 }
 """Framework -> what it consists of, as pip names it."""
 
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+"""Which kernels TensorFlow takes on a CPU."""
+
 
 def described(frameworks: Iterable[str], device: str, threads: int) -> str:
-    """Processor, cores and threads, device, and versions."""
+    """Processor, cores and threads, device, versions, and what TensorFlow's kernels depend on."""
     packages = [package for framework in frameworks for package in PACKAGES[framework]]
     versions = [f"{package} {metadata.version(package)}" for package in packages]
-    cores = f"{os.cpu_count()} cores, {threads} threads"
-    python = f"Python {platform.python_version()}"
-    return f"{_processor()}, {cores}, device {device}; {', '.join([python, *versions])}"
+    cores = f"{os.cpu_count()} cores, {threads} threads (1 where memory is measured)"
+    parts = [f"Python {platform.python_version()}", *versions]
+    if "tensorflow" in frameworks and ONEDNN in os.environ:
+        parts.append(f"{ONEDNN}={os.environ[ONEDNN]}")
+    return f"{_processor()}, {cores}, device {device}; {', '.join(parts)}"
+
+
+def gpu(framework: str) -> str | None:
+    """The GPU that a framework takes, as it calls it; its import is this process's."""
+    return importlib.import_module(f"{__package__}.{framework}").gpu()
 
 
 def _processor() -> str:

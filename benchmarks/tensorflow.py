@@ -46,7 +46,7 @@ def _products(cotangent, *arrays):
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
-    del device  # TensorFlow takes the accelerator it finds
+    del device  # TensorFlow takes a GPU it finds: where a CPU is meant the command hides it
     call = drawn(op, size)
     arrays = [tf.cast(a, dtype) for a in call.arrays]
     cotangent = tf.cast(call.cotangent, dtype)
@@ -119,6 +119,12 @@ def _held_here(op: str, size: Size, dtype: str, own: bool) -> int:
 def threads(count: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def gpu() -> str | None:
+    for found in tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_device_details(found).get("device_name", found.name)
+    return None
 
 
 def _waited(result):

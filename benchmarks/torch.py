@@ -90,6 +90,10 @@ def threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def gpu() -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def _tensors(options, device):
     """With the arrays of tables as tensors."""
     return {
