@@ -51,7 +51,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 """With which no framework sees one: JAX and TensorFlow take what they find."""
 
 
-def _present() -> list[str]:
+def present() -> list[str]:
     return [framework for framework in FRAMEWORKS if importlib.util.find_spec(framework)]
 
 
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     for name, module in SECTIONS.items():
         what = (module.__doc__ or "").partition("\n")[0]
         found.add_argument(f"--{name}", action="store_true", help=what)
-    found.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=_present())
+    found.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present())
     found.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: of --operators and --head"
     )
@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None) -> None:
     # With oneDNN's kernels TensorFlow does not give memory back, which then cannot be measured:
     # without a word from outside times and memory are both of the others. Read at its import.
     os.environ.setdefault(machine.ONEDNN, "0")
-    where = machine.described(_present(), device, given.threads)
+    where = machine.described(present(), device, given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     for name in wanted or [n for n in USUAL if given.device == "cpu" or n in ON_GPU]:
         parts = _measured(name, given, where)
@@ -157,7 +157,7 @@ def _commands(parts: dict[str, dict]) -> str:
     for framework, part in parts.items():
         by_command.setdefault(part["command"], []).append(framework)
     return " and ".join(
-        f"`{command}{'' if of == _present() else ' --framework ' + ' '.join(of)}`"
+        f"`{command}{'' if of == present() else ' --framework ' + ' '.join(of)}`"
         for command, of in by_command.items()
     )
 
