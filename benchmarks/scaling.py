@@ -61,11 +61,14 @@ def growth(
             for extent in extents:
                 size = base._replace(**{axis: extent})
                 of = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
-                runs |= {(name, extent): of[name] for name in subject.BEST[subject.OURS]}
+                runs |= {f"{name}, {extent}": of[name] for name in subject.BEST[subject.OURS]}
             times = alternating(runs, seconds)
             names = subject.BEST[subject.OURS]
             best = [
-                min((times[name, extent] for name in names), key=lambda t: Spread.of(t).median)
+                min(
+                    (times[f"{name}, {extent}"] for name in names),
+                    key=lambda t: Spread.of(t).median,
+                )
                 for extent in extents
             ]
             row = {"framework": subject.VERSION, "axis": axis, "extents": extents}
