@@ -86,6 +86,7 @@ def test_a_folder_of_class_folders(tmp_path):
     datasets.photographs(tmp_path, wren=2, finch=1)
     datasets.jpeg(tmp_path / "wren" / "more" / "3.JPG")
     (tmp_path / "wren" / ".hidden.jpg").write_bytes(b"")
+    datasets.jpeg(tmp_path / "wren" / ".ipynb_checkpoints" / "0-checkpoint.jpg")
     (tmp_path / "wren" / "notes.txt").write_text("seen on Sunday")
     (tmp_path / "readme.txt").write_text("birds")
     index = open_dataset(tmp_path)
@@ -105,6 +106,24 @@ def test_a_folder_with_parts_on_top(tmp_path):
     assert index.classes == ("finch", "wren")
     assert [len(index.part(split)) for split in ("train", "validation", "test")] == [3, 1, 3]
     assert index.part("validation") == (Item("val/wren/0.jpg", 1, "validation"),)
+
+
+def test_what_lies_beside_parts_is_no_class(tmp_path):
+    """The images to test on would be trained on otherwise."""
+    for part in ("train", "val", "test"):
+        datasets.photographs(tmp_path / part, wren=1, finch=1)
+    alone = open_dataset(tmp_path)
+    for path in ("run/curves.png", "run/phases/1.png", "test2/1.jpg", "notes/wren.jpg"):
+        datasets.jpeg(tmp_path / path)
+    assert open_dataset(tmp_path) == alone
+    assert [len(alone.part(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
+    datasets.jpeg(tmp_path / "dev" / "wren" / "more" / "1.jpg")
+    refused(r"must be named train, val, valid, validation, test; got dev\. Rename", tmp_path)
+
+
+def test_parts_without_class_folders_are_refused(tmp_path):
+    datasets.photographs(tmp_path, train=1, test=1, plane=1)
+    refused("train must hold class folders with images to train on; got no folder", tmp_path)
 
 
 def test_train_may_be_a_class(tmp_path):

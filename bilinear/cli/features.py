@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..contract import refuse
-from ..data.folder import SUFFIXES
+from ..data.folder import is_image
 from ..features import check_room, features_file
 from ..models import pools
 from ..models.checkpoint import read_description
@@ -83,7 +83,7 @@ def _wanted(inputs: list[str], part: str, kind: str | None, subset: bool) -> Ima
     folder = Path(inputs[0])
     if len(inputs) > 1 or not folder.is_dir():
         return listed(inputs)
-    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+    if any(is_image(path.name) for path in folder.iterdir()):
         return listed(inputs)
     index = dataset(folder, kind, subset)
     items = index.items if part == "all" else part_of(index, part)
