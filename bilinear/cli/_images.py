@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..contract import refuse
-from ..data import Index, Item, open_dataset
+from ..data import Item
 from ..data.decode import Decoder
 from ..data.folder import image_files
 from ..images import Preprocessing, normalize
@@ -47,20 +46,6 @@ def listed(inputs: Sequence[str]) -> Images:
     """
     paths = [path for name in inputs for path in _expanded(name)]
     return Images(Path(), [Item(path, UNLABELLED, "test") for path in paths])
-
-
-def dataset(path: str | Path, kind: str | None, subset: bool) -> Index:
-    """The data set in a folder."""
-    return open_dataset(path, kind, **({"check_counts": False} if subset else {}))
-
-
-def part_of(index: Index, part: Any) -> Sequence[Item]:
-    """The images of a part. Raises: ValueError for one without images, or another name."""
-    items = index.part(part)
-    if not items:
-        remedy = "Choose another by --part."
-        refuse(ValueError, f"{index.root}", f"the {part} part must hold an image", "none", remedy)
-    return items
 
 
 def _expanded(name: str) -> list[str]:

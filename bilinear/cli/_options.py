@@ -29,6 +29,14 @@ Kind = Annotated[
         metavar="cub|aircraft|cars|folder",
     ),
 ]
+Fraction = Annotated[
+    float | None,
+    typer.Option(help="Of --part validation; unless said, of the model's run, or 0.1."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Of --part validation; unless said, of the model's run, or 0."),
+]
 Subset = Annotated[
     bool, typer.Option("--subset", help="Take a data set with fewer images than it should have.")
 ]

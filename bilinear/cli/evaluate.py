@@ -14,10 +14,21 @@ from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ._console import Progress
+from ._dataset import cut_of, dataset, part_of
 from ._errors import SOME_FAILED
-from ._images import Images, Reader, dataset, part_of
+from ._images import Images, Reader
 from ._model import Model
-from ._options import AsJson, BatchSize, Framework, Kind, ModelFile, Subset, Workers
+from ._options import (
+    AsJson,
+    BatchSize,
+    Fraction,
+    Framework,
+    Kind,
+    ModelFile,
+    Seed,
+    Subset,
+    Workers,
+)
 
 Data = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DATA")]
 Out = Annotated[Path | None, typer.Option(help="A folder for metrics.json and confusion.csv.")]
@@ -29,6 +40,8 @@ def evaluate(
     file: ModelFile,
     data: Data,
     part: Part = "test",
+    fraction: Fraction = None,
+    seed: Seed = None,
     mirror: Annotated[bool, typer.Option("--mirror", help=MIRROR)] = False,
     out: Out = None,
     as_json: AsJson = False,
@@ -43,7 +56,8 @@ def evaluate(
     An image that cannot be read is named on stderr and left out, and the exit code is 1.
     """
     index = dataset(data, kind, subset)
-    items = part_of(index, part)
+    cut = cut_of(file, index, part, fraction, seed)
+    items = part_of(index, part, cut)
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
     reader = Reader(Images(index.root, items, index.classes), model.preprocessing, workers)
@@ -56,7 +70,7 @@ def evaluate(
                 logits[-1] = (logits[-1] + model.logits(batch.images[:, :, ::-1])) / 2
             labels += [item.label for item in batch.items]
             progress.advance(len(batch.items))
-    about = {"model": str(file), "data": str(data), "part": part, "skipped": reader.failed}
+    about = {"model": str(file), "data": str(data), "part": part, **cut, "skipped": reader.failed}
     about |= {"framework": model.framework, "device": model.device}
     about["logits"] = "means of image and mirror image" if mirror else "of the image"
     if not labels:

@@ -13,10 +13,11 @@ from ..models import pools
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ._console import Progress, say
+from ._dataset import cut_of, dataset, part_of
 from ._errors import SOME_FAILED
-from ._images import Images, Reader, dataset, listed, part_of
+from ._images import Images, Reader, listed
 from ._model import Model
-from ._options import BatchSize, Framework, Kind, ModelFile, Subset, Workers
+from ._options import BatchSize, Fraction, Framework, Kind, ModelFile, Seed, Subset, Workers
 
 Inputs = Annotated[
     list[str],
@@ -33,6 +34,8 @@ def features(
     images: Inputs,
     out: Out,
     part: Part = "all",
+    fraction: Fraction = None,
+    seed: Seed = None,
     kind: Kind = None,
     subset: Subset = False,
     framework: Framework = None,
@@ -43,7 +46,14 @@ def features(
 
     An image that cannot be read is named on stderr and left out, and the exit code is 1.
     """
-    wanted = _wanted(images, part, kind, subset)
+    folder = _folder(images)
+    if folder is None:
+        wanted = listed(images)
+    else:
+        index = dataset(folder, kind, subset)
+        cut = cut_of(file, index, part, fraction, seed)
+        items = index.items if part == "all" else part_of(index, part, cut)
+        wanted = Images(index.root, items, index.classes)
     description = read_description(file)
     check_descriptors(file, description)
     size = description.descriptor_size
@@ -78,13 +88,9 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _wanted(inputs: list[str], part: str, kind: str | None, subset: bool) -> Images:
-    """Of a single folder without images of its own the data set, otherwise the images named."""
+def _folder(inputs: list[str]) -> Path | None:
+    """That of a data set, which is a single one without images of its own; None for images."""
     folder = Path(inputs[0])
     if len(inputs) > 1 or not folder.is_dir():
-        return listed(inputs)
-    if any(is_image(path.name) for path in folder.iterdir()):
-        return listed(inputs)
-    index = dataset(folder, kind, subset)
-    items = index.items if part == "all" else part_of(index, part)
-    return Images(index.root, items, index.classes)
+        return None
+    return None if any(is_image(path.name) for path in folder.iterdir()) else folder

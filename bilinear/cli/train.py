@@ -1,7 +1,7 @@
 """``bilinear train``: a recipe on a data set, resumable after anything."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from ..data import validation_split
 from ..data.index import Split
 from ..train import NAMED, Cache, Recipe, changed, fit, named
 from ._console import Progress, say
-from ._images import dataset
+from ._dataset import DEFAULTS, dataset, record
 from ._model import chosen
 from ._options import Framework, Kind, Subset
 
@@ -70,7 +70,7 @@ def train(
     framework: Framework = None,
     kind: Kind = None,
     subset: Subset = False,
-    fraction: Fraction = 0.1,
+    fraction: Fraction = DEFAULTS["fraction"],
     workers: Processes = 2,
     save_every: Every = None,
     device: Device = None,
@@ -97,7 +97,8 @@ def train(
     index = validation_split(dataset(data, kind, subset), fraction, found.seed)
     parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
     say(f"{found.name} in {framework}, images: {', '.join(parts)}")
-    with _Told(found, len(index.part("train"))) as told:
+    about = {"fraction": fraction, "seed": found.seed}
+    with _Told(found, len(index.part("train")), lambda: record(folder, about)) as told:
         best = fit(
             found,
             framework,
@@ -116,10 +117,11 @@ def train(
 class _Told:
     """What a run says while it goes on: of each phase and epoch a line, and a bar within one."""
 
-    def __init__(self, recipe: Recipe, images: int) -> None:
+    def __init__(self, recipe: Recipe, images: int, begun: Callable[[], None]) -> None:
         self._images, self._batch = images, recipe.batch_size
         self._progress: Progress | None = None
         self._about, self._seen = "", 0
+        self._begun: Callable[[], None] | None = begun  # called once the run has its folder
 
     def __enter__(self) -> "_Told":
         return self
@@ -132,6 +134,9 @@ class _Told:
 
     def __call__(self, event: Mapping[str, Any], seen: int) -> None:
         """An event of the metrics, and how many images of the epoch have been trained on."""
+        if self._begun:
+            self._begun()
+            self._begun = None
         if event["event"] == "phase":
             say(f"phase {event['phase']}: {event['trained']} tensors are trained")
         elif event["event"] == "cache":

@@ -1,0 +1,75 @@
+"""Which images a command takes of a data set: parts, cuts, boxes, levels and banners."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer", reason="the extra cli is absent")
+
+from bilinear.cli import run
+from bilinear.features import open_features
+from bilinear.train import Group, Images, Phase
+
+from .agreement import relative_error
+from .datasets import coloured
+from .subjects import PRESENT
+from .tolerances import LOGITS
+from .training import recipe
+
+if not PRESENT:
+    pytest.skip("no framework", allow_module_level=True)
+
+PHASES = (Phase("head", (Group("head", 0.125),), 1),)
+
+
+def said(capsys: pytest.CaptureFixture, *arguments: object, code: int = 0) -> str:
+    """What a command that ends with `code` prints; of a refusal what it says."""
+    found = run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert found == code, captured.err
+    return captured.err if code else captured.out
+
+
+def trained(folder: Path, data: Path, *options: object) -> Path:
+    """The best model of a short run on a data set."""
+    (folder / "mine.json").write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
+    words = ["train", folder / "mine.json", data, folder / "run", "--workers", 0, *options]
+    assert run([str(word) for word in words]) == 0
+    return folder / "run" / "best.safetensors"
+
+
+def test_the_part_that_a_run_validated_on_is_evaluated(tmp_path: Path, capsys) -> None:
+    """With the run's own fraction and seed, or those given, else by the defaults of train."""
+    data = coloured(tmp_path / "pictures")
+    model = trained(tmp_path, data, "--fraction", 0.34, "--set", "seed=3")
+    capsys.readouterr()
+    record = tmp_path / "run" / "data.json"
+    assert json.loads(record.read_text()) == {"fraction": 0.34, "seed": 3}
+    validation = "evaluate", model, data, "--json", "--part", "validation"
+    (*_, epoch) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    report = json.loads(said(capsys, *validation))
+    assert (report["images"], report["fraction"], report["seed"]) == (6, 0.34, 3)
+    loss = np.array(json.loads(epoch)["validation_loss"])
+    assert relative_error(np.array(report["loss"]), loss) <= LOGITS["float64"]
+    phase = tmp_path / "run" / "phases" / "1-head.safetensors"
+    assert json.loads(said(capsys, "evaluate", phase, *validation[2:]))["loss"] == report["loss"]
+    other = json.loads(said(capsys, *validation, "--seed", 0))
+    assert (other["fraction"], other["loss"] == report["loss"]) == (0.34, False)
+
+    out = tmp_path / "f.npy"
+    assert said(capsys, "features", model, data, out, "--part", "validation") == ""
+    kept = {data / path for path in open_features(out)[1].paths}
+    assert len(kept) == 6
+
+    record.write_text("{}")
+    assert "must say the fraction and the seed of the run" in said(capsys, *validation, code=2)
+    record.unlink()
+    report = json.loads(said(capsys, *validation))
+    assert (report["images"], report["fraction"], report["seed"]) == (3, 0.1, 0)
+    refusal = said(capsys, "evaluate", model, data, code=2)
+    assert "A folder needs test/ beside train/; or choose --part validation." in refusal
+    refusal = said(capsys, "evaluate", model, data, "--part", "train", "--seed", 0, code=2)
+    assert "are of --part validation; got --seed for train" in refusal
+    assert "fraction must lie between" in said(capsys, *validation, "--fraction", 1, code=2)
