@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.cli import run
+from bilinear.data import open_dataset
 from bilinear.features import open_features
 from bilinear.train import Group, Images, Phase
 
 from .agreement import relative_error
-from .datasets import coloured
+from .datasets import aircraft, coloured
 from .subjects import PRESENT
 from .tolerances import LOGITS
 from .training import recipe
@@ -73,3 +75,47 @@ def test_the_part_that_a_run_validated_on_is_evaluated(tmp_path: Path, capsys) -
     refusal = said(capsys, "evaluate", model, data, "--part", "train", "--seed", 0, code=2)
     assert "are of --part validation; got --seed for train" in refusal
     assert "fraction must lie between" in said(capsys, *validation, "--fraction", 1, code=2)
+
+
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two families of aircraft in their boxes, and a model that was trained on these."""
+    folder = tmp_path_factory.mktemp("planes")
+    data = aircraft(folder / "planes")
+    return data, trained(folder, data, "--subset", "--level", "family", "--boxes")
+
+
+def test_boxes_and_levels_reach_the_images(planes, tmp_path: Path, capsys) -> None:
+    data, model = planes
+    whole, cut, crops = (tmp_path / f"{name}.npy" for name in ("whole", "cut", "crops"))
+    subset = "--subset", "--level", "family"
+    said(capsys, "features", model, data, whole, *subset)
+    said(capsys, "features", model, data, cut, *subset, "--boxes")
+    for item in open_dataset(data, check_counts=False).items:
+        path = data / "data" / item.path
+        Image.open(path).crop((10, 5, 50, 35)).save(tmp_path / f"{path.stem}.png")
+    said(capsys, "features", model, tmp_path / "*.png", crops)
+    (first, _), (second, rows), (third, _) = map(open_features, (whole, cut, crops))
+    assert rows.classes == ["A300", "F/A-18"]
+    np.testing.assert_array_equal(second, third)
+    assert (np.abs(first - second).max(1) > 0).all()
+
+    evaluate = "evaluate", model, data, "--subset"
+    assert "images              2\n" in said(capsys, *evaluate, "--level", "family", "--boxes")
+    assert "classes of model and data must agree" in said(capsys, *evaluate, code=2)
+
+
+def test_what_a_data_set_does_not_have_is_refused(planes, tmp_path: Path, capsys) -> None:
+    _, model = planes
+    data = coloured(tmp_path / "pictures")
+    for command in (
+        ("train", "multi-phase", data, tmp_path / "run"),
+        ("evaluate", model, data),
+        ("features", model, data, tmp_path / "f.npy"),
+    ):
+        sentence = "options of folder are check_counts; got "
+        assert f"{sentence}boxes. Leave" in said(capsys, *command, "--boxes", code=2)
+        assert f"{sentence}level. Leave" in said(capsys, *command, "--level", "family", code=2)
+    images = "features", model, data / "red", tmp_path / "f.npy"
+    assert "are of a data set; got images" in said(capsys, *images, "--boxes", code=2)
+    assert not (tmp_path / "run").exists()

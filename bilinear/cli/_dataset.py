@@ -16,9 +16,15 @@ DEFAULTS = {"fraction": 0.1, "seed": 0}
 """Of that cut, as `bilinear train` has them."""
 
 
-def dataset(path: str | Path, kind: str | None, subset: bool) -> Index:
-    """The data set in a folder."""
-    return open_dataset(path, kind, **({"check_counts": False} if subset else {}))
+def dataset(
+    path: Path, kind: str | None, subset: bool, boxes: bool = False, level: str | None = None
+) -> Index:
+    """The data set in a folder. Raises: ValueError for options that it does not have, too."""
+    given = {"boxes": boxes or None, "level": level}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if subset:
+        options["check_counts"] = False
+    return open_dataset(path, kind, **options)
 
 
 def record(folder: Path, about: Mapping[str, Any]) -> None:

@@ -37,6 +37,13 @@ Seed = Annotated[
     int | None,
     typer.Option(help="Of --part validation; unless said, of the model's run, or 0."),
 ]
+Boxes = Annotated[
+    bool, typer.Option("--boxes", help="Cut every image of the data set to its bounding box.")
+]
+Level = Annotated[
+    str | None,
+    typer.Option(help="Of FGVC-Aircraft: what a class is.", metavar="variant|family|manufacturer"),
+]
 Subset = Annotated[
     bool, typer.Option("--subset", help="Take a data set with fewer images than it should have.")
 ]

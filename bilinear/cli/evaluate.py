@@ -21,9 +21,11 @@ from ._model import Model
 from ._options import (
     AsJson,
     BatchSize,
+    Boxes,
     Fraction,
     Framework,
     Kind,
+    Level,
     ModelFile,
     Seed,
     Subset,
@@ -47,6 +49,8 @@ def evaluate(
     as_json: AsJson = False,
     kind: Kind = None,
     subset: Subset = False,
+    boxes: Boxes = False,
+    level: Level = None,
     framework: Framework = None,
     batch_size: BatchSize = 32,
     workers: Workers = 4,
@@ -55,7 +59,7 @@ def evaluate(
 
     An image that cannot be read is named on stderr and left out, and the exit code is 1.
     """
-    index = dataset(data, kind, subset)
+    index = dataset(data, kind, subset, boxes, level)
     cut = cut_of(file, index, part, fraction, seed)
     items = part_of(index, part, cut)
     check_classes(read_description(file), index.classes)

@@ -17,7 +17,18 @@ from ._dataset import cut_of, dataset, part_of
 from ._errors import SOME_FAILED
 from ._images import Images, Reader, listed
 from ._model import Model
-from ._options import BatchSize, Fraction, Framework, Kind, ModelFile, Seed, Subset, Workers
+from ._options import (
+    BatchSize,
+    Boxes,
+    Fraction,
+    Framework,
+    Kind,
+    Level,
+    ModelFile,
+    Seed,
+    Subset,
+    Workers,
+)
 
 Inputs = Annotated[
     list[str],
@@ -38,6 +49,8 @@ def features(
     seed: Seed = None,
     kind: Kind = None,
     subset: Subset = False,
+    boxes: Boxes = False,
+    level: Level = None,
     framework: Framework = None,
     batch_size: BatchSize = 32,
     workers: Workers = 4,
@@ -48,9 +61,14 @@ def features(
     """
     folder = _folder(images)
     if folder is None:
+        if boxes or level:
+            remedy = "Name its folder alone, or leave them out."
+            refuse(
+                ValueError, "features", "--boxes and --level are of a data set", "images", remedy
+            )
         wanted = listed(images)
     else:
-        index = dataset(folder, kind, subset)
+        index = dataset(folder, kind, subset, boxes, level)
         cut = cut_of(file, index, part, fraction, seed)
         items = index.items if part == "all" else part_of(index, part, cut)
         wanted = Images(index.root, items, index.classes)

@@ -14,7 +14,7 @@ from ..train import NAMED, Cache, Recipe, changed, fit, named
 from ._console import Progress, say
 from ._dataset import DEFAULTS, dataset, record
 from ._model import chosen
-from ._options import Framework, Kind, Subset
+from ._options import Boxes, Framework, Kind, Level, Subset
 
 Chosen = Annotated[
     str,
@@ -70,6 +70,8 @@ def train(
     framework: Framework = None,
     kind: Kind = None,
     subset: Subset = False,
+    boxes: Boxes = False,
+    level: Level = None,
     fraction: Fraction = DEFAULTS["fraction"],
     workers: Processes = 2,
     save_every: Every = None,
@@ -94,7 +96,7 @@ def train(
     kept = _cache(cache, views, cache_limit)
     framework = chosen(framework)
     options = _options(framework, device, amp, compiled)
-    index = validation_split(dataset(data, kind, subset), fraction, found.seed)
+    index = validation_split(dataset(data, kind, subset, boxes, level), fraction, found.seed)
     parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
     say(f"{found.name} in {framework}, images: {', '.join(parts)}")
     about = {"fraction": fraction, "seed": found.seed}

@@ -1,6 +1,7 @@
 """A data set by its folder: which format it is in is seen from its annotation files."""
 
 import os
+from inspect import signature
 from pathlib import Path
 
 from ..contract import refuse
@@ -28,7 +29,8 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
     its bounding box; ``level="family"`` is of Aircraft.
 
     Raises: ValueError, one, that says all that is missing (files that are listed, annotations,
-        classes, images in a part); NotADirectoryError for a path that is no folder.
+        classes, images in a part), or for an option that the data set does not have;
+        NotADirectoryError for a path that is no folder.
     """
     root = Path(path)
     if not root.is_dir():
@@ -38,7 +40,12 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
     if kind not in READERS:
         invariant = f"kind must be one of {', '.join(READERS)}, or None"
         refuse(ValueError, "open_dataset", invariant, repr(kind), "None recognises it.")
-    return READERS[kind](root, **options)
+    reader = READERS[kind]
+    if unknown := [name for name in options if name not in signature(reader).parameters]:
+        invariant = f"options of {kind} are {', '.join([*signature(reader).parameters][1:])}"
+        remedy = "Leave out what this data set does not have."
+        refuse(ValueError, f"open_dataset {root}", invariant, ", ".join(unknown), remedy)
+    return reader(root, **options)
 
 
 def _recognised(root: Path) -> str:
