@@ -15,7 +15,7 @@ from bilinear.features import open_features
 from bilinear.train import Group, Images, Phase
 
 from .agreement import relative_error
-from .datasets import aircraft, coloured
+from .datasets import BANNER, aircraft, coloured
 from .subjects import PRESENT
 from .tolerances import LOGITS
 from .training import recipe
@@ -119,3 +119,26 @@ def test_what_a_data_set_does_not_have_is_refused(planes, tmp_path: Path, capsys
     images = "features", model, data / "red", tmp_path / "f.npy"
     assert "are of a data set; got images" in said(capsys, *images, "--boxes", code=2)
     assert not (tmp_path / "run").exists()
+
+
+def test_banners_are_dropped_where_an_image_is_named(planes, tmp_path: Path, capsys) -> None:
+    """As they are in training; an image is nearest to itself only without."""
+    data, model = planes
+    image, out = data / "data" / "images" / "0000004.jpg", tmp_path / "planes.npy"
+    said(capsys, "features", model, data, out, "--subset")
+    retrieve = "retrieve", out, model, image, "-k", 1, "--json"
+    found = json.loads(said(capsys, *retrieve, "--banner", BANNER))
+    assert found["image"] == str(image)
+    assert abs(found["similarity"] - 1) <= LOGITS["float32"]
+    assert json.loads(said(capsys, *retrieve))["similarity"] < 1 - LOGITS["float32"]
+
+    whole = Image.open(image)
+    whole.crop((0, 0, whole.width, whole.height - BANNER)).save(tmp_path / "cut.png")
+    predict = "predict", model, image, "--json"
+    explain = "explain", model, image, "-o", tmp_path / "why.png", "--json"
+    for command in predict, explain:
+        with_banner, without = said(capsys, *command), said(capsys, *command, "--banner", BANNER)
+        of_the_cut = (tmp_path / "cut.png" if word == image else word for word in command)
+        same = said(capsys, *of_the_cut).replace(f"{tmp_path / 'cut.png'}", f"{image}")
+        assert without == same != with_banner
+    assert "above its banner" in said(capsys, *retrieve, "--banner", 99, code=2)

@@ -39,13 +39,19 @@ class Batch(NamedTuple):
     items: list[Item]
 
 
-def listed(inputs: Sequence[str]) -> Images:
+def listed(inputs: Sequence[str], banner: int = 0) -> Images:
     """Images of files, folders (those inside, at any depth) and globs, in the order given.
 
-    A name that is none of these stays in the list: to read it fails, and says so.
+    `banner` rows are dropped at the bottom of each. A name that is none of these stays in the list:
+    to read it fails, and says so.
     """
     paths = [path for name in inputs for path in _expanded(name)]
-    return Images(Path(), [Item(path, UNLABELLED, "test") for path in paths])
+    return Images(Path(), [unlabelled(path, banner) for path in paths])
+
+
+def unlabelled(path: str, banner: int) -> Item:
+    """An image of no data set."""
+    return Item(path, UNLABELLED, "test", banner=banner)
 
 
 def _expanded(name: str) -> list[str]:

@@ -44,6 +44,14 @@ Level = Annotated[
     str | None,
     typer.Option(help="Of FGVC-Aircraft: what a class is.", metavar="variant|family|manufacturer"),
 ]
+Banner = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Rows to drop at the bottom of each image: 20 for FGVC-Aircraft.",
+        metavar="PIXELS",
+    ),
+]
 Subset = Annotated[
     bool, typer.Option("--subset", help="Take a data set with fewer images than it should have.")
 ]

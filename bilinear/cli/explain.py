@@ -12,6 +12,7 @@ from rich.table import Table
 
 from .._files import replacing
 from ..contract import refuse
+from ..data.decode import cut
 from ..drawing import heat_over, with_legend
 from ..explanation import Explanation, Pair, pairs
 from ..explanation import explain as explain_score
@@ -20,8 +21,9 @@ from ..models.checkpoint import read_description
 from ..models.description import Description
 from ..models.tensorfile import open_tensors
 from ._console import say
+from ._images import unlabelled
 from ._model import chosen as chosen_framework
-from ._options import AsJson, Framework, ModelFile
+from ._options import AsJson, Banner, Framework, ModelFile
 
 
 def explain(
@@ -32,6 +34,7 @@ def explain(
         str | None, typer.Option("--class", help="Name or number of a class; default: the winner.")
     ] = None,
     count: Annotated[int, typer.Option("--pairs", min=0, help="Pairs of channels to list.")] = 10,
+    banner: Banner = 0,
     framework: Framework = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,8 +49,8 @@ def explain(
     index = None if chosen is None else _class_index(op, description, chosen)
     door = chosen_framework(framework)
     say(f"{file} in {door}")
-    photograph = cover(read_image(image), preprocessing, f"{image}")
-    seen = centre_crop(photograph, preprocessing.shape)
+    photograph = cut(read_image(image), unlabelled(f"{image}", banner), f"{image}")
+    seen = centre_crop(cover(photograph, preprocessing, f"{image}"), preprocessing.shape)
     batch = normalize(np.asarray(seen), preprocessing)[None]
     model = importlib.import_module(f"bilinear.{door}").load(file)
     evidence = importlib.import_module(f"bilinear.models.{door}.evidence").evidence

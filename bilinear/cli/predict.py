@@ -12,13 +12,14 @@ from ._console import Progress
 from ._errors import SOME_FAILED
 from ._images import Reader, listed
 from ._model import Model
-from ._options import AsJson, BatchSize, Framework, Inputs, ModelFile, Workers
+from ._options import AsJson, Banner, BatchSize, Framework, Inputs, ModelFile, Workers
 
 
 def predict(
     file: ModelFile,
     images: Inputs,
     top: Annotated[int, typer.Option("-k", "--top", min=1, help="Classes for each image.")] = 5,
+    banner: Banner = 0,
     as_json: AsJson = False,
     framework: Framework = None,
     batch_size: BatchSize = 8,
@@ -28,7 +29,7 @@ def predict(
 
     An image that cannot be read is named on stderr, the others go on, and the exit code is 1.
     """
-    wanted = listed(images)
+    wanted = listed(images, banner)
     model = Model(file, framework, min(batch_size, len(wanted.items)))
     reader = Reader(wanted, model.preprocessing, workers)
     with Progress(len(wanted.items), bar=not sys.stdout.isatty()) as progress:

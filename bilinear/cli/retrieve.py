@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from ..contract import refuse
+from ..data.decode import Decoder
 from ..features import nearest, open_features
-from ..images import load_images
+from ..images import normalize
+from ._images import unlabelled
 from ._model import Model
-from ._options import AsJson, Framework, ModelFile
+from ._options import AsJson, Banner, Framework, ModelFile
 from .features import checksum
 
 Features = Annotated[Path, typer.Argument(help="What bilinear features wrote.", metavar="FEATURES")]
@@ -22,6 +24,7 @@ def retrieve(
     file: ModelFile,
     image: Image,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 5,
+    banner: Banner = 0,
     as_json: AsJson = False,
     framework: Framework = None,
 ) -> None:
@@ -32,7 +35,9 @@ def retrieve(
         invariant = f"{features} must be of the model it is searched with"
         refuse(ValueError, "retrieve", invariant, f"those of {rows.model}", remedy)
     model = Model(file, framework, 1)
-    query = model.descriptors(load_images([image], model.preprocessing))[0]
+    view = Decoder(Path(), model.preprocessing, None, seed=0)
+    pixels = view(unlabelled(f"{image}", banner), 0, 0)
+    query = model.descriptors(normalize(pixels[None], model.preprocessing))[0]
     for place, similarity in zip(*nearest(descriptors, query, k), strict=True):
         label = rows.labels[place]
         name = rows.classes[label] if label >= 0 else None
