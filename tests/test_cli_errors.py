@@ -245,6 +245,22 @@ def test_a_process_ends_with_the_code_and_one_sentence(tmp_path: Path) -> None:
     assert one.returncode == 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # found at the end, and in the command
+def test_what_nobody_reads_ends_quietly(
+    unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "m.safetensors", describe(), tiny())
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    one = process("info", tmp_path / "m.safetensors")
+    assert one.stdout is not None
+    assert one.stderr is not None
+    one.stdout.close()
+    with one.stderr:
+        assert one.stderr.read() == ""
+    assert one.wait(60) == 141
+
+
 @needs_a_framework
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_ends_with_130_and_keeps_what_was_printed(model: Path, photos: Path) -> None:

@@ -24,7 +24,7 @@ __all__ = ["app", "run"]
 app = typer.Typer(
     help="Bilinear CNNs at the command line, in whichever framework is installed.",
     epilog="Exit codes: 0 done; 1 some inputs failed, the others are done; 2 refused: arguments, "
-    "a file, a disk; 3 an unexpected failure; 130 interrupted.",
+    "a file, a disk; 3 an unexpected failure; 130 interrupted; 141 nobody reads on.",
     pretty_exceptions_enable=False,
 )
 

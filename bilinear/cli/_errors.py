@@ -5,8 +5,11 @@
 2    refused: arguments, a file, a missing package, a disk without room, a loss that is no number
 3    an unexpected failure: memory, the framework, a fault of this program
 130  interrupted by Ctrl-C
+141  nobody reads what it prints any more, as behind `| head`: the rest is left undone
 """
 
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ import typer
 from ._console import say
 
 SOME_FAILED, REFUSED, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
+UNREAD = 128 + 13
+"""What a shell says of a program that SIGPIPE ended."""
 
 
 @dataclass
@@ -30,6 +35,14 @@ def guarded(settings: Settings, call: Callable[[], Any]) -> int:
     """The exit code of `call`, which is 0 unless it raises, or returns a number."""
     try:
         code = call()
+        sys.stdout.flush()  # the interpreter would do it too late to say how it went
+    except (BrokenPipeError, SystemExit) as error:
+        # the parser makes the second of the first
+        broken = error if isinstance(error, BrokenPipeError) else error.__context__
+        if not isinstance(broken, BrokenPipeError):
+            raise
+        code = UNREAD
+        _discard()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -40,6 +53,13 @@ def guarded(settings: Settings, call: Callable[[], Any]) -> int:
     if code == INTERRUPTED:
         say("bilinear: interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _discard() -> None:
+    """What is still buffered goes nowhere, rather than into an error at the very end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in sys.stdout, sys.stderr:
+        os.dup2(nowhere, stream.fileno())
 
 
 def _judged(error: Exception) -> tuple[int, str]:
