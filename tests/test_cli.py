@@ -122,6 +122,7 @@ def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: 
     accuracies = metrics.class_accuracies(confusion)
     assert [row["accuracy"] for row in report["classes"]] == accuracies.tolist()
     assert report["mean_class_accuracy"] == accuracies.mean()
+    assert report["confusion"] == confusion.tolist()
     rows = list(csv.reader((tmp_path / "out" / "confusion.csv").read_text().splitlines()))
     assert rows[0][1:] == [row[0] for row in rows[1:]] == list(CLASSES)
     np.testing.assert_array_equal(np.array([row[1:] for row in rows[1:]], int), confusion)

@@ -10,6 +10,7 @@ from PIL import Image
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.cli import run
+from bilinear.cli.evaluate import measured, most_confused, text_of
 from bilinear.data import open_dataset
 from bilinear.features import open_features
 from bilinear.train import Group, Images, Phase
@@ -142,3 +143,19 @@ def test_banners_are_dropped_where_an_image_is_named(planes, tmp_path: Path, cap
         same = said(capsys, *of_the_cut).replace(f"{tmp_path / 'cut.png'}", f"{image}")
         assert without == same != with_banner
     assert "above its banner" in said(capsys, *retrieve, "--banner", 99, code=2)
+
+
+def test_the_most_confused_classes_are_told() -> None:
+    """Of three finches one is taken for a robin, and of four wrens two for a finch."""
+    labels, taken = np.array([0, 0, 0, 1, 2, 2, 2, 2]), [0, 0, 1, 1, 0, 0, 2, 2]
+    confusion = np.array([[2, 1, 0], [0, 1, 0], [2, 0, 2]])
+    assert most_confused(confusion) == [(2, 0, 2), (0, 1, 1)]
+    assert most_confused(confusion, 1) == [(2, 0, 2)]
+    report = measured(np.eye(3)[taken], labels, confusion, ("finch", "robin", "wren"))
+    assert text_of(report).splitlines()[-3:] == [
+        "most confused, images and names of the classes:",
+        "       2  wren taken for finch",
+        "       1  finch taken for robin",
+    ]
+    right = measured(np.eye(3), np.arange(3), np.eye(3, dtype=int), ("finch", "robin", "wren"))
+    assert text_of(right).endswith("1  wren")

@@ -88,7 +88,7 @@ def evaluate(
     report = about | measured(scores, np.array(labels), confusion, index.classes)
     if out:
         _write(out, report, confusion, index.classes)
-    print(json.dumps(report) if as_json else _text(report))
+    print(json.dumps(report) if as_json else text_of(report))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -135,15 +135,33 @@ def measured(
         "calibration_error": metrics.calibration_error(logits, labels),
         "calibration_bins": metrics.BINS,
         "classes": [{"class": c, "images": n, "accuracy": a if n else None} for c, n, a in rows],
+        "confusion": confusion.tolist(),
     }
 
 
-def _text(report: dict[str, Any]) -> str:
-    *keys, last = report  # the classes come last
+def text_of(report: dict[str, Any]) -> str:
+    """A report for people: numbers, classes, and of the confusion the pairs that matter most."""
+    *keys, classes, confusion = report
     lines = [f"{key.replace('_', ' '):20}{_number(report[key])}" for key in keys]
-    rows = [(_number(row["accuracy"]), row["images"], row["class"]) for row in report[last]]
-    listed = [f"  {accuracy:>6}  {images:>6,}  {name}" for accuracy, images, name in rows]
-    return "\n".join([*lines, "accuracy, images and name of each class:", *listed])
+    rows = [(_number(row["accuracy"]), row["images"], row["class"]) for row in report[classes]]
+    lines.append("accuracy, images and name of each class:")
+    lines += [f"  {accuracy:>6}  {images:>6,}  {name}" for accuracy, images, name in rows]
+    names = [row["class"] for row in report[classes]]
+    if pairs := most_confused(np.array(report[confusion])):
+        lines.append("most confused, images and names of the classes:")
+        lines += [f"  {n:>6,}  {names[i]} taken for {names[j]}" for i, j, n in pairs]
+    return "\n".join(lines)
+
+
+def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int, int]]:
+    """Up to `count` times (class, class it was taken for, images), the most images first.
+
+    Of as many images the first class comes first. Empty where nothing was taken for another.
+    """
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    places = [divmod(int(place), len(wrong)) for place in order]
+    return [(i, j, int(wrong[i, j])) for i, j in places if wrong[i, j]]
 
 
 def _number(value: Any) -> str:
