@@ -159,3 +159,14 @@ def test_the_most_confused_classes_are_told() -> None:
     ]
     right = measured(np.eye(3), np.arange(3), np.eye(3, dtype=int), ("finch", "robin", "wren"))
     assert text_of(right).endswith("1  wren")
+
+
+@pytest.mark.filterwarnings("default:.*begun elsewhere:UserWarning")
+def test_a_warning_is_a_line_without_its_source(planes, capsys) -> None:
+    data, model = planes
+    environment = model.parent / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"python": "2.7"}))
+    trained(data.parent, data, "--subset", "--level", "family", "--boxes", "--resume")
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if "differ" in x or ".py" in x)
+    said = f"bilinear: warning: {model.parent} was begun elsewhere (python differ)"
+    assert line.startswith(said)

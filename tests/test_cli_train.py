@@ -38,6 +38,10 @@ def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Pa
     assert "images: 12 to train on, 6 to validate on" in told.err
     for line in ("phase head, epoch 1: loss ", "phase all, epoch 0: loss ", "12 of 12 images in "):
         assert line in told.err
+    lines = told.err.splitlines()
+    begun = lines.index("validating on 6 images")
+    assert lines[begun - 1].startswith("12 of 12 images in ")
+    assert lines[begun + 1].startswith("phase head, epoch 0: loss ")
     before = contents(folder)
     assert run([*words, "--resume"]) == 0
     assert contents(folder) == before

@@ -11,6 +11,7 @@
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,10 @@ class Settings:
 def guarded(settings: Settings, call: Callable[[], Any]) -> int:
     """The exit code of `call`, which is 0 unless it raises, or returns a number."""
     try:
-        code = call()
+        with warnings.catch_warnings():
+            if not settings.traceback:
+                warnings.showwarning = _warned
+            code = call()
         sys.stdout.flush()  # the interpreter would do it too late to say how it went
     except (BrokenPipeError, SystemExit) as error:
         # the parser makes the second of the first
@@ -53,6 +57,11 @@ def guarded(settings: Settings, call: Callable[[], Any]) -> int:
     if code == INTERRUPTED:
         say("bilinear: interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _warned(warning: Warning | str, *_: object) -> None:
+    """A warning as the command line says things, without the place in the source."""
+    say(f"bilinear: warning: {' '.join(str(warning).split())}")
 
 
 def _discard() -> None:

@@ -100,7 +100,8 @@ def train(
     parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
     say(f"{found.name} in {framework}, images: {', '.join(parts)}")
     about = {"fraction": fraction, "seed": found.seed}
-    with _Told(found, len(index.part("train")), lambda: record(folder, about)) as told:
+    images = len(index.part("train")), len(index.part("validation"))
+    with _Told(found, images, lambda: record(folder, about)) as told:
         best = fit(
             found,
             framework,
@@ -119,8 +120,9 @@ def train(
 class _Told:
     """What a run says while it goes on: of each phase and epoch a line, and a bar within one."""
 
-    def __init__(self, recipe: Recipe, images: int, begun: Callable[[], None]) -> None:
-        self._images, self._batch = images, recipe.batch_size
+    def __init__(self, recipe: Recipe, images: tuple[int, int], begun: Callable[[], None]) -> None:
+        self._images, self._validated = images
+        self._batch = recipe.batch_size
         self._progress: Progress | None = None
         self._about, self._seen = "", 0
         self._begun: Callable[[], None] | None = begun  # called once the run has its folder
@@ -151,6 +153,9 @@ class _Told:
         elif event["event"] == "step":
             # of a resumed epoch, what is left of it
             self._advance("steps", self._images, max(seen - self._batch, 0), seen)
+            if seen == self._images:  # what follows is no training, and tells nothing till its end
+                self._end()
+                say(f"validating on {self._validated:,} images")
         else:
             self._end()
             losses = f"loss {event['training_loss']:.4f}, validation {event['validation_loss']:.4f}"
