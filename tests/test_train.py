@@ -161,58 +161,6 @@ def test_the_monitor_decides_what_is_best(monitor: str, tmp_path: Path) -> None:
     assert [e["best"] for e in epochs] == wanted, epochs
 
 
-# --- verified freezing ---
-
-
-class MovesFrozen(Linear):
-    def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-        loss = super().train_step(images, labels, rates)
-        weight = self.values["backbone.weight"]
-        self.values["backbone.weight"] = np.where(weight == weight[0, 0], 2 * weight, weight)
-        return loss
-
-
-class DriftingStatistics(Linear):
-    def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-        self.values["backbone.running_mean"] = self.values["backbone.running_mean"] + 1e-9
-        return super().train_step(images, labels, rates)
-
-
-class TrainsNothing(Linear):
-    def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-        return super().train_step(images, labels, [0.0] * len(rates))
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (MovesFrozen, "must not move; got 1 tensors that did, the first 'backbone.weight'"),
-        (DriftingStatistics, "must not move; got 1 tensors that did, .*'backbone.running_mean'"),
-        (TrainsNothing, "the group 'head' must train; got 2 parameters, of which none moved"),
-    ],
-)
-def test_an_engine_that_trains_otherwise_is_caught(
-    fault: Any, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(RuntimeError, match=message):
-        finish(tmp_path, engine=fault())
-    assert not (tmp_path / "best.safetensors").exists()
-    assert events(tmp_path, "step") == []
-
-
-def test_the_second_phase_is_checked_too(tmp_path: Path) -> None:
-    class LaterFault(Linear):
-        def begin(self, plan: parts.Plan) -> None:
-            super().begin(plan._replace(statistics=frozenset()))
-            self.later = len(plan.groups) == 2
-
-        def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-            return super().train_step(images, labels, [0.0, rates[1]] if self.later else rates)
-
-    with pytest.raises(RuntimeError, match="phase 'all': the group 'head' must train"):
-        finish(tmp_path, engine=LaterFault())
-
-
 # --- what is refused before anything is computed ---
 
 

@@ -188,7 +188,7 @@ class _Loop:
         if not math.isfinite(loss):
             self._stop("the loss must be finite", f"{loss}{some(batch)}")
         if before:
-            parts.check_moved(phase, plan, before, engine.tensors())
+            parts.check_moved(phase, plan, before, engine.tensors(), engine.buffers())
         progress.batch += 1
         progress.step += 1
         progress.loss += loss * len(batch.labels)

@@ -141,21 +141,52 @@ def redrawn(part: str, engine: "Engine", seed: Sequence[int]) -> dict[str, np.nd
 
 
 def check_moved(
-    phase: Phase, plan: Plan, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+    phase: Phase,
+    plan: Plan,
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+    momenta: Mapping[str, np.ndarray],
 ) -> None:
     """After the first step of a phase: what moved is what its plan says.
 
-    Raises: RuntimeError for a tensor that moved though it is frozen, and for a group of which
-        nothing moved. (One tensor may stand still: its gradient can be 0, or too small to round.)
+    One tensor, or a whole layer, may stand still: behind ReLUs that give nothing its gradient is 0.
+    Not so a whole backbone, projection, pool or classifier, unless its step was too small to
+    round, which its `momenta` show, or unless the classifier is 0 and lets no gradient through.
+
+    Raises: RuntimeError for a tensor that moved though it is frozen, for a group that did not move
+        in one of these, and for a backbone none of whose BatchNorms that train counted the batch.
     """
     changed = {name for name, old in before.items() if not np.array_equal(old, after[name])}
     if astray := sorted(changed - plan.trained.keys() - plan.statistics):
         invariant = "what no group names must not move"
         _stop(phase, invariant, f"{len(astray)} tensors that did, the first {astray[0]!r}")
+    reached = changed | {name for name, momentum in momenta.items() if momentum.any()}
+    if not before.get("classifier.weight", np.ones(1)).any():
+        reached |= {name for name in plan.trained if not name.startswith("classifier.")}
     for group, names in zip(phase.groups, plan.groups, strict=True):
+        invariant = f"the group {group.part!r} must train"
         if not changed & set(names):
-            invariant = f"the group {group.part!r} must train"
             _stop(phase, invariant, f"{len(names)} parameters, of which none moved")
+        for prefix, inside in _by_prefix(names).items():
+            if not reached & inside:
+                received = f"{len(inside)} parameters of {prefix}, of which none moved"
+                _stop(phase, invariant, received)
+    layers = {_module(name) for name in plan.trained}
+    counted = (name for name in sorted(plan.statistics) if _module(name) in layers)
+    # a network of one's own may have other tensors that are not learned, and never move
+    running = [name for name in counted if not plans.is_parameter(name)]
+    for prefix, inside in _by_prefix(running).items():
+        if not changed & inside:
+            invariant = "the statistics of BatchNorms that train must move"
+            _stop(phase, invariant, f"{len(inside)} of {prefix}, of which none did")
+
+
+def _by_prefix(names: Iterable[str]) -> dict[str, set[str]]:
+    """Names by what they are of: ``"backbone"``, ``"projection_b"``, ``"classifier"``."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(name.partition(".")[0], set()).add(name)
+    return found
 
 
 def _check_rate(phase: Phase, group: Group, names: Iterable[str]) -> None:
