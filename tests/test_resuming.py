@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilinear.train import Group, Phase, Recipe
+from bilinear.train import Recipe
 from bilinear.train.run import Progress, Run
 
 from .linear import STEPS, Linear, finish
@@ -197,21 +197,3 @@ def test_a_validation_that_is_no_number_is_reported(tmp_path: Path) -> None:
         np.errstate(invalid="ignore"),
     ):
         finish(tmp_path, pipelines=(training, validation))
-
-
-def test_a_phase_that_unlearns_is_stopped(tmp_path: Path) -> None:
-    phases = (
-        Phase("head", (Group("head", 0.5),), 6),
-        Phase("all", (Group("head", 1.0), Group("all", 0.1)), 5),
-    )
-
-    class Collapsing(Linear):
-        """Takes for the least likely what the phase before took for the most likely."""
-
-        def evaluate(self, images: Any) -> np.ndarray:
-            sign = -1 if len(self.plan.groups) == 2 else 1
-            return sign * super().evaluate(images)
-
-    with pytest.raises(FloatingPointError, match=r"must not unlearn.* rates were 1, 0.1"):
-        finish(tmp_path, linear_recipe(phases=phases), engine=Collapsing())
-    assert len(events(tmp_path, "epoch")) == 6

@@ -20,6 +20,7 @@ from ..images import Preprocessing
 from . import parts, schedules
 from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, some, through
 from .cache import Cached, Kept
+from .collapse import Chance, unlearned
 from .engines import Engine
 from .evaluation import Score, score
 from .interrupts import deferred_interrupts
@@ -210,9 +211,10 @@ class _Loop:
     def _rates(self) -> list[float]:
         progress, phase = self.progress, self.phase
         length = self.feed.training.batches_per_epoch
+        batch = min(progress.batch, length - 1)  # after the last one, when validating: of that one
         scale = phase.schedule.scale(
             epoch=progress.epoch,
-            step=progress.epoch * length + progress.batch,
+            step=progress.epoch * length + batch,
             steps=phase.epochs * length,
             history=self._monitored(),
         )
@@ -225,19 +227,25 @@ class _Loop:
         return [-accuracy for _, accuracy in self.progress.history]
 
     def _validated(self) -> tuple[float, float]:
-        total = Score()
+        progress, classes = self.progress, self.engine.num_classes
+        total, counts = Score(), np.zeros(classes, np.int64)
         for batch in self.feed.validation.epoch(0):
-            check_labels(batch.labels, self.engine.num_classes)
+            check_labels(batch.labels, classes)
             total += score(self.feed.logits(batch), batch.labels)
+            counts += np.bincount(batch.labels, minlength=classes)
             self._check_interrupt()
         loss, accuracy = total.means
         if not math.isfinite(loss):
             self._stop("the validation loss must be finite", f"{loss}")
+        before = None if self.phase.reinitialize is not None else progress.before
+        lost = unlearned((loss, accuracy), progress.history, before, Chance.of(counts))
+        if lost is not None:
+            received = f"validation accuracy {lost:.3f}, now {accuracy:.3f} at a loss of {loss:.3g}"
+            self._stop("a phase must not unlearn what was learned before", received)
         return loss, accuracy
 
     def _end_epoch(self, loss: float, accuracy: float) -> None:
         progress, phase = self.progress, self.phase
-        self._check_collapse(loss, accuracy)
         earlier = min(self._monitored(), default=math.inf)
         progress.history.append([loss, accuracy])
         value = self._monitored()[-1]
@@ -259,16 +267,6 @@ class _Loop:
             chosen = self._monitored().index(min(self._monitored()))
             progress.before = progress.history[chosen]
             progress.phase, progress.epoch, progress.history = progress.phase + 1, 0, []
-
-    def _check_collapse(self, loss: float, accuracy: float) -> None:
-        """A first epoch that unlearns what the phase before learned has too large a rate."""
-        progress, phase = self.progress, self.phase
-        if progress.before is None or progress.epoch or phase.reinitialize is not None:
-            return
-        chance = math.log(self.engine.num_classes)
-        if progress.before[0] < chance <= loss and accuracy < progress.before[1] / 2:
-            received = f"validation accuracy {progress.before[1]:.3f}, now {accuracy:.3f}"
-            self._stop("a phase must not unlearn what the one before learned", received)
 
     def _save(self) -> None:
         self.run.save(self.progress, self.engine.tensors(), self.engine.buffers())
