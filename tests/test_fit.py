@@ -1,5 +1,6 @@
 """Recipes on real image files, by the real pipeline."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ from PIL import Image
 
 from bilinear.data import Index, open_dataset, validation_split
 from bilinear.images import Preprocessing, load_image, load_images
+from bilinear.models.tensorfile import open_tensors
 from bilinear.train import Group, Images, Phase, Recipe, fit, named
 from bilinear.train.fit import pipelines, seen
+from bilinear.train.run import ENTRY
 
 from .datasets import coloured
 from .subjects import PRESENT, driver
@@ -68,21 +71,28 @@ def test_colours_are_those_of_the_weights() -> None:
 
 @pytest.mark.skipif(not PRESENT, reason="there is no engine")
 def test_a_broken_file_in_the_middle_of_an_epoch(index: Index, tmp_path: Path) -> None:
-    """It is named; mended, the run goes on to where an undisturbed one ends."""
+    """It is named; mended, the run goes on to where an undisturbed one ends, and repeats no step.
+
+    First one to train on is broken, in the last batch, then one to validate on.
+    """
     driver(PRESENT[0])
     fit(small(), PRESENT[0], index, tmp_path / "whole")
     assert len(events(tmp_path / "whole", "step")) == 6
-    with pipelines(small(), index, SEEN) as (training, _):
-        *_, last = training.epoch(0)
-    path = index.root / index.items[last.indices[-1]].path
-    intact = path.read_bytes()
-    path.write_bytes(intact[: len(intact) // 2])
-    with pytest.raises(ValueError, match=path.name):
-        fit(small(), PRESENT[0], index, tmp_path / "broken")
-    path.write_bytes(intact)
-    assert len(events(tmp_path / "broken", "step")) == 2
-    fit(small(), PRESENT[0], index, tmp_path / "broken", resume=True)
-    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    with pipelines(small(), index, SEEN) as both:
+        lasts = [[*pipeline.epoch(0)][-1] for pipeline in both]
+    folder = tmp_path / "broken"
+    for last, steps in zip(lasts, (2, 3), strict=True):
+        path = index.root / index.items[last.indices[-1]].path
+        intact = path.read_bytes()
+        path.write_bytes(intact[: len(intact) // 2])
+        with pytest.raises(ValueError, match=path.name):
+            fit(small(), PRESENT[0], index, folder, resume=steps == 3)
+        path.write_bytes(intact)
+        assert len(events(folder, "step")) == steps
+        with open_tensors(folder / "state.safetensors", "test") as file:
+            assert json.loads((file.metadata() or {})[ENTRY])["step"] == steps
+    fit(small(), PRESENT[0], index, folder, resume=True)
+    assert contents(folder) == contents(tmp_path / "whole")
     model = driver(PRESENT[0]).load(tmp_path / "whole" / "best.safetensors")
     assert model.classes == ("blue", "green", "red")
     assert model.preprocessing == SEEN

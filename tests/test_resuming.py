@@ -130,6 +130,32 @@ def test_an_image_that_cannot_be_read_is_named_and_nothing_is_lost(
     assert contents(tmp_path)["metrics.jsonl"].startswith(before)
 
 
+def test_an_image_to_validate_on_loses_no_step_either(
+    undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Neither does a network that fails on one."""
+    broken = Unreadable(6, batch_size=4, seed=2)
+    broken.broken = int([*data()[1].epoch(0)][-1].indices[-1])
+
+    class Failing(Linear):
+        def evaluate(self, images: np.ndarray) -> np.ndarray:
+            raise MemoryError("no room for the maps")
+
+    for name, options, error in (
+        ("image", {"pipelines": (data()[0], broken)}, ValueError),
+        ("memory", {"engine": Failing()}, MemoryError),
+    ):
+        folder = tmp_path / name
+        with pytest.raises(error, match=r"class_2/broken\.jpg|no room"):
+            finish(folder, **options)
+        before = contents(folder)["metrics.jsonl"]
+        assert len(events(folder, "step")) == 3
+        assert Run(folder).load(Linear().tensors(), _progress(folder))[0].step == 3
+        finish(folder, resume=True)
+        assert contents(folder) == undisturbed
+        assert contents(folder)["metrics.jsonl"].startswith(before)
+
+
 def test_a_loss_that_is_no_number_is_reported_with_its_step(tmp_path: Path) -> None:
     training, validation = data()
     training.images[5, 0, 0, 0] = np.nan

@@ -1,8 +1,11 @@
 """Loss and accuracy of logits, in NumPy: equal logits are judged equally in every framework."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from .batches import Feed, check_labels
 
 
 class Score(NamedTuple):
@@ -32,3 +35,17 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Score:
     top = z.max(axis=1)
     losses = top + np.log(np.exp(z - top[:, None]).sum(axis=1)) - z[np.arange(len(z)), labels]
     return Score(float(losses.sum()), int((z.argmax(axis=1) == labels).sum()), len(z))
+
+
+def judged(feed: Feed, num_classes: int, pause: Callable[[], None]) -> tuple[Score, np.ndarray]:
+    """The score of all validation images, and how many of them are of each class.
+
+    `pause` is called after each batch. Raises: ValueError for a label that is none.
+    """
+    total, counts = Score(), np.zeros(num_classes, np.int64)
+    for batch in feed.validation.epoch(0):
+        check_labels(batch.labels, num_classes)
+        total += score(feed.logits(batch), batch.labels)
+        counts += np.bincount(batch.labels, minlength=num_classes)
+        pause()
+    return total, counts

@@ -5,11 +5,11 @@ cannot be read, a loss that is not a number) leaves a directory that can be resu
 run ends bit by bit where an undisturbed one does, on the same machine and framework.
 """
 
-import json
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, some,
 from .cache import Cached, Kept
 from .collapse import Chance, unlearned
 from .engines import Engine
-from .evaluation import Score, score
+from .evaluation import judged
 from .interrupts import deferred_interrupts
 from .recipes import Phase, Recipe
 from .run import Progress, Run, environment, tensors_of
@@ -172,9 +172,15 @@ class _Loop:
             engine.assign(drawn)
 
     def _batches(self) -> Iterator[Batch]:
-        """The rest of the epoch; if the next one cannot be made, the steps before are kept."""
-        try:
+        """The rest of the epoch."""
+        with self._kept_steps():
             yield from self.feed.training.epoch(self.progress.passes, start=self.progress.batch)
+
+    @contextmanager
+    def _kept_steps(self) -> Iterator[None]:
+        """Where an image cannot be read, or judged, the steps before are kept."""
+        try:
+            yield
         except Exception:
             if not self._is_new:
                 self._save()
@@ -209,12 +215,12 @@ class _Loop:
             self.watch(event, images)
 
     def _rates(self) -> list[float]:
+        """Of the next step; of the last one, when validating."""
         progress, phase = self.progress, self.phase
         length = self.feed.training.batches_per_epoch
-        batch = min(progress.batch, length - 1)  # after the last one, when validating: of that one
         scale = phase.schedule.scale(
             epoch=progress.epoch,
-            step=progress.epoch * length + batch,
+            step=progress.epoch * length + min(progress.batch, length - 1),
             steps=phase.epochs * length,
             history=self._monitored(),
         )
@@ -228,12 +234,8 @@ class _Loop:
 
     def _validated(self) -> tuple[float, float]:
         progress, classes = self.progress, self.engine.num_classes
-        total, counts = Score(), np.zeros(classes, np.int64)
-        for batch in self.feed.validation.epoch(0):
-            check_labels(batch.labels, classes)
-            total += score(self.feed.logits(batch), batch.labels)
-            counts += np.bincount(batch.labels, minlength=classes)
-            self._check_interrupt()
+        with self._kept_steps():
+            total, counts = judged(self.feed, classes, self._check_interrupt)
         loss, accuracy = total.means
         if not math.isfinite(loss):
             self._stop("the validation loss must be finite", f"{loss}")
@@ -284,10 +286,8 @@ class _Loop:
 
     def _check_same(self, settings: dict[str, Any]) -> None:
         """A warning where a run goes on under other conditions."""
-        old = json.loads(self.run.environment.read_text(encoding="utf-8"))
-        new = json.loads(json.dumps(settings))
-        if changed := [key for key in new if old.get(key) != new[key]]:
-            text = f"{self.run.folder} was begun elsewhere ({', '.join(changed)} differ)"
+        if differing := self.run.differing(settings):
+            text = f"{self.run.folder} was begun elsewhere ({', '.join(differing)} differ)"
             warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=5)
 
     def _stop(self, invariant: str, received: str) -> NoReturn:

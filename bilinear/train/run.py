@@ -125,6 +125,12 @@ class Run:
         self.metrics.write_bytes(b"")
         _write_text(self.recipe, recipe.to_json())
 
+    def differing(self, environment: Mapping[str, Any]) -> list[str]:
+        """What of an environment is not as it was when the run was begun."""
+        old = json.loads(self.environment.read_text(encoding="utf-8"))
+        new = json.loads(json.dumps(environment))
+        return [key for key in new if old.get(key) != new[key]]
+
     def sweep(self) -> None:
         """Remove what a killed process was writing when it ended."""
         for folder in self.folder, self.folder / "phases":
