@@ -194,6 +194,13 @@ def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
         engine("torch", amp="float16")
 
 
+@torch_only
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match=rf"device must be one that .*; got '{device}' \(\w+"):
+        engine("torch", device=device)
+
+
 @pytest.mark.skipif(not THOROUGH, reason="compilers take minutes")
 @pytest.mark.parametrize(
     ("backend", "option"),

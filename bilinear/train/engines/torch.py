@@ -32,6 +32,8 @@ class Engine:
         compile: run the network through `torch.compile`.
         name: of a backbone of your own, as `save` takes it.
 
+    Raises: ValueError for a device that is not there, and for another `amp`.
+
     On GPUs cuDNN is held to its deterministic algorithms while the network runs.
     """
 
@@ -47,7 +49,7 @@ class Engine:
         if amp not in (None, "bfloat16"):
             remedy = "float16 would need a scaler of the loss, which no run could be resumed with."
             refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self.model = model.to(self.device)
         self.amp = amp
         self.name = name
@@ -192,6 +194,20 @@ class Engine:
             "threads": torch.get_num_threads(),
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
         }
+
+
+def _device(name: str | None) -> torch.device:
+    """Raises: ValueError for one on which PyTorch has nothing to put here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # each kind has its own
+        received = f"{name!r} ({' '.join(str(error).split())[:80]})"
+        invariant = "device must be one that this PyTorch has, on this machine"
+        refuse(ValueError, "train", invariant, received, "Use 'cpu', or leave it out.")
+    return device
 
 
 @contextmanager
