@@ -10,7 +10,7 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 from bilinear.cli import run
 from bilinear.train import NAMED, Group, Images, Phase, Recipe, named
 
-from .datasets import coloured
+from .datasets import coloured, photographs
 from .subjects import PRESENT
 from .training import contents, recipe
 
@@ -112,6 +112,16 @@ def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsy
     ):
         assert run(["train", *words]) == 2
         assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not PRESENT, reason="there is no engine")
+def test_one_class_is_no_data_set(tmp_path: Path, capsys) -> None:
+    """As when the folder of a class is named, or that which holds the data set."""
+    folders = [str(photographs(tmp_path / "birds", wren=4)), str(tmp_path / "run")]
+    assert run(["train", "multi-phase", *folders, "--framework", PRESENT[0]]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "train: a data set must have two classes or more; got 1. Name the folder" in told
     assert not (tmp_path / "run").exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._require import require_packages
+from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
 from ..images import Preprocessing
 from .cache import Cache, Cached
@@ -42,12 +43,17 @@ def fit(
         cache: keeps the maps of frozen backbones, for the phases that have them.
         options: of the engine, such as ``device="cuda"``.
 
-    Raises: what `train` raises; ImportError where the packages of ``bilinear[cli]`` are absent.
+    Raises: what `train` raises; ValueError for fewer than two classes; ImportError where the
+        packages of ``bilinear[cli]`` are absent.
     """
     require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")
     from .curves import Curves  # noqa: PLC0415 (not before it is known that it can be imported)
     from .events import Events  # noqa: PLC0415
 
+    if len(index.classes) < 2:
+        remedy = "Name the folder that holds the folders of the classes."
+        invariant = "a data set must have two classes or more"
+        refuse(ValueError, "train", invariant, f"{len(index.classes)}", remedy)
     run = Run(folder)
     events, curves = Events(run, recipe), Curves(run)
 
