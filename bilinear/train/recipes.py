@@ -42,7 +42,8 @@ class Model:
         known = ", ".join(BACKBONES)
         for name in "backbone", "backbone_b":
             value = getattr(self, name)
-            holds = value in BACKBONES or (value is None and name == "backbone_b")
+            # a list, not the dict: values that cannot be hashed are refused like others
+            holds = value in [*BACKBONES] or (value is None and name == "backbone_b")
             _check("Model", name, holds, f"one of {known}", value)
         for name in "pool", "weights":
             value = getattr(self, name)
@@ -50,7 +51,7 @@ class Model:
         whole = self.projection is None or is_count(self.projection)
         _check("Model", "projection", whole, "a positive integer or null", self.projection)
         _freeze(self, "taps", optional=True)
-        _check("Model", "dtype", self.dtype in DTYPES, f"one of {', '.join(DTYPES)}", self.dtype)
+        _check("Model", "dtype", self.dtype in [*DTYPES], f"one of {', '.join(DTYPES)}", self.dtype)
 
 
 @dataclass(frozen=True)
