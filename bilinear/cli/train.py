@@ -84,8 +84,8 @@ def train(
 ) -> None:
     """Train a model by a recipe; print the path of the best one, by validation.
 
-    The test part is never opened. Ctrl-C, a kill or a full disk leave a run that --resume ends
-    with the same bits.
+    The test part is never opened. Ctrl-C, a kill or a full disk leave a run that --resume ends,
+    on CPUs with the same bits.
     """
     found = changed(_recipe(recipe), changes or ())
     if show:

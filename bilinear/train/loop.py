@@ -1,8 +1,8 @@
 """The one loop: a recipe, an engine and two pipelines in, a directory out.
 
 It knows no framework. Whatever stops it (a killed process, Ctrl-C, a full disk, an image that
-cannot be read, a loss that is not a number) leaves a directory that can be resumed, and a resumed
-run ends bit by bit where an undisturbed one does, on the same machine and framework.
+cannot be read, a loss that is not a number) leaves a directory that can be resumed. On CPUs a
+resumed run ends bit by bit where an undisturbed one does, on the same machine and framework.
 """
 
 import math
