@@ -184,10 +184,14 @@ def test_colours_must_be_those_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_does_not_fit_is_refused_before_it_runs(tmp_path: Path) -> None:
-    wrong = replace(linear_recipe().phases[1], groups=(Group("backbone.layer9", 0.1),))
-    phases = (linear_recipe().phases[0], wrong)
-    with pytest.raises(ValueError, match=r"got 'backbone\.layer9'"):
-        finish(tmp_path, linear_recipe(phases=phases))
+    first, second = linear_recipe().phases
+    for change in (
+        {"groups": (Group("backbone.layer9", 0.1),)},
+        {"reinitialize": "backbone.layer9"},
+    ):
+        phases = (first, replace(second, **change))
+        with pytest.raises(ValueError, match=r"got 'backbone\.layer9'"):
+            finish(tmp_path, linear_recipe(phases=phases))
     with pytest.raises(ValueError, match="training must have a batch"):
         finish(tmp_path, pipelines=(Nothing(), data()[1]))
     with pytest.raises(ValueError, match="framework must be one of 'torch'"):
