@@ -23,7 +23,7 @@ from bilinear.train import Recipe, changed, named
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
 """Of the test, as `bilinear evaluate` names them."""
-COLLAPSE = "a phase must not unlearn what the one before learned"
+COLLAPSE = "a phase must not unlearn what was learned before"
 """What training says when it stops for that."""
 AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
 LATER = tuple(f"phases.{phase}.groups.0.rate=0.01" for phase in (1, 2, 3))

@@ -4,6 +4,7 @@
 
     recipe.json        what was asked for
     environment.json   what it ran on: packages, machine, settings of the framework
+    data.json          how the validation part was cut, by `bilinear train`
     metrics.jsonl      one line an event
     events/            the same for TensorBoard, by `events`
     curves.png         the same drawn, by `curves`
