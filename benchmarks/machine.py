@@ -22,7 +22,8 @@ def described(frameworks: Iterable[str], device: str, threads: int) -> str:
     """Processor, cores and threads, device, versions, and what TensorFlow's kernels depend on."""
     packages = [package for framework in frameworks for package in PACKAGES[framework]]
     versions = [f"{package} {metadata.version(package)}" for package in packages]
-    cores = f"{os.cpu_count()} cores, {threads} threads (1 where memory is measured)"
+    fewer = " (1 where memory is measured)" if threads > 1 else ""
+    cores = f"{os.cpu_count()} cores, {threads} threads{fewer}"
     parts = [f"Python {platform.python_version()}", *versions]
     if "tensorflow" in frameworks and ONEDNN in os.environ:
         parts.append(f"{ONEDNN}={os.environ[ONEDNN]}")

@@ -18,7 +18,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bilinear._files import replacing
 from bilinear.train import Recipe, changed, named
+
+from . import machine
 
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
@@ -45,6 +48,11 @@ def file_of(key: str) -> Path:
 def changes_of(key: str, seed: int) -> list[str]:
     """What is changed of the recipe in the file, as --set takes it."""
     return [*KINDS[key][1], f"seed={seed}"]
+
+
+def machine_of(framework: str) -> str:
+    """Where a run is done, and on what versions."""
+    return machine.described([framework], "cpu", 1)
 
 
 def recipe(key: str, seed: int) -> Recipe:
@@ -120,7 +128,9 @@ def main() -> None:
             raise SystemExit(code)
         seconds = time.perf_counter() - start
         found = result(folder) | {"stopped": stopped, "seconds": seconds}
-    Path(path).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        found["machine"] = machine_of(framework)
+    with replacing(path) as temporary:
+        Path(temporary).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

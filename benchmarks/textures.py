@@ -5,7 +5,8 @@
     python -m benchmarks.textures --write docs/textures.md
 
 Each run is a process of its own, on one core; as many at a time as there are cores. Its result is
-a file in `out/texture-runs`: a run that is there, of the recipe as it is now, is not done again.
+a file in `out/texture-runs`: a run that is there, of the recipe, the machine and the versions of
+now, is not done again (of other code of ours it is: then begin with an empty folder).
 Every model is tested once, on the test part, by the code of `bilinear evaluate`.
 """
 
@@ -27,7 +28,7 @@ from examples.intervals import mean_and_half
 
 from . import machine
 from .report import table, write
-from .texture_run import KINDS, differences, recipe
+from .texture_run import KINDS, differences, machine_of, recipe
 
 FRAMEWORKS = ("torch", "tensorflow", "jax")
 DIFFERENCES = {
@@ -59,12 +60,14 @@ def jobs(keys: Sequence[str], frameworks: Sequence[str], seeds: int) -> list[Job
 
 
 def load(folder: Path, wanted: Iterable[Job]) -> Found:
-    """The results that are there and are of the recipes as they are now."""
+    """The results that are there and are of the recipes, the machine and the versions of now."""
     found = {}
+    here = {job.framework: machine_of(job.framework) for job in wanted}
     for job in wanted:
         if job.file(folder).is_file():
             result = json.loads(job.file(folder).read_text(encoding="utf-8"))
-            if result["recipe"] == recipe(job.key, job.seed).checksum():
+            own = recipe(job.key, job.seed).checksum(), here[job.framework]
+            if (result["recipe"], result["machine"]) == own:
                 found[job] = result
     return found
 
@@ -120,7 +123,7 @@ def recipe_table() -> list[str]:
         [f"`{field}`", *(" → ".join(found[name].get(field, ())) for name in NAMED)]
         for field in fields
     ]
-    return table(("published → here", *(f"`{name}`" for name in NAMED)), rows)
+    return table(("named → here", *(f"`{name}`" for name in NAMED)), rows)
 
 
 def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:

@@ -74,6 +74,8 @@ def test_a_run_leaves_its_result_once(tmp_path: Path) -> None:
     mended = result | {"recipe": texture_run.recipe(job.key, job.seed).checksum()}
     job.file(tmp_path).write_text(json.dumps(mended))
     assert textures.load(tmp_path, [job]) == {job: mended}
+    job.file(tmp_path).write_text(json.dumps(mended | {"machine": "another"}))
+    assert textures.load(tmp_path, [job]) == {}
 
 
 def result(top1: float, loss: float) -> dict[str, Any]:
