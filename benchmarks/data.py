@@ -1,11 +1,14 @@
-"""Whether the input pipeline feeds a training step: images per second of both, and together.
+"""Whether the input pipeline feeds a training step: what a step waits for its batch.
 
-    python -m benchmarks.data                    on this machine's CPU, which both share
-    python -m benchmarks.data --device cuda      the step on a GPU
+    python -m benchmarks.data                    steps that sleep, as one does for a GPU
+    python -m benchmarks.data --device cuda      and those of a network on a GPU
     python -m benchmarks.data --width 1024 --height 768 --workers 2 4 8
 
-JPEGs are decoded, cropped to 448 × 448 at random places, mirrored and normalised. The step is that
-of a whole ResNet18 B-CNN with SGD, in PyTorch. A worker is warm before it is timed.
+JPEGs are decoded, cropped to 448 × 448 at random places, mirrored and normalised. A step that
+sleeps takes `--paces` times as long as the workers take for a batch, so that they could feed it;
+meanwhile the CPU is free. The other step is that of a whole ResNet18 B-CNN with SGD, in PyTorch.
+A worker is warm before it is timed. The first batch of an epoch, for which nothing is ahead, is
+told apart: `first` is its wait, and all the other columns are of the steps after it.
 """
 
 import argparse
@@ -61,25 +64,50 @@ def training_step(device: str, threads: int) -> Callable[[Batch], None]:
     return step
 
 
+def waits(batches: Iterable[Batch], step: Callable[[Batch], object]) -> list[float]:
+    """The seconds that each `step` waited for its batch."""
+    found, asked = [], time.perf_counter()
+    for batch in batches:
+        found.append(time.perf_counter() - asked)
+        step(batch)
+        asked = time.perf_counter()
+    return found
+
+
 def timed(batches: Iterable[Batch], step: Callable[[Batch], object]) -> tuple[float, float]:
     """Images per second, and the share of the time that `step` waited for them."""
-    images, waited, start = 0, 0.0, time.perf_counter()
-    asked = start
-    for batch in batches:
-        waited += time.perf_counter() - asked
+    images: list[int] = []
+
+    def counted(batch: Batch) -> None:
         step(batch)
-        images += len(batch.labels)
-        asked = time.perf_counter()
-    return images / (asked - start), waited / (asked - start)
+        images.append(len(batch.labels))
+
+    start = time.perf_counter()
+    waited = sum(waits(batches, counted))
+    seconds = time.perf_counter() - start
+    return sum(images) / seconds, waited / seconds
+
+
+HEADER = "workers   decoded, images/s   step            a step, ms   waited, ms   at most   first"
+
+
+def row(workers: int, decoded: float, name: str, seconds: float, waited: list[float]) -> str:
+    """A line under the header, of steps of so many seconds."""
+    first, *later = (1000 * one for one in waited)
+    return (
+        f"{workers:7d}{decoded:20.1f}   {name:16s}{1000 * seconds:10.1f}"
+        f"{np.mean(later):13.1f}{max(later):10.1f}{first:8.0f}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--device", default="cpu", help="of the training step: cpu, or cuda")
+    parser.add_argument("--paces", type=float, nargs="+", default=[1.2, 2.0])
+    parser.add_argument("--device", help="of a training step too: cuda, or cpu, which both share")
     parser.add_argument("--threads", type=int, default=2, help="of the training step on a CPU")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--images", type=int, default=128, help="in an epoch")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--images", type=int, default=512, help="in an epoch")
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--width", type=int, default=500)
     parser.add_argument("--height", type=int, default=375)
     given = parser.parse_args()
@@ -87,16 +115,16 @@ def main() -> None:
         root = Path(folder)
         index = photographs(root, given.images, given.width, given.height)
         size = sum(file.stat().st_size for file in root.iterdir()) / given.images / 1024
-        step = training_step(given.device, given.threads)
-        warm = Pipeline(index, batch_size=given.batch_size, preprocessing=Preprocessing())
-        batch = next(warm.epoch(0))
-        step(batch)
-        alone, _ = timed([batch] * warm.batches_per_epoch, step)
-        print(
-            f"{given.images} JPEGs of {given.width} × {given.height}, {size:.0f} KiB each;", end=" "
-        )
-        print(f"a training step on {given.device} takes {alone:.1f} images/s")
-        print("workers   decoded, images/s   trained, images/s   of the step alone   waiting")
+        print(f"{given.images} JPEGs of {given.width} × {given.height}, {size:.0f} KiB each")
+        step, alone = None, 0.0
+        if given.device:
+            step = training_step(given.device, given.threads)
+            warm = Pipeline(index, batch_size=given.batch_size, preprocessing=Preprocessing())
+            batch = next(warm.epoch(0))
+            step(batch)
+            alone, _ = timed([batch] * warm.batches_per_epoch, step)
+            print(f"a training step on {given.device} takes {alone:.1f} images/s")
+        print(HEADER)
         for workers in given.workers:
             with Pipeline(
                 index,
@@ -107,11 +135,14 @@ def main() -> None:
             ) as pipeline:
                 timed(pipeline.epoch(0), lambda _: None)
                 decoded, _ = timed(pipeline.epoch(1), lambda _: None)
-                trained, waited = timed(pipeline.epoch(2), step)
-            print(
-                f"{workers:7d}{decoded:20.1f}{trained:20.1f}{trained / alone:20.2f}{waited:10.1%}",
-                flush=True,
-            )
+                for pace in given.paces:
+                    seconds = pace * given.batch_size / decoded
+                    waited = waits(pipeline.epoch(2), lambda _, s=seconds: time.sleep(s))
+                    name = f"{pace:g} × decoding"
+                    print(row(workers, decoded, name, seconds, waited), flush=True)
+                if step:
+                    waited, seconds = waits(pipeline.epoch(2), step), given.batch_size / alone
+                    print(row(workers, decoded, "ResNet18 B-CNN", seconds, waited), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
@@ -33,6 +33,10 @@ class Batch(NamedTuple):
     indices: np.ndarray
 
 
+Assembled = tuple[Batch | None, dict[str, str]]
+"""A batch, unless no image of it is left; and those that were left out, with the reasons."""
+
+
 class Pipeline:
     """One part of a data set in batches; a context manager, which shuts its workers down.
 
@@ -50,8 +54,10 @@ class Pipeline:
     - `drop_last` leaves out a last batch that is not full.
     - `workers` are processes (0: decode in this one), started by the first epoch. They are
       spawned, so a script that has workers keeps its work under ``if __name__ == "__main__"``.
-    - `prefetch` batches are in flight while one is used. With workers the pipeline holds at most
-      ``(prefetch + 1) · batch_size · H · W · 3`` bytes beside the batch that it gave.
+    - `prefetch` batches are in flight while one is used: with workers, a thread of this process
+      stacks and normalises them as they are decoded, so that taking the next one computes nothing.
+      Beside the batch that it gave, the pipeline holds at most ``prefetch + 1`` such batches and
+      the pixels, uint8, of one more.
     - ``on_error="skip"`` leaves an image that cannot be read out of its batch and lists it, with
       the reason, in `skipped`; ``"raise"`` raises what `read_image` raises, which names the file.
 
@@ -97,6 +103,7 @@ class Pipeline:
         self._workers, self._prefetch, self.on_error = workers, prefetch, on_error
         self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
         self._pool: ProcessPoolExecutor | None = None
+        self._assembler: ThreadPoolExecutor | None = None
         self._closed = False
 
     def __enter__(self) -> "Pipeline":
@@ -108,8 +115,9 @@ class Pipeline:
     def close(self) -> None:
         """Shut the workers down and wait until they have ended. Further epochs are refused."""
         self._closed = True
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        for executor in (self._pool, self._assembler):
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=True)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from `start` on; all numbers count from 0."""
@@ -150,6 +158,7 @@ class Pipeline:
             context = get_context("spawn")  # a fork would copy a framework's threads and locks
             resource_tracker.ensure_running()  # which, begun with a worker, lets interrupts through
             self._pool = ProcessPoolExecutor(self._workers, context, begin, (self.decoder,))
+            self._assembler = ThreadPoolExecutor(1)
         return self._batches(epoch, chunks)
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -157,11 +166,16 @@ class Pipeline:
         return rng.permutation(self.places) if self._shuffle else self.places
 
     def _batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
-        views = self._in_workers(epoch, chunks) if self._workers else self._here(epoch, chunks)
+        made = self._in_workers(epoch, chunks) if self._workers else self._here(epoch, chunks)
         try:
-            with closing(views):
-                for chunk, calls in zip(chunks, views, strict=True):
-                    yield self._batch(chunk, calls)
+            with closing(made):
+                for batch, skipped in made:
+                    self.skipped |= skipped
+                    if batch is None:
+                        invariant = "a batch must hold an image that can be read"
+                        received = f"none; the last: {[*skipped.values()][-1]}"
+                        refuse(ValueError, "Pipeline", invariant, received, "Mend the data set.")
+                    yield batch
         except BrokenProcessPool as error:
             invariant, received = "workers must live as long as the pipeline", "one that died"
             remedy = (
@@ -170,40 +184,55 @@ class Pipeline:
             )
             raise RuntimeError(message("Pipeline", invariant, received, remedy)) from error
 
-    def _here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
+    def _here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Assembled]:
         for chunk in chunks:
-            yield [partial(self.decoder, self.index.items[i], epoch, int(i)) for i in chunk]
+            calls = [partial(self.decoder, self.index.items[i], epoch, int(i)) for i in chunk]
+            yield self._assembled(chunk, calls)
 
-    def _in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[list[Callable]]:
-        """The same, under way in workers; what an unfinished epoch leaves is cancelled."""
+    def _in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Assembled]:
+        """The same, decoded in workers and assembled in the thread, while batches before are used.
+
+        What an unfinished epoch leaves is cancelled.
+        """
         assert self._pool is not None
-        submit, items = self._pool.submit, self.index.items
-        ahead: deque[list[Future]] = deque()
+        assert self._assembler is not None
+        submit, assemble, items = self._pool.submit, self._assembler.submit, self.index.items
+        ahead: deque[tuple[Future[Assembled], list[Future]]] = deque()
         rest = iter(chunks)
         try:
             for _ in chunks:
                 with without_interrupts():  # a worker starts when there is more to do
                     for chunk in islice(rest, self._prefetch + 1 - len(ahead)):
-                        ahead.append([submit(decode, items[i], epoch, int(i)) for i in chunk])
-                yield [future.result for future in ahead.popleft()]
+                        views = [submit(decode, items[i], epoch, int(i)) for i in chunk]
+                        calls = [partial(_taken, views)] * len(chunk)
+                        ahead.append((assemble(self._assembled, chunk, calls), views))
+                batch, _ = ahead.popleft()
+                yield batch.result()
         finally:
-            for future in (future for futures in ahead for future in futures):
-                future.cancel()
+            for batch, views in ahead:
+                for future in (batch, *views):
+                    future.cancel()
 
-    def _batch(self, chunk: np.ndarray, calls: list[Callable]) -> Batch:
-        kept, views, errors = [], [], []
+    def _assembled(self, chunk: np.ndarray, calls: list[Callable]) -> Assembled:
+        """What the calls give of the images of a chunk, waited for one after the other."""
+        shape = len(chunk), *self.decoder.preprocessing.shape, 3
+        images, kept, skipped = np.empty(shape, np.float32), [], {}
         for place, call in zip(chunk, calls, strict=True):
             try:
-                views.append(call())
-                kept.append(place)
+                pixels = call()
             except (ValueError, OSError) as error:  # what an image that cannot be read raises
                 if self.on_error == "raise":
                     raise
-                self.skipped[self.index.items[place].path] = str(error)
-                errors.append(error)
+                skipped[self.index.items[place].path] = str(error)
+                continue
+            images[len(kept)] = normalize(pixels, self.decoder.preprocessing)
+            kept.append(place)
         if not kept:
-            invariant, remedy = "a batch must hold an image that can be read", "Mend the data set."
-            refuse(ValueError, "Pipeline", invariant, f"none; the last: {errors[-1]}", remedy)
-        indices = np.array(kept, np.int64)
+            return None, skipped
         labels = np.array([self.index.items[i].label for i in kept], np.int64)
-        return Batch(normalize(np.stack(views), self.decoder.preprocessing), labels, indices)
+        return Batch(images[: len(kept)], labels, np.array(kept, np.int64)), skipped
+
+
+def _taken(views: list[Future]) -> np.ndarray:
+    """The pixels of the first one, once they are there, which the list then holds no longer."""
+    return views.pop(0).result()
