@@ -1,7 +1,8 @@
-"""Runs of ``bilinear train``, killed: ``python -m tests.commanded torch 3 folder RECIPE…``.
+"""Runs of ``bilinear train``, killed: ``python -m tests.commanded torch folder RECIPE=KILLS…``.
 
 Children are what `tests.survivor` makes of them, but each is the whole command, from its arguments
 to its exit code; only the imports are those of the parent. A run of `folder`/RECIPE is a fate.
+RECIPE may be `CACHED`, for the first of them with a cache.
 """
 
 import importlib
@@ -14,7 +15,9 @@ from bilinear.__main__ import main
 from bilinear.train import Recipe, named
 
 from .datasets import coloured
-from .survivor import Runs, end, import_engine, killed
+from .survivor import Runs, end, import_engine, killed, maps_of
+
+CACHED = "cached"
 
 
 def tiny(name: str) -> Recipe:
@@ -39,6 +42,7 @@ def tiny(name: str) -> Recipe:
 
 def prepared(folder: Path, name: str) -> list[str]:
     """What all commands of a recipe begin with; its file and the data set are made."""
+    name = "bcnn-two-phase" if name == CACHED else name
     folder.mkdir()
     recipe, pictures = folder / "recipe.json", folder / "pictures"
     recipe.write_text(tiny(name).to_json())
@@ -46,12 +50,18 @@ def prepared(folder: Path, name: str) -> list[str]:
     return ["train", str(recipe), str(pictures), "--fraction", "0.34", "--resume"]
 
 
+def caching(run: Path) -> list[str]:
+    """Two views of each image: a set of maps is written in each of two epochs."""
+    return ["--cache", str(maps_of(run)), "--views", "2"]
+
+
 def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
     """How an undisturbed run ends, and how many others were killed."""
     words = [*prepared(folder, name), "--framework", framework, "--workers", "0"]
 
     def work(run: Path) -> None:
-        sys.argv = ["bilinear", *words, str(run)]
+        cache = caching(run) if name == CACHED else []
+        sys.argv = ["bilinear", *words, *cache, str(run)]
         main()
 
     runs = Runs(work, folder)
@@ -59,9 +69,11 @@ def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    framework, kills, folder, *names = sys.argv[1:]
+    framework, folder, *asked = sys.argv[1:]
     import_engine(framework)
     for module in ("cli", "train.events", "train.curves"):
         importlib.import_module(f"bilinear.{module}")
-    fates = {name: commanded(Path(folder) / name, name, framework, int(kills)) for name in names}
+    fates = {}
+    for name, kills in (one.split("=") for one in asked):
+        fates[name] = commanded(Path(folder) / name, name, framework, int(kills))
     print(json.dumps(fates))

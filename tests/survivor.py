@@ -26,7 +26,7 @@ from .training import data, engine, linear_recipe, recipe
 
 CODES = {"finished": 0, "failed": 1, "interrupted": 130}
 QUICK = 1 / 50
-"""Seconds, about those of a step with its state: how long after a line a child lives at most."""
+"""Seconds, about those of a step with its state: how long after a sign a child lives at most."""
 
 
 def long(of: Recipe) -> Recipe:
@@ -50,6 +50,18 @@ def loop(framework: str) -> Callable[[Path], object]:
     whole = long(recipe())
     made = functools.partial(engine, framework, whole)
     return lambda run: train(whole, made(), *data(), run, resume=True, save_every=1)
+
+
+def maps_of(run: Path) -> Path:
+    """The cache of a run that has one; of its own, so that every run computes its maps."""
+    return run.parent / "maps" / run.name
+
+
+def signs(run: Path) -> int:
+    """How far a run is: lines of its metrics, and files and folders of its cache."""
+    path = run / "metrics.jsonl"
+    lines = path.read_bytes().count(b"\n") if path.exists() else 0
+    return lines + sum(len(names) + len(files) for _, names, files in os.walk(maps_of(run)))
 
 
 class Runs:
@@ -77,15 +89,10 @@ class Runs:
             sys.stderr.flush()
             os._exit(code)
 
-    def lines(self, name: str) -> int:
-        """Of the metrics, which say how far a run is."""
-        path = self.folder / name / "metrics.jsonl"
-        return path.read_bytes().count(b"\n") if path.exists() else 0
-
-    def after(self, name: str, lines: int, process: int) -> int | None:
-        """Wait until a child wrote so many lines more; how it ended, if it did before."""
-        until = self.lines(name) + lines
-        while self.lines(name) < until:
+    def after(self, name: str, more: int, process: int) -> int | None:
+        """Wait until a child gave so many signs more; how it ended, if it did before."""
+        until = signs(self.folder / name) + more
+        while signs(self.folder / name) < until:
             ended, status = os.waitpid(process, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
@@ -100,8 +107,8 @@ def end(process: int) -> int:
 def killed(runs: Runs, kills: int, least: int = 0, most: int = 2) -> int:
     """How many children were killed, each at a random point; -1 if one ended by itself, wrongly.
 
-    They go on with one run until it is finished, and then with another. Each writes at `least`
-    and at `most` so many lines more than were there before, or a few beyond.
+    They go on with one run until it is finished, and then with another. Each gives at `least`
+    and at `most` so many signs more than were there before, or a few beyond.
     """
     rng, count, number = np.random.default_rng(0), 0, 0
     while True:

@@ -102,7 +102,10 @@ class Stop(Exception):
 def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(
     stop: int, index: Index, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    """After any event, also while a view is computed: nothing of that one is kept."""
+    """After any event, also while a view is computed: nothing of that one is kept.
+
+    `test_cli_survival` kills such runs.
+    """
     left = iter(range(stop))
 
     def watch(event: Any, images: int) -> None:

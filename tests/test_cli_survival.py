@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("resource", reason="of POSIX")
@@ -16,13 +18,19 @@ pytest.importorskip("tensorboard", reason="the extra cli is absent")
 
 from bilinear.train import NAMED
 
-from .commanded import prepared
+from .commanded import CACHED, caching, prepared
 from .subjects import PRESENT
-from .training import contents, events, shared_folder
+from .survivor import QUICK, maps_of, signs
+from .training import contents, shared_folder
 
-KILLS = {"torch": 2, "tensorflow": 1, "jax": 1}
-RECIPES = {"torch": list(NAMED), "tensorflow": ["bcnn-two-phase"], "jax": ["bcnn-two-phase"]}
-"""Fewer where each process compiles for seconds."""
+KILLS = {
+    "torch": dict.fromkeys(NAMED, 2) | {CACHED: 6},
+    "tensorflow": {"bcnn-two-phase": 1},
+    "jax": {"bcnn-two-phase": 1},
+}
+"""Of each recipe: 12 in torch, fewer where each process compiles for seconds."""
+WITH_ALL = 4
+"""Of a command with a cache and a worker, in torch."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 PYTHON = sys.executable, "-W", "ignore", "-m"
 
@@ -30,8 +38,9 @@ PYTHON = sys.executable, "-W", "ignore", "-m"
 @functools.cache
 def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
     """The directory with the runs of each recipe, and what was seen of them."""
-    folder, names = shared_folder(), RECIPES[framework]
-    command = [*PYTHON, "tests.commanded", framework, str(KILLS[framework]), str(folder), *names]
+    folder = shared_folder()
+    asked = [f"{name}={kills}" for name, kills in KILLS[framework].items()]
+    command = [*PYTHON, "tests.commanded", framework, str(folder), *asked]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
     )
@@ -43,7 +52,7 @@ def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
 @pytest.mark.parametrize("framework", PRESENT)
 def test_a_killed_command_ends_as_an_undisturbed_one(framework: str) -> None:
     folder, seen = survived(framework)
-    assert seen == {name: [0, KILLS[framework]] for name in RECIPES[framework]}
+    assert seen == {name: [0, kills] for name, kills in KILLS[framework].items()}
     for name in seen:
         whole = contents(folder / name / "whole")
         assert {"best.safetensors", "curves.png", "metrics.jsonl"} < whole.keys()
@@ -51,38 +60,61 @@ def test_a_killed_command_ends_as_an_undisturbed_one(framework: str) -> None:
         assert runs
         for run in runs:
             assert contents(run) == whole
+            assert not half_written(run)
 
 
-def begun(words: list[str], run: Path, lines: int) -> subprocess.Popen[str]:
-    """A process of the command, when the run's metrics have so many lines."""
+def half_written(run: Path) -> list[Path]:
+    """The sets of maps that were not finished."""
+    return [*maps_of(run).glob(".maps-*.tmp")]
+
+
+def begun(words: list[str], run: Path, ready: Callable[[], object]) -> subprocess.Popen[str]:
+    """A process of the command, when the run is ready for what is to happen to it."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [*PYTHON, "bilinear", *words, str(run)]
+    command = [*PYTHON, "bilinear", *words, *caching(run), str(run)]
     process = subprocess.Popen(command, env=ENVIRONMENT, **pipes)
-    metrics = run / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_bytes().count(b"\n") < lines:
+    while not ready():
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     return process
 
 
+def farther(run: Path, more: int) -> Callable[[], bool]:
+    """Whether a run gave so many signs more than now."""
+    until = signs(run) + more
+    return lambda: signs(run) >= until
+
+
+def steps(run: Path) -> int:
+    """In the metrics, of which a line may be half there."""
+    return (run / "metrics.jsonl").read_bytes().count(b'"event": "step"')
+
+
 @pytest.mark.skipif("torch" not in PRESENT, reason="one framework will do")
-def test_ctrl_c_after_a_kill_of_the_process_itself(tmp_path: Path) -> None:
-    """From its start, with a process that reads images, which must not hold on to the run."""
-    words = prepared(tmp_path / "data", "bcnn-two-phase")
+def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
+    """Of whole processes, from their start; a worker must not hold on to the run or the cache."""
+    words = prepared(tmp_path / "data", CACHED)
     words += ["--framework", "torch", "--workers", "1", "--save-every", "1"]
-    run = tmp_path / "run"
-    process = begun(words, run, 3)
-    process.kill()
-    process.communicate(timeout=60)
-    before = len(events(run, "step"))
-    process = begun(words, run, 8)
+    run, rng = tmp_path / "run", np.random.default_rng(0)
+    for kill in range(WITH_ALL):
+        # the first while maps are computed, for which the worker has yet to start
+        ready = farther(run, int(rng.integers(1, 4))) if kill else lambda: half_written(run)
+        process = begun(words, run, ready)
+        time.sleep(float(rng.uniform(0, QUICK)))
+        process.kill()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        assert kill or half_written(run)
+    before = steps(run)
+    process = begun(words, run, lambda: steps(run) > before)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    after = len(events(run, "step"))
+    after = steps(run)
     assert after > before
     said = f"{run} can be resumed at step {after}", "bilinear: interrupted"
     assert tuple(err.splitlines()[-2:]) == said
-    out, err = begun(words, run, 0).communicate(timeout=60)
+    out, err = begun(words, run, lambda: True).communicate(timeout=60)
     assert out == f"{run / 'best.safetensors'}\n", err
-    assert contents(run) == contents(survived("torch")[0] / "bcnn-two-phase" / "whole")
+    assert contents(run) == contents(survived("torch")[0] / CACHED / "whole")
+    assert not half_written(run)

@@ -15,8 +15,9 @@ from .training import contents, shared_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
-KILLS = {"numpy": 20, "torch": 6, "tensorflow": 2, "jax": 2}
-"""Fewer where a step takes longer, and where each child compiles for seconds."""
+KILLS = {"numpy": 4, "torch": 20, "tensorflow": 2, "jax": 2}
+"""Processes that train by the engine and are killed; few where each compiles for seconds. Those of
+the command, with a cache and with workers too, are in `test_cli_survival`."""
 FRAMEWORKS = ["numpy", *PRESENT]
 COMMAND = sys.executable, "-W", "ignore", "-m", "tests.survivor"
 over_frameworks = pytest.mark.parametrize("framework", FRAMEWORKS)
