@@ -7,14 +7,13 @@ ours is half the descriptor, and to score, `bilinear_scores`, which holds none.
 
 import argparse
 import importlib
-import os
 import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .calls import CLASSES, Size
-from .measure import Spread, alternating, apart, compared, settled_peak
+from .measure import Spread, alternating, apart, compared, give_back, settled_peak
 from .report import MEGABYTE, spread, table
 
 SIZE, QUICK = Size(16, 784), Size(4, 49, 64)
@@ -77,7 +76,7 @@ def row(framework: str, which: str, size: Size, times: dict[str, list[float]]) -
 
 def memory(framework: str, which: str, name: str, size: Size) -> int:
     """The most that the process grows by in one call, after a first one."""
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with which memory is not given back
+    give_back()
     importlib.import_module(f"{__package__}.{framework}").threads(1)
     return settled_peak(runs(framework, which, size, "cpu")[name])
 

@@ -4,12 +4,15 @@ import ctypes
 import gc
 import math
 import multiprocessing
+import os
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
+
+_LIBC = ctypes.CDLL(None)
 
 
 class Spread(NamedTuple):
@@ -68,47 +71,46 @@ def compared(times: dict[str, list[float]], subject: Any) -> dict:
     }
 
 
+def give_back() -> None:
+    """Have this process give back every array that is freed; before it imports a framework.
+
+    glibc then maps each large array by itself and unmaps it at once, also those that come before
+    what is measured. TensorFlow does not leave its arrays to it unless oneDNN is switched off.
+    """
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    if hasattr(_LIBC, "mallopt"):  # else of another maker than GNU
+        _LIBC.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
+
+
 def resident() -> int:
-    """Bytes of memory that the process has now."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    """Bytes of memory that the process has now, without those that were freed."""
+    gc.collect()
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)  # what lies free would be taken again, and seem to cost nothing
+    return _status("VmRSS")
 
 
 def peak(run: Callable[[], object]) -> int:
-    """Bytes by which the process grows at most during `run`, looked at every half millisecond.
-
-    In a fresh process, since allocators keep what they have had.
-    """
-    before, most, over = resident(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not over.is_set():
-            most = max(most, resident())
-            time.sleep(5e-4)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        run()
-    finally:
-        over.set()
-        watcher.join()
-    return max(most - before, 0)
+    """Bytes by which the process grows at most during `run`, as Linux keeps account of them."""
+    before = resident()
+    Path("/proc/self/clear_refs").write_text("5")  # the most that it had becomes what it has
+    run()
+    return max(_status("VmHWM") - before, 0)
 
 
 def settled_peak(run: Callable[[], object]) -> int:
-    """`peak` of a run that has run before, where allocators give back what they have had.
-
-    glibc then maps every large array by itself and unmaps it at once. TensorFlow keeps arrays
-    nevertheless, unless oneDNN was switched off before it was imported.
-    """
-    ctypes.CDLL(None).mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
+    """`peak` of a run that has run before, in a process that was told to `give_back`."""
     run()
     run()
     gc.collect()
     time.sleep(0.05)  # some threads let go a little later
     return peak(run)
+
+
+def _status(name: str) -> int:
+    """Bytes that Linux tells of this process under `name`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:

@@ -2,18 +2,17 @@
 
 import argparse
 import importlib
-import os
 import sys
 
 from .calls import OPERATORS
-from .measure import apart, settled_peak
+from .measure import apart, give_back, settled_peak
 from .operators import QUICK, Row, rows
 from .report import MEGABYTE, table
 
 
 def used(framework: str, row: Row, *, compiled: bool = True) -> list[dict]:
     """Bytes held and at most, of ours and of the published formula, where wanted compiled too."""
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with which memory is not given back
+    give_back()
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(1)
     runs = subject.runs(*row, True, "cpu")

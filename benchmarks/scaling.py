@@ -2,12 +2,11 @@
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from .calls import Size
-from .measure import Spread, alternating, apart, exponent, settled_peak
+from .measure import Spread, alternating, apart, exponent, give_back, settled_peak
 from .report import MEGABYTE, spread, table
 
 LARGE = (Size(1, 49, 2048), Size(4, 196, 2048), Size(64, 1024, 128), Size(64, 1024, 512))
@@ -28,7 +27,7 @@ def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> 
     Its arrays are the input and the output, with the gradient the input's gradient and the
     cotangent too. In a process of its own, with one thread.
     """
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # with which memory is not given back
+    give_back()
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(1)
     found = []

@@ -52,11 +52,11 @@ def _step(logits, size: Size, device: str, *, half: bool):
     optimizer = torch.optim.SGD(linear.parameters(), lr=RATE, momentum=MOMENTUM, fused=True)
 
     def step():
-        optimizer.zero_grad()
-        x.grad = None
         loss = torch.nn.functional.cross_entropy(logits(x, linear), labels)
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()  # here, so that every step has to find room for its gradients
+        x.grad = None
         return loss.detach()
 
     return _waited(step, device)
