@@ -25,9 +25,12 @@ class Size(NamedTuple):
     streams: int = 1
     half: bool = False
     """Whether half of the descriptor is asked for."""
+    masked: bool = False
+    """Whether a mask keeps some of the locations, of the descriptor only."""
 
     def __str__(self) -> str:
         form = ", half" if self.half else "" if self.streams == 1 else ", two streams"
+        form += ", masked" if self.masked else ""
         return f"{self.samples} × {self.locations} × {self.channels}{form}"
 
 
@@ -66,10 +69,12 @@ def _pooled(size: Size, rng: np.random.Generator):
 
 
 def _descriptor(size: Size, rng: np.random.Generator):
-    n, _, c, *_ = size
-    if size.half:
-        return _features(size, rng), {"half": True}, (n, half_size(c))
-    return _features(size, rng), {}, (n, c * c)
+    n, locations, c, *_ = size
+    arrays: list[np.ndarray] = _features(size, rng)
+    options: dict[str, Any] = {"half": True} if size.half else {}
+    if size.masked:
+        options["mask"] = rng.random((n, locations)) < 0.6
+    return arrays, options, (n, half_size(c) if size.half else c * c)
 
 
 def _classified(size: Size, rng: np.random.Generator):

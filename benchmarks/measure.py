@@ -118,8 +118,10 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
     return statistics.linear_regression([*map(math.log, sizes)], [*map(math.log, times)]).slope
 
 
-def apart(function: Callable[..., Any], *arguments: object) -> Any:
-    """What `function` returns in a fresh process of its own."""
+def apart(
+    function: Callable[..., Any], *arguments: object, first: Callable[[], object] | None = None
+) -> Any:
+    """What `function` returns in a fresh process of its own, which does `first` first."""
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+    with ProcessPoolExecutor(1, mp_context=fresh, initializer=first) as pool:
         return pool.submit(function, *arguments).result()

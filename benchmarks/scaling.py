@@ -5,6 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from bilinear.contract.half import half_size
+
 from .calls import Size
 from .measure import Spread, alternating, apart, exponent, give_back, settled_peak
 from .report import MEGABYTE, spread, table
@@ -21,26 +23,30 @@ GROWING = {
 """What grows from `BASE`. Fewer channels would tell of the input, N·L·C, more than of N·L·C²."""
 
 
-def peaks(framework: str, sizes: Sequence[Size], *, only_ours: bool = False) -> list[dict]:
+def peaks(
+    framework: str, rows: Sequence[tuple[Size, str]], *, only_ours: bool = False
+) -> list[dict]:
     """Memory of one pass on top of what it is given, over the bytes of its arrays.
 
     Its arrays are the input and the output, with the gradient the input's gradient and the
-    cotangent too. In a process of its own, with one thread.
+    cotangent too, as float32, in which half types are computed. In a process of its own, with one
+    thread.
     """
     give_back()
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(1)
     found = []
-    for size in sizes:
+    for size, dtype in rows:
         n, locations, c, *_ = size
+        out = half_size(c) if size.half else c * c
         for gradient in (False, True):
-            arrays = 4 * n * c * (locations + c) * (1 + gradient)
-            runs = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
+            arrays = 4 * n * (size.streams * locations * c + out) * (1 + gradient)
+            runs = subject.runs("bilinear_pool", size, dtype, gradient, "cpu")
             for name, run in runs.items():
                 if name == subject.FLOOR or (only_ours and not name.startswith("ours")):
                     continue
-                row = {"framework": subject.VERSION, "size": str(size), "name": name}
-                row["pass"] = "forward + backward" if gradient else "forward"
+                row = {"framework": subject.VERSION, "size": str(size), "dtype": dtype}
+                row |= {"name": name, "pass": "forward + backward" if gradient else "forward"}
                 found.append({**row, "arrays": arrays, "peak": settled_peak(run)})
             print(".", end="", flush=True, file=sys.stderr)
     return found
@@ -80,11 +86,11 @@ def growth(
 
 
 def section(given: argparse.Namespace) -> dict:
-    sizes = LARGE[::2] if given.quick else LARGE
+    large = [(size, "float32") for size in (LARGE[::2] if given.quick else LARGE)]
     extents = {k: v[:3] for k, v in GROWING.items()} if given.quick else GROWING
     how = given.seconds, given.threads, extents
     return {
-        "peaks": [row for f in given.framework for row in apart(peaks, f, sizes)],
+        "peaks": [row for f in given.framework for row in apart(peaks, f, large)],
         "growth": [row for f in given.framework for row in apart(growth, f, *how)],
     }
 

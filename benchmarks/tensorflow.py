@@ -1,18 +1,13 @@
 """TensorFlow: the published formula eager, in a tf.function, under XLA, and ours in both."""
 
-import gc
+import functools
 import importlib
-import json
-import os
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
 import tensorflow as tf
 
 from .calls import ELEMENTWISE, Size, drawn
-from .measure import resident
+from .measure import apart, give_back, resident
 from .tensorflow_formulas import FORMULAS
 
 door = importlib.import_module("bilinear.tensorflow")
@@ -78,42 +73,42 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     return {k: lambda f=f, a=a: _waited(f(*a)) for k, (f, a) in calls.items()}
 
 
-PASSES = 12
+PASSES = 6
 """Of which a tape is kept each, to see how much further ones take."""
 
 
-def held(op: str, size: Size, dtype: str, own: bool) -> int:
+def held(op: str, size: Size, dtype: str, own: bool, *, graph: bool | None = None) -> int:
     """Bytes of the inputs, and by which a process of its own grows for each tape that is kept.
 
-    A tape does not tell what it holds, but what a pass uses and gives back the next one uses
-    again. True to a few pages if the matrices are large, and the halves below 8 MiB, from where
-    the allocator rounds.
+    Of ours in a tf.function and of the formula eager, as their rows are, unless `graph` says. A
+    tape does not tell what it holds, but the process does, to a few pages for each array.
     """
-    command = [sys.executable, "-m", __name__, json.dumps([op, size, dtype, own])]
-    folder = Path(__file__).parents[1]
-    # With TensorFlow's default kernels, whose allocator uses again what is free.
-    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, cwd=folder, env=environment
-    )
-    return int(done.stdout.splitlines()[-1])
+    graph = own if graph is None else graph
+    return apart(_held_here, op, size, dtype, own, graph, first=give_back)
 
 
-def _held_here(op: str, size: Size, dtype: str, own: bool) -> int:
+def _held_here(op: str, size: Size, dtype: str, own: bool, graph: bool) -> int:
     call = drawn(op, size)
     arrays = [tf.cast(a, dtype) for a in call.arrays]
-    f = getattr(door, op) if own else FORMULAS[op]
-    tapes, grown = [], []
+    of = getattr(door, op) if own else FORMULAS[op]
+    f = functools.partial(of, **call.options)
+    f = tf.function(f) if graph else f
+    kept, grown = [], []
     for _ in range(PASSES):
         before = resident()
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            f(*arrays, **call.options)
-        tapes.append(tape)
-        gc.collect()
+            end = _end(f(*arrays))
+        kept.append((tape, end))
         grown.append(resident() - before)
     inputs = sum(a.shape.num_elements() * a.dtype.size for a in arrays)
     return inputs + round(statistics.median(grown))
+
+
+@tf.custom_gradient
+def _end(result):
+    """Nothing, but a tape forgets what led to a result that is gone, unless something follows."""
+    return tf.zeros([]), lambda _: None
 
 
 def threads(count: int) -> None:
@@ -131,8 +126,3 @@ def _waited(result):
     for tensor in tf.nest.flatten(result):
         tensor[..., :1].numpy()
     return result
-
-
-if __name__ == "__main__":
-    op, size, *rest = json.loads(sys.argv[1])
-    print(_held_here(op, Size(*size), *rest))

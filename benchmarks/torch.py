@@ -3,6 +3,7 @@
 import functools
 import importlib
 
+import numpy as np
 import torch
 
 from .calls import ELEMENTWISE, Size, drawn
@@ -95,13 +96,16 @@ def gpu() -> str | None:
 
 
 def _tensors(options, device):
-    """With the arrays of tables as tensors."""
-    return {
-        name: value
-        if isinstance(value, bool)
-        else type(value)(*(v if isinstance(v, int) else torch.tensor(v).to(device) for v in value))
-        for name, value in options.items()
-    }
+    """With masks and the arrays of tables as tensors."""
+
+    def tensor(value):
+        if isinstance(value, bool | int):
+            return value
+        if isinstance(value, np.ndarray):
+            return torch.from_numpy(value).to(device)
+        return type(value)(*map(tensor, value))
+
+    return {name: tensor(value) for name, value in options.items()}
 
 
 def _waited(call, device):

@@ -77,17 +77,35 @@ PROJECTED = {"rtol": 1e-5, "atol": 1e-5}
 units, which may cancel, so that 24 roundings of a sum of 5 remain, 7e-6."""
 
 PEAK = {
-    "torch": {"forward": 2.0, "forward + backward": 1.5},
-    "tensorflow": {"forward": 4.0, "forward + backward": 2.5},
-    "jax": {"forward": 2.0, "forward + backward": 4.0},
+    "torch": {
+        "float32": (2.0, 1.5),
+        "bfloat16": (2.0, 2.25),
+        "float32, half": (2.0, 2.0),
+        "bfloat16, half": (2.0, 2.75),
+    },
+    "tensorflow": {
+        "float32": (3.25, 2.25),
+        "bfloat16": (3.25, 2.75),
+        "float32, half": (4.0, 2.0),
+        "bfloat16, half": (3.5, 2.0),
+    },
+    "jax": {
+        "float32": (2.0, 3.5),
+        "bfloat16": (2.5, 4.0),
+        "float32, half": (3.25, 3.75),
+        "bfloat16, half": (3.25, 4.5),
+    },
 }
-"""Memory that `bilinear_pool` takes at most, over the bytes of its input and output, or of these
-with their cotangents: half the number of matrices as large as the output that are alive at once
-in both passes together. PyTorch: the output and a scratch; the output, the slope and a scratch.
-TensorFlow in a graph has four and five (under XLA two), JAX two and, as XLA fuses none of the
-transposes, up to eight. What is as large as the input is fewer of each."""
+"""Memory that `bilinear_pool` takes at most forward, and in both passes: over the bytes of its
+input and output, or of these with their cotangents, in the dtype that is computed in. About half
+the number of matrices as large as the output that are alive at once. PyTorch: the output and a
+scratch; the output, the slope and a scratch, and of half a descriptor the whole slope, which is as
+large as two outputs. TensorFlow in a graph has three and four (under XLA two), JAX two and, as XLA
+fuses none of the transposes, up to seven; both read half of a descriptor out of a whole matrix.
+Half types add what is widened, and the result or the cotangent before it is rounded: half a
+matrix to three. What is as large as the input is fewer of each."""
 
-PEAK_SLACK = 4 * 2**20
+PEAK_SLACK = 2 * 2**20
 """Bytes that a process takes beside its arrays: pages of code and of allocators, stacks."""
 
 RESIDENT = 2 * 2**20
