@@ -40,7 +40,10 @@ def bilinear_pool(
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
         are held, with another form some multiple of the output.
         In the default form a forward pass takes at most 2 times the bytes of input and output,
-        both passes 1.5 times those of input, output and their cotangents.
+        both passes 1.5 times those of input, output and their cotangents; 2 and 2 times
+        with `half`. Half types count as float32, in which they are computed, and with them it is
+        2 and 2.25 times, 2 and 2.75 with `half`.
+        On a CPU the places of a triangle's entries are kept beside that, for the last few C.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
