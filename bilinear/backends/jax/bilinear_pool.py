@@ -40,10 +40,10 @@ def bilinear_pool(
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
         are held, with another form some multiple of the output.
-        In the default form a forward pass takes at most 2 times the bytes of input and output,
-        both passes 3.5 times those of input, output and their cotangents; 3.25 and 3.75 times
-        with `half`. Half types count as float32, in which they are computed, and with them it is
-        2.5 and 4 times, 3.25 and 4.5 with `half`.
+        In the default form, under jit, a forward pass takes at most 2 times the bytes of input
+        and output, both passes 3.5 times those of input, output and their cotangents; 3.25 and
+        3.75 times with `half`. Half types count as float32, in which they are computed, and with
+        them it is 2.5 and 4 times, 3.25 and 4.5 with `half`.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """

@@ -43,10 +43,10 @@ def bilinear_pool(
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
         are held, with another form some multiple of the output.
-        In the default form a forward pass takes at most 3.25 times the bytes of input and output,
-        both passes 2.25 times those of input, output and their cotangents; 4 and 2 times
-        with `half`. Half types count as float32, in which they are computed, and with them it is
-        3.25 and 2.75 times, 3.5 and 2 with `half`.
+        In the default form, in a graph, a forward pass takes at most 3.25 times the bytes of input
+        and output, both passes 2.25 times those of input, output and their cotangents; 4 and
+        2 times with `half`. Half types count as float32, in which they are computed, and with
+        them it is 3.25 and 2.75 times, 3.5 and 2 with `half`.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`; sizes unknown
         when a tf.function is traced as `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
