@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from ...contract import EPS, L2_EPS, Reduction
 from ...contract.scores import check_bilinear_scores, entries, row_blocks
@@ -73,17 +74,46 @@ def scored(
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))  # eager calls compile once, not every step
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _sums(
     x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, half: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time."""
-    products = square = jnp.zeros((), x.dtype)
-    for rows in row_blocks(x.shape[2]):
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
+
+    In a loop: of steps that follow one another XLA would copy all blocks of the weight first.
+    """
+    parts = [
+        functools.partial(_part, eps=eps, rows=rows, half=half) for rows in row_blocks(x.shape[2])
+    ]
+
+    def with_block(i, sums):
+        return jax.tree.map(jnp.add, sums, jax.lax.switch(i, parts, x, y, w, z))
+
+    none = jnp.zeros((x.shape[0], w.shape[0]), x.dtype), jnp.zeros((x.shape[0], 1), x.dtype)
+    return jax.lax.fori_loop(0, len(parts), with_block, none)
+
+
+@functools.partial(_sums.__wrapped__.defjvp, symbolic_zeros=True)
+def _jvp(eps, half, primals, tangents):
+    """Block after block: a loop, reversed, would add a whole weight's gradient in every round."""
+    given = [not isinstance(t, SymbolicZero) for t in tangents]
+    moved = [t for t, is_given in zip(tangents, given, strict=True) if is_given]
+    added = []
+    for rows in row_blocks(primals[0].shape[2]):
+        part = functools.partial(_part, eps=eps, rows=rows, half=half)
         # checkpoint: hold the arguments, compute the roots again
-        part = jax.checkpoint(functools.partial(_part, eps=eps, rows=rows, half=half))
-        added = part(x, y, w, z)
-        products, square = products + added[0], square + added[1]
-    return products, square
+        added.append(jax.checkpoint(functools.partial(_tangent, part, given))(primals, moved))
+    return _sums(*primals, eps, half), jax.tree.map(lambda *terms: sum(terms), *added)
+
+
+def _tangent(part, given, primals, moved):
+    """Of `part`, along tangents of those arguments that have one."""
+
+    def of_moved(*arguments):
+        left = iter(arguments)
+        return part(*(next(left) if g else p for p, g in zip(primals, given, strict=True)))
+
+    return jax.jvp(of_moved, [p for p, g in zip(primals, given, strict=True) if g], moved)[1]
 
 
 def _part(x, y, w, z, *, eps: float, rows: slice, half: bool) -> tuple[jax.Array, jax.Array]:
