@@ -129,6 +129,13 @@ class _Sums(torch.autograd.Function):
     def backward(ctx, of_products, of_square):
         x, y, weight, *z = ctx.saved_tensors
         z = z[0] if ctx.z is None else ctx.z
+        if not torch.is_grad_enabled():  # it will not be differentiated: without copies of blocks
+            divisor = z if isinstance(z, Tensor) else x.new_full((1, 1, 1), z)
+            given = of_products, of_square, x, y, weight, divisor, ctx.eps, ctx.half
+            with no_autocast(x):
+                gradients = _in_place(*given, ctx.one_stream)
+            dx, dy, dw = gradients
+            return dx, None if ctx.one_stream else dy, dw, None, None, None
         of_x, of_y, of_weight = [], [], []
         for rows in row_blocks(x.shape[2]):
             m = stepwise(_matrix(x, y, z, rows, ctx.half), ctx.eps)
@@ -164,6 +171,37 @@ class _Sums(torch.autograd.Function):
             if dw is not None:
                 of_products = of_products + matmul(s, dw[:, of].mT)
         return of_products, of_square
+
+
+@torch.library.custom_op("bilinear::bilinear_scores_backward", mutates_args=())
+def _in_place(
+    of_products: Tensor,
+    of_square: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    z: Tensor,
+    eps: float,
+    half: bool,
+    one_stream: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first-order gradients; of one stream both are in the first, and the second is empty.
+
+    An operation of its own, so that PyTorch can map it over cotangents.
+    """
+    dx, dw = torch.zeros_like(x), torch.empty_like(weight, memory_format=torch.contiguous_format)
+    dy = dx if one_stream else torch.zeros_like(y)
+    for rows in row_blocks(x.shape[2]):
+        m = _root_in_place(_matrix(x, y, z, rows, half), eps)
+        s, of = _flat(m, half), entries(rows, y.shape[2], half)
+        torch.mm(of_products.mT, s, out=dw[:, of])
+        ds = torch.mm(of_products, weight[:, of]).addcmul_(of_square, s, value=2)
+        slope = torch.threshold_(m.abs_().mul_(2 * z), 0.0, torch.inf)  # at 0 it gives 0 · ds
+        dg = _unflat(ds, m, half).div_(slope)
+        first = rows.start if half else 0
+        dx[:, :, rows].baddbmm_(y[:, :, first:], dg.mT)
+        dy[:, :, first:].baddbmm_(x[:, :, rows], dg)
+    return dx, x.new_empty(0) if one_stream else dy, dw
 
 
 def _matrix(x: Tensor, y: Tensor, z: Tensor | int, rows: slice, half: bool) -> Tensor:
