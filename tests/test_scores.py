@@ -1,5 +1,8 @@
 """`bilinear_scores` beside the battery: the blocks, a missing bias, and trained models."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,3 +58,18 @@ def test_logits_of_a_model(half: bool, backend: str) -> None:
     weights = [own.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]
     scores = own.forward("bilinear_scores", [features, *weights], {"half": half})
     assert relative_error(scores, own.logits(model, images)) < LOGITS["float32"]
+
+
+@pytest.mark.skipif(
+    not (Path(__file__).parents[1] / "benchmarks").is_dir(), reason="the benchmarks are elsewhere"
+)
+@over_backends
+def test_scores_copy_no_weight(backend: str) -> None:
+    """Blocks of the weight are alive one or two at a time, not all: seen from outside."""
+    measure = importlib.import_module("benchmarks.measure")
+    head = importlib.import_module("benchmarks.head")
+    subject = importlib.import_module(f"benchmarks.{backend}")
+    size = importlib.import_module("benchmarks.calls").Size(4, 49, 384)
+    name = subject.BEST[subject.OURS][0]
+    weight = 4 * head.CLASSES * 384**2  # 112 MiB
+    assert measure.apart(head.memory, backend, "inference", name, size) <= weight / 3

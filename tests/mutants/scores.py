@@ -46,7 +46,7 @@ FAULTS: list[Fault] = [
             "tensorflow": [
                 ("    return products, square", "    return products, parts[-1][1]"),
             ],
-            "jax": [("square + added[1]", "added[1]")],
+            "jax": [("jax.tree.map(jnp.add, sums, ", "(lambda a, b: (a[0] + b[0], b[1]))(sums, ")],
         },
     ),
     Fault(
@@ -93,7 +93,8 @@ FAULTS: list[Fault] = [
                 (
                     "sloped(_unflat(ds, m, ctx.half), m)",
                     "torch.where(m == 0, 1.0, sloped(_unflat(ds, m, ctx.half), m))",
-                )
+                ),
+                ("0.0, torch.inf)  # at 0", "0.0, 1.0)  # at 0"),
             ],
             "tensorflow": [("tf.where(dead, constant(0, m), ", "tf.where(dead, constant(1, m), ")],
         },
@@ -102,7 +103,10 @@ FAULTS: list[Fault] = [
         "the gradient lacks that of the norm",
         SCORES,
         {
-            "torch": [("+ 2 * of_square * s", "+ 0 * of_square * s")],
+            "torch": [
+                ("+ 2 * of_square * s", "+ 0 * of_square * s"),
+                ("of_square, s, value=2", "of_square, s, value=0"),
+            ],
             "tensorflow": [("constant(2, s) * of_square", "constant(0, s) * of_square")],
         },
     ),
@@ -110,7 +114,10 @@ FAULTS: list[Fault] = [
         "one stream's gradient is that of its rows",
         SCORES,
         {
-            "torch": [("(dx + dy, None)", "(dx, None)")],
+            "torch": [
+                ("(dx + dy, None)", "(dx, None)"),
+                ("dx if one_stream else torch", "torch"),
+            ],
             "tensorflow": [("[dw, dx + dy]", "[dw, dx]")],
         },
     ),

@@ -55,8 +55,10 @@ def bilinear_scores(
         `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
     Edges: those of `bilinear_pool`; a descriptor of 0 scores b. Half types are widened to float32
         once at the start and rounded once at the end.
-    Cost: time N·C·D·(L + K), the gradient thrice that. Memory some multiple of N·C·D / 8 beside
-        the inputs, and their gradients; between the passes the inputs are held.
+    Cost: time N·C·D·(L + K), the gradient thrice that. Memory without gradient about
+        (2K + 4N)·C·D / 8 beside the inputs, also in a tf.function; XLA copies all of the weight.
+        With it their gradients too, that of the weight twice; between the passes the inputs are
+        held.
     Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`; sizes
         unknown when a tf.function is traced as `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
@@ -124,15 +126,26 @@ def _unrecorded(w: tf.Tensor, streams: _Streams) -> tuple[tf.Tensor, _Streams]:
 
 
 def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool) -> _Pair:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time."""
-    c, d = sizes(streams[0])[2], sizes(streams[-1])[2]
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
+
+    In a graph one block waits for the other, or all blocks of the weight would be copied at once.
+    A loop would hold XLA to that as well, but no ForwardAccumulator in a tf.function takes it.
+    """
+    c = sizes(streams[0])[2]
     parts = []
     for rows in row_blocks(c) if isinstance(c, int) else [slice(0, c)]:
-        s = _flat(_roots(streams, z, eps, rows, half), half)
-        products = tf.matmul(s, w[:, entries(rows, d, half)], transpose_b=True)
-        parts.append((products, tf.reduce_sum(s * s, 1, keepdims=True)))
+        with tf.control_dependencies(parts[-1] if parts else ()):
+            own, *maps = map(tf.identity, (w, *streams))
+            parts.append(_part(own, tuple(maps), z, eps, half, rows))
     products, square = (tf.add_n(terms) for terms in zip(*parts, strict=True))
     return products, square
+
+
+def _part(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool, rows: slice) -> _Pair:
+    """What some rows add to both sums."""
+    s = _flat(_roots(streams, z, eps, rows, half), half)
+    of_rows = w[:, entries(rows, sizes(streams[-1])[2], half)]
+    return tf.matmul(s, of_rows, transpose_b=True), tf.reduce_sum(s * s, 1, keepdims=True)
 
 
 def _gradients(

@@ -37,8 +37,8 @@ def bilinear_scores(
         `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
     Edges: those of `bilinear_pool`; a descriptor of 0 scores b. Half types are widened to float32
         once at the start and rounded once at the end.
-    Cost: time N·C·D·(L + K), the gradient thrice that. Memory some multiple of N·C·D / 8 beside
-        the inputs, and their gradients; between the passes the inputs are held. Compiled, the
+    Cost: time N·C·D·(L + K), the gradient thrice that. Memory some 4·N·C·D / 8 beside the
+        inputs, and their gradients; between the passes the inputs are held. Compiled, the
         gradient holds what the compiler chooses.
     Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
