@@ -74,10 +74,10 @@ def row(framework: str, which: str, size: Size, times: dict[str, list[float]]) -
     }
 
 
-def memory(framework: str, which: str, name: str, size: Size) -> int:
+def memory(framework: str, which: str, name: str, size: Size, threads: int = 1) -> int:
     """The most that the process grows by in one call, after a first one."""
     give_back()
-    importlib.import_module(f"{__package__}.{framework}").threads(1)
+    importlib.import_module(f"{__package__}.{framework}").threads(threads)
     return settled_peak(runs(framework, which, size, "cpu")[name])
 
 
