@@ -69,12 +69,11 @@ def scored(
     x_kept, w = keep(wide(jnp.asarray(x)), chosen), wide(jnp.asarray(weight))
     y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)
     z = counted(x_kept, chosen, x_kept.dtype)[:, :, None] if reduction == "mean" else 1.0
-    products, square = _sums(x_kept, y_kept, w, z, float(eps), half)
+    products, square = _compiled(x_kept, y_kept, w, z, float(eps), half)
     scores = products / _length(square, l2_eps)
     return scores if bias is None else scores + wide(jnp.asarray(bias))[None]
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))  # eager calls compile once, not every step
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _sums(
     x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, half: bool
@@ -94,7 +93,7 @@ def _sums(
     return jax.lax.fori_loop(0, len(parts), with_block, none)
 
 
-@functools.partial(_sums.__wrapped__.defjvp, symbolic_zeros=True)
+@functools.partial(_sums.defjvp, symbolic_zeros=True)
 def _jvp(eps, half, primals, tangents):
     """Block after block: a loop, reversed, would add a whole weight's gradient in every round."""
     given = [not isinstance(t, SymbolicZero) for t in tangents]
@@ -105,6 +104,9 @@ def _jvp(eps, half, primals, tangents):
         # checkpoint: hold the arguments, compute the roots again
         added.append(jax.checkpoint(functools.partial(_tangent, part, given))(primals, moved))
     return _sums(*primals, eps, half), jax.tree.map(lambda *terms: sum(terms), *added)
+
+
+_compiled = jax.jit(_sums, static_argnums=(4, 5))  # once, not every step of an eager call
 
 
 def _tangent(part, given, primals, moved):
