@@ -3,7 +3,7 @@
 from . import Edits, Mutant
 
 TORCH: dict[str, Edits] = {
-    "the slope lacks 1/2": [("u, 2 * divisor", "u, divisor")],
+    "the slope lacks 1/2": [("u, n, 2 * divisor", "u, n, divisor")],
     "half of the roots differentiated without √2": [("weighed(s, x.shape[2]) if half else s", "s")],
     "half of a second derivative lacks a half of the matrix": [
         ("unflatten(-1, (x.shape[-1], y.shape[-1]))", "unflatten(-1, (x.shape[-1], -1)).triu()")
