@@ -43,7 +43,7 @@ def bilinear_pool(
         both passes 1.5 times those of input, output and their cotangents; 2 and 2 times
         with `half`. Half types count as float32, in which they are computed, and with them it is
         2 and 2.25 times, 2 and 2.75 with `half`.
-        On a CPU the places of a triangle's entries are kept beside that, for the last few C.
+        On a CPU the places of a triangle's entries, 12 C² bytes, are kept for the last four C.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
