@@ -15,7 +15,7 @@ door = importlib.import_module("bilinear.jax")
 
 def steps(size: Size, device: str) -> dict:
     """Name -> a training step, which waits for its result and returns the loss."""
-    del device  # JAX takes the accelerator it finds
+    del device  # JAX takes the one it finds, and the command hides a GPU that is not wanted
     pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
 
     def by_scores(x, kernel, bias):

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .machine import ONEDNN
+
 _LIBC = ctypes.CDLL(None)
 
 
@@ -77,7 +79,7 @@ def give_back() -> None:
     glibc then maps each large array by itself and unmaps it at once, also those that come before
     what is measured. TensorFlow does not leave its arrays to it unless oneDNN is switched off.
     """
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    os.environ[ONEDNN] = "0"
     if hasattr(_LIBC, "mallopt"):  # else of another maker than GNU
         _LIBC.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
 

@@ -14,7 +14,7 @@ door = importlib.import_module("bilinear.tensorflow")
 
 def steps(size: Size, device: str) -> dict:
     """Name -> a training step, which waits for its result and returns the loss."""
-    del device  # TensorFlow takes the accelerator it finds
+    del device  # TensorFlow takes the one it finds, and the command hides a GPU that is not wanted
     pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
 
     def ours(x, kernel, bias):

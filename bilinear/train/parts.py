@@ -50,7 +50,7 @@ def plan(phase: Phase, streams: Streams, tensors: Sequence[str], learned: Collec
         backbone of one's own of which only some would train, and a rate above
         `MAX_BACKBONE_RATE` where a backbone trains.
     """
-    if phase.reinitialize is not None:
+    if phase.reinitialize is not None:  # for its error alone: now, not when the phase begins
         members(phase.reinitialize, streams, tensors)
     left = [name for name in tensors if name in learned]
     groups = []
