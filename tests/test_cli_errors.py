@@ -272,14 +272,16 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed(model: Path, photos: Pa
     image = str(photos / "wren" / "0.jpg")
     many = process("predict", model, *[image] * 20_000, "--batch-size", 4, "--json")
     assert many.stdout is not None
-    first = json.loads(many.stdout.readline())
-    assert first["image"] == image
-    many.send_signal(signal.SIGINT)
-    out, err = many.communicate(timeout=60)
-    assert many.returncode == 130
+    assert many.stderr is not None
+    with many.stdout, many.stderr:  # communicate would lose what readline had read ahead
+        first = json.loads(many.stdout.readline())
+        assert first["image"] == image
+        many.send_signal(signal.SIGINT)
+        lines = many.stdout.read().splitlines()
+        err = many.stderr.read()
+    assert many.wait(60) == 130
     assert err.splitlines()[-1] == "bilinear: interrupted"
     assert "Traceback" not in err
-    lines = out.splitlines()
     assert len(lines) < 20_000
     for line in lines:
         json.loads(line)
