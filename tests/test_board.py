@@ -22,7 +22,7 @@ pytest.importorskip("matplotlib", reason="the extra cli is absent")
 import bilinear
 from bilinear.train.curves import Curves, figure
 from bilinear.train.events import Events
-from bilinear.train.run import Run
+from bilinear.train.run import LOGGED, Run
 
 from .linear import STEPS, finish
 from .test_resuming import Stopping
@@ -33,10 +33,15 @@ RATES = {"head": ["head"], "all": ["head", "all"]}
 STEP_BEYOND = {"event": "step", "phase": "all", "epoch": 0, "step": 9, "loss": 1.5, "rates": [1, 1]}
 
 
+def of_metrics(told: Callable[[Mapping[str, Any]], None]) -> Callable[..., object]:
+    """What `train` may tell, of which `told` hears what the metrics have."""
+    return lambda event, _: event["event"] in LOGGED and told(event)
+
+
 def watched(folder: Path, **options: Any) -> None:
     """A run of a network of NumPy, of which events are written."""
     told = Events(Run(folder), linear_recipe())
-    finish(folder, watch=lambda event, _: told(event), **options)
+    finish(folder, watch=of_metrics(told), **options)
     told.finish()
 
 
@@ -135,12 +140,12 @@ def test_a_disk_too_full_for_events(tmp_path: Path) -> None:
     watched(whole)
     told = Events(Run(folder), linear_recipe())
 
-    def watch(event: Mapping[str, Any], _: int) -> None:
+    def tell(event: Mapping[str, Any]) -> None:
         with full(1000):
             told(event)
 
     with pytest.raises(OSError, match="File too large") as error:
-        finish(folder, watch=watch)
+        finish(folder, watch=of_metrics(tell))
     assert Path(error.value.filename).parent == folder / "events"
     assert 0 < len(events(folder, "step")) < STEPS
     watched(folder, resume=True)
@@ -149,9 +154,8 @@ def test_a_disk_too_full_for_events(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    def watch(folder: Path) -> Callable[..., None]:
-        curves = Curves(Run(folder))
-        return lambda event, _: curves(event)
+    def watch(folder: Path) -> Callable[..., object]:
+        return of_metrics(Curves(Run(folder)))
 
     whole, folder = tmp_path / "whole", tmp_path / "refused"
     finish(whole, watch=watch(whole))

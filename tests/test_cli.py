@@ -68,6 +68,21 @@ def truth(folder: Path, paths: list[Path], mirror: bool = False) -> np.ndarray:
 
 
 @over_frameworks
+def test_info_opens_the_model_where_it_is_asked_to(framework: str, folder: Path, capsys) -> None:
+    """Without a framework no tensor is read: one that is not finite is found with it."""
+    file, options = folder / "model.safetensors", ("--framework", framework, "--json")
+    plain = json.loads(said(capsys, "info", file, "--json")[0])
+    found = json.loads(said(capsys, "info", file, *options)[0])
+    assert found.pop("opened_in").startswith(f"{framework} ")
+    assert found == plain
+    broken = folder / "broken.safetensors"
+    broken.write_bytes(file.read_bytes()[:-4] + np.float32("nan").tobytes())
+    assert said(capsys, "info", broken, "--json")
+    assert said(capsys, "info", broken, *options, code=2) == []
+    assert said(capsys, "info", file, "--framework", "x", code=2) == []
+
+
+@over_frameworks
 def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
     """Of a folder, a glob and a file, in order; a last batch of one is filled up and cut."""
     birds = folder / "birds" / "test"

@@ -41,7 +41,8 @@ def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Pa
     lines = told.err.splitlines()
     begun = lines.index("validating on 6 images")
     assert lines[begun - 1].startswith("12 of 12 images in ")
-    assert lines[begun + 1].startswith("phase head, epoch 0: loss ")
+    assert lines[begun + 1].startswith("6 of 6 images in ")
+    assert lines[begun + 2].startswith("phase head, epoch 0: loss ")
     before = contents(folder)
     assert run([*words, "--resume"]) == 0
     assert contents(folder) == before

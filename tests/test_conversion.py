@@ -108,6 +108,16 @@ def test_forms_can_be_named(form: str, tmp_path: Path) -> None:
     assert back.read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("framework", PRESENT)
+def test_a_framework_tells_the_form_that_no_name_does(framework: str, tmp_path: Path) -> None:
+    form = {"torch": "torch", "tensorflow": "keras", "jax": "orbax"}[framework]
+    file = saved(tmp_path / "a.safetensors", form, projection=8)
+    own, back = tmp_path / "own", tmp_path / "back.safetensors"
+    assert convert(file, own, framework=framework)[:2] == ("portable", form)
+    assert convert(own, back, like=like(form, file), framework=framework).source == form
+    assert back.read_bytes() == file.read_bytes()
+
+
 @over_forms
 def test_what_does_not_fit_is_refused_by_name_and_nothing_is_written(
     form: str, tmp_path: Path
@@ -158,6 +168,9 @@ def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path) -> None:
         ("keras to portable takes no", (tmp_path / "d.keras", a), {"like": b}),
         ("a name must end in one of .safetensors, .pt, .pth, .keras", (tmp_path / "x", a), {}),
         ("a form must be one of portable, torch", (pt, a), {"source_form": "onnx"}),
+        ("of the form torch must be torch; got 'jax'", (a, pt), {"framework": "jax"}),
+        ("must be one of torch, tensorflow, jax; got 'x'", (a, pt), {"framework": "x"}),
+        ("got torch to torch", (tmp_path / "x", tmp_path / "y"), {"framework": "torch"}),
     )
     for words, arguments, options in cases:
         with pytest.raises(ValueError, match=words):

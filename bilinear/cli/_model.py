@@ -34,7 +34,7 @@ class Model:
         importlib.import_module(f"bilinear.{framework}")  # says it if the framework is missing
         module = importlib.import_module(f"bilinear.models.{framework}.inference")
         self._inference = module.Inference(path)
-        self.framework = f"{framework} {version(BACKENDS[framework][0][0])}"
+        self.framework = named(framework)
         self.device = self._inference.device
         say(f"{path} in {self.framework} on {self.device}")
 
@@ -70,3 +70,8 @@ def chosen(framework: str | None) -> str:
         remedy = "Without it the first that is installed is used."
         refuse(ValueError, "bilinear", invariant, repr(framework), remedy)
     return framework
+
+
+def named(framework: str) -> str:
+    """A framework with its version."""
+    return f"{framework} {version(BACKENDS[framework][0][0])}"

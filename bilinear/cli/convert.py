@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .._require import BACKENDS
 from ..models.conversion import FORMS, PORTABLE
 from ..models.conversion import convert as convert_file
 
@@ -24,6 +25,13 @@ def convert(
     target_form: Annotated[
         str | None, typer.Option("--to", help=f"Form of TARGET, if not by its name: {_FORMS}.")
     ] = None,
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose the file is that is not portable; tells its form where its name does not.",
+            metavar="|".join(BACKENDS),
+        ),
+    ] = None,
 ) -> None:
     """Convert a portable file to a framework's own file, or such a file to a portable one.
 
@@ -31,7 +39,8 @@ def convert(
     .keras and its weights in .weights.h5, the folder of an nnx state in .orbax. Numbers keep every
     bit. Back into a portable file all but .keras need --like.
     """
-    done = convert_file(source, target, like=like, source_form=source_form, target_form=target_form)
+    forms = {"source_form": source_form, "target_form": target_form, "framework": framework}
+    done = convert_file(source, target, like=like, **forms)
     print(f"{source} ({done.source}) -> {target} ({done.target}): {done.tensors} tensors")
     if done.momentum_left:
         typer.echo("SGD buffers were left behind: only the portable file has them.", err=True)

@@ -1,15 +1,34 @@
-"""``bilinear info``: what a file is, without any framework."""
+"""``bilinear info``: what a file is, without any framework, or opened in one."""
 
+import importlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from .._require import BACKENDS, require
 from ..models.summary import summarize
+from ._model import chosen, named
 from ._options import AsJson, ModelFile
 
 
-def info(file: ModelFile, as_json: AsJson = False) -> None:
-    """Say what a model's file is; no framework is needed and no tensor is read."""
+def info(
+    file: ModelFile,
+    as_json: AsJson = False,
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            help="Open the model in this framework too, which checks every tensor.",
+            metavar="|".join(BACKENDS),
+        ),
+    ] = None,
+) -> None:
+    """Say what a model's file is; no framework is needed and no tensor is read, unless asked."""
     summary = summarize(file)
+    if framework is not None:
+        require(chosen(framework))
+        importlib.import_module(f"bilinear.models.{framework}.files").load(file)
+        summary["opened_in"] = named(framework)
     if as_json:
         print(json.dumps(summary))
         return

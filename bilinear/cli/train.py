@@ -152,10 +152,12 @@ class _Told:
                 self._end()
         elif event["event"] == "step":
             # of a resumed epoch, what is left of it
-            self._advance("steps", self._images, max(seen - self._batch, 0), seen)
-            if seen == self._images:  # what follows is no training, and tells nothing till its end
+            self._advance("", self._images, max(seen - self._batch, 0), seen)
+            if seen == self._images:
                 self._end()
                 say(f"validating on {self._validated:,} images")
+        elif event["event"] == "validated":
+            self._advance("", self._validated, 0, event["images"])
         else:
             self._end()
             losses = f"loss {event['training_loss']:.4f}, validation {event['validation_loss']:.4f}"
@@ -164,10 +166,11 @@ class _Told:
             say(f"phase {event['phase']}, epoch {event['epoch']}: {losses}, {accuracy}{best}")
 
     def _advance(self, about: str, total: int, begun: int, done: int) -> None:
-        """Move the bar of what is done now, which begins at `begun` where it has none yet."""
+        """Move the bar of what is done now, which begins at `begun` where it has none yet; what
+        `about` says comes first."""
         if self._progress is None or about != self._about:
             self._end()
-            if about != "steps":
+            if about:
                 say(about)
             self._about, self._seen = about, begun
             self._progress = Progress(total - begun).__enter__()

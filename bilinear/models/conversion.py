@@ -11,16 +11,17 @@
 | ``keras-weights`` | the weights of a Keras model | ``.weights.h5`` |
 | ``orbax`` | `nnx.state` of a JAX model, a folder of Orbax | ``.orbax`` |
 
-Numbers keep every bit, there and back. Only a ``.keras`` archive says itself which model it is
-of; the others need `like`, a portable file of the same model, whose description (backbones, pool,
-classes, preprocessing) they take over. SGD buffers are left behind.
+Where a name tells no form, `framework` does: ``torch``, ``keras`` or ``orbax`` is the one it has
+for whole models. Numbers keep every bit, there and back. Only a ``.keras`` archive says itself
+which model it is of; the others need `like`, a portable file of the same model, whose description
+(backbones, pool, classes, preprocessing) they take over. SGD buffers are left behind.
 """
 
 import importlib
 import os
 from typing import Any, NamedTuple
 
-from .._require import require
+from .._require import BACKENDS, require
 from ..contract import refuse
 from .checkpoint import MOMENTUM
 from .tensorfile import open_tensors, specs
@@ -43,6 +44,8 @@ FORMS = {
     "keras-weights": Form("tensorflow", (".weights.h5",)),
     "orbax": Form("jax", (".orbax",)),
 }
+_OWN = {"torch": "torch", "tensorflow": "keras", "jax": "orbax"}
+"""The form of a framework's whole models."""
 _SUFFIXES = {PORTABLE: (".safetensors",)} | {name: form.suffixes for name, form in FORMS.items()}
 
 
@@ -66,28 +69,39 @@ def convert(
     like: str | os.PathLike | None = None,
     source_form: str | None = None,
     target_form: str | None = None,
+    framework: str | None = None,
 ) -> Conversion:
     """Write the model in `source` as `target`; one of the two is the portable file.
 
     Args:
         like: a portable file of the same model, where `source` does not say which it is.
         source_form, target_form: where a name does not tell; None goes by the name.
+        framework: whose file the other one is: ``torch``, ``tensorflow`` or ``jax``. A name that
+            tells no form is then of this framework's whole models; a form of another is refused.
 
     The target appears whole or not at all; a file in its place is replaced, a folder is not.
-    Raises: ValueError for forms that are not known or both (or neither) portable, `like` where it
-        is missing or means nothing, and, naming the tensor, for tensors that are missing,
-        unknown, misshapen, of another dtype or not finite; ImportError where the framework is not
-        installed; OSError where a file cannot be read or written.
+    Raises: ValueError for a framework or forms that are not known, forms that are both (or
+        neither) portable or of another framework than asked for, `like` where it is missing or
+        means nothing, and, naming the tensor, for tensors that are missing, unknown, misshapen,
+        of another dtype or not finite; ImportError where the framework is not installed; OSError
+        where a file cannot be read or written.
     """
     source, target = os.fsdecode(source), os.fsdecode(target)
     op = f"convert {source}"
-    read, written = _form(op, source, source_form), _form(op, target, target_form)
+    if framework is not None and framework not in BACKENDS:
+        invariant = f"framework (--framework) must be one of {', '.join(BACKENDS)}"
+        refuse(ValueError, op, invariant, repr(framework), "Without it the names tell the forms.")
+    read = _form(op, source, source_form, framework)
+    written = _form(op, target, target_form, framework)
     if (read == PORTABLE) == (written == PORTABLE):
         remedy = "Convert to a portable file first, and that to the other."
         invariant = "one of both files must be portable, and one not"
         refuse(ValueError, op, invariant, f"{read} to {written}", remedy)
     foreign = written if read == PORTABLE else read
     form = FORMS[foreign]
+    if framework not in (None, form.framework):
+        invariant = f"framework (--framework) of the form {foreign} must be {form.framework}"
+        refuse(ValueError, op, invariant, repr(framework), "Leave it out, or name another form.")
     needed = read != PORTABLE and not form.complete
     if needed != (like is not None):
         invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file to be like"
@@ -109,14 +123,15 @@ def convert(
     return Conversion(read, written, len(model.canonical()), left)
 
 
-def _form(op: str, path: str, given: str | None) -> str:
-    """The form of a file, by its name where it is not given."""
+def _form(op: str, path: str, given: str | None, framework: str | None) -> str:
+    """The form of a file, by its name where it is not given, by the framework where neither is."""
     if given is None:
         name = path.lower().rstrip("/\\")
-        given = next((form for form, ends in _SUFFIXES.items() if name.endswith(ends)), "")
+        own = _OWN[framework] if framework else ""
+        given = next((form for form, ends in _SUFFIXES.items() if name.endswith(ends)), own)
         if not given:
             known = ", ".join(end for ends in _SUFFIXES.values() for end in ends)
-            remedy = f"Name its form: {', '.join(_SUFFIXES)}."
+            remedy = f"Name its form ({', '.join(_SUFFIXES)}) or its framework."
             refuse(ValueError, op, f"a name must end in one of {known}", repr(path), remedy)
     if given not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)

@@ -37,15 +37,16 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Score:
     return Score(float(losses.sum()), int((z.argmax(axis=1) == labels).sum()), len(z))
 
 
-def judged(feed: Feed, num_classes: int, pause: Callable[[], None]) -> tuple[Score, np.ndarray]:
+def judged(feed: Feed, num_classes: int, pause: Callable[[int], None]) -> tuple[Score, np.ndarray]:
     """The score of all validation images, and how many of them are of each class.
 
-    `pause` is called after each batch. Raises: ValueError for a label that is none.
+    `pause` is called after each batch, with the number of images so far.
+    Raises: ValueError for a label that is none.
     """
     total, counts = Score(), np.zeros(num_classes, np.int64)
     for batch in feed.validation.epoch(0):
         check_labels(batch.labels, num_classes)
         total += score(feed.logits(batch), batch.labels)
         counts += np.bincount(batch.labels, minlength=num_classes)
-        pause()
+        pause(total.images)
     return total, counts

@@ -57,9 +57,10 @@ def train(
         data: the checksum of the data, by which a resumed run knows that it is the same.
         cache: of the images of both pipelines, for phases in which no backbone moves.
         watch: called with each event of the metrics, once it is written, and the number of images
-            that the epoch has trained on so far; to show progress. Of a cache it also sees what the
-            metrics do not have: ``{"event": "cache", "text": …}``, what it is going to take or
-            waits for, and ``{"event": "fill", "images": …}`` with the number that were computed.
+            that the epoch has trained on so far; to show progress. It also sees what the metrics
+            do not have: ``{"event": "validated", "images": …}``, with the number so far, and of a
+            cache ``{"event": "cache", "text": …}``, what it is going to take or waits for, and
+            ``{"event": "fill", "images": …}`` with the number that were computed.
 
     Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
         FloatingPointError, naming the step, for a loss that is not finite or a phase that
@@ -235,7 +236,7 @@ class _Loop:
     def _validated(self) -> tuple[float, float]:
         progress, classes = self.progress, self.engine.num_classes
         with self._kept_steps():
-            total, counts = judged(self.feed, classes, self._check_interrupt)
+            total, counts = judged(self.feed, classes, self._paused)
         loss, accuracy = total.means
         if not math.isfinite(loss):
             self._stop("the validation loss must be finite", f"{loss}")
@@ -245,6 +246,11 @@ class _Loop:
             received = f"validation accuracy {lost:.3f}, now {accuracy:.3f} at a loss of {loss:.3g}"
             self._stop("a phase must not unlearn what was learned before", received)
         return loss, accuracy
+
+    def _paused(self, images: int) -> None:
+        """Between two batches of validation."""
+        self._tell({"event": "validated", "images": images}, self.progress.images)
+        self._check_interrupt()
 
     def _end_epoch(self, loss: float, accuracy: float) -> None:
         progress, phase = self.progress, self.phase
