@@ -84,9 +84,6 @@ def main(words: Sequence[str] | None = None) -> None:
     given = asked.parse_args(words)
     wanted = [name for name in SECTIONS if getattr(given, name)]
     device = _device(asked, given, wanted)
-    # With oneDNN's kernels TensorFlow does not give memory back, which then cannot be measured:
-    # without a word from outside times and memory are both of the others. Read at its import.
-    os.environ.setdefault(machine.ONEDNN, "0")
     where = machine.described(present(), device, given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     for name in wanted or [n for n in USUAL if given.device == "cpu" or n in ON_GPU]:
