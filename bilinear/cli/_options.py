@@ -1,11 +1,17 @@
 """Arguments and options that several commands have, said once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .._require import BACKENDS
+
+
+def framework_option(text: str) -> Any:
+    """`--framework`, of which `text` says what it means to the command."""
+    return typer.Option("--framework", help=text, metavar="|".join(BACKENDS))
+
 
 ModelFile = Annotated[Path, typer.Argument(help="A model written by save.", metavar="FILE")]
 Inputs = Annotated[
@@ -14,10 +20,7 @@ Inputs = Annotated[
 ]
 Framework = Annotated[
     str | None,
-    typer.Option(
-        help="Which framework computes; without it the first that is installed.",
-        metavar="|".join(BACKENDS),
-    ),
+    framework_option("Which framework computes; without it the first that is installed."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images that are computed at once.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from .._require import BACKENDS
 from ..models.conversion import FORMS, PORTABLE
 from ..models.conversion import convert as convert_file
+from ._options import framework_option
 
 _FORMS = ", ".join((PORTABLE, *FORMS))
 
@@ -27,9 +27,8 @@ def convert(
     ] = None,
     framework: Annotated[
         str | None,
-        typer.Option(
-            help="Whose the file is that is not portable; tells its form where its name does not.",
-            metavar="|".join(BACKENDS),
+        framework_option(
+            "Whose the file is that is not portable; tells its form where its name does not."
         ),
     ] = None,
 ) -> None:
@@ -39,8 +38,14 @@ def convert(
     .keras and its weights in .weights.h5, the folder of an nnx state in .orbax. Numbers keep every
     bit. Back into a portable file all but .keras need --like.
     """
-    forms = {"source_form": source_form, "target_form": target_form, "framework": framework}
-    done = convert_file(source, target, like=like, **forms)
+    done = convert_file(
+        source,
+        target,
+        like=like,
+        source_form=source_form,
+        target_form=target_form,
+        framework=framework,
+    )
     print(f"{source} ({done.source}) -> {target} ({done.target}): {done.tensors} tensors")
     if done.momentum_left:
         typer.echo("SGD buffers were left behind: only the portable file has them.", err=True)

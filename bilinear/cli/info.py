@@ -4,12 +4,9 @@ import importlib
 import json
 from typing import Annotated, Any
 
-import typer
-
-from .._require import BACKENDS, require
 from ..models.summary import summarize
 from ._model import chosen, named
-from ._options import AsJson, ModelFile
+from ._options import AsJson, ModelFile, framework_option
 
 
 def info(
@@ -17,17 +14,13 @@ def info(
     as_json: AsJson = False,
     framework: Annotated[
         str | None,
-        typer.Option(
-            help="Open the model in this framework too, which checks every tensor.",
-            metavar="|".join(BACKENDS),
-        ),
+        framework_option("Open the model in this framework too, which checks every tensor."),
     ] = None,
 ) -> None:
     """Say what a model's file is; no framework is needed and no tensor is read, unless asked."""
     summary = summarize(file)
     if framework is not None:
-        require(chosen(framework))
-        importlib.import_module(f"bilinear.models.{framework}.files").load(file)
+        importlib.import_module(f"bilinear.{chosen(framework)}").load(file)
         summary["opened_in"] = named(framework)
     if as_json:
         print(json.dumps(summary))
