@@ -93,17 +93,21 @@ def resident() -> int:
 
 
 def peak(run: Callable[[], object]) -> int:
-    """Bytes by which the process grows at most during `run`, as Linux keeps account of them."""
-    before = resident()
+    """Bytes by which the process grows at most during `run`, as Linux keeps account of them.
+
+    Without pages of libraries: a system that dropped some reads them in again.
+    """
+    before, of_files = resident(), _status("RssFile")
     Path("/proc/self/clear_refs").write_text("5")  # the most that it had becomes what it has
     run()
-    return max(_status("VmHWM") - before, 0)
+    read_again = max(_status("RssFile") - of_files, 0)
+    return max(_status("VmHWM") - before - read_again, 0)
 
 
 def settled_peak(run: Callable[[], object]) -> int:
     """`peak` of a run that has run before, in a process that was told to `give_back`.
 
-    The least of three: pages of libraries, which a system short of memory drops, come back in one.
+    The least of three: what others do in the process meanwhile can only add to it.
     """
     run()
     run()

@@ -116,12 +116,12 @@ def test_an_epoch_of_kept_maps_is_measured(backend: str) -> None:
 
 
 POOLED = [
-    (Size(1, 49, 1024), "float32"),
-    (Size(1, 49, 1024, half=True), "float32"),
-    (Size(1, 49, 1024, half=True), "bfloat16"),
-    (Size(1, 49, 1024, streams=2), "float32"),
-    (Size(1, 49, 1024, masked=True), "bfloat16"),
-    (Size(64, 1024, 64, masked=True), "float32"),
+    (Size(1, 49, 2048), "float32"),
+    (Size(1, 49, 2048, half=True), "float32"),
+    (Size(1, 49, 2048, half=True), "bfloat16"),
+    (Size(1, 49, 2048, streams=2), "float32"),
+    (Size(1, 49, 2048, masked=True), "bfloat16"),
+    (Size(64, 1024, 128, masked=True), "float32"),
 ]
 """Of many channels, and of many locations in a large batch."""
 
@@ -129,22 +129,34 @@ POOLED = [
 @accounted
 @over_backends
 def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
-    """In every form; the process is one, since each peak starts from what it has then."""
+    """In every form; one process for all, since each peak starts from what it has then.
+
+    An operator that breaks the bound breaks it in every process; what else a process does, it
+    does not do in each of three.
+    """
     subject = importlib.import_module(f"benchmarks.{backend}")
-    found = apart(functools.partial(scaling.peaks, only_ours=True), backend, POOLED)
-    assert len(found) == len(POOLED) * 2 * len(subject.BEST[subject.OURS])
-    for row in found:
+
+    def bound(row: dict) -> float:
         form = row["dtype"] + (", half" if "half" in row["size"] else "")
-        multiple = PEAK[backend][form][row["pass"] != "forward"]
-        assert row["peak"] <= multiple * row["arrays"] + PEAK_SLACK, row
-        assert row["peak"] >= row["arrays"] / 10, row  # what is written, if nothing else
+        return PEAK[backend][form][row["pass"] != "forward"] * row["arrays"] + PEAK_SLACK
+
+    over = []
+    for _ in range(3):
+        found = apart(functools.partial(scaling.peaks, only_ours=True), backend, POOLED)
+        assert len(found) == len(POOLED) * 2 * len(subject.BEST[subject.OURS])
+        for row in found:
+            assert row["peak"] >= row["arrays"] / 10, row  # what is written, if nothing else
+        over.append([row for row in found if row["peak"] > bound(row)])
+        if not over[-1]:
+            return
+    pytest.fail(f"in every process: {over}")
 
 
 @accounted
 @over_backends
 def test_peaks_have_room_for_what_is_held(backend: str) -> None:
     """Of passes that are two calls: what a compiler sees in one need not hold that much."""
-    size = Size(4, 49, 128)
+    size = Size(4, 49, 256)
     found = apart(
         functools.partial(memory.used, compiled=False), backend, ("matrix_sqrt", size, "float32")
     )
