@@ -156,7 +156,7 @@ def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
 @over_backends
 def test_peaks_have_room_for_what_is_held(backend: str) -> None:
     """Of passes that are two calls: what a compiler sees in one need not hold that much."""
-    size = Size(4, 49, 256)
+    size = Size(4, 49, 512)
     found = apart(
         functools.partial(memory.used, compiled=False), backend, ("matrix_sqrt", size, "float32")
     )
@@ -174,10 +174,10 @@ def test_peaks_have_room_for_what_is_held(backend: str) -> None:
 @pytest.mark.skipif("torch" not in PRESENT, reason="needs PyTorch")
 def test_a_step_has_to_find_room_for_its_gradients() -> None:
     """Those of the classifier, of the maps and of the descriptor."""
-    size = Size(4, 49, 128)
+    size = Size(4, 49, 256)
     features = half_size(size.channels)
     arrays = 200 * features + size.samples * (size.locations * size.channels + features)
-    assert apart(head.memory, "torch", "training step", "ours", size) >= 4 * arrays
+    assert apart(head.memory, "torch", "training step", "ours", size) >= 4 * arrays - RESIDENT
 
 
 @over_backends

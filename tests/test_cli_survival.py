@@ -42,7 +42,7 @@ def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
     asked = [f"{name}={kills}" for name, kills in KILLS[framework].items()]
     command = [*PYTHON, "tests.commanded", framework, str(folder), *asked]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
+        command, capture_output=True, text=True, timeout=900, check=False, env=ENVIRONMENT
     )
     assert result.returncode == 0, result.stderr
     print(result.stderr)  # for a failure

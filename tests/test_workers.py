@@ -27,7 +27,7 @@ def alive(pid):
         return False
 
 
-def ends(pids, seconds=20):
+def ends(pids, seconds=60):
     deadline = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
