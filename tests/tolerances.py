@@ -105,10 +105,9 @@ fuses none of the transposes, up to seven; both read half of a descriptor out of
 Half types add what is widened, and the result or the cotangent before it is rounded: half a
 matrix to three. What is as large as the input is fewer of each."""
 
-PEAK_SLACK = 8 * 2**20
-"""Bytes that a process takes beside its arrays: pages of code and of allocators, stacks. One or two
-MiB, and some more where a busy system drops pages of libraries that a pass reads in again; half of
-the smallest matrix that one too many would be."""
+PEAK_SLACK = 4 * 2**20
+"""Bytes that a process takes beside its arrays: pages of code and of allocators, stacks.
+One MiB, four where a system is busy; a quarter of a matrix of the widest maps that are measured."""
 
 RESIDENT = 2 * 2**20
 """Bytes by which the memory of a process may differ from that of the arrays in it: the allocator

@@ -1,8 +1,9 @@
-"""What every JAX operator does around its formula: describe, widen."""
+"""What every JAX operator does around its formula: describe, widen, multiply."""
 
 from typing import TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...contract import ACCUMULATION, Spec, check_tensor
@@ -31,3 +32,8 @@ def specs(
 def wide(x: jax.Array) -> jax.Array:
     """`x` in the dtype its sums, roots and norms are computed in."""
     return x.astype(ACCUMULATION[x.dtype.name])
+
+
+def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

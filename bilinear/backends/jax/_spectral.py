@@ -15,6 +15,8 @@ two eigenvalues count as 0, K is 0.
 import jax
 import jax.numpy as jnp
 
+from ._arrays import matmul
+
 ORDERS = 3
 """How many orders of derivatives are exact."""
 
@@ -28,11 +30,6 @@ def spectral_root(a: jax.Array, tol: float | None) -> jax.Array:
         change = b - matmul(h, h)
         h = h + k * (change - jax.lax.stop_gradient(change))
     return matmul(matmul(u, h), u.mT)
-
-
-def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _decomposed(a: jax.Array, tol: float | None) -> tuple[jax.Array, jax.Array, jax.Array]:

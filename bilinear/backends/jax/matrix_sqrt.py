@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from ...contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
-from ._arrays import ArrayLike, spec, wide
-from ._spectral import matmul, spectral_root
+from ._arrays import ArrayLike, matmul, spec, wide
+from ._spectral import spectral_root
 
 
 def matrix_sqrt(

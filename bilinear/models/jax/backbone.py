@@ -5,7 +5,6 @@ matrix products use `Precision.HIGHEST`, so a GPU computes float32 in float32; J
 is TensorFloat-32, which keeps 10 bits of the mantissa. For speed choose ``dtype="bfloat16"``.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ...backends.jax._arrays import wide
+from ...backends.jax._arrays import matmul, wide
 from ...contract import check_batch_norm
 from .. import plans
 
@@ -69,7 +68,7 @@ def _product(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
         for j in range(side)
     ]
     flat = kernel.reshape(-1, kernel.shape[3])
-    return jnp.dot(jnp.concatenate(patches, 3), flat, precision=jax.lax.Precision.HIGHEST)
+    return matmul(jnp.concatenate(patches, 3), flat)
 
 
 class Linear(nnx.Module):
@@ -83,9 +82,6 @@ class Linear(nnx.Module):
         return _scored(x, self.kernel[...]) + self.bias[...]
 
 
-_dot = functools.partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
-
-
 @jax.custom_jvp
 def _scored(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """``x @ kernel``, on a CPU in two pieces where there are 49 to 96 rows and a large weight.
@@ -95,18 +91,18 @@ def _scored(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     rows = x.shape[0]
     if not (isinstance(rows, int) and 48 < rows <= 96 and kernel.size >= LARGE):
-        return _dot(x, kernel)
+        return matmul(x, kernel)
 
     def in_two(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jnp.concatenate([_dot(half, kernel) for half in (x[: rows // 2], x[rows // 2 :])])
+        return jnp.concatenate([matmul(half, kernel) for half in jnp.array_split(x, 2)])
 
-    return jax.lax.platform_dependent(x, kernel, cpu=in_two, default=_dot)
+    return jax.lax.platform_dependent(x, kernel, cpu=in_two, default=matmul)
 
 
 @_scored.defjvp
-def _(primals, tangents):
+def _scored_jvp(primals, tangents):
     (x, kernel), (dx, dkernel) = primals, tangents
-    return _scored(x, kernel), _dot(dx, kernel) + _dot(x, dkernel)
+    return _scored(x, kernel), matmul(dx, kernel) + matmul(x, dkernel)
 
 
 class BatchNorm(nnx.Module):
