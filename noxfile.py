@@ -100,11 +100,11 @@ def mutants(session: nox.Session) -> None:
 def doors(session: nox.Session, framework: str) -> None:
     """One door alone, in an environment that has only its framework."""
     install(session, framework, "test")
-    alone = ["test_doors", "test_contract", "test_layers", "test_own_networks", "test_readme"]
-    alone += ["test_cli", "test_cli_errors"]
+    alone = ["docs/test_doors", "layers/test_contract", "layers/test_layers"]
+    alone += ["models/test_own_networks", "docs/test_readme", "cli/test_cli", "cli/test_cli_errors"]
     chosen = [f"tests/{name}.py" for name in alone]
-    chosen += ["tests/test_files.py::test_momentum_travels"]
-    chosen += ["tests/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
+    chosen += ["tests/models/test_files.py::test_momentum_travels"]
+    chosen += ["tests/models/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
     session.run("pytest", *(session.posargs or chosen), env=QUIET)
 
 
@@ -124,7 +124,8 @@ def build(session: nox.Session) -> None:
         shutil.copy(file, away)
     session.chdir(away)
     session.run("bilinear", "--version")
-    tests = ["test_house", "test_doors", "test_layers", "test_checkpoint", "test_readme"]
+    tests = ["meta/test_house", "docs/test_doors", "layers/test_layers", "models/test_checkpoint"]
+    tests += ["docs/test_readme"]
     session.run("pytest", *(session.posargs or [f"tests/{name}.py" for name in tests]))
 
 

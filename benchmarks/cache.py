@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bilinear.data import Augmentation, Pipeline
-from bilinear.images import Preprocessing
+from bilinear.data.images import Preprocessing
 from bilinear.train import Cache, Group, Images, Model, Phase, Recipe, build, parts
 from bilinear.train.batches import Feed, through
 from bilinear.train.cache import Cached

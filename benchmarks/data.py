@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from bilinear.data import Augmentation, Batch, Index, Item, Pipeline
-from bilinear.images import Preprocessing
+from bilinear.data.images import Preprocessing
 
 CLASSES = 200
 

@@ -4,10 +4,9 @@ Open the door of the framework you use; this module imports none of them:
 
 - `bilinear.torch`, `bilinear.tensorflow`, `bilinear.jax`: the same names in each
 - `bilinear.reference`: the NumPy specification of every operator, forward and gradient
-- `bilinear.images`: image files to the arrays the models take
+- `bilinear.data.images`: image files to the arrays the models take
 - `bilinear.data`: data sets in their published layouts, and batches of them
-- `bilinear.explanation`: where a score comes from, by location and by pair of channels
-- `bilinear.metrics`, `bilinear.features`: how good logits are; files of descriptors
+- `bilinear.analysis`: metrics of logits, files of descriptors, heat maps, classifier conversion
 - `bilinear.cli`: the command line
 """
 

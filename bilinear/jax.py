@@ -43,7 +43,7 @@ from .contract.sketches import (
     maclaurin_tables,
     sketch_tables,
 )
-from .images import Preprocessing
+from .data.images import Preprocessing
 from .models.jax.bcnn import BCNN
 from .models.jax.files import load, load_image, save
 from .models.jax.imports import import_checkpoint

@@ -47,7 +47,7 @@ from .contract.sketches import (
     maclaurin_tables,
     sketch_tables,
 )
-from .images import Preprocessing
+from .data.images import Preprocessing
 from .models.tensorflow.bcnn import BCNN
 from .models.tensorflow.files import load, load_image, save
 from .models.tensorflow.imports import import_checkpoint

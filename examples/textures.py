@@ -21,7 +21,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 from skimage import color, data, measure
 
-from bilinear.images import Preprocessing
+from bilinear.data.images import Preprocessing
 
 CROP = 128
 """Pixels along each side of a crop of the demo."""

@@ -17,7 +17,7 @@ import numpy as np
 from ..data import Item
 from ..data.decode import Decoder
 from ..data.folder import image_files
-from ..images import Preprocessing, normalize
+from ..data.images import Preprocessing, normalize
 from ._console import say
 from ._errors import sentence
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .. import metrics
 from .._files import replacing
+from ..analysis import metrics
 from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description

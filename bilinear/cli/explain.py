@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from .._files import replacing
+from ..analysis.drawing import heat_over, with_legend
+from ..analysis.heat_maps import Explanation, Pair, pairs
+from ..analysis.heat_maps import explain as explain_score
 from ..contract import refuse
 from ..data.decode import cut
-from ..drawing import heat_over, with_legend
-from ..explanation import Explanation, Pair, pairs
-from ..explanation import explain as explain_score
-from ..images import Preprocessing, centre_crop, cover, normalize, read_image
+from ..data.images import Preprocessing, centre_crop, cover, normalize, read_image
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ..models.tensorfile import open_tensors

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..analysis.descriptors import check_room, features_file
 from ..contract import refuse
 from ..data.folder import is_image
-from ..features import check_room, features_file
 from ..models import pools
 from ..models.checkpoint import read_description
 from ..models.description import Description

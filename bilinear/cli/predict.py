@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..metrics import softmax, top_k
+from ..analysis.metrics import softmax, top_k
 from ._console import Progress
 from ._errors import SOME_FAILED
 from ._images import Reader, listed

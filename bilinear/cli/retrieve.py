@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from ..analysis.descriptors import nearest, open_features
 from ..contract import refuse
 from ..data.decode import Decoder
-from ..features import nearest, open_features
-from ..images import normalize
+from ..data.images import normalize
 from ._images import unlabelled
 from ._model import Model
 from ._options import AsJson, Banner, Framework, ModelFile

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..contract import refuse
 from ..contract._counts import check_count
-from ..images import Preprocessing, centre_crop, cover
+from .images import Preprocessing, centre_crop, cover
 
 Crop = Literal["random", "centre", "resized"]
 

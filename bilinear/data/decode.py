@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ..contract import refuse
-from ..images import Preprocessing, centre_crop, cover, read_image
 from .augment import Augmentation, augmented
+from .images import Preprocessing, centre_crop, cover, read_image
 from .index import Item
 from .seeds import AUGMENTATION, generator
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..contract import message, refuse
 from ..contract._counts import check_count, check_seed
-from ..images import Preprocessing, normalize
 from .augment import Augmentation, resized_by
 from .decode import Decoder, begin, decode, without_interrupts
+from .images import Preprocessing, normalize
 from .index import Index, Split
 from .seeds import ORDER, generator
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import __version__
 from ..contract import refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from . import pools
 from .plans import CHANNELS, DTYPES, Head, Shape, are_taps, is_count, tapped
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from ..classifiers import permute_classifier
+from ..analysis.classifiers import permute_classifier
 from ..contract import Spec, message, refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from .layouts import LAYOUTS, Backbones, Layout, named
 from .plans import CHANNELS, DTYPES
 from .tensorfile import check_finite, check_layout, open_tensors, spec

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..contract import ACCUMULATION, Spec, message, refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from . import plans
 from .tensorfile import check_finite, check_layout, spec
 

@@ -25,9 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .. import presets
-from ..classifiers import ORDERS, Order
+from ..analysis.classifiers import ORDERS, Order
 from ..contract import refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from . import plans
 from .pools import POOLS, counted
 

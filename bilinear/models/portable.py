@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..contract import Spec, message, refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from .arguments import Streams
 from .checkpoint import read, write
 from .chosen import described_pool

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import ACCUMULATION, Spec, message, refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from . import keras_weights
 from .plans import Shape, tensor_shapes
 from .tensorfile import check_finite, check_layout, open_tensors, spec, specs

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..contract import refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from .engines import Engine
 
 

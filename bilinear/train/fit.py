@@ -10,7 +10,7 @@ from typing import Any
 from .._require import require_packages
 from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from .cache import Cache, Cached
 from .engines import build
 from .loop import train

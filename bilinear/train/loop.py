@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..contract import refuse
-from ..images import Preprocessing
+from ..data.images import Preprocessing
 from . import parts, schedules
 from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, some, through
 from .cache import Cached, Kept

@@ -2,8 +2,8 @@
 
 from . import Edits, Mutant
 
-METRICS = "bilinear/metrics.py"
-FEATURES = "bilinear/features.py"
+METRICS = "bilinear/analysis/metrics.py"
+FEATURES = "bilinear/analysis/descriptors.py"
 EVALUATE = "bilinear/cli/evaluate.py"
 MODEL = "bilinear/cli/_model.py"
 
@@ -46,12 +46,12 @@ FAULTS: list[tuple[str, str, Edits]] = [
 ]
 
 TESTS = {  # path -> the door they need, and what selects them
-    METRICS: ("none", ("tests/test_metrics.py",)),
-    FEATURES: ("none", ("tests/test_features.py",)),
-    EVALUATE: ("torch", ("tests/test_cli.py", "-k", "evaluate")),
-    MODEL: ("jax", ("tests/test_cli.py", "-k", "one_shape")),
+    METRICS: ("none", ("tests/analysis/test_metrics.py",)),
+    FEATURES: ("none", ("tests/analysis/test_features.py",)),
+    EVALUATE: ("torch", ("tests/cli/test_cli.py", "-k", "evaluate")),
+    MODEL: ("jax", ("tests/cli/test_cli.py", "-k", "one_shape")),
 }
-ERRORS = ("torch", ("tests/test_cli_errors.py",))
+ERRORS = ("torch", ("tests/cli/test_cli_errors.py",))
 
 
 def mutants() -> list[Mutant]:

@@ -138,5 +138,5 @@ def mutants() -> list[Mutant]:
 
 def _tests(fault: Fault) -> tuple[str, ...]:
     if fault.file == LAYER:
-        return ("tests/test_sketches.py", "-k", "part_of")
-    return ("tests/test_parity.py", "-k", f"{fault.file} and (edges or star or nan)")
+        return ("tests/operators/test_sketches.py", "-k", "part_of")
+    return ("tests/operators/test_parity.py", "-k", f"{fault.file} and (edges or star or nan)")

@@ -143,4 +143,8 @@ def mutants() -> list[Mutant]:
 
 
 def _tests(fault: Fault) -> tuple[str, ...]:
-    return ("tests/test_parity.py", "-k", f"{fault.file} and (edges or star) and not ring")
+    return (
+        "tests/operators/test_parity.py",
+        "-k",
+        f"{fault.file} and (edges or star) and not ring",
+    )

@@ -2,7 +2,7 @@
 
 from . import Edits, Mutant
 
-CLASSIFIERS = "bilinear/classifiers.py"
+CLASSIFIERS = "bilinear/analysis/classifiers.py"
 KERAS = "bilinear/models/keras_weights.py"
 IMPORTS = "bilinear/models/imports.py"
 LAYOUTS = "bilinear/models/layouts.py"
@@ -70,11 +70,11 @@ FAULTS: list[tuple[str, str, Edits]] = [
 ]
 
 TESTS = {
-    CLASSIFIERS: ("tests/test_classifiers.py",),
-    LAYOUTS: ("tests/test_imports.py", "-k", "logits and (fast-mpn or twice)"),
-    IMPORTS: ("tests/test_imports.py", "-k", "wrapping or ones_own or refused"),
+    CLASSIFIERS: ("tests/analysis/test_classifiers.py",),
+    LAYOUTS: ("tests/models/test_imports.py", "-k", "logits and (fast-mpn or twice)"),
+    IMPORTS: ("tests/models/test_imports.py", "-k", "wrapping or ones_own or refused"),
 }
-KERAS_TESTS = ("tests/test_keras_weights.py", "-k", "published or preprocessing")
+KERAS_TESTS = ("tests/models/test_keras_weights.py", "-k", "published or preprocessing")
 
 
 def mutants() -> list[Mutant]:

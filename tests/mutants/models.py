@@ -198,7 +198,7 @@ def mutants() -> list[Mutant]:
             doors = (framework, "torch" if framework != "torch" else "jax")
             path = f"bilinear/models/{framework}/{fault.file}.py"
             tests = (
-                "tests/test_models.py",
+                "tests/models/test_models.py",
                 "-k",
                 "resnet18 and not vgg16 and not full_size or unbiased",
             )
@@ -206,18 +206,20 @@ def mutants() -> list[Mutant]:
     for framework, edits in RESAMPLING.items():
         file = "resampling" if framework == "tensorflow" else "bcnn"
         path = f"bilinear/models/{framework}/{file}.py"
-        tests = ("tests/test_models.py", "-k", "feature_maps and resnet18")
+        tests = ("tests/models/test_models.py", "-k", "feature_maps and resnet18")
         name = "streams are resampled another way"
         found.append(Mutant(name, framework, path, edits, (framework,), tests))
     for framework, edits in TAPS.items():
         path = f"bilinear/models/{framework}/backbone.py"
-        tests = ("tests/test_pooled_models.py", "-k", "feature_maps")
+        tests = ("tests/models/test_pooled_models.py", "-k", "feature_maps")
         name = "maps come in the order of the network"
         found.append(Mutant(name, framework, path, edits, (framework,), tests))
     for name, path, edits, test in POOLS:
         found.append(Mutant(name, "torch", path, edits, ("none",), (f"tests/test_{test}.py",)))
     for name, path, edits, test in FILES:
         found.append(
-            Mutant(name, "torch", path, edits, ("torch",), ("tests/test_files.py", "-k", test))
+            Mutant(
+                name, "torch", path, edits, ("torch",), ("tests/models/test_files.py", "-k", test)
+            )
         )
     return found

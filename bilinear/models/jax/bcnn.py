@@ -10,7 +10,7 @@ from flax import nnx
 
 from ...backends.jax._arrays import ArrayLike, spec
 from ...contract import check_images, refuse
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from .. import plans
 from ..arguments import (
     Channels,

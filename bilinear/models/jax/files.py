@@ -11,8 +11,8 @@ from flax import nnx
 
 from ...backends.jax._arrays import ArrayLike
 from ...contract import Spec
-from ...images import File, Preprocessing
-from ...images import load_image as load_array
+from ...data.images import File, Preprocessing
+from ...data.images import load_image as load_array
 from ..checkpoint import check_streams, read_description
 from ..portable import fill, model_arguments, pool_of, save_model
 from .bcnn import BCNN, check_enabled

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ...backends.tensorflow._tensors import required, spec
 from ...contract import check_images
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from .. import plans
 from ..arguments import (
     Channels,

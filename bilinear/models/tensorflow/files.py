@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ...contract import Spec, refuse
-from ...images import File, Preprocessing
-from ...images import load_image as load_array
+from ...data.images import File, Preprocessing
+from ...data.images import load_image as load_array
 from ..checkpoint import check_streams, read_description
 from ..portable import fill, model_arguments, pool_of, save_model
 from .bcnn import BCNN

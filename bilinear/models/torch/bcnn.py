@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ...backends.torch._tensors import spec
 from ...contract import check_images
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from ..arguments import (
     Channels,
     Taps,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._require import BACKENDS
 from ...contract import refuse
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from ...models.arguments import Streams
 from ..parts import Plan
 from ..recipes import Recipe

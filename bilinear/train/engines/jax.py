@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from ...models.jax.bcnn import BCNN
 from ...models.jax.files import save
 from ..parts import Plan

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from ...models.tensorflow.backbone import Backbone
 from ...models.tensorflow.bcnn import BCNN
 from ...models.tensorflow.files import save

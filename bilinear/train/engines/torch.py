@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...contract import refuse
-from ...images import Preprocessing
+from ...data.images import Preprocessing
 from ...models.torch.bcnn import BCNN, as_array, as_tensor
 from ...models.torch.files import save
 from ..parts import Plan

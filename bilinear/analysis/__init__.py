@@ -1,0 +1,1 @@
+"""Metrics, descriptors on disk, heat maps and classifier conversion, with NumPy alone."""

@@ -1,0 +1,148 @@
+"""Classifiers carried between full and half descriptors, and between orders of flattening."""
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.analysis.classifiers import full_classifier, half_classifier, permute_classifier
+
+RNG = np.random.default_rng(5)
+DTYPES = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "float16": 2.0**-11,
+    ml_dtypes.bfloat16: 2.0**-8,
+}
+over_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+
+
+def half_descriptor(full: np.ndarray, channels: int) -> np.ndarray:
+    """The pairs c ≤ d one by one, √2 times the entry where they differ."""
+    return np.stack(
+        [
+            full[:, c * channels + d] * (1 if c == d else math.sqrt(2))
+            for c in range(channels)
+            for d in range(c, channels)
+        ],
+        axis=1,
+    )
+
+
+def test_logits_are_unchanged_on_descriptors_of_one_stream():
+    """Weights are not symmetric; the sum of 49 products errs by at most 50 roundings of 1 each."""
+    x = RNG.standard_normal((3, 11, 7))
+    descriptors = reference.bilinear_pool(x)
+    half = half_descriptor(descriptors, 7)
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, rtol=50 * 2.0**-53)
+    weight = RNG.standard_normal((4, 49))
+    carried = half_classifier(weight)
+    assert carried.shape == (4, 28)
+    scale = np.abs(descriptors) @ np.abs(weight).T
+    assert np.all(np.abs(half @ carried.T - descriptors @ weight.T) <= 100 * 2.0**-53 * scale)
+    back = full_classifier(carried)
+    assert np.all(np.abs(descriptors @ (back - weight).T) <= 100 * 2.0**-53 * scale)
+
+
+def test_by_hand():
+    weight = np.array([[1.0, 2.0, 4.0, 8.0]])
+    np.testing.assert_array_equal(half_classifier(weight), [[1, 6 / math.sqrt(2), 8]])
+    halves = np.array([[1.0, math.sqrt(2), 8.0]])
+    np.testing.assert_array_equal(full_classifier(halves), [[1, 1, 1, 8]])
+
+
+@over_dtypes
+def test_back_and_forth_is_the_symmetric_part(dtype):
+    """Rounded once each way, in float64 three times (sum, root, quotient); the diagonal never."""
+    weight = RNG.standard_normal((2, 25)).astype(dtype)
+    half = half_classifier(weight)
+    back = full_classifier(half)
+    assert half.dtype == back.dtype == weight.dtype
+    squares = weight.astype(np.float64).reshape(2, 5, 5)
+    symmetric = (squares + squares.transpose(0, 2, 1)) / 2
+    error = np.abs(back.astype(np.float64).reshape(2, 5, 5) - symmetric)
+    assert np.all(error <= 6 * DTYPES[dtype] * np.abs(symmetric))
+    assert not error[:, range(5), range(5)].any()
+    np.testing.assert_array_equal(
+        half_classifier(back)[:, [0, 5, 9, 12, 14]], half[:, [0, 5, 9, 12, 14]]
+    )
+
+
+@over_dtypes
+def test_permuting_finds_each_pair(dtype):
+    """Feature c·3 + d of ours is d·2 + c of the other, for two streams of 2 and 3 channels."""
+    theirs = np.arange(12, dtype=np.float64).reshape(2, 6).astype(dtype)
+    ours = permute_classifier(theirs, (2, 3), "column-major")
+    assert ours.dtype == theirs.dtype
+    for c in range(2):
+        for d in range(3):
+            np.testing.assert_array_equal(ours[:, c * 3 + d], theirs[:, d * 2 + c])
+    np.testing.assert_array_equal(permute_classifier(ours, [3, 2], "column-major"), theirs)
+    same = permute_classifier(theirs, (2, 3), "row-major")
+    np.testing.assert_array_equal(same, theirs)
+    assert not np.shares_memory(same, theirs)
+    one = permute_classifier(theirs[:, :4], 2)
+    np.testing.assert_array_equal(one, theirs[:, [0, 2, 1, 3]])
+
+
+def test_the_weights_given_are_not_changed():
+    weight = RNG.standard_normal((2, 9))
+    before = weight.copy()
+    half_classifier(weight)
+    permute_classifier(weight, 3)
+    np.testing.assert_array_equal(weight, before)
+
+
+class Parameter:
+    """What PyTorch's parameters do: NumPy takes them only once they are detached."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def detach(self):
+        return np.ones((1, 4), np.float32)
+
+
+class OnAnAccelerator:
+    def __array__(self, *_, **__):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.")
+
+
+def test_a_parameter_is_taken_as_it_is():
+    assert half_classifier(Parameter()).dtype == np.float32
+    with pytest.raises(TypeError, match=r"OnAnAccelerator, can't convert cuda.*to the CPU"):
+        half_classifier(OnAnAccelerator())
+
+
+@pytest.mark.parametrize("carry", [half_classifier, full_classifier])
+@pytest.mark.parametrize(
+    ("weight", "kind", "words"),
+    [
+        (np.ones((2, 5)), ValueError, r"weight must be \(K, .*; got weight \(2, 5\)\. "),
+        (np.ones(4), ValueError, r"must be \(K, features\); got weight \(4,\)\. Keras and Flax"),
+        (np.ones((2, 0)), ValueError, r"must be \(K, features\); got weight \(2, 0\)"),
+        (np.ones((2, 4), int), TypeError, "must be of a real floating type"),
+        ([[1, 2], [3]], TypeError, "must be an array that NumPy can hold; got builtins.list"),
+    ],
+)
+def test_weights_that_cannot_be_carried(carry, weight, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        carry(weight)
+    assert str(caught.value).startswith(f"{carry.__name__}: ")
+
+
+@pytest.mark.parametrize(
+    ("channels", "order", "words"),
+    [
+        (3, "column-major", r"weight must be \(K, 3 × 3\); got weight \(1, 6\)"),
+        ((2, 3, 1), "column-major", r"positive integer or a pair; got \(2, 3, 1\)"),
+        ((0, 3), "column-major", r"positive integer or a pair; got \(0, 3\)"),
+        (True, "column-major", r"positive integer or a pair; got True"),
+        ((2, 3), "C", r"order must be 'row-major' or 'column-major'; got 'C'"),
+    ],
+)
+def test_permutations_that_cannot_be(channels, order, words):
+    with pytest.raises(ValueError, match=f"permute_classifier: .*{words}"):
+        permute_classifier(np.ones((1, 6)), channels, order)

@@ -1,0 +1,164 @@
+"""`bilinear explain` and the maps it is made of, in every door."""
+
+import importlib
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear._require import BACKENDS, available
+from bilinear.analysis.heat_maps import explain
+from bilinear.data.images import Preprocessing, load_image
+from bilinear.models.plans import DTYPES
+
+from ..agreement import relative_error
+from ..models.test_models import images
+from ..subjects import PRESENT, driver
+from ..tolerances import HEAT, LOGITS, score_bound
+
+typer = pytest.importorskip("typer")
+testing = pytest.importorskip("typer.testing")
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+CLASSES = ("wren", "finch", "1")
+CASES: dict[str, dict[str, Any]] = {
+    "one map": {"taps": ("layer1",)},
+    "projected": {"taps": ("layer1",), "projection": 8},
+    "two maps of two sizes": {"taps": ("layer2", "layer1")},
+    "bfloat16": {"taps": ("layer1",), "dtype": "bfloat16"},
+}
+
+
+def evidence(backend: str, model: Any, x: np.ndarray) -> tuple[Any, ...]:
+    module = importlib.import_module(f"bilinear.models.{backend}.evidence")
+    return module.evidence(model, x)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_evidence_is_the_models_own_and_equal_in_every_door(case: str) -> None:
+    x, heats = images(2, (32, 48), "float32"), {}
+    for backend in PRESENT:
+        model = driver(backend).model("resnet18", 3, seed=4, **CASES[case])
+        dtype = CASES[case].get("dtype", "float32")
+        cast = x.astype(DTYPES[dtype])
+        own = driver(backend).logits(model, cast), driver(backend).descriptors(model, cast)
+        maps, descriptors, logits = evidence(backend, model, x)
+        assert logits.dtype.name == dtype
+        if dtype == "float32":  # compilers round bfloat16 where they like
+            assert relative_error(logits, own[0]) <= LOGITS[dtype]
+            assert relative_error(descriptors, own[1]) <= LOGITS[dtype]
+        assert {m.shape[:3] for m in maps} == {maps[0].shape[:3]}
+        tensors = driver(backend).tensors(model)
+        second = maps[1][1] if len(maps) == 2 else None
+        weight, bias = tensors["classifier.weight"][2], tensors["classifier.bias"][2]
+        explained = explain(maps[0][1], second, descriptors[1], weight, bias)
+        sizes = np.abs(weight.astype(np.float64) * descriptors[1].astype(np.float64)).sum()
+        bound = score_bound(weight.size, sizes, dtype)
+        assert abs(explained.score - float(logits[1, 2])) <= bound
+        heats[backend] = explained.heat, sizes
+    if case in ("one map", "two maps of two sizes"):  # others cancel, or round by themselves
+        for (a, (first, sizes)), (b, (other, _)) in itertools.combinations(heats.items(), 2):
+            assert np.abs(first - other).sum() <= HEAT * sizes, f"{a} against {b}"
+
+
+def run(*arguments: object) -> Any:
+    app = typer.Typer()
+    app.command()(importlib.import_module("bilinear.cli.explain").explain)
+    return testing.CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def saved(folder: Path, backend: str, **options: Any) -> tuple[Path, Path]:
+    """A model's file and a photograph."""
+    file, photograph = folder / "model.safetensors", folder / "bird.png"
+    settings: dict[str, Any] = {"classes": CLASSES, "preprocessing": Preprocessing(48, 64)}
+    settings |= {k: options.pop(k) for k in settings.keys() & options.keys()}
+    options = {"taps": ("layer1",), "projection": 8} | options
+    model = driver(backend).model("resnet18", 3, **options)
+    driver(backend).save(model, file, **settings)
+    pixels = np.random.default_rng(2).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photograph)
+    return file, photograph
+
+
+@over_backends
+def test_the_command_writes_a_picture_and_says_why(backend: str, tmp_path: Path) -> None:
+    file, photograph = saved(tmp_path, backend)
+    x = load_image(photograph, Preprocessing(48, 64))[None]
+    logits = driver(backend).logits(driver(backend).load(file), x)[0]
+    common = file, photograph, "--framework", backend, "-o", tmp_path / "out.png"
+    result = run(*common, "--json", "--pairs", 3)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    winner = int(np.argmax(logits))
+    assert (report["index"], report["class"]) == (winner, CLASSES[winner])
+    assert abs(report["score"] - logits[winner]) <= LOGITS["float32"] * np.abs(logits).max()
+    total = report["for"] + report["against"] + report["bias"]
+    assert total == pytest.approx(report["score"], abs=LOGITS["float32"])
+    parts = [pair["part"] for pair in report["pairs"]]
+    assert parts == sorted(parts, reverse=True)
+    assert len(parts) == 3
+    heat = np.array(report["heat"])
+    assert heat.shape == (12, 12)
+    assert heat.sum() == pytest.approx(report["score"] - report["bias"], abs=LOGITS["float32"])
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.height > drawn.width * 0.5 > 24
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bird.png", file.name, "out.png"]
+    other = CLASSES[(winner + 1) % 3]
+    table = run(*common, "--class", other, "--pairs", 2)
+    assert table.exit_code == 0, table.output
+    assert table.stdout.startswith(f"{other}: score")
+    assert f"written: {tmp_path / 'out.png'}\n" in table.stdout
+
+
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+def test_the_heat_of_two_maps_sums_to_the_score_too(tmp_path: Path) -> None:
+    options = {"taps": ("layer2", "layer1"), "projection": None}
+    file, photograph = saved(tmp_path, PRESENT[0], **options)
+    common = file, photograph, "--framework", PRESENT[0], "-o", tmp_path / "out.png"
+    result = run(*common, "--json", "--pairs", 500)
+    report = json.loads(result.stdout)
+    total = report["for"] + report["against"] + report["bias"]
+    assert total == pytest.approx(report["score"], abs=LOGITS["float32"])
+    assert max(pair["first"] for pair in report["pairs"]) > 63  # of 128 × 64 channels
+    assert max(pair["second"] for pair in report["pairs"]) < 64
+    assert np.shape(report["heat"]) == (6, 6)
+
+
+@over_backends
+def test_a_class_is_named_or_numbered(backend: str, tmp_path: Path) -> None:
+    """A name before a number: here class 2 is called 1."""
+    file, photograph = saved(tmp_path, backend)
+    common = file, photograph, "--framework", backend, "-o", tmp_path / "out.png", "--json"
+    found = {n: json.loads(run(*common, "--class", n).stdout)["index"] for n in ("finch", "1", "0")}
+    assert found == {"finch": 1, "1": 2, "0": 0}
+    for wrong in ("owl", "3", "-1"):
+        result = run(*common, "--class", wrong)
+        words = "--class must be a name of the file or a number below 3; got "
+        assert words + repr(wrong) in str(result.exception)
+
+
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+def test_what_cannot_be_explained_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    backend = PRESENT[0]
+    for words, options in (
+        ("its pool must be BilinearPool; got CovariancePool", {"pool": "CovariancePool"}),
+        ("its pool must be BilinearPool; got LowRankBilinearClassifier", {"pool": "lrbp"}),
+        ("must say how images are prepared", {"preprocessing": None}),
+    ):
+        file, photograph = saved(tmp_path, backend, **options)
+        result = run(file, photograph, "-o", tmp_path / "out.png")
+        assert isinstance(result.exception, ValueError)
+        assert words in str(result.exception)
+    file, photograph = saved(tmp_path, backend)
+    photograph.write_bytes(photograph.read_bytes()[:100])
+    result = run(file, photograph, "-o", tmp_path / "out.png")
+    assert "bird.png must be a complete image file" in str(result.exception)
+    assert result.stderr == f"{file} in {next(filter(available, BACKENDS))}\n"
+    result = run(file, photograph, "-o", tmp_path / "out.png", "--framework", "caffe")
+    assert "--framework must be one of torch, tensorflow, jax; got 'caffe'" in str(result.exception)
+    assert not (tmp_path / "out.png").exists()

@@ -1,0 +1,207 @@
+"""Heat is the formula, sums to the score, and says which pairs of channels carry it."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear import reference
+from bilinear.analysis.drawing import AGAINST, FOR, STRENGTH, heat_over, with_legend
+from bilinear.analysis.heat_maps import Explanation, Pair, explain, pairs
+
+from ..tolerances import sharing_bound
+
+L, C, D = 6, 4, 3
+FORMS = {
+    "default": {},
+    "sum": {"reduction": "sum"},
+    "half": {"half": True},
+    "shifted": {"root": "shifted", "eps": 1e-3},
+    "unsigned": {"root": "unsigned", "eps": 1e-2},
+    "no eps": {"eps": 0.0, "norm": "added"},
+}
+
+
+def features(seed: int, channels: int, *, signed: bool = True) -> np.ndarray:
+    x = np.random.default_rng(seed).standard_normal((2, L // 2, channels))
+    return x if signed else np.abs(x)
+
+
+def descriptor(x: np.ndarray, y: np.ndarray | None = None, **form) -> np.ndarray:
+    flat = [a.reshape(1, L, a.shape[-1]) for a in (x, y) if a is not None]
+    return reference.bilinear_pool(*flat, **form)[0]
+
+
+def terms(x: np.ndarray, y: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """``w_cd u_cd · x_lc y_ld / Σ_l x_lc y_ld``, one by one: (L, C, D)."""
+    found = np.zeros((L, x.shape[-1], y.shape[-1]))
+    for c, d in np.ndindex(found.shape[1:]):
+        products = x.reshape(L, -1)[:, c] * y.reshape(L, -1)[:, d]
+        found[:, c, d] = parts[c, d] * products / products.sum() if products.any() else 0
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("streams", [1, 2])
+def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> None:
+    if form == "half" and streams == 2:
+        pytest.skip("half is of one stream")
+    signed = form != "unsigned"
+    x = features(1, C, signed=signed)
+    y = features(2, D, signed=signed) if streams == 2 else None
+    second = x if y is None else y
+    u = descriptor(x, y, **FORMS[form])
+    weight = np.random.default_rng(3).standard_normal(u.shape)
+    found = explain(x, y, u, weight, 0.5)
+    parts = np.zeros((C, second.shape[-1]))
+    parts[np.triu_indices(C) if form == "half" else np.nonzero(parts == 0)] = weight * u
+    single = terms(x, second, parts)
+    bound = sharing_bound(L, u.size, np.abs(single).sum())
+    assert found.heat.shape == (2, L // 2)
+    np.testing.assert_allclose(found.heat.ravel(), single.sum((1, 2)), rtol=0, atol=bound)
+    score = math.fsum(weight * u)
+    assert abs(found.heat.sum() - score) <= bound
+    assert abs(found.parts.sum() - score) <= bound
+    assert found.score == 0.5 + found.parts.sum()
+
+
+def test_by_hand() -> None:
+    x, y = np.array([[1.0], [3.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]])
+    u, w = np.array([0.6, 0.8]), np.array([10.0, -5.0])
+    found = explain(x, y, u, w)
+    # sums are 2 - 3 = -1 and 0 + 15; parts are 6 and -4
+    np.testing.assert_allclose(found.parts, [[6, -4]], rtol=1e-15)
+    np.testing.assert_allclose(found.heat, [6 * 2 / -1, 6 * -3 / -1 - 4], rtol=1e-15)
+
+
+def test_a_location_without_features_has_no_heat_and_a_dead_channel_no_part() -> None:
+    x = features(4, C, signed=False)
+    x[0, 1] = 0
+    x[..., 2] = 0
+    found = explain(x, None, descriptor(x), np.ones(C * C))
+    assert found.heat[0, 1] == 0
+    assert not found.parts[2].any()
+    assert not found.parts[:, 2].any()
+    assert np.isfinite(found.heat).all()
+
+
+def test_what_no_location_made_is_spread_evenly() -> None:
+    """Under the unsigned root a dead entry is √eps / norm."""
+    x = np.zeros((L, 2))
+    x[0, 0] = 1.0
+    u = descriptor(x, root="unsigned", eps=1e-2)
+    weight = np.array([0.0, 0.0, 0.0, 1.0])
+    heat = explain(x, None, u, weight).heat
+    np.testing.assert_allclose(heat, np.full(L, u[3] / L), rtol=1e-15)
+    assert u[3] > 0
+
+
+def test_both_orders_of_one_stream_are_one_pair() -> None:
+    x = features(5, C, signed=False)
+    full = explain(x, None, descriptor(x), np.ones(C * C))
+    rows, columns = np.triu_indices(C)
+    half_weight = np.where(rows == columns, 1, math.sqrt(2))
+    half = explain(x, None, descriptor(x, half=True), half_weight)
+    assert not np.tril(full.parts, -1).any()
+    np.testing.assert_allclose(full.parts, half.parts, rtol=1e-13)
+    np.testing.assert_allclose(full.heat, half.heat, rtol=1e-13)
+
+
+def test_pairs_are_the_strongest_first() -> None:
+    parts = np.array([[1.0, 4.0, -2.0], [0.0, 4.0, 3.0]])
+    found = Explanation(np.zeros(1), parts, 1.0)
+    strongest = [Pair(0, 1, 4.0, 0.4), Pair(1, 1, 4.0, 0.4), Pair(1, 2, 3.0, 0.3)]
+    assert pairs(found, 3) == strongest
+    assert pairs(found, 99) == [*strongest, Pair(0, 0, 1.0, 0.1)]
+    assert pairs(found, 0) == []
+    assert pairs(Explanation(np.zeros(1), np.array([[1.0, -1.0]]), 0.0), 1) == [
+        Pair(0, 0, 1.0, None)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
+def test_narrow_numbers_are_widened_first(dtype) -> None:
+    x = features(6, C).astype(dtype)
+    u = descriptor(x.astype(np.float64)).astype(dtype)
+    found = explain(x, None, u, np.ones(C * C, dtype))
+    wide = explain(x.astype(np.float64), None, u.astype(np.float64), np.ones(C * C))
+    np.testing.assert_array_equal(found.heat, wide.heat)
+    assert found.heat.dtype == np.float64
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x, y, u = features(7, C), features(8, D), np.ones(C * D)
+    for words, arguments in (
+        ("maps must be .*; got x .2, 3, 4. and y .1, 3, 3.", (x, y[:1], u, u)),
+        ("maps must be", (np.zeros((0, C)), None, u, u)),
+        ("of one length; got descriptor .12,. and weight .11,.", (x, y, u, u[:-1])),
+        ("must have 12 entries; got 10", (x, y, u[:10], u[:10])),
+        ("must have 16 or 10 entries; got 12", (x, None, u, u)),
+        ("x must be finite", (x * np.nan, y, u, u)),
+        ("weight must be finite", (x, y, u, u * np.inf)),
+    ):
+        with pytest.raises(ValueError, match=f"^explain: .*{words}"):
+            explain(*arguments)
+    with pytest.raises(TypeError, match="x must be of a real floating type; got int64"):
+        explain(np.ones((2, C), np.int64), None, np.ones(C * C), np.ones(C * C))
+
+
+PIXELS = np.random.default_rng(9).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+PHOTOGRAPH = Image.fromarray(PIXELS)
+
+
+def test_red_is_for_and_blue_against() -> None:
+    grey = np.asarray(PHOTOGRAPH.convert("L"), np.float32)[..., None]
+    for sign, colour in ((2.0, FOR), (-0.5, AGAINST)):
+        drawn = np.asarray(heat_over(PHOTOGRAPH, np.full((3, 4), sign)))
+        expected = np.rint((1 - np.float32(STRENGTH)) * grey + np.float32(STRENGTH) * colour)
+        assert np.abs(drawn - expected).max() <= 1  # the order of two float32 products
+    plain = np.asarray(heat_over(PHOTOGRAPH, np.zeros((3, 4))))
+    np.testing.assert_array_equal(plain, np.repeat(grey, 3, -1))
+
+
+def test_heat_is_drawn_where_it_is() -> None:
+    heat = np.zeros((3, 4))
+    heat[0, 3] = 1.0  # of cells of 8 × 8 pixels
+    heat[2, 0] = -1.0
+    drawn = np.asarray(heat_over(Image.new("RGB", (32, 24)), heat)).astype(int)
+    redness = drawn[..., 0] - drawn[..., 2]
+    assert redness[:8, 24:].min() > 0 > redness[16:, :8].max()
+    assert not drawn[:8, :16].any()
+
+
+def test_the_legend_is_beneath_and_wide_enough() -> None:
+    drawn = with_legend(PHOTOGRAPH, ["a long name of a class", "two"])
+    assert drawn.width > PHOTOGRAPH.width  # text of 8 pixels is the smallest
+    assert drawn.height > PHOTOGRAPH.height + 3 * 8
+    assert drawn.crop((0, 0, *PHOTOGRAPH.size)).tobytes() == PHOTOGRAPH.tobytes()
+    large = PHOTOGRAPH.resize((448, 448))
+    assert with_legend(large, ["name"]).width == 448
+    strip = np.asarray(with_legend(large, ["name"]).crop((0, 448, 448, 520)))
+    assert (strip == 255).all(-1).any()
+    assert (strip[..., 0].astype(int) - strip[..., 2] > 100).any()
+    assert (strip[..., 2].astype(int) - strip[..., 0] > 100).any()
+
+
+def test_heat_that_cannot_be_drawn_is_refused() -> None:
+    for heat in (np.zeros(3), np.zeros((0, 3)), np.full((2, 2), np.nan)):
+        with pytest.raises(ValueError, match=r"heat_over: heat must be a finite \(h, w\)"):
+            heat_over(PHOTOGRAPH, heat)
+
+
+def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    document = Path(__file__).parents[2] / "docs" / "explain.md"
+    if not document.is_file():
+        pytest.skip("the documents are elsewhere")
+    (code,) = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    found = names["found"]
+    assert capsys.readouterr().out.startswith("(14, 14)")
+    bound = sharing_bound(14 * 14, 64, found.parts.sum())  # nothing is negative here
+    assert abs(found.heat.sum() - (found.score - 0.5)) <= bound

@@ -1,0 +1,348 @@
+"""What the command line refuses, reports and ends with: scripts rely on its exit codes."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer", reason="the extra cli is absent")
+
+import bilinear
+from bilinear import __version__
+from bilinear.analysis.descriptors import open_features
+from bilinear.cli import _console, app, run
+from bilinear.cli._errors import Settings, guarded, sentence
+from bilinear.data import open_dataset
+from bilinear.data.images import Preprocessing
+from bilinear.models.checkpoint import read_description, write
+
+from .. import datasets
+from ..models.test_checkpoint import describe, tiny
+from ..subjects import PRESENT, driver
+
+needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
+CLASSES = ("finch", "wren")
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = driver(PRESENT[0])
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    network = made.model("resnet18", 2, taps=("layer1",), projection=4)
+    made.save(network, path, classes=CLASSES, preprocessing=Preprocessing(16))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes of two images, one of them a text."""
+    datasets.photographs(tmp_path / "photos", finch=2, wren=2)
+    (tmp_path / "photos" / "finch" / "1.jpg").write_text("no image")
+    return tmp_path / "photos"
+
+
+def refused(capsys: pytest.CaptureFixture, *arguments: object, code: int = 2) -> str:
+    """The last sentence of a command that ends with `code` and prints no result."""
+    assert run([str(argument) for argument in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("bilinear: ")
+    return last
+
+
+def test_every_command_is_listed(capsys: pytest.CaptureFixture) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__name__ in text
+        assert command.callback.__doc__
+        if DOCS.is_file():
+            assert f"| `{command.callback.__name__} " in DOCS.read_text()
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"bilinear {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "predict", "unknown", "info --no", "predict a b -k 0", "--no"]
+)
+def test_usage_is_refused_with_the_way_to_help(line: str, capsys) -> None:
+    assert "--help` lists" in refused(capsys, *line.split())
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path, capsys) -> None:
+    (tmp_path / "text").write_text("no model")
+    for command in ("info", "predict", "evaluate", "features"):
+        rest = {
+            "info": [],
+            "predict": ["a.jpg"],
+            "evaluate": [tmp_path],
+            "features": ["a", "b.npy"],
+        }
+        datasets.photographs(tmp_path / "test", wren=1)
+        datasets.photographs(tmp_path / "train", wren=1)
+        assert "complete safetensors" in refused(capsys, command, tmp_path / "text", *rest[command])
+        assert "No such file" in refused(capsys, command, tmp_path / "none", *rest[command])
+
+
+def test_info_reads_what_the_file_says(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "m.safetensors"
+    write(path, describe(), tiny())
+    assert run(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    description = read_description(path)
+    assert found["classes"] == list(description.classes or ())
+    assert found["pooling"] == dict(description.pooling)
+    sizes = {name: array.size for name, array in tiny().items()}
+    kept = sizes["backbone.norm.running_mean"] + sizes["backbone.norm.num_batches_tracked"]
+    assert found["parameters"]["total"] == sum(sizes.values()) - kept
+    assert found["other"] == {"backbone": kept, "total": kept}
+    classifier = sum(k for name, k in sizes.items() if name.startswith("classifier."))
+    assert found["parameters"]["classifier"] == classifier
+    assert run(["info", str(path)]) == 0
+    assert "descriptor size" in capsys.readouterr().out
+
+
+def test_an_unexpected_failure_has_a_code_of_its_own(capsys) -> None:
+    def fail() -> None:
+        raise RuntimeError("out of\n memory")
+
+    assert guarded(Settings(), fail) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("bilinear: unexpected RuntimeError: out of memory (`bilinear --trace")
+    assert sentence(OSError(28, "No space left")).startswith("a file: No space left. ")
+    assert guarded(Settings(traceback=True), fail) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")  # of POSIX
+    master, slave = pty.openpty()
+    seconds = iter([0.0, 4.0, 10.0])
+    with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        patch.setenv("TERM", "xterm")
+        with _console.Progress(1000, clock=lambda: next(seconds)) as progress:
+            progress.advance(400)
+            print("b.jpg is broken", file=sys.stderr)
+    shown = b""
+    with contextlib.suppress(OSError):  # of Linux, once all is read
+        while more := os.read(master, 100_000):
+            shown += more
+    os.close(master)
+    text = shown.decode()
+    for words in ("400/1000", "100.0/s", "0:00:06 left", "b.jpg is broken"):
+        assert words in text
+
+
+def test_the_log_of_no_terminal_has_a_line_every_few_seconds(capsys) -> None:
+    now = [0.0]
+    with _console.Progress(1000, clock=lambda: now[0]) as progress:
+        for _ in range(10):
+            now[0] += 1
+            progress.advance(100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "500 of 1,000 images, 100.0/s, 0:00:05 left",
+        "1,000 of 1,000 images, 100.0/s, 0:00:00 left",
+        "1,000 of 1,000 images in 10.0 s",
+    ]
+
+
+@needs_a_framework
+def test_unreadable_images_are_named_and_the_others_go_on(model, photos, capsys, tmp_path) -> None:
+    """By every command of many images, which then ends with 1."""
+    inputs = [str(photos), str(photos / "none.jpg"), str(photos / "*.gif"), str(tmp_path / "x/*")]
+    assert run(["predict", str(model), *inputs, "--json", "--batch-size", "1"]) == 1
+    captured = capsys.readouterr()
+    done = [json.loads(line)["image"] for line in captured.out.splitlines()]
+    assert done == [str(photos / name) for name in ("finch/0.jpg", "wren/0.jpg", "wren/1.jpg")]
+    for name in (photos / "finch/1.jpg", *inputs[1:]):
+        assert sum(str(name) in line for line in captured.err.splitlines()) == 1
+    assert "7 of 7 images" in captured.err
+
+    assert run(["evaluate", str(model), str(photos), "--part", "train", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["skipped"]) == (3, 1)
+    assert [row["images"] for row in report["classes"]] == [1, 2]
+
+    none = tmp_path / "none"
+    datasets.photographs(none, finch=1, wren=1)
+    for path in none.rglob("*.jpg"):
+        path.write_text("no image")
+    assert "some image must be read" in refused(capsys, "evaluate", model, none, "--part", "train")
+
+    out = tmp_path / "f.safetensors"
+    assert run(["features", str(model), str(photos), str(out)]) == 1
+    captured = capsys.readouterr()
+    assert "f.safetensors: 4 descriptors of 16 float32" in captured.err
+    descriptors, rows = open_features(out)
+    assert descriptors.shape == (3, 16)
+    assert rows.labels == [0, 1, 1]
+    broken = photos / "finch" / "1.jpg"
+    before = sorted(os.listdir(tmp_path))
+    assert "must hold an image" in refused(capsys, "features", model, broken, tmp_path / "g.npy")
+    assert "complete image" in refused(capsys, "retrieve", out, model, broken)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@needs_a_framework
+def test_what_does_not_fit_together_is_refused(model, photos, capsys, tmp_path) -> None:
+    evaluate = ("evaluate", model, photos)
+    assert "the test part must hold an image" in refused(capsys, *evaluate)
+    assert "a part must be one of" in refused(capsys, *evaluate, "--part", "all")
+    assert "kind must be one of" in refused(capsys, *evaluate, "--kind", "birds")
+    assert "--framework must be one of" in refused(
+        capsys, "predict", model, photos, "--framework", "x"
+    )
+    assert "must end in .npy or .safetensors" in refused(capsys, "features", model, photos, "f.txt")
+    train = ("--part", "train")
+    (photos / "wren").rename(photos / "auk")
+    said = refused(capsys, *evaluate, *train)
+    assert "only in the model: wren; only in the data: auk" in said
+    made, reverse = driver(PRESENT[0]), tmp_path / "reverse.safetensors"
+    network, names = made.load(model), ("finch", "auk")
+    made.save(network, reverse, classes=names, preprocessing=Preprocessing(16))
+    said = refused(capsys, "evaluate", reverse, photos, *train)
+    assert "class 0 is finch in the model, auk in the data" in said
+    network.classes = network.preprocessing = None
+    made.save(network, reverse, preprocessing=Preprocessing(16))
+    datasets.photographs(photos, tern=1)
+    said = refused(capsys, "evaluate", reverse, photos, *train)
+    assert "2 in the model and 3 in the data" in said
+    made.save(network, reverse)
+    assert "how images are prepared" in refused(capsys, "predict", reverse, photos)
+    assert run(["features", str(model), str(photos / "tern/0.jpg"), str(tmp_path / "f.npy")]) == 0
+    said = refused(capsys, "retrieve", tmp_path / "f.npy", reverse, photos / "tern/0.jpg")
+    assert f"those of {model}" in said
+    scores = made.model("resnet18", 2, taps=("layer1",), projection=4, pool="lrbp")
+    made.save(scores, reverse, preprocessing=Preprocessing(16))
+    said = refused(capsys, "features", reverse, photos, tmp_path / "g.npy")
+    assert "what a linear classifier sees" in said
+
+
+def process(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bilinear", *map(str, arguments)]
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes)
+
+
+def test_a_process_ends_with_the_code_and_one_sentence(tmp_path: Path) -> None:
+    one = process("info", tmp_path / "none.safetensors")
+    out, err = one.communicate(timeout=60)
+    assert (one.returncode, out) == (2, "")
+    path = tmp_path / "none.safetensors"
+    assert err == f"bilinear: {path}: No such file or directory. Check the path and its disk.\n"
+    one = process("--traceback", "info", tmp_path / "none.safetensors")
+    assert "Traceback" in one.communicate(timeout=60)[1]
+    assert one.returncode == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # found at the end, and in the command
+def test_what_nobody_reads_ends_quietly(
+    unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "m.safetensors", describe(), tiny())
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    one = process("info", tmp_path / "m.safetensors")
+    assert one.stdout is not None
+    assert one.stderr is not None
+    one.stdout.close()
+    with one.stderr:
+        assert one.stderr.read() == ""
+    assert one.wait(60) == 141
+
+
+@needs_a_framework
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_ends_with_130_and_keeps_what_was_printed(model: Path, photos: Path) -> None:
+    image = str(photos / "wren" / "0.jpg")
+    many = process("predict", model, *[image] * 20_000, "--batch-size", 4, "--json")
+    assert many.stdout is not None
+    assert many.stderr is not None
+    watchdog = threading.Timer(60, many.kill)
+    watchdog.start()
+    with many.stdout, many.stderr:  # communicate would lose what readline had read ahead
+        first = json.loads(many.stdout.readline())
+        assert first["image"] == image
+        many.send_signal(signal.SIGINT)
+        lines = many.stdout.read().splitlines()
+        err = many.stderr.read()
+    code = many.wait()
+    watchdog.cancel()
+    assert code == 130
+    assert err.splitlines()[-1] == "bilinear: interrupted"
+    assert "Traceback" not in err
+    assert len(lines) < 20_000
+    for line in lines:
+        json.loads(line)
+
+
+def test_without_its_packages_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "bilinear").symlink_to(Path(bilinear.__file__).parent)
+    command = [sys.executable, "-S", "-m", "bilinear", "info", "x"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "bilinear: The command line needs typer and rich, not installed here; "
+        "pip install 'bilinear[cli]' installs what it needs.\n"
+    )
+
+
+@needs_a_framework
+@pytest.mark.skipif(not DOCS.is_file(), reason="the documents are elsewhere")
+def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, capsys) -> None:
+    """On a subset of the data set, which is said."""
+    monkeypatch.chdir(tmp_path)
+    birds = datasets.cub(tmp_path / "CUB_200_2011")
+    classes = open_dataset(birds, check_counts=False).classes
+    made = driver(PRESENT[0])
+    network = made.model("resnet18", 2, taps=("layer1",), projection=4)
+    file = tmp_path / "birds.safetensors"
+    made.save(network, file, classes=classes, preprocessing=Preprocessing(16))
+    for name in ("photo.jpg", "folder/a.jpg", "more/b/c.png"):
+        datasets.jpeg(tmp_path / name)
+    shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    commands = [shlex.split(line)[1:] for line in shell.splitlines()]
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert {words[0] for words in commands} == names - {"convert"}  # it has a page of its own
+    commands = [words for words in commands if words[0] != "train"]  # which would download
+    for command in commands:
+        subset = ["--subset"] if birds.name in command else []
+        assert run([*command, *subset]) == 0, command
+        assert (capsys.readouterr().out == "") == (command[0] == "features")
+    assert len(os.listdir("report")) == 2
+    exec(python, {})
+    printed = capsys.readouterr().out
+    assert all(str(item) in printed for item in ("Black_footed_Albatross_1", "Laysan_Albatross_1"))
+
+
+@needs_a_framework
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
+def test_names_that_are_no_text_are_printed_all_the_same(
+    model: Path, tmp_path: Path, capsys
+) -> None:
+    name = tmp_path / "ü\udcff.jpg"
+    datasets.jpeg(name)
+    assert run(["predict", str(model), str(tmp_path), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out)["image"] == str(name)
+    one = process("info", tmp_path / "\udcfe.safetensors")
+    assert "\\udcfe.safetensors: No such file" in one.communicate(timeout=60)[1]
+    assert one.returncode == 2

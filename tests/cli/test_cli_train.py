@@ -1,0 +1,134 @@
+"""``bilinear train``: from a folder of pictures to a model that every other command takes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer", reason="the extra cli is absent")
+
+from bilinear.cli import run
+from bilinear.train import NAMED, Group, Images, Phase, Recipe, named
+
+from ..datasets import coloured, photographs
+from ..subjects import PRESENT
+from ..training import contents, recipe
+
+DOCS = Path(__file__).parents[2] / "docs" / "train.md"
+PHASES = Phase("head", (Group("head", 0.125),), 2), Phase("all", (Group("all", 0.01),), 1)
+CACHE = "--cache", "maps"
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return coloured(tmp_path / "pictures")
+
+
+@over_backends
+def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
+    """By a recipe in a file; a finished run is taken as it is when it is resumed."""
+    file, folder = tmp_path / "mine.json", tmp_path / "run"
+    file.write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
+    words = ["train", str(file), str(pictures), str(folder), "--framework", backend]
+    words += ["--fraction", "0.34", "--workers", "0"]
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{folder / 'best.safetensors'}\n"
+    assert "images: 12 to train on, 6 to validate on" in told.err
+    for line in ("phase head, epoch 1: loss ", "phase all, epoch 0: loss ", "12 of 12 images in "):
+        assert line in told.err
+    lines = told.err.splitlines()
+    begun = lines.index("validating on 6 images")
+    assert lines[begun - 1].startswith("12 of 12 images in ")
+    assert lines[begun + 1].startswith("6 of 6 images in ")
+    assert lines[begun + 2].startswith("phase head, epoch 0: loss ")
+    before = contents(folder)
+    assert run([*words, "--resume"]) == 0
+    assert contents(folder) == before
+    capsys.readouterr()
+    assert run(words) == 2
+    best = str(folder / "best.safetensors")
+    given = [best, str(pictures), "--part", "train", "--framework", backend, "--json"]
+    capsys.readouterr()
+    assert run(["evaluate", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # a third by chance
+
+
+@over_backends
+def test_a_cache_is_told_of_and_kept(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
+    """Its size before anything, a bar while it is filled, and nothing is computed twice."""
+    file, cache = tmp_path / "mine.json", tmp_path / "maps"
+    file.write_text(recipe(images=Images(32, 36), phases=PHASES[:1]).to_json())
+    words = ["--framework", backend, "--fraction", "0.34", "--workers", "0"]
+    words += ["--cache", str(cache), "--views", "1", "--cache-limit", "0.5"]
+    for name in "one", "two":
+        assert run(["train", str(file), str(pictures), str(tmp_path / name), *words]) == 0
+        told = capsys.readouterr().err
+        filled = "computing maps, train images, epoch 0\n12 of 12 images in " in told
+        assert filled == (name == "one")
+        assert f"0.6 MiB of it there, 0.5 GiB allowed in {cache}" in told or filled
+        assert "augmentation: 1 cached view of each image, repeated every epoch\n" in told
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys) -> None:
+    assert run(["train", name, "--print"]) == 0
+    text = capsys.readouterr().out
+    assert Recipe.from_json(text) == named(name)
+    (tmp_path / "mine.json").write_text(text)
+    assert run(["train", str(tmp_path / "mine.json"), "--print"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_a_recipe_is_changed_at_the_command_line(capsys) -> None:
+    words = ["train", "bcnn-two-phase", "--print"]
+    assert run([*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2"]) == 0
+    made = Recipe.from_json(capsys.readouterr().out)
+    assert (made.model.backbone, made.phases[0].epochs) == ("resnet18", 2)
+    assert run([*words, "--set", "phases.9.epochs=2"]) == 2
+    assert (
+        "phases.9.epochs: what follows in phases is one of 0, 1; got 9" in capsys.readouterr().err
+    )
+
+
+def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text("{}")
+    folders = [str(pictures), str(tmp_path / "run")]
+    for words, sentence in (
+        (["multi"], "its name must be one of 'bcnn-two-phase', "),
+        (["multi-phase"], "it needs DATA and RUN"),
+        ([str(file)], "recipe: format must be "),
+        ([str(tmp_path / "none.json")], "none.json: No such file"),
+        (["multi-phase", *folders, "--framework", "jax", "--compile"], "jax has no such options"),
+        (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit are of --cache"),
+        (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be a number or none"),
+        (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be at least 1"),
+        *(
+            (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be abo")
+            for wrong in ("0", "inf", "nan", "1e308")
+        ),
+    ):
+        assert run(["train", *words]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not PRESENT, reason="there is no engine")
+def test_one_class_is_no_data_set(tmp_path: Path, capsys) -> None:
+    """As when the folder of a class is named, or that which holds the data set."""
+    folders = [str(photographs(tmp_path / "birds", wren=4)), str(tmp_path / "run")]
+    assert run(["train", "multi-phase", *folders, "--framework", PRESENT[0]]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "train: a data set must have two classes or more; got 1. Name the folder" in told
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif("torch" not in PRESENT or not DOCS.is_file(), reason="needs torch")
+def test_the_documented_recipe_runs(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures.parent)
+    code = DOCS.read_text().partition("```python\n")[2].partition("```")[0]
+    exec(code, {})
+    assert Path("runs/mine/best.safetensors").is_file()

@@ -1,0 +1,101 @@
+"""Random views: where crops lie, what is mirrored, and what cannot be asked for."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear.data import Augmentation, augment
+from bilinear.data.images import Preprocessing
+
+
+def ramp(height, width):
+    """Every pixel tells its row and its column."""
+    y, x = np.mgrid[0:height, 0:width]
+    return Image.fromarray(np.stack([y, x, 0 * x], axis=-1).astype(np.uint8))
+
+
+def corners(image):
+    """First row, first column, last row, last column of a crop of a ramp."""
+    pixels = np.asarray(image)
+    return (*pixels[0, 0, :2].tolist(), *pixels[-1, -1, :2].tolist())
+
+
+def test_random_crops_reach_every_place():
+    rng = np.random.default_rng(0)
+    found = {corners(augment.random_crop(ramp(12, 9), (10, 8), rng)) for _ in range(200)}
+    assert found == {(t, l, t + 9, l + 7) for t in range(3) for l in range(2)}  # noqa: E741
+
+
+def test_half_of_the_images_are_mirrored():
+    rng = np.random.default_rng(0)
+    found = [corners(augment.random_flip(ramp(3, 5), rng)) for _ in range(1000)]
+    assert set(found) == {(0, 0, 2, 4), (0, 4, 2, 0)}
+    assert abs(found.count((0, 4, 2, 0)) - 500) < 4 * 1000**0.5 / 2  # four deviations
+
+
+def test_resized_crops_have_the_areas_and_aspects_asked_for():
+    rng = np.random.default_rng(0)
+    scale, ratio = (0.2, 0.4), (1.0, 2.0)
+    areas, aspects, places = [], [], []
+    for _ in range(300):
+        view = augment.random_resized_crop(ramp(200, 240), (50, 50), rng, scale, ratio)
+        assert view.size == (50, 50)
+        pixels = np.asarray(view, np.float64)[..., :2]
+        (top, left), (bottom, right) = pixels[0, 0], pixels[-1, -1]
+        rows, columns = (bottom - top) * 50 / 49, (right - left) * 50 / 49
+        areas.append(rows * columns / (200 * 240))
+        aspects.append(columns / rows)
+        places.append((top, left))
+    assert 0.18 < min(areas) < 0.22  # pixels are whole numbers
+    assert 0.38 < max(areas) < 0.42
+    assert 0.9 < min(aspects) < 1.1
+    assert 1.7 < max(aspects) < 2.2
+    assert np.std(places, axis=0).min() > 15
+
+
+def test_where_no_rectangle_fits_the_middle_is_taken():
+    rng = np.random.default_rng(0)
+    view = augment.random_resized_crop(ramp(4, 200), (4, 8), rng, (0.9, 1.0), (1.0, 2.0))
+    assert corners(view) == (0, 96, 3, 103)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "expected"),
+    [
+        (Augmentation("centre", flip=False), (0, 20, 39, 59)),
+        (Augmentation("centre", resize=60, flip=False), None),
+        (Augmentation("centre", square=True, resize=40, flip=False), None),
+    ],
+)
+def test_centre_crops_of_covers_and_squares(augmentation, expected):
+    """The middle of the resized image; a square one holds all of it."""
+    rng = np.random.default_rng(0)
+    view = augment.augmented(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
+    assert view.size == (40, 40)
+    top, left, bottom, right = corners(view)
+    if augmentation.square:
+        assert left < 2
+        assert right > 77
+    elif augmentation.resize == 60:  # two thirds of the height, and as much of the width
+        assert (bottom - top, right - left) == (26, 26)
+    else:
+        assert (top, left, bottom, right) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"crop": "corner"}, "crop must be one of random, centre, resized"),
+        ({"resize": 0}, "resize must be at least 1"),
+        ({"resize": 9.5}, "resize must be a whole number"),
+        ({"crop": "resized", "square": True}, "a resized crop is of the whole image"),
+        ({"crop": "resized", "resize": 512}, "a resized crop is of the whole image"),
+        ({"scale": (0.5, 1.1)}, "scale must be two numbers in order, above 0 up to 1"),
+        ({"scale": (0, 1)}, "scale must be two numbers"),
+        ({"ratio": (2, 1)}, "ratio must be two numbers in order, above 0;"),
+        ({"ratio": 1}, "ratio must be two numbers"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(fields, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        Augmentation(**fields)

@@ -1,0 +1,290 @@
+"""Data sets in the layouts they are published in, whole and not."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from bilinear._require import BACKENDS
+from bilinear.data import Item, open_dataset, read_aircraft
+
+from .. import datasets
+
+needs_scipy = pytest.mark.skipif(find_spec("scipy") is None, reason="SciPy reads MATLAB's files")
+KINDS = ["cub", "aircraft", pytest.param("cars", marks=needs_scipy)]
+
+
+def opened(root, kind, **options):
+    return open_dataset(getattr(datasets, kind)(root), check_counts=False, **options)
+
+
+def refused(words, root, **options):
+    with pytest.raises(ValueError, match=words) as caught:
+        open_dataset(root, **options)
+    return str(caught.value)
+
+
+# --- the published layouts ---
+
+
+def test_cub(tmp_path):
+    index = opened(tmp_path, "cub")
+    assert index.classes == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
+    first = "images/001.Black_footed_Albatross/Black_footed_Albatross_1.jpg"
+    assert index.items[0] == Item(first, 0, "train")
+    assert [(item.label, item.split) for item in index.items] == [
+        *((0, "train"), (0, "test")),
+        *((1, "train"), (1, "test")),
+    ]
+    assert open_dataset(tmp_path, "cub", check_counts=False, boxes=True).items[0].box == (
+        *(5, 10, 25, 41),  # 10.5 + 30 rows, widened to whole pixels
+    )
+
+
+@pytest.mark.parametrize("inner", ["", "data"])
+def test_aircraft(tmp_path, inner):
+    datasets.aircraft(tmp_path)
+    index = open_dataset(tmp_path / inner, check_counts=False, boxes=True)
+    assert index.classes == ("A300B4", "F/A-18 Hornet")
+    assert index.items[1] == Item("images/0000001.jpg", 1, "train", (10, 5, 50, 35), 20)
+    assert [item.split for item in index.items] == [
+        *("train", "train", "validation", "validation", "test", "test")
+    ]
+    families = open_dataset(tmp_path / inner, check_counts=False, level="family")
+    assert families.classes == ("A300", "F/A-18")
+    with pytest.raises(ValueError, match="level must be one of variant, family, manufacturer"):
+        read_aircraft(tmp_path, level="model")  # type: ignore[arg-type]
+
+
+@needs_scipy
+@pytest.mark.parametrize("combined", [False, True])
+def test_cars(tmp_path, combined):
+    index = open_dataset(datasets.cars(tmp_path, combined=combined), check_counts=False)
+    assert index.classes == ("AM General Hummer SUV 2000", "Acura RL Sedan 2012")
+    folders = ["car_ims/00000"] * 3 if combined else ["cars_train/0000"] * 2 + ["cars_test/0000"]
+    numbers = (1, 2, 3) if combined else (1, 2, 1)
+    paths = [f"{folder}{n}.jpg" for folder, n in zip(folders, numbers, strict=True)]
+    assert index.items == (
+        Item(paths[0], 0, "train"),
+        Item(paths[1], 1, "train"),
+        Item(paths[2], 1, "test"),
+    )
+    boxes = open_dataset(tmp_path, "cars", check_counts=False, boxes=True)
+    assert {item.box for item in boxes.items} == {(10, 5, 50, 35)}
+
+
+@needs_scipy
+def test_labels_of_cars_may_lie_in_the_devkit(tmp_path):
+    datasets.cars(tmp_path)
+    labels = "cars_test_annos_withlabels.mat"
+    (tmp_path / labels).rename(tmp_path / "devkit" / labels)
+    assert len(open_dataset(tmp_path, check_counts=False).part("test")) == 1
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    datasets.photographs(tmp_path, wren=2, finch=1)
+    datasets.jpeg(tmp_path / "wren" / "more" / "3.JPG")
+    (tmp_path / "wren" / ".hidden.jpg").write_bytes(b"")
+    datasets.jpeg(tmp_path / "wren" / ".ipynb_checkpoints" / "0-checkpoint.jpg")
+    (tmp_path / "wren" / "notes.txt").write_text("seen on Sunday")
+    (tmp_path / "readme.txt").write_text("birds")
+    index = open_dataset(tmp_path)
+    assert index.classes == ("finch", "wren")
+    assert index.items == (
+        Item("finch/0.jpg", 0, "train"),
+        Item("wren/0.jpg", 1, "train"),
+        Item("wren/1.jpg", 1, "train"),
+        Item("wren/more/3.JPG", 1, "train"),
+    )
+
+
+def test_a_folder_with_parts_on_top(tmp_path):
+    for part, counts in {"train": (2, 1), "val": (1, 0), "test": (0, 3)}.items():
+        datasets.photographs(tmp_path / part, wren=counts[0], finch=counts[1])
+    index = open_dataset(tmp_path)
+    assert index.classes == ("finch", "wren")
+    assert [len(index.part(split)) for split in ("train", "validation", "test")] == [3, 1, 3]
+    assert index.part("validation") == (Item("val/wren/0.jpg", 1, "validation"),)
+
+
+def test_what_lies_beside_parts_is_no_class(tmp_path):
+    """The images to test on would be trained on otherwise."""
+    for part in ("train", "val", "test"):
+        datasets.photographs(tmp_path / part, wren=1, finch=1)
+    alone = open_dataset(tmp_path)
+    for path in ("run/curves.png", "run/phases/1.png", "test2/1.jpg", "notes/wren.jpg"):
+        datasets.jpeg(tmp_path / path)
+    assert open_dataset(tmp_path) == alone
+    assert [len(alone.part(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
+    datasets.jpeg(tmp_path / "dev" / "wren" / "more" / "1.jpg")
+    refused(r"must be named train, val, valid, validation, test; got dev\. Rename", tmp_path)
+
+
+def test_parts_without_class_folders_are_refused(tmp_path):
+    datasets.photographs(tmp_path, train=1, test=1, plane=1)
+    refused("train must hold class folders with images to train on; got no folder", tmp_path)
+
+
+def test_train_may_be_a_class(tmp_path):
+    assert open_dataset(datasets.photographs(tmp_path, train=1, plane=1)).classes == (
+        *("plane", "train"),
+    )
+
+
+# --- what is not whole ---
+
+
+@pytest.fixture(scope="module")
+def whole_cub(tmp_path_factory):
+    """All 11,788 images of 200 classes by name; the files are empty."""
+    root = tmp_path_factory.mktemp("CUB_200_2011")
+    names = [f"{k:03d}.Bird_{k}" for k in range(1, 201)]
+    for name in names:
+        (root / "images" / name).mkdir(parents=True)
+    paths = [f"{names[k % 200]}/{k:05d}.jpg" for k in range(11788)]
+    for path in paths:
+        (root / "images" / path).touch()
+    numbered = list(enumerate(paths, 1))
+    datasets.lines(root / "images.txt", *(f"{k} {path}" for k, path in numbered))
+    datasets.lines(
+        root / "image_class_labels.txt", *(f"{k} {(k - 1) % 200 + 1}" for k, _ in numbered)
+    )
+    datasets.lines(root / "train_test_split.txt", *(f"{k} {int(k <= 5994)}" for k, _ in numbered))
+    datasets.lines(root / "classes.txt", *(f"{k} {name}" for k, name in enumerate(names, 1)))
+    return root
+
+
+def test_a_whole_data_set_passes_and_a_half_unpacked_one_is_one_error(whole_cub):
+    index = open_dataset(whole_cub)
+    assert (len(index.items), len(index.classes), len(index.part("test"))) == (11788, 200, 5794)
+    for item in index.items[-3210:]:
+        (whole_cub / item.path).unlink()
+    found = refused("CUB-200-2011: .* must have every image", whole_cub, check_counts=False)
+    first = index.items[-3210].path
+    assert f"got 11,788 images are listed, 3,210 are missing, the first {first}. Unpack" in found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_counts_and_missing_images_are_one_error(tmp_path, kind):
+    lost = opened(tmp_path, kind).items[-1]
+    root = tmp_path / "data" if kind == "aircraft" else tmp_path
+    (root / lost.path).unlink()
+    found = refused("2 classes of ", tmp_path)
+    official = {"cub": (200, 5994, 5794), "aircraft": (100, 3334, 3333), "cars": (196, 8144, 8041)}
+    classes, train, test = official[kind]
+    assert f"2 classes of {classes};" in found
+    assert f"train images of {train:,};" in found
+    assert f"test images of {test:,};" in found
+    assert ("2 validation images of 3,333;" in found) == (kind == "aircraft")
+    assert f"1 are missing, the first {lost.path}" in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        ("cub", ["image_class_labels.txt", "classes.txt"]),
+        ("aircraft", ["images_variant_val.txt", "images_variant_test.txt"]),
+        pytest.param(
+            *("cars", ["devkit/cars_meta.mat", "cars_test_annos_withlabels.mat"]),
+            marks=needs_scipy,
+        ),
+    ],
+)
+def test_missing_annotations_are_listed(tmp_path, kind, lost):
+    getattr(datasets, kind)(tmp_path)
+    root = tmp_path / "data" if kind == "aircraft" else tmp_path
+    for file in lost:
+        (root / file).unlink()
+    assert f"got a folder without {', '.join(lost)}" in refused("annotation files", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "text", "words"),
+    [
+        (
+            "cub",
+            "images.txt",
+            "1 a.jpg\n2\n",
+            r"images\.txt must have 2 columns; got '2' in line 2",
+        ),
+        (
+            "cub",
+            "image_class_labels.txt",
+            "1 1\n2 1\n3 2\n",
+            "got class None, training 0 for image 4",
+        ),
+        (
+            "cub",
+            "train_test_split.txt",
+            "1 1\n2 x\n3 1\n4 0\n",
+            "got class 1, training x for image 2",
+        ),
+        (
+            "cub",
+            "bounding_boxes.txt",
+            "1 0 0 x 9\n",
+            r"four numbers; got \['0', '0', 'x', '9'\] for 1",
+        ),
+        (
+            "aircraft",
+            "data/images_variant_val.txt",
+            "0000002 A380\n",
+            "got 'A380' for image 0000002",
+        ),
+    ],
+)
+def test_annotations_that_contradict_themselves_are_refused(tmp_path, kind, file, text, words):
+    getattr(datasets, kind)(tmp_path)
+    (tmp_path / file).write_text(text)
+    refused(words, tmp_path, check_counts=False, boxes=True)
+
+
+@needs_scipy
+@pytest.mark.parametrize("damage", ["cut", "foreign"])
+def test_a_damaged_matlab_file_is_named(tmp_path, damage):
+    datasets.cars(tmp_path)
+    file = tmp_path / "devkit" / "cars_train_annos.mat"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"<html>" + bytes(500))
+    refused(r"cars_train_annos\.mat must be the MATLAB file", tmp_path, check_counts=False)
+
+
+def test_without_scipy_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "cars_annos.mat").touch()
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ImportError, match=r"Stanford Cars .* needs scipy.*'bilinear\[cli\]'"):
+        open_dataset(tmp_path)
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    refused("class folders with images to train on; got no folder", tmp_path)
+    datasets.photographs(tmp_path, wren=1, finch=0, owl=0)
+    for name in ("finch", "owl"):
+        (tmp_path / name).mkdir()
+    refused("got none in finch, owl", tmp_path)
+    assert len(open_dataset(tmp_path, check_counts=False).items) == 1
+
+
+def test_what_cannot_be_opened_is_said(tmp_path):
+    with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
+        open_dataset(tmp_path / "nowhere")
+    refused(
+        "kind must be one of cub, aircraft, cars, folder, or None; got 'dogs'",
+        tmp_path,
+        kind="dogs",
+    )
+
+
+def test_nothing_but_numpy_and_pillow_is_imported():
+    roots = sorted({name for names, _ in BACKENDS.values() for name in names} | {"scipy"})
+    code = f"import sys, bilinear.data; print(sorted({{*sys.modules}} & {{*{roots}}}))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+    code = "import sys, bilinear; print('bilinear.data' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"

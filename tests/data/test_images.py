@@ -1,0 +1,238 @@
+"""Images of every mode and orientation, and files that are not what they should be."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear.data import images
+from bilinear.data.images import read_image
+
+
+def photograph(height=40, width=60):
+    """Smooth and lopsided, so that JPEG keeps it and every rotation of it differs."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = [x * 255 / width, y * 255 / height, (x + 2 * y) * 255 / (width + 2 * height)]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def pixels(file):
+    image = read_image(file)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def stored(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def refused(file, words, name):
+    with pytest.raises(ValueError, match=words) as caught:
+        read_image(file)
+    assert str(name) in str(caught.value)
+    assert str(caught.value).startswith("read_image: ")
+
+
+# --- modes ---
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr"])
+def test_modes_are_read_as_pillow_converts_them(tmp_path, mode):
+    image = photograph().convert(mode)
+    path = stored(image, tmp_path / "a.tif")
+    with Image.open(path) as again:
+        if mode == "YCbCr" and again.mode != mode:
+            pytest.skip("this version of Pillow does not read back what it wrote")
+        assert again.mode == mode
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(pixels(path) - expected).max() <= (2 if mode == "YCbCr" else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_lies_over_white(tmp_path, mode):
+    image = photograph().convert(mode)
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, 10, 40))
+    alpha.paste(128, (10, 0, 20, 40))
+    image.putalpha(alpha)
+    found = pixels(stored(image, tmp_path / "a.png")).astype(float)
+    opaque = np.asarray(image.convert("RGB")).astype(float)
+    assert (found[:, :10] == 255).all()
+    half = 255 + (opaque[:, 10:20] - 255) * 128 / 255
+    assert np.abs(found[:, 10:20] - half).max() <= 1
+    np.testing.assert_array_equal(found[:, 20:], opaque[:, 20:])
+
+
+def test_a_transparent_colour_lies_over_white(tmp_path):
+    palette = photograph().quantize(8)
+    path = stored(palette, tmp_path / "a.png", transparency=palette.getpixel((0, 0)))
+    opaque = np.asarray(palette.convert("RGB"))
+    clear = np.asarray(palette) == palette.getpixel((0, 0))
+    np.testing.assert_array_equal(pixels(path), np.where(clear[..., None], 255, opaque))
+
+    grey = photograph().convert("L")
+    path = stored(grey, tmp_path / "b.png", transparency=grey.getpixel((0, 0)))
+    assert (pixels(path)[0, 0] == 255).all()
+    assert (pixels(path)[-1, -1] == grey.getpixel((59, 39))).all()
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, kind, order):
+    values = np.linspace(0, 65535, 40 * 60).round().astype(order).reshape(40, 60)
+    found = pixels(stored(Image.fromarray(values), tmp_path / f"a.{kind}"))
+    expected = np.rint(values / 257)
+    np.testing.assert_array_equal(found, np.repeat(expected[..., None], 3, axis=-1))
+
+
+def test_wide_integers_hold_sixteen_bits(tmp_path):
+    values = np.array([[0, 257, 65535]], np.int32)
+    found = pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))
+    assert found[0, :, 0].tolist() == [0, 1, 255]
+    path = stored(Image.fromarray(values + 1), tmp_path / "b.tif")
+    refused(path, r"must lie in \[0, 65535\]; got values from 1 to 65536", path)
+
+
+def test_floating_values_are_in_the_unit_or_byte_range(tmp_path):
+    values = np.array([[0, 0.5, 1]], np.float32)
+    assert pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))[0, :, 1].tolist() == [
+        *(0, 128, 255)
+    ]
+    grey = photograph().convert("L")
+    found = pixels(stored(grey.convert("F"), tmp_path / "b.tif"))
+    np.testing.assert_array_equal(found[..., 0], np.asarray(grey))
+    for bad in (-1, 256, np.nan):
+        path = stored(Image.fromarray(values + np.float32(bad)), tmp_path / "c.tif")
+        refused(path, r"must lie in \[0, 255\]", path)
+
+
+# --- orientation and frames ---
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_exif_orientation_is_applied(tmp_path, orientation, kind):
+    """Stored as a camera would: what the viewer turns upright again."""
+    upright = photograph()
+    undo = {6: 8, 8: 6}.get(orientation, orientation)
+    turn = images._UPRIGHT.get(undo)
+    image = upright if turn is None else upright.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(kind, {})
+    path = stored(image, tmp_path / f"a.{kind}", exif=exif, **options)
+    found = pixels(path)
+    assert found.shape == (40, 60, 3)
+    assert np.abs(found - np.asarray(upright).astype(int)).max() <= (4 if kind == "jpg" else 0)
+
+
+def test_orientation_6_is_stored_lying_on_its_left(tmp_path):
+    """The tag's meaning, without the table: row 0 of the file is the right side of the image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    strip = Image.fromarray(np.array([[[10, 0, 0], [20, 0, 0]]], np.uint8))
+    found = pixels(stored(strip, tmp_path / "a.png", exif=exif))
+    assert found[:, :, 0].tolist() == [[10], [20]]
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0broken", b"Exif\0\0II*\0\xff\xff\xff\xff", b"x"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_that_cannot_be_read_is_no_orientation(tmp_path, exif):
+    path = stored(photograph(), tmp_path / "a.jpg", exif=exif)
+    assert pixels(path).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
+def test_an_animation_gives_its_first_frame(tmp_path, kind):
+    red, blue = (Image.new("RGB", (8, 6), colour) for colour in ("red", "blue"))
+    path = stored(red, tmp_path / f"a.{kind}", save_all=True, append_images=[blue])
+    assert np.abs(pixels(path) - [255, 0, 0]).max() <= 3
+
+
+# --- what is read ---
+
+
+def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path):
+    path = stored(photograph(), tmp_path / "a.png")
+    with open(path, "rb") as file:
+        file.read(7)
+        np.testing.assert_array_equal(pixels(file), np.asarray(photograph()))
+        assert not file.closed
+    np.testing.assert_array_equal(pixels(io.BytesIO(path.read_bytes())), pixels(str(path)))
+
+
+def test_what_is_no_file_is_a_type_error():
+    with pytest.raises(TypeError, match=r"got builtins.bytes. Wrap encoded bytes in io.BytesIO"):
+        read_image(b"\x89PNG")
+    with pytest.raises(TypeError, match="a path or a binary file"):
+        read_image(None)
+
+
+def test_a_path_that_cannot_be_opened_says_so_as_open_does(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_image(tmp_path / "nowhere.png")
+    with pytest.raises(IsADirectoryError):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "webp", "bmp"])
+def test_a_truncated_image_is_refused(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    path = stored(Image.fromarray(noise), tmp_path / f"cut.{kind}")
+    content = path.read_bytes()
+    for part in (10, len(content) // 2, len(content) - 80):
+        path.write_bytes(content[:part])
+        refused(path, "must be a complete image file", path)
+
+
+def test_a_damaged_image_is_refused(tmp_path):
+    path = stored(photograph(), tmp_path / "bad.png")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    refused(path, "must be a complete image file", path)
+
+
+def test_what_is_not_an_image_is_refused(tmp_path):
+    path = tmp_path / "page.jpg"
+    for content in (b"", b"<html>not found</html>", bytes(100)):
+        path.write_bytes(content)
+        refused(path, "must be a complete image file", path)
+    refused(io.BytesIO(b"text"), "the BytesIO must be a complete image", "the BytesIO")
+
+
+def png_header(width, height):
+    """A PNG of that size whose pixels are missing: only its header can be read."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    return data + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 9) + b"IDAT" + bytes(13)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10_000, 9_000), (50_000, 50_000), (2**31 - 1, 9)])
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_an_absurdly_large_image_is_refused_by_its_header(tmp_path, width, height, monkeypatch):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(width, height))
+    refused(path, "must have between 1 and 89,478,485 pixels", path)
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow's own guard taken off
+    refused(path, f"pixels; got {width} × {height}", path)
+
+
+def test_pillows_warning_as_an_error_is_the_same_error(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(10_000, 9_000))
+    refused(path, "must have between 1 and 89,478,485 pixels", path)
+
+
+def test_an_empty_image_is_refused(tmp_path):
+    path = tmp_path / "empty.png"
+    path.write_bytes(png_header(0, 5))
+    refused(path, "must have between 1 and|must be a complete", path)
+    path = tmp_path / "empty.gif"
+    path.write_bytes(b"GIF89a\0\0\0\0\0\0\0;")
+    refused(path, "must", path)

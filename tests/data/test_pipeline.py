@@ -1,0 +1,236 @@
+"""Batches that are equal in every run, whatever the workers, wherever one resumes."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear.data import Augmentation, Item, Pipeline, open_dataset, seeds
+from bilinear.data.images import Preprocessing, load_images
+
+from .. import datasets
+
+SMALL = Preprocessing(16)
+COUNT, SIZE, BATCHES = 11, 3, 4
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return datasets.listed(tmp_path_factory.mktemp("photographs"), COUNT)
+
+
+@pytest.fixture(scope="module")
+def pair(index):
+    """The same pipeline in this process and in two workers."""
+    options = {"batch_size": SIZE, "preprocessing": SMALL, "augmentation": Augmentation()}
+    with Pipeline(index, **options) as here, Pipeline(index, workers=2, **options) as workers:
+        yield here, workers
+
+
+def pipeline(index, part="train", **options):
+    return Pipeline(index, part, **{"batch_size": SIZE, "preprocessing": SMALL} | options)
+
+
+def assert_equal(found, expected):
+    found, expected = list(found), list(expected)
+    assert len(found) == len(expected)
+    for batch, other in zip(found, expected, strict=True):
+        for array, same in zip(batch, other, strict=True):
+            assert array.dtype == same.dtype
+            np.testing.assert_array_equal(array, same)
+
+
+def views(batches):
+    """Place in the index -> the image as it was seen."""
+    return {int(i): image for b in batches for i, image in zip(b.indices, b.images, strict=True)}
+
+
+# --- what is in a batch ---
+
+
+def test_without_augmentation_a_batch_is_what_load_images_gives(index):
+    (batch,) = pipeline(index, batch_size=COUNT, shuffle=False).epoch(5)
+    files = [index.root / item.path for item in index.items]
+    np.testing.assert_array_equal(batch.images, load_images(files, SMALL))
+    assert batch.images.dtype == np.float32
+    assert batch.images.flags.c_contiguous
+    assert batch.labels.dtype == batch.indices.dtype == np.int64
+    assert batch.labels.tolist() == [k % 2 for k in range(COUNT)]
+    assert batch.indices.tolist() == list(range(COUNT))
+
+
+def test_banners_and_what_is_outside_boxes_are_never_seen(tmp_path):
+    index = open_dataset(datasets.aircraft(tmp_path), check_counts=False)
+    view = {"preprocessing": Preprocessing((40, 60), mean=(0, 0, 0), std=(1, 1, 1))}
+    for part in ("train", "validation", "test"):
+        (batch,) = pipeline(index, part, **view).epoch(0)
+        assert batch.images.max() < 0.95  # the banner is white
+        assert {index.items[i].split for i in batch.indices} == {part}
+    (whole,) = pipeline(without_cuts(index), **view).epoch(0)
+    assert (whole.images > 0.95).any()
+
+    boxed = open_dataset(tmp_path, check_counts=False, boxes=True)
+    view["preprocessing"] = Preprocessing((30, 40))
+    (batch,) = pipeline(boxed, shuffle=False, **view).epoch(0)
+    with Image.open(boxed.root / boxed.items[0].path) as image:
+        image.crop((10, 5, 50, 35)).save(tmp_path / "cut.png")
+    expected = load_images([tmp_path / "cut.png"], view["preprocessing"])
+    np.testing.assert_array_equal(batch.images[:1], expected)
+
+
+def without_cuts(index):
+    return replace(index, items=tuple(Item(*item[:3]) for item in index.items))
+
+
+def test_a_box_outside_the_image_is_refused(index):
+    items = (index.items[0]._replace(box=(500, 0, 600, 40)),)
+    with pytest.raises(ValueError, match=r"0\.jpg must hold its box.*got 50 × 60, box \(500, "):
+        list(pipeline(replace(index, items=items)).epoch(0))
+
+
+def test_the_last_batch_may_be_dropped(index):
+    assert pipeline(index).batches_per_epoch == BATCHES
+    assert [len(b.labels) for b in pipeline(index).epoch(0)] == [3, 3, 3, 2]
+    dropped = pipeline(index, drop_last=True)
+    assert dropped.batches_per_epoch == BATCHES - 1
+    assert_equal(dropped.epoch(0), list(pipeline(index).epoch(0))[:-1])
+
+
+# --- order, views and resuming ---
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_at_every_batch_changes_no_bit(pair, workers):
+    """The same bits as the undisturbed epoch in this process, from each place on."""
+    for epoch in (0, 3):
+        whole = list(pair[0].epoch(epoch))
+        for start in range(BATCHES + 1):
+            assert_equal(pair[workers].epoch(epoch, start=start), whole[start:])
+
+
+def test_an_epoch_that_is_left_does_not_disturb_the_next(pair):
+    first = next(iter(pair[1].epoch(1)))
+    assert_equal([first], itertools.islice(pair[0].epoch(1), 1))
+    two = zip(pair[1].epoch(2), pair[1].epoch(3), strict=True)  # two at a time
+    expected = zip(pair[0].epoch(2), pair[0].epoch(3), strict=True)
+    for found, same in zip(two, expected, strict=True):
+        assert_equal(found, same)
+
+
+def test_epochs_and_seeds_differ_in_order_and_views(index):
+    augmented = {"augmentation": Augmentation(), "batch_size": COUNT}
+    runs = [(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    found = [next(pipeline(index, seed=s, **augmented).epoch(e)) for s, e in runs]
+    assert len({tuple(b.indices) for b in found}) == 4
+    assert all(sorted(b.indices) == list(range(COUNT)) for b in found)
+    for one, other in itertools.combinations([views([b]) for b in found], 2):
+        assert any((one[i] != other[i]).any() for i in range(COUNT))
+    again = next(pipeline(index, seed=1, **augmented).epoch(1))
+    assert_equal([again], [found[-1]])
+
+
+def test_a_view_depends_on_seed_epoch_and_image_alone(index):
+    """Not on the order, the size of batches, or which other images there are."""
+    augmented = {"augmentation": Augmentation(), "seed": 5}
+    expected = views(pipeline(index, **augmented).epoch(2))
+    other = pipeline(index, shuffle=False, batch_size=2, **augmented).epoch(2)
+    items = tuple(
+        item._replace(split="train" if k == 4 else "test") for k, item in enumerate(index.items)
+    )
+    alone = pipeline(replace(index, items=items), **augmented).epoch(2)
+    for i, image in (views(other) | views(alone)).items():
+        np.testing.assert_array_equal(image, expected[i])
+
+
+def test_only_training_is_shuffled_unless_told(index):
+    def order(part, shuffle):
+        items = tuple(item._replace(split=part) for item in index.items)
+        chosen = pipeline(replace(index, items=items), part, shuffle=shuffle, batch_size=COUNT)
+        return next(chosen.epoch(0)).indices.tolist()
+
+    given = list(range(COUNT))
+    assert order("train", None) != given
+    assert order("train", False) == order("test", None) == order("validation", None) == given
+    assert order("test", True) == order("train", None)
+
+
+def test_every_purpose_and_place_has_a_generator_of_its_own():
+    places = [(s, p, *rest) for s in (0, 1) for p in range(3) for rest in ((0,), (1,), (0, 0))]
+    places += [(2**32, seeds.ORDER, 0), (2**32 + 1, seeds.ORDER, 0)]
+    draws = {seeds.generator(*place).random() for place in places}
+    assert len(draws) == len(places)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"prefetch": 0}, "prefetch must be at least 1"),
+        ({"workers": -1}, "workers must be at least 1; got -1. 0 decodes in the calling process"),
+        ({"workers": None}, "workers must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number from 0 up"),
+        ({"on_error": "ignore"}, "on_error must be raise or skip"),
+        ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
+        ({"batch_size": 12, "drop_last": True}, "train part must hold a whole batch; got 11 im"),
+        ({"part": "test"}, "the test part must hold an image; got 0 images"),
+        ({"part": "val"}, "a part must be one of train, validation, test"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_is_refused(index, options, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        pipeline(index, **options)
+
+
+def test_places_outside_an_epoch_are_refused(index):
+    with pipeline(index) as opened:
+        for bad in ({"start": BATCHES + 1}, {"start": -1}, {"epoch": -1}, {"epoch": 0.5}):
+            (name,) = bad
+            with pytest.raises(ValueError, match=f"{name} must be a whole number from 0 to"):
+                opened.epoch(**{"epoch": 0} | bad)
+        assert list(opened.epoch(0, start=BATCHES)) == []
+    with pytest.raises(ValueError, match="the pipeline must be open"):
+        opened.epoch(0)
+
+
+# --- what cannot be read ---
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """The second batch holds a truncated file, the third misses one."""
+    index = datasets.listed(tmp_path, 9)
+    whole = (tmp_path / "4.jpg").read_bytes()
+    (tmp_path / "4.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "6.jpg").unlink()
+    return index
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named_or_left_out(damaged, workers):
+    with pipeline(damaged, shuffle=False, workers=workers) as opened:
+        batches = opened.epoch(0)
+        assert next(batches).indices.tolist() == [0, 1, 2]
+        with pytest.raises(ValueError, match=r"4\.jpg must be a complete image file"):
+            next(batches)
+        with pytest.raises(FileNotFoundError, match=r"6\.jpg"):
+            next(opened.epoch(0, start=2))
+        assert next(opened.epoch(0)).indices.tolist() == [0, 1, 2]  # it is still open
+        assert opened.skipped == {}
+    with pipeline(damaged, shuffle=False, workers=workers, on_error="skip") as opened:
+        batches = list(opened.epoch(0))
+    assert [b.indices.tolist() for b in batches] == [[0, 1, 2], [3, 5], [7, 8]]
+    assert [b.labels.tolist() for b in batches] == [[0, 1, 0], [1, 1], [1, 0]]
+    assert [len(b.images) for b in batches] == [3, 2, 2]
+    assert list(opened.skipped) == ["4.jpg", "6.jpg"]
+    assert "must be a complete image file" in opened.skipped["4.jpg"]
+
+
+def test_a_batch_of_which_nothing_can_be_read_is_an_error(damaged):
+    opened = pipeline(damaged, batch_size=1, shuffle=False, on_error="skip")
+    with pytest.raises(ValueError, match=r"image that can be read; got none; the last: .*4\.jpg"):
+        list(opened.epoch(0, start=4))

@@ -1,0 +1,158 @@
+"""From an image to a model's input: resize, crop, normalise; and the plain data that says how."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear.data import images
+from bilinear.data.images import Preprocessing, load_image, load_images
+from bilinear.testing.closeness import assert_rounded
+
+from .test_images import photograph, stored
+
+RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def resized(image, preprocessing):
+    return images._resized(image.height, image.width, preprocessing)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "preprocessing", "expected"),
+    [
+        (40, 60, Preprocessing(20), (20, 30)),
+        (60, 40, Preprocessing(20), (30, 20)),
+        (40, 60, Preprocessing(20, 30), (30, 45)),
+        (40, 61, Preprocessing(20), (20, 30)),  # 30.5 is rounded down
+        (40, 60, Preprocessing((20, 50)), (33, 50)),
+        (40, 60, Preprocessing((30, 20)), (30, 45)),
+        (7, 7, Preprocessing(448), (448, 448)),
+        (40, 60, Preprocessing(20, square=True), (20, 20)),
+        (40, 60, Preprocessing(20, 30, square=True), (30, 30)),
+        (40, 60, Preprocessing((20, 50), square=True), (50, 50)),
+    ],
+)
+def test_the_size_before_the_crop(height, width, preprocessing, expected):
+    image = Image.new("RGB", (width, height))
+    assert resized(image, preprocessing) == expected
+
+
+def test_pixels_are_scaled_and_normalised(tmp_path):
+    path = stored(Image.new("RGB", (9, 7), (255, 0, 51)), tmp_path / "a.png")
+    preprocessing = Preprocessing(4, mean=(0.5, 0.25, 0), std=(0.5, 2, 0.1))
+    found = load_image(path, preprocessing)
+    assert found.shape == (4, 4, 3)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    assert_rounded(found, [1, -0.125, 2], 4)
+
+
+def test_an_image_of_the_right_size_is_not_resampled(tmp_path):
+    image = photograph(48, 48)
+    path = stored(image, tmp_path / "a.png")
+    found = load_image(path, Preprocessing(48, mean=(0, 0, 0), std=(1, 1, 1)))
+    np.testing.assert_array_equal(found, np.asarray(image, np.float32) / np.float32(255))
+
+
+def test_the_crop_is_central(tmp_path):
+    image = photograph(40, 60)
+    preprocessing = Preprocessing((20, 30), 40, mean=(0, 0, 0), std=(1, 1, 1))
+    found = load_image(stored(image, tmp_path / "a.png"), preprocessing)
+    expected = np.asarray(image)[10:30, 15:45]
+    np.testing.assert_array_equal(np.rint(found * 255), expected)
+
+
+def test_shrinking_averages():
+    """Antialiased: a fine checkerboard becomes grey, where two taps would alias."""
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    file = io.BytesIO()
+    Image.fromarray(board.astype(np.uint8)).save(file, "png")
+    found = load_image(file, RAW)
+    assert np.abs(found - 0.5).max() < 0.01
+
+
+def test_batches_are_the_images_one_by_one(tmp_path):
+    paths = [
+        stored(photograph(40, 60), tmp_path / "a.png"),
+        stored(photograph(90, 50), tmp_path / "b.jpg"),
+    ]
+    preprocessing = Preprocessing((16, 24), 32)
+    batch = load_images(iter(paths), preprocessing)
+    assert batch.shape == (2, 16, 24, 3)
+    assert batch.dtype == np.float32
+    for found, path in zip(batch, paths, strict=True):
+        np.testing.assert_array_equal(found, load_image(path, preprocessing))
+    assert load_images([], preprocessing).shape == (0, 16, 24, 3)
+
+
+def test_one_bad_file_in_a_batch_is_named(tmp_path):
+    good = stored(photograph(), tmp_path / "good.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"bad\.png must be a complete image"):
+        load_images([good, bad], RAW)
+
+
+def test_a_strip_that_would_grow_absurdly_is_refused(tmp_path):
+    path = stored(Image.new("L", (50_000, 1)), tmp_path / "strip.png")
+    with pytest.raises(ValueError, match=r"strip\.png resized for the crop.*448"):
+        load_image(path, Preprocessing())
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(),
+        Preprocessing((3, 5), 7),
+        Preprocessing(8, mean=[0, 0, 0], std=(1, 2, 3)),
+        Preprocessing(8, 9, square=True),
+    ],
+)
+def test_preprocessing_survives_json(preprocessing):
+    again = Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict())))
+    assert again == preprocessing
+    assert hash(again) == hash(preprocessing)
+
+
+def test_preprocessing_takes_numpys_numbers():
+    found = Preprocessing(np.int64(8), np.int32(9), np.float32([0, 0, 0]), np.ones(3))
+    assert found == Preprocessing(8, 9, (0, 0, 0), (1, 1, 1))
+    json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"size": 0}, "size must be a positive whole number"),
+        ({"size": 4.5}, "size must be a positive whole number"),
+        ({"size": True}, "size must be a positive whole number"),
+        ({"size": (1, 2, 3)}, "size must be a positive whole number"),
+        ({"size": (4, -1)}, "width must be a positive whole number"),
+        ({"resize": -1}, "resize must be a positive whole number"),
+        ({"size": 8, "resize": 7}, "resize must be at least size; got resize 7 and size 8"),
+        ({"size": (8, 9), "resize": 8}, "resize must be at least size"),
+        ({"mean": (0, 0)}, "mean must be three finite numbers; got"),
+        ({"mean": 0.5}, "mean must be three finite numbers"),
+        ({"mean": (0, 0, float("nan"))}, "mean must be three finite numbers"),
+        ({"std": (1, 1, 0)}, "std must be three finite numbers above 0"),
+        ({"std": (1, 1, "1")}, "std must be three finite numbers above 0"),
+        ({"square": 1}, "square must be true or false; got 1"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(fields, words):
+    with pytest.raises(ValueError, match=words):
+        Preprocessing(**fields)
+
+
+@pytest.mark.parametrize("data", [{}, {"size": 4}, [], Preprocessing().to_dict() | {"crop": 1}])
+def test_a_dictionary_of_other_fields_is_refused(data):
+    with pytest.raises(ValueError, match="the fields must be size, resize, mean, std, square"):
+        Preprocessing.from_dict(data)
+
+
+def test_what_is_not_square_does_not_say_so():
+    """Files without it open in versions that know of none."""
+    assert Preprocessing().to_dict().keys() == {"size", "resize", "mean", "std"}

@@ -1,0 +1,205 @@
+"""Workers end with the pipeline, however it ends, and hold no more than a few batches."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bilinear.data.images import Preprocessing, normalize
+
+from .. import datasets
+from .test_pipeline import pipeline
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is alive")
+
+
+def alive(pid):
+    """Whether a process runs; what has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ends(pids, seconds=60):
+    deadline = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def test_no_more_than_a_few_batches_are_in_flight(tmp_path):
+    index = datasets.listed(tmp_path, 9)
+    with pipeline(index, shuffle=False, workers=1, prefetch=1) as opened:
+        batches = opened.epoch(0)
+        next(batches)  # batch 1 is asked for, batch 2 is not
+        time.sleep(0.5)
+        for name in ("6.jpg", "7.jpg", "8.jpg"):
+            (tmp_path / name).unlink()
+        assert next(batches).indices.tolist() == [3, 4, 5]
+        with pytest.raises(FileNotFoundError, match=r"6\.jpg"):
+            next(batches)
+
+
+def test_the_next_batch_is_assembled_while_one_is_used(tmp_path):
+    """Taking it costs a fraction of stacking and normalising, which a step would else wait for."""
+    size = Preprocessing(448)
+    with pipeline(
+        datasets.listed(tmp_path, 96), workers=1, batch_size=24, preprocessing=size
+    ) as opened:
+        batches, waited = opened.epoch(0), []
+        whole = next(batches).images
+        for _ in range(3):
+            time.sleep(0.5)  # in which a worker decodes them several times
+            begun = time.perf_counter()
+            next(batches)
+            waited.append(time.perf_counter() - begun)
+    pixels = [np.zeros(image.shape, np.uint8) for image in whole]
+    begun = time.thread_time()
+    normalize(np.stack(pixels), size)
+    assert min(waited) < (time.thread_time() - begun) / 4
+
+
+def read_by(pid):
+    """Bytes a process has read so far."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+@on_linux
+def test_an_epoch_that_is_left_is_not_decoded(tmp_path):
+    """The next one does not wait for what nobody will see."""
+    index = datasets.listed(tmp_path, 60, scale=8)
+    size = min(file.stat().st_size for file in tmp_path.iterdir())
+    with pipeline(index, workers=1, prefetch=20) as opened:
+        next(opened.epoch(0))
+        (pid,) = opened._pool._processes
+        before = read_by(pid)
+        next(opened.epoch(1, start=19))  # the last batch, with none ahead of it
+        after = read_by(pid)
+    assert after - before < 15 * size  # a batch, and what the worker already had
+
+
+@on_linux
+def test_leaving_the_block_ends_the_workers(tmp_path):
+    pids = []
+
+    def train():
+        with pipeline(datasets.listed(tmp_path, 11), workers=2) as opened:
+            for _ in opened.epoch(0):
+                pids.extend(opened._pool._processes)
+                assert all(map(alive, pids))
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+    assert len(pids) == 2
+    assert not any(map(alive, pids))
+
+
+@on_linux
+def test_a_worker_that_is_killed_is_an_error(tmp_path):
+    index = datasets.listed(tmp_path, 5)
+    with pipeline(index, workers=1, batch_size=1, prefetch=1) as opened:
+        batches = opened.epoch(0)
+        next(batches)
+        os.kill(next(iter(opened._pool._processes)), signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="workers must live as long as the pipeline"):
+            list(batches)
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from bilinear.data import Pipeline, open_dataset
+from bilinear.data.images import Preprocessing
+
+def work():
+    index = open_dataset(sys.argv[1])
+    with Pipeline(index, batch_size=2, preprocessing=Preprocessing(16), workers=2) as pipeline:
+        for epoch in range(10**6):
+            for batch in pipeline.epoch(epoch):
+                if epoch == 0:
+                    print(*pipeline._pool._processes, flush=True)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A program of two workers that goes on until it is stopped, in a session of its own."""
+    datasets.photographs(tmp_path / "photographs", wren=4, finch=4)
+    started = []
+
+    def start(last):
+        file = tmp_path / "script.py"
+        file.write_text(SCRIPT + last)
+        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        started.append(
+            subprocess.Popen(
+                [sys.executable, str(file), str(tmp_path / "photographs")],
+                env=os.environ | {"PYTHONPATH": path},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[0]
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too, or their pipes stay open
+        process.communicate()
+
+
+GUARDED = "if __name__ == '__main__':\n    work()\n"
+
+
+@on_linux
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_program(script, end):
+    """Ctrl-C, which the terminal sends to the workers too, and a program that is killed."""
+    program = script(GUARDED)
+    pids = [int(word) for word in program.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(map(alive, pids))
+    (os.killpg if end == signal.SIGINT else os.kill)(program.pid, end)
+    program.wait(timeout=60)
+    assert ends(pids)
+    _, errors = program.communicate()
+    if end == signal.SIGINT:
+        assert errors.count("Traceback") == 1  # the program's own
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+LATE = """
+if __name__ == '__mp_main__':
+    try:
+        Path(__file__).with_suffix('.first').touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(2)
+"""
+
+
+@on_linux
+def test_ctrl_c_while_a_worker_still_starts_is_told_once(script):
+    program = script(LATE + GUARDED)
+    program.stdout.readline()  # the first worker's batch: the second sleeps
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_a_script_without_a_guard_is_told_so(script):
+    program = script("work()\n")
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1
+    last = [line for line in errors.splitlines() if line.startswith("RuntimeError")][-1]
+    assert "under if __name__ ==" in last  # multiprocessing may warn of its own after it

@@ -1,0 +1,104 @@
+"""`python -m benchmarks`: its tables, its file of results, the document it writes, its refusals."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..subjects import PRESENT
+
+if not (Path(__file__).parents[2] / "benchmarks").is_dir():
+    pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
+
+from benchmarks import __main__ as command
+from benchmarks import machine, operators, report
+
+ROOT = Path(__file__).parents[2]
+
+
+def row(framework: str, operator: str = "old", **ratios: list[float]) -> dict:
+    """Of a table of operators."""
+    found = {"framework": f"{framework} 1", "operator": operator, "size": "1 × 2 × 3"}
+    known = {"eager": [0.5, 1, 2], "compiled": [0.5, 1, 2], **ratios}
+    return {**found, "dtype": "float32", "pass": "forward + backward", "own": 1, "ratios": known}
+
+
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was measured before on this machine; those of the same framework are replaced."""
+    one = PRESENT[-1]  # JAX, if it is there: its compiler is the fastest
+    other = next(framework for framework in command.FRAMEWORKS if framework != one)
+    document, file = tmp_path / "figures.md", tmp_path / "bench.json"
+    document.write_text("a\n<!-- measured: operators -->\nold\n<!-- end: operators -->\nb\n")
+    monkeypatch.delenv(machine.ONEDNN, raising=False)
+    where = machine.described(command.present(), "cpu", 1)
+    parts = {name: {"command": "before", "found": [row(name)]} for name in (one, other)}
+    elsewhere = {"machine": "another", "frameworks": {}}
+    operators_before = {"machine": where, "frameworks": parts}
+    file.write_text(json.dumps({"operators": operators_before, "head": elsewhere}))
+
+    words = ["--operators", "--operator", "signed_sqrt", "--quick", "--seconds", "0"]
+    words += ["--threads", "1", "--framework", one, "--out", str(tmp_path)]
+    run = [sys.executable, "-m", "benchmarks", *words, "--write", str(document)]
+    done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith(f"{where}: ")
+    asked = "python -m benchmarks --operators --seconds 0.0 --threads 1 --quick"
+    of_one = "" if command.present() == [one] else f" --framework {one}"
+    assert f"`{asked} --operator signed_sqrt{of_one}`" in first
+    assert f"`before --framework {other}`" in first
+    assert str(tmp_path) not in done.stdout
+    table = [[*map(str.strip, line.split("|"))] for line in lines[1 : lines.index("", 1)]][2:]
+    assert sorted(cells[2] for cells in table) == ["old", "signed_sqrt", "signed_sqrt"]
+    assert [cells[1] for cells in table if cells[2] == "old"] == [f"{other} 1"]
+    assert done.stdout.strip() in document.read_text()
+    whole = json.loads(file.read_text())
+    assert whole["head"] == elsewhere
+    assert whole["operators"]["frameworks"][other] == parts[other]
+    for found in whole["operators"]["frameworks"][one]["found"]:
+        assert all(0 < low <= median <= high for low, median, high in found["ratios"].values())
+
+
+@pytest.mark.parametrize("section", ["memory", "models", "cache", "scaling"])
+def test_what_no_gpu_can_do_is_refused(section: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--device", "cuda", f"--{section}"])
+    assert f"can be on a GPU; got --{section}. " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+def test_a_gpu_that_is_not_found_is_refused(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in command.NO_GPU.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        command.main(["--device", "cuda", "--framework", PRESENT[-1]])
+    assert f"must find a GPU; got none in {PRESENT[-1]}. " in capsys.readouterr().err
+
+
+def test_slower_is_what_is_slower_in_most_rounds() -> None:
+    fast = row("torch", "fast", eager=[1.0, 1.2, 1.4])
+    slow = [row("torch", "plain", eager=[1.1, 1.2, 1.4]), row("jax", "jit", compiled=[1.06, 2, 3])]
+    lines = operators.slower([fast, *slow])
+    assert [line.split(" | ")[1] for line in lines[5:]] == ["plain", "jit"]
+    assert "1.05" in lines[1]
+    assert operators.slower([fast]) == ["", f"{lines[1].removesuffix(':')}, in no row."]
+
+
+def test_half_is_timed_with_the_whole() -> None:
+    rows = [row("torch"), row("torch", "half", full=[0.5, 0.6, 0.7])]
+    title, _, *lines = operators.tables(rows)
+    assert title.endswith("÷ full |")
+    assert [line.split(" | ")[-1] for line in lines] == [" |", "0.60 (0.50–0.70) |"]
+
+
+def test_a_chart_that_is_not_drawn_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    report.chart([row("torch")], tmp_path / "bench.png")
+    assert "matplotlib" in capsys.readouterr().err

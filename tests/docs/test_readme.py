@@ -1,0 +1,51 @@
+"""The README's examples run as printed, and are as short as it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bilinear import reference
+from bilinear._require import BACKENDS
+
+from ..subjects import PRESENT
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n# (\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def door(code: str) -> str:
+    return re.findall(r"from bilinear\.(\w+) import", code)[0]
+
+
+def test_there_is_an_example_for_every_door() -> None:
+    assert {door(code) for _, code in EXAMPLES} == set(BACKENDS)
+    assert len(EXAMPLES) == README.count("```python")
+
+
+@pytest.mark.parametrize(("title", "code"), EXAMPLES)
+def test_examples_run_as_printed(title: str, code: str, tmp_path: Path) -> None:
+    if door(code) not in PRESENT:
+        pytest.skip(f"{title} is absent")
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 6
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_operator_has_its_row() -> None:
+    for name in reference.__all__:
+        if not name.endswith("_vjp"):
+            assert f"(bilinear/reference/{name}.py)" in README

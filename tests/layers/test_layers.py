@@ -1,0 +1,150 @@
+"""`BilinearPool` in every door beyond the battery: any size, Keras' masks, what it survives."""
+
+import importlib
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+from bilinear.contract import MASK_SHAPE, SAME_PLACES
+from bilinear.testing import DTYPES, LAYERS, Case, assert_within, truth
+from bilinear.testing.cases import seeded
+from bilinear.testing.layers import check_layer
+from bilinear.testing.ratios import Subject
+
+from ..subjects import PRESENT, certified, driver
+
+LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
+over_layouts = pytest.mark.parametrize(("backend", "layout"), LAYOUTS)
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+COMPILED = [  # torch's second layout is of memory only: one more compilation of the same graph
+    (backend, layout)
+    for backend, layout in LAYOUTS
+    if len(driver(backend).modes) > 1 and (backend, layout) != ("torch", "channels_last")
+]
+needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras does by itself")
+
+
+def check(backend: str, maps, **given) -> None:
+    check_layer(certified(backend), "BilinearPool", maps, **given)
+
+
+@over_backends
+def test_compiled_layer(backend: str) -> None:
+    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
+    for mode in driver(backend).modes[1:]:
+        check(backend, (x, y), mode=mode)
+
+
+@pytest.mark.parametrize("given", ["x", "x and y", "x, y and mask"])
+@pytest.mark.parametrize(("backend", "layout"), COMPILED)
+def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> None:
+    """Traced or compiled once, then called at two sizes of every axis."""
+    streams, masked, layer = 2 if "y" in given else 1, "mask" in given, None
+    for n, h, w, c, d in ((2, 3, 4, 5, 7), (4, 2, 3, 7, 6)):
+        maps = (seeded("float32", n, h, w, c), seeded("float32", n, h, w, d, seed=1))[:streams]
+        mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
+        layer = layer or driver(backend).layer_of_any_size(maps, mask, layout=layout)
+        run = partial(layer, mask=mask)
+        check(backend, maps, mask=mask, layout=layout, mode="any size", run=run)
+
+
+@needs_keras
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_wrong_sizes_met_at_run_time(layout: str) -> None:
+    """TensorFlow alone keeps such checks: torch.compile traces anew, jax.export has its own."""
+    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 4, 3, 5)
+    keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
+    layer = driver("tensorflow").layer_of_any_size((x, y), keep, layout=layout)
+    for maps, sentence in (((x, y), SAME_PLACES), ((x, x), MASK_SHAPE)):
+        with pytest.raises(Exception, match=re.escape(f"BilinearPool: {sentence}")):
+            layer(cotangent, maps, keep)
+
+
+@needs_keras
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("names", [("x_mask", "y_mask"), ("x_mask", "y_mask", "mask"), ("y_mask",)])
+def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], layout: str) -> None:
+    masks = dict(zip(names, np.random.default_rng(0).random((3, 2, 3, 4)) < 0.7, strict=False))
+    kept = np.logical_and.reduce(list(masks.values()))
+    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    x[~kept] = np.nan
+    layer = partial(driver("tensorflow").layer, "BilinearPool", mask=masks, layout=layout)
+    check("tensorflow", (x, y), mask=kept, layout=layout, run=layer)
+
+
+@needs_keras
+def test_masks_that_keras_keeps_of_the_maps() -> None:
+    """Maps that are zero where masked, as Masking wants them: the mean tells who was counted."""
+    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    keep, keep_y = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
+    x[~keep], y[~keep_y] = 0, 0
+    for layer in driver("tensorflow").masking_layers().values():
+        check("tensorflow", (x,), mask=keep, run=layer)
+        check("tensorflow", (x, y), mask=keep & keep_y, run=layer)
+
+
+@needs_keras
+@pytest.mark.parametrize("given", [("float32",), ("float64", "float32"), ("bfloat16", "float64")])
+@pytest.mark.parametrize(
+    ("policy", "dtype"),
+    [("mixed_float16", "float16"), ("mixed_bfloat16", "bfloat16"), ("float64", "float64")],
+)
+def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, given: tuple[str, ...]) -> None:
+    """Whatever the streams are, equal or not, the layer computes as its policy says."""
+    maps = [seeded(g, 2, 12, 3 - i, seed=i) for i, g in enumerate(given)]
+    result = driver("tensorflow").under_policy(policy, maps)
+    expected = truth("bilinear_pool", Case(tuple(m.astype(DTYPES[dtype]) for m in maps)))
+    subject = Subject("BilinearPool", "tensorflow", dtype, "forward")
+    assert_within(result, expected, dtype, f"BilinearPool under {policy}", subject)
+
+
+@needs_keras
+def test_keras_casts_no_integers() -> None:
+    """A policy is for real numbers only, so integers meet the contract as in every door."""
+    with pytest.raises(TypeError, match="x must be of a real floating type"):
+        driver("tensorflow").under_policy("float32", [np.ones((2, 12, 3), np.int32)])
+
+
+@over_backends
+def test_what_a_pool_survives(backend: str) -> None:
+    assert {"copy.deepcopy", "pickle", "repr"} <= set(driver(backend).pool_survives())
+
+
+@over_backends
+def test_descriptor_size(backend: str) -> None:
+    pool = driver(backend).pool()
+    assert pool.descriptor_size(512) == 512 * 512
+    assert pool.descriptor_size(512, 64) == 512 * 64
+    half = driver(backend).pool(half=True)
+    assert half.descriptor_size(512) == 131_328
+    with pytest.raises(ValueError, match="half=True is for one stream; got 512 and 64 channels"):
+        half.descriptor_size(512, 64)
+
+
+@over_backends
+def test_pools_of_one_stream_have_no_descriptor_of_two(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    for name, size in (("CovariancePool", 6), ("ImprovedBilinearPool", 9), ("DemocraticPool", 9)):
+        pool = getattr(door, name)()
+        assert pool.descriptor_size(3) == size
+        if name != "DemocraticPool":
+            pool = door.DemocraticPool(pool)
+            for one in (pool, pool.pool):
+                with pytest.raises(ValueError, match=f"{name}: the layer is for one stream"):
+                    one.descriptor_size(3, 2)
+
+
+@over_backends
+def test_half_of_two_streams_is_refused(backend: str) -> None:
+    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
+    with pytest.raises(ValueError, match="BilinearPool: half=True is for one stream; got y "):
+        driver(backend).layer("BilinearPool", np.ones((2, 6)), (x, y), parameters={"half": True})
+
+
+@over_backends
+def test_every_layer_of_a_door_is_in_the_table(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    names = {name for name in door.__all__ if hasattr(getattr(door, name), "descriptor_size")}
+    assert names == set(LAYERS)

@@ -1,0 +1,280 @@
+"""The kit itself: what a driver declares, what a failure says, and the example of another."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilinear import reference
+from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
+from bilinear.testing.bounds import Bounded, exact, gamma
+from bilinear.testing.cases import seeded
+from bilinear.testing.lattices import assert_quotients
+from bilinear.testing.parity import check_against_each_other, check_against_reference
+from bilinear.testing.propagation import propagated
+from bilinear.testing.reproduce import HEADING, literal, run, snippet
+
+from ..canaries import FORWARD
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows_of(*drivers: Driver) -> dict[str, list[str]]:
+    """The names of a battery's tests, each with the ids of its rows."""
+    tests = {k: v for k, v in vars(battery(*drivers)).items() if k.startswith("test_")}
+    return {name: test.__func__.pytestmark[0].kwargs["ids"] for name, test in tests.items()}
+
+
+def test_a_whole_driver_leaves_nothing_uncovered() -> None:
+    pushed = {"forward": lambda op, tangents, arrays, options: None}
+    whole = Driver(
+        "whole", REFERENCE.forward, REFERENCE.vjp, pushed, FORWARD.layer,
+        modes=("eager", "compiled"), refuses=True,
+    )  # fmt: skip
+    assert "test_not_covered" not in rows_of(whole)
+
+
+def test_what_a_driver_leaves_out_is_listed() -> None:
+    poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
+    tests = rows_of(poor)
+    assert set(tests) == {"test_star", "test_edges", "test_not_covered"}
+    assert tests["test_star"] == ["poor-signed_sqrt-float32"]
+    left_out = " ".join(tests["test_not_covered"])
+    words = ("outer_pool", "float64", "gradients", "jvps", "BilinearPool", "compilers", "refusals")
+    assert all(word in left_out for word in words)
+
+
+def test_backends_are_compared_where_both_can() -> None:
+    poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
+    assert rows_of(poor, REFERENCE)["test_ring"] == ["all-signed_sqrt-float32"]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        (
+            {"operators": ("pool",)},
+            r"operators must be some of \(.*outer_pool.*\); got \('pool',\)",
+        ),
+        ({"operators": "outer_pool"}, "operators must be some of .*; got 'outer_pool'. Name those"),
+        ({"dtypes": ("half",)}, "dtypes must be some of"),
+        ({"dtypes": ()}, r"dtypes must be some of .*; got \(\)"),
+        ({"modes": ("xla",)}, r"the first of modes must be 'eager'; got \('xla',\)"),
+    ],
+)
+def test_a_driver_of_the_unknown_is_refused(mistake: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"Driver: {sentence}"):
+        Driver("mine", REFERENCE.forward, **mistake)
+
+
+def test_a_battery_needs_backends_of_different_names() -> None:
+    for drivers in ((), (REFERENCE, REFERENCE)):
+        with pytest.raises(ValueError, match="it needs drivers of different names; got"):
+            battery(*drivers)
+
+
+@pytest.mark.parametrize("returned", [None, [1.0], 1.0])
+def test_what_is_not_an_array_is_refused(returned: object) -> None:
+    driver = Driver("mine", lambda *a: returned, lambda *a: returned)
+    kind = type(returned).__name__
+    with pytest.raises(TypeError, match=f"mine: forward must return NumPy arrays; got a {kind}. "):
+        driver.value("signed_sqrt", (np.ones(2),), {})
+    with pytest.raises(TypeError, match=r"mine: vjp must return (one gradient|NumPy arrays)"):
+        driver.gradients("signed_sqrt", np.ones(2), (np.ones(2),), {})
+
+
+def test_what_a_backend_does_to_its_input_is_its_own_affair() -> None:
+    """It gets copies: it can neither be measured by what it left, nor change what others get."""
+
+    def forward(op, arrays, options):
+        arrays[0].flags.writeable = True
+        arrays[0][...] = 0
+        return REFERENCE.forward(op, arrays, options)
+
+    case = Case((seeded("float64", 2, 3, 4),))
+    with pytest.raises(AssertionError, match="outside the bound"):
+        run(check_against_reference, Driver("mine", forward), "outer_pool", case, None)
+    assert case.arrays[0].all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_arguments_are_written_out_in_full(dtype: str, data: st.DataObject) -> None:
+    case = data.draw(OPS["bilinear_pool"].cases(dtype))
+    again = eval(literal(case), {"np": np, "Case": Case, "nan": np.nan, "inf": np.inf})
+    assert again.options.keys() == case.options.keys()
+    for name, value in case.options.items():
+        np.testing.assert_array_equal(again.options[name], value)
+    for a, b in zip(again.arrays, case.arrays, strict=True):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a.size < 2 or a.flags.c_contiguous == b.flags.c_contiguous
+        np.testing.assert_array_equal(a.tobytes(), b.tobytes())
+
+
+def test_a_failure_comes_with_lines_that_repeat_it() -> None:
+    """Run as they are, in a process of their own."""
+    case, cotangent = Case((seeded("bfloat16", 2, 3, 4),)), seeded("bfloat16", 2, 4, 4)
+    with pytest.raises(AssertionError, match="outside the bound") as failure:
+        run(check_against_reference, FORWARD, "outer_pool", case, cotangent, label="mine")
+    lines = failure.value.snippet  # type: ignore[attr-defined]
+    assert "from tests.canaries import FORWARD as driver" in lines
+    again = python("-c", lines)
+    assert str(failure.value) in again.stderr
+
+
+TEST_FILE = """
+from bilinear.testing import REFERENCE, Driver, battery
+
+def forward(op, arrays, options):
+    return REFERENCE.forward(op, arrays, options) * (1 + 1e-3 * (op == "outer_pool"))
+
+TestMine = battery(Driver("mine", forward, operators=("outer_pool",), dtypes=("float32",)))
+"""
+
+
+@pytest.mark.parametrize("plugin", [True, False])
+def test_what_a_stranger_sees(tmp_path: Path, plugin: bool) -> None:
+    """In a folder of their own, as the README says: what fails, how to repeat it, what is left."""
+    (tmp_path / "test_mine.py").write_text(TEST_FILE)
+    options = ["-q", "-k", "star or not_covered", "-p", "no:cacheprovider"]
+    options += ["-p", "bilinear.testing.plugin"] if plugin else ["-rs"]
+    seen = python("-m", "pytest", *options, "test_mine.py", folder=tmp_path).stdout
+    assert "1 failed" in seen
+    assert re.search(r"outer_pool on mine \(float32, eager, draw\): \d+ of \d+ outside", seen)
+    assert "mine, operator signed_sqrt" in seen
+    assert "mine, gradients (no vjp)" in seen
+    lines = seen.partition(HEADING)[2].partition("import numpy")[2].partition("\n)\n")[0]
+    assert "from test_mine import TestMine" in lines
+    if plugin:  # there the lines stand alone, to be copied
+        again = python("-c", f"import numpy{lines}\n)", folder=tmp_path)
+        assert "AssertionError: outer_pool on mine" in again.stderr
+
+
+def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_failure_names_all_there_is_to_know() -> None:
+    case, cotangent = Case((seeded("float32", 2, 3, 4),)), seeded("float32", 2, 4, 4)
+    with pytest.raises(AssertionError) as failure:
+        check_against_reference(FORWARD, "outer_pool", case, cotangent)
+    pattern = (
+        r"outer_pool on canary of forward \(float32, eager, draw\): \d+ of 32 outside the bound, "
+        r"worst at \(\d, \d, \d\): got .*, expected .* ± .* "
+        r"\(the error is .* × the bound, 2 is allowed\)"
+    )
+    assert re.fullmatch(pattern, str(failure.value))
+
+
+def test_several_drivers_are_imported_each() -> None:
+    case, cotangent = Case((seeded("float32", 1, 2, 2),)), seeded("float32", 1, 2, 2)
+    drivers = [REFERENCE, Driver("nowhere", REFERENCE.forward)]
+    lines = snippet(check_against_each_other, drivers, "outer_pool", case, cotangent)
+    assert "REFERENCE as driver\n" in lines
+    assert "driver_1 = ...  # the Driver called 'nowhere'" in lines
+    ast.parse(lines)
+
+
+def in_tf32(x: np.ndarray) -> np.ndarray:
+    """`x` rounded to the 11 significant bits of TensorFloat-32."""
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_know_tensorfloat32(seed: int) -> None:
+    """Products of rounded factors are within those bounds, and outside float32's own."""
+
+    def forward(op, arrays, options):
+        return reference.outer_pool(*map(in_tf32, arrays), **options).astype(np.float32)
+
+    def vjp(op, cotangent, arrays, options):
+        rounded = in_tf32(cotangent), *map(in_tf32, arrays)
+        return [g.astype(np.float32) for g in reference.outer_pool_vjp(*rounded, **options)]
+
+    case = Case((seeded("float32", 2, 6, 3, seed=seed), seeded("float32", 2, 6, 4, seed=seed + 9)))
+    cotangent = seeded("float32", 2, 3, 4, seed=seed + 5)
+    gpu = Driver("gpu", forward, vjp, tf32=True)
+    check_against_reference(gpu, "outer_pool", case, cotangent, noted=False)
+    with pytest.raises(AssertionError, match="outside the bound"):
+        check_against_reference(Driver("cpu", forward, vjp), "outer_pool", case, cotangent)
+
+
+def test_the_example_needs_little_and_only_the_kit() -> None:
+    path = ROOT / "examples" / "test_array_api.py"
+    if not path.is_file():
+        pytest.skip("the examples are elsewhere")
+    assert len(path.read_text().splitlines()) < 40
+    tree = ast.parse(path.read_text())
+    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert [m for m in modules if m and m.startswith("bilinear")] == ["bilinear.testing"]
+
+
+def test_every_operator_is_in_the_table() -> None:
+    assert set(OPERATORS) == {name for name in reference.__all__ if not name.endswith("_vjp")}
+
+
+def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import bilinear.testing"
+    failed = python("-c", code)
+    sentence = (
+        "ImportError: bilinear.testing needs hypothesis, not installed here; "
+        "pip install 'bilinear[testing]' installs what it needs.\n"
+    )
+    assert failed.stderr.endswith(sentence)
+
+
+def test_quotients_are_told_apart() -> None:
+    """Bit for bit for a power of two; 2 ulp for another Z, also where the quotient is whole."""
+    exact, quarter = np.array([[5]]), np.array([[1.25]], np.float32)
+    assert_quotients(quarter, exact, [4], "float32", "")
+    third = np.array([[5 / 3]], np.float32)
+    assert_quotients(third, exact, [3], "float32", "")
+    whole = np.nextafter(np.array([[3]], np.float32), 4)
+    assert_quotients(whole, np.array([[21]]), [7], "float32", "")
+    wrong = [(np.nextafter(quarter, 2), 4), (third + 3 * np.spacing(third), 3), (third * np.nan, 3)]
+    for values, z in wrong:
+        with pytest.raises(AssertionError, match=r"mine: worst at \(0, 0\): got .*, expected 5 / "):
+            assert_quotients(values, exact, [z], "float32", "mine")
+    with pytest.raises(AssertionError, match="dtype float32, expected float16"):
+        assert_quotients(quarter, exact, [4], "float16", "mine")
+
+
+def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
+    """Of one product both are the same; further on, linearisation counts each error once."""
+
+    def gram(r, x):
+        return r.einsum("...lc,...ld->...cd", x, x)
+
+    def twice(r, x):
+        g = gram(r, x)
+        return g, r.einsum("...cd,...de->...ce", g, g)
+
+    x = seeded("float64", 2, 3, 2).astype(np.longdouble)
+    one, two = propagated(twice, [exact(x)], "float32")
+    size = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(x))
+    np.testing.assert_allclose(one.error, gamma(3, "float32") * size)
+    carried = one.error @ np.abs(one.value) + np.abs(one.value) @ one.error
+    chained = carried + gamma(2, "float32") * np.abs(one.value) @ np.abs(one.value)
+    assert (two.error <= chained * (1 + 1e-12)).all()
+    assert (two.error > chained / 4).all()
+    moved = propagated(gram, [Bounded(x, 1e-3 * np.abs(x))], "float64")
+    assert (moved.error > 1e-3 * np.abs(moved.value)).all()
+    lost = propagated(gram, [Bounded(x, np.where(x == x[0, 0, 0], np.inf, 0))], "float64")
+    assert np.isinf(lost.error).sum() == 3  # its row and column

@@ -1,0 +1,287 @@
+"""Checkpoints of published B-CNN code: in every door the logits of that code's own formula."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bilinear.data.images import Preprocessing
+from bilinear.models import plans
+from bilinear.models.imports import read_import
+from bilinear.models.layouts import LAYOUTS, Backbones, Layout, named
+
+from ..agreement import relative_error
+from ..subjects import PRESENT, driver
+from ..tolerances import LOGITS
+
+CLASSES = 3
+PEERS = {  # layout, stand-in, its arguments, the size of its maps, what it is imported into
+    "umass": ("umass", "Umass", {}, 1e-2, ("vgg16", None)),
+    "umass twice": ("umass", "Umass", {"streams": 2}, 1e-2, ("vgg16", "vgg16")),
+    "umass-improved": ("umass-improved", "UmassImproved", {}, 1e-2, ("vgg16", None)),
+    "umass-democratic": ("umass-democratic", "UmassDemocratic", {}, 1e-2, ("vgg16", None)),
+    "haomood": ("haomood", "Haomood", {}, 1e-2, ("vgg16", None)),
+    "fast-mpn": ("fast-mpn-bcnn", "FastMpn", {"backbone": "resnet18"}, 1e-4, ("resnet18", None)),
+}
+IN_EVERY_DOOR = ("umass", "fast-mpn")
+
+
+@pytest.fixture(scope="module", params=PEERS)
+def peer(request, tmp_path_factory):
+    """Its name, files (as that code saves them, and the tensors alone), images and logits."""
+    torch = pytest.importorskip("torch")
+    peers = importlib.import_module("tests.peers")
+    safetensors = importlib.import_module("safetensors.torch")
+    _, kind, options, scale, _ = PEERS[request.param]
+    module = peers.drawn(getattr(peers, kind)(CLASSES, **options), 4, scale)
+    folder = tmp_path_factory.mktemp("peer")
+    saved = module.saved()
+    torch.save(saved, folder / "model_best.pth.tar")
+    tensors = {k: v for k, v in saved.get("state_dict", saved).items() if v.ndim}
+    safetensors.save_file(tensors, folder / "model.safetensors")
+    images = np.random.default_rng(9).standard_normal((2, 32, 48, 3)).astype(np.float32)
+    with torch.no_grad():
+        logits = module(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    yield request.param, folder, images, logits
+    for file in folder.iterdir():
+        file.unlink()  # up to 120 MB each
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+def test_logits_are_those_of_the_code_that_trained_it(backend: str, peer, tmp_path) -> None:
+    """At a size and with a number of classes that none of that code was written for.
+
+    The model's own file, in another door where there is one, still gives them.
+    """
+    name, folder, images, expected = peer
+    if name not in IN_EVERY_DOOR and backend != PRESENT[0]:
+        pytest.skip("its names are read by the same lines in every door")
+    layout, *_, backbones = PEERS[name]
+    file = "model_best.pth.tar" if backend == "torch" else "model.safetensors"
+    door = importlib.import_module(f"bilinear.{backend}")
+    model = door.import_checkpoint(folder / file, layout, num_classes=CLASSES)
+    logits = driver(backend).logits(model, images)
+    assert relative_error(logits, expected) <= LOGITS["float32"], name
+    assert (*model.streams.names, None)[:2] == backbones
+    assert model.preprocessing == Preprocessing()
+    assert model.classes is None
+    if name == "umass":
+        reader = PRESENT[PRESENT.index(backend) - 1]
+        driver(backend).save(model, tmp_path / "model.safetensors")
+        opened = driver(reader).load(tmp_path / "model.safetensors")
+        assert relative_error(driver(reader).logits(opened, images), expected) <= LOGITS["float32"]
+        assert opened.preprocessing == model.preprocessing
+
+
+def state(layout: str, backbone: Backbones = "vgg16", **changes) -> dict:
+    """Zeros under the names of a layout, changed: {name: array, or None to leave it out}."""
+    shapes = LAYOUTS[layout].shapes(backbone)
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    prefix = LAYOUTS[layout].classifier
+    tensors[f"{prefix}weight"] = np.zeros((CLASSES, 512**2), np.float32)
+    tensors[f"{prefix}bias"] = np.zeros(CLASSES, np.float32)
+    tensors |= changes
+    return {name: array for name, array in tensors.items() if array is not None}
+
+
+class Pool:
+    """A pool of no framework, whose descriptors are all the products."""
+
+    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
+        return channels * (channels if channels_b is None else channels_b)
+
+
+def read(saved, layout, path="a.pth", **options):
+    make = {"make_pool": lambda *_: Pool(), "read_pth": lambda _: saved}
+    return read_import(path, layout, **make | options)
+
+
+@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_every_wrapping_gives_the_same_tensors(wrap: str, prefix: str) -> None:
+    """As saved from one device or several, alone or with the rest of a training's state."""
+    weight = np.arange(64, dtype=np.float32)
+    tensors = state("fast-mpn-bcnn", "resnet18", **{"features.1.weight": weight})
+    tensors["features.1.num_batches_tracked"] = np.array(7)
+    tensors = {prefix + name: array for name, array in tensors.items()}
+    saved = tensors if wrap == "bare" else {wrap: tensors, "epoch": 3, "optimizer": {}}
+    found = read(saved, "fast-mpn-bcnn")
+    assert list(found.tensors) == canonical("resnet18")
+    np.testing.assert_array_equal(found.tensors["backbone.bn1.weight"], weight)
+    assert found.arguments["num_classes"] == CLASSES
+
+
+def test_a_layout_of_ones_own() -> None:
+    """Two networks under torchvision's names, features flattened column by column."""
+    pair = ("vgg16", "resnet18")
+    layout = Layout(
+        ("a.", "b."), "head.", "haomood", backbones=(pair,), numbered=False, order="column-major"
+    )
+    weight = np.zeros((2, 512**2), np.float16)
+    weight[1, 5 * 512 + 3] = 1
+    tensors = {
+        f"{prefix}{name}": np.zeros(shape, np.float16)
+        for prefix, backbone in zip(("a.", "b."), pair, strict=True)
+        for name, shape in plans.tensor_shapes(backbone).items()
+    }
+    bias = np.zeros(2, np.float16)
+    found = read(tensors | {"head.weight": weight, "head.bias": bias}, layout)
+    assert list(found.tensors) == canonical(*pair)
+    assert found.arguments["dtype"] == "float16"
+    assert np.argwhere(found.tensors["classifier.weight"]).tolist() == [[1, 3 * 512 + 5]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_of_a_layout_are_different_and_complete(layout: str) -> None:
+    for backbone in LAYOUTS[layout].backbones:
+        names = LAYOUTS[layout].names(backbone)
+        assert list(names.values()) == canonical(*named(backbone))
+        assert not names.keys() & LAYOUTS[layout].constants.keys()
+        assert LAYOUTS[layout].fits(state(layout, backbone), backbone)
+
+
+def canonical(*streams: str) -> list[str]:
+    pairs = zip(("backbone.", "backbone_b."), streams, strict=False)
+    names = [f"{prefix}{name}" for prefix, s in pairs for name in plans.tensor_shapes(s)]
+    return [*names, "classifier.weight", "classifier.bias"]
+
+
+REFUSED = {
+    "another layout": (
+        lambda: (state("haomood"), "umass", {}),
+        "'features.0.weight' is no tensor of layout='umass', backbone='vgg16'; got it and 27 "
+        "others. The file fits layout='haomood', backbone='vgg16'.",
+    ),
+    "the matrix root as the plain pool": (
+        lambda: (state("umass-improved"), "umass", {}),
+        "'m_sqrt.I' is no tensor of layout='umass', backbone='vgg16'; got it and 28 others. "
+        "The file fits layout='umass-improved', backbone='vgg16'.",
+    ),
+    "the plain pool as the matrix root": (
+        lambda: (state("umass"), "umass-improved", {}),
+        "tensor 'm_sqrt.I' must be there",
+    ),
+    "another backbone": (
+        lambda: (state("fast-mpn-bcnn", "resnet18"), "fast-mpn-bcnn", {"backbone": "vgg16"}),
+        "The file fits layout='fast-mpn-bcnn', backbone='resnet18'.",
+    ),
+    "two streams": (
+        lambda: (state("umass", ("vgg16", "vgg16")), "fast-mpn-bcnn", {}),
+        "The file fits layout='umass', backbone=('vgg16', 'vgg16').",
+    ),
+    "a layout nobody knows": (
+        lambda: (state("haomood", **{"features.0.scale": np.zeros(3)}), "haomood", {}),
+        "'features.0.scale' is no tensor of layout='haomood', backbone='vgg16'; got it and 28 "
+        "others. Other networks are loaded into a module of your own",
+    ),
+    "a deeper backbone": (
+        lambda: (state("haomood"), "fast-mpn-bcnn", {"backbone": "resnet50"}),
+        "its backbone must be 'vgg16' or 'resnet18'; got 'resnet50'. Other networks are loaded",
+    ),
+    "no such layout": (
+        lambda: ({}, "matconvnet", {}),
+        "layout must be one of umass, umass-improved, umass-democratic, haomood, hawkeye, "
+        "fast-mpn-bcnn, or a Layout; got 'matc",
+    ),
+    "pool5": (
+        lambda: ({}, "hawkeye", {}),
+        "the layout 'hawkeye' cannot be a BCNN: it pools behind pool5, at half the resolution",
+    ),
+    "the classifier alone": (
+        lambda: (
+            {"module.fc.weight": np.zeros((3, 512**2), "f"), "module.fc.bias": np.zeros(3, "f")},
+            "haomood",
+            {},
+        ),
+        "tensor 'features.0.weight' must be there; got only 2 others. This is no B-CNN on vgg16",
+    ),
+    "missing": (
+        lambda: (state("haomood", **{"features.28.bias": None}), "haomood", {}),
+        "tensor 'features.28.bias' must be there; got only 27 others.",
+    ),
+    "no classifier": (
+        lambda: (state("haomood", **{"fc.weight": None}), "haomood", {"num_classes": 4}),
+        "tensor 'fc.weight' must be there",
+    ),
+    "another identity": (
+        lambda: (state("umass-improved", **{"m_sqrt.I": np.eye(4)}), "umass-improved", {}),
+        "tensor 'm_sqrt.I' must be float32 (512, 512); got float64 (4, 4).",
+    ),
+    "misshapen": (
+        lambda: (state("haomood", **{"fc.weight": np.zeros((3, 9), np.float32)}), "haomood", {}),
+        "tensor 'fc.weight' must be float32 (3, 262144); got float32 (3, 9).",
+    ),
+    "a scalar": (
+        lambda: (state("haomood", **{"fc.weight": np.zeros((), np.float32)}), "haomood", {}),
+        "tensor 'fc.weight' must be float32 (1, 262144); got float32 ().",
+    ),
+    "of two types": (
+        lambda: (state("haomood", **{"features.0.bias": np.zeros(64)}), "haomood", {}),
+        "tensor 'features.0.bias' must be float32 (64,); got float64 (64,).",
+    ),
+    "of integers": (
+        lambda: (state("haomood", **{"fc.weight": np.zeros((3, 2), int)}), "haomood", {}),
+        "tensors must be of one type of float16, bfloat16, float32, float64; got int64.",
+    ),
+    "not finite": (
+        lambda: (state("haomood", **{"fc.bias": np.full(3, np.nan, "f")}), "haomood", {}),
+        "tensor 'fc.bias' must be finite; got nan at (0,).",
+    ),
+    "other classes": (
+        lambda: (state("haomood"), "haomood", {"num_classes": 200}),
+        "it has 3 classes; got num_classes=200. Leave num_classes out.",
+    ),
+    "not a state_dict": (lambda: ([], "haomood", {}), "must hold a state_dict; got builtins.list"),
+    "no tensors": (
+        lambda: ({"epoch": 3, "weights": {}}, "haomood", {}),
+        "'epoch' must be one tensor; got int.",
+    ),
+    "one tensor twice": (
+        lambda: ({"fc.bias": np.zeros(3), "module.fc.bias": np.zeros(3)}, "haomood", {}),
+        "'module.fc.bias' must be one tensor; got it twice.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_named(case: str) -> None:
+    make, words = REFUSED[case]
+    saved, layout, options = make()
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        read(saved, layout, "folder/a.pth", **options)
+    assert str(caught.value).startswith("import folder/a.pth: ")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    def fail(_):
+        raise RuntimeError("Weights only load failed\nand much more")
+
+    words = r"a\.pth\.tar: PyTorch's own files.*; got a\.pth\.tar\. Convert it there once"
+    with pytest.raises(ValueError, match=words):
+        read({}, "umass", "a.pth.tar", read_pth=None)
+    with pytest.raises(ValueError, match=r"must be one that torch\.load.*Error: Weights only load"):
+        read({}, "umass", read_pth=fail)
+    with pytest.raises(ValueError, match=r"must be a \.safetensors or one of .*; got a\.npz"):
+        read({}, "umass", "a.npz")
+    with pytest.raises(FileNotFoundError):
+        read({}, "umass", tmp_path / "nowhere.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"12")
+    with pytest.raises(ValueError, match=r"cut\.safetensors: the file must be a complete"):
+        read({}, "umass", tmp_path / "cut.safetensors")
+
+
+class Untrusted:
+    """What a checkpoint may hold beside tensors."""
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch's own files")
+def test_no_object_is_unpickled(tmp_path: Path) -> None:
+    torch = importlib.import_module("torch")
+    door = importlib.import_module("bilinear.torch")
+    torch.save({"state_dict": {}, "args": Untrusted()}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: the file must be one that torch\.load\(weights"):
+        door.import_checkpoint(tmp_path / "a.pth", "umass")
+    with pytest.raises(FileNotFoundError):
+        door.import_checkpoint(tmp_path / "nowhere.pth", "umass")

@@ -1,0 +1,208 @@
+"""B-CNNs with equal weights are equal in every framework: logits, gradients, statistics.
+
+A rigorous rounding bound for a whole network is vacuous, so in float64 frameworks are compared
+with each other to the statistical estimates in `tolerances.py`, and in float32 each with its own
+float64.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.models.plans import BACKBONES
+from bilinear.testing.closeness import assert_rounded
+
+from ..agreement import assert_models_agree, relative_error
+from ..subjects import PRESENT, driver
+from ..tolerances import LOGITS, SPREAD
+
+ARCHITECTURES = {
+    "vgg16": {"backbone": "vgg16"},
+    "resnet18": {"backbone": "resnet18"},
+    "resnet18 twice": {"backbone": "resnet18", "backbone_b": "resnet18"},
+    "vgg16 and resnet18": {"backbone": "vgg16", "backbone_b": "resnet18"},
+}
+CLASSES = 3
+over_architectures = pytest.mark.parametrize("architecture", ARCHITECTURES)
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+needs_two = pytest.mark.skipif(len(PRESENT) < 2, reason="there is nothing to compare with")
+
+
+def images(n: int, size: tuple[int, int], dtype: str = "float64") -> np.ndarray:
+    return np.random.default_rng(7).standard_normal((n, *size, 3)).astype(dtype)
+
+
+def build(backend: str, architecture: str, **options):
+    return driver(backend).model(num_classes=CLASSES, **ARCHITECTURES[architecture], **options)
+
+
+def test_every_named_backbone_is_tested() -> None:
+    assert {a["backbone"] for a in ARCHITECTURES.values()} == set(BACKBONES)
+
+
+@needs_two
+@over_architectures
+def test_initial_weights_are_equal_in_every_door(architecture: str) -> None:
+    """From one seed; also names, shapes and order."""
+    tensors = [driver(b).tensors(build(b, architecture, seed=3, dtype="bfloat16")) for b in PRESENT]
+    for other in tensors[1:]:
+        assert list(other) == list(tensors[0])
+        for name, array in tensors[0].items():
+            np.testing.assert_array_equal(
+                other[name].view(np.int16), array.view(np.int16), err_msg=name
+            )
+
+
+@needs_two
+@over_architectures
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+def test_logits_gradients_and_statistics_agree(architecture: str, training: bool) -> None:
+    """In float64: at the odd sizes 67 × 70 every padding and every dropped window matters."""
+    x = images(3, (67, 70))
+    cotangent = np.random.default_rng(8).standard_normal((3, CLASSES))
+    results = {}
+    for backend in PRESENT:
+        model = build(backend, architecture, dtype="float64")
+        logits, gradients, dx = driver(backend).gradients(model, x, cotangent, training=training)
+        after = driver(backend).tensors(model)
+        results[backend] = {"logits": logits, "images": dx, **gradients} | {
+            f"{name} afterwards": value for name, value in after.items() if "running" in name
+        }
+    for (a, first), (b, second) in itertools.combinations(results.items(), 2):
+        assert_models_agree(first, second, "float64", f"{architecture}, {a} against {b}")
+
+
+@over_backends
+def test_training_moves_the_statistics_by_the_unbiased_variance(backend: str) -> None:
+    """torch's rule, worked out by hand for the first BatchNorm."""
+    model = build(backend, "resnet18", dtype="float64")
+    x = images(2, (33, 35))
+    before = driver(backend).tensors(model)
+    driver(backend).gradients(model, x, np.ones((2, CLASSES)), training=True)
+    after = driver(backend).tensors(model)
+    maps = _convolved(x, before["backbone.conv1.weight"], stride=2, padding=3)
+    values = maps.reshape(-1, 64)
+    name = "backbone.bn1.running_"
+    terms = 3 * 7 * 7 + len(values) + 4
+    largest = np.abs(values).max()
+    assert_rounded(after[f"{name}mean"], 0.1 * values.mean(0), terms, scale=largest)
+    expected = 0.9 + 0.1 * values.var(0, ddof=1)
+    assert_rounded(after[f"{name}var"], expected, 2 * terms, scale=largest**2)
+
+
+@over_backends
+def test_evaluation_changes_nothing(backend: str) -> None:
+    model = build(backend, "resnet18")
+    before = driver(backend).tensors(model)
+    driver(backend).logits(model, images(2, (40, 40), "float32"))
+    after = driver(backend).tensors(model)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array, err_msg=name)
+
+
+@over_architectures
+def test_float32_errs_no_more_than_the_other_frameworks(architecture: str) -> None:
+    x = images(2, (64, 64))
+    errors = {}
+    for backend in PRESENT:
+        exact = driver(backend).logits(build(backend, architecture, dtype="float64"), x)
+        narrow = build(backend, architecture, dtype="float32")
+        logits = driver(backend).logits(narrow, x.astype(np.float32))
+        errors[backend] = relative_error(logits, exact)
+    for backend, error in errors.items():
+        others = [e for b, e in errors.items() if b != backend]
+        assert error <= LOGITS["float32"], f"{architecture}, {backend}: {errors}"
+        assert error <= SPREAD * max(others, default=error), f"{architecture}, {backend}: {errors}"
+
+
+@over_backends
+@over_architectures
+def test_descriptors_and_feature_maps(backend: str, architecture: str) -> None:
+    """The descriptor is `bilinear_pool` of the maps, resampled to the smaller extents."""
+    x = images(2, (64, 80), "float64")
+    model = build(backend, architecture, dtype="float64")
+    maps = driver(backend).feature_maps(model, x)
+    sizes = {"vgg16": (4, 5), "resnet18": (2, 3)}
+    names = [v for k, v in ARCHITECTURES[architecture].items() if k.startswith("backbone")]
+    assert [m.shape for m in maps] == [(2, *sizes[n], 512) for n in names]
+    descriptors = driver(backend).descriptors(model, x)
+    assert descriptors.shape == (2, 512 * 512)
+    terms = 2 * 512 + 40  # √ of those of a norm, whose roundings are independent, and the rest
+    assert_rounded(np.linalg.norm(descriptors, axis=1), 1, terms)
+    height, width = (min(m.shape[axis] for m in maps) for axis in (1, 2))
+    flat = [_resampled(m, height, width).reshape(2, -1, 512) for m in maps]
+    expected = reference.bilinear_pool(*flat)
+    # √ turns an error of one ulp beside 0 into its root: compare G, which is exact to rounding
+    squares = [np.sign(z) * z**2 for z in (descriptors, expected)]
+    assert_rounded(*squares, terms)
+
+
+def _resampled(x: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Half-pixel centres, edge-clamped, no antialiasing: each axis as a matrix."""
+    return np.einsum(
+        "hH,wW,nHWc->nhwc", _axis(x.shape[1], height), _axis(x.shape[2], width), x, optimize=True
+    )
+
+
+def _axis(size: int, new: int) -> np.ndarray:
+    centres = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
+    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+
+
+def _convolved(x: np.ndarray, weight: np.ndarray, *, stride: int, padding: int) -> np.ndarray:
+    """A convolution as torch defines it, written as a sum over the kernel."""
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    kernel = weight.shape[2]
+    height, width = ((size - kernel) // stride + 1 for size in x.shape[1:3])
+    result = np.zeros((x.shape[0], height, width, weight.shape[0]))
+    for i, j in np.ndindex(kernel, kernel):
+        patch = x[:, i : i + stride * height : stride, j : j + stride * width : stride]
+        result += patch[:, :height, :width] @ weight[:, :, i, j].T
+    return result
+
+
+@needs_two
+@pytest.mark.parametrize("size", [(448, 448), (17, 40)], ids=["full", "smaller than kernels"])
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet18"])
+def test_extreme_sizes(backbone: str, size: tuple[int, int]) -> None:
+    """One forward and gradient at the size the networks are used at, and on maps of 1 × 2.
+
+    In float64: in float32 the image gradients of one framework err by some 1e-3 from its own
+    float64, in ReLUs that fall the other way.
+    """
+    x = images(1, size)
+    cotangent = np.ones((1, CLASSES))
+    results = {}
+    for backend in PRESENT:
+        model = build(backend, backbone, dtype="float64")
+        logits, gradients, dx = driver(backend).gradients(model, x, cotangent, training=False)
+        results[backend] = {"logits": logits, "images": dx, **gradients}
+        del model
+    for (a, first), (b, second) in itertools.combinations(results.items(), 2):
+        assert_models_agree(first, second, "float64", f"{backbone} at {size}, {a} against {b}")
+
+
+@over_backends
+def test_bad_arguments_and_images(backend: str) -> None:
+    model = driver(backend).model
+    with pytest.raises(ValueError, match="backbone must be 'vgg16' or 'resnet18' or a"):
+        model("vgg19", CLASSES)
+    with pytest.raises(TypeError, match="backbone must be"):
+        model(3, CLASSES)
+    with pytest.raises(ValueError, match="num_classes must be a positive integer; got 0"):
+        model("vgg16", 0)
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        model("vgg16", CLASSES, dtype="int8")
+    with pytest.raises(ValueError, match="vgg16 has 512 channels; got 64"):
+        model("vgg16", CLASSES, channels=64)
+    resnet = model("resnet18", CLASSES)
+    with pytest.raises(Exception, match="in training each channel needs more than one value"):
+        driver(backend).logits(resnet, images(1, (32, 32), "float32"), training=True)
+    with pytest.raises(Exception, match="images must be normalised real numbers; got uint8"):
+        driver(backend).logits(resnet, np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(Exception, match=r"images must be \(N, "):
+        driver(backend).logits(resnet, images(1, (32, 32), "float32")[..., :2])
+    with pytest.raises(Exception, match="images must be at least 16 × 16"):
+        driver(backend).logits(model("vgg16", CLASSES), images(1, (15, 32), "float32"))

@@ -1,0 +1,106 @@
+"""B-CNNs on networks of one's own: in either stream, saved by name, opened with the module."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ..subjects import PRESENT, driver
+from .test_models import CLASSES, images
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+
+
+@over_backends
+def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
+    """Saved only under a name, opened only in its framework and with the module."""
+    path = tmp_path / "model.safetensors"
+    own = driver(backend).own_network(7)
+    model = driver(backend).model(own, CLASSES, channels=7)
+    x = images(2, (12, 12), "float32")
+    logits = driver(backend).logits(model, x)
+    with pytest.raises(ValueError, match=r"name=None\. Pass name="):
+        driver(backend).save(model, path)
+    driver(backend).save(model, path, name="mine")
+    for reader in PRESENT:
+        if reader == backend:
+            with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
+                driver(reader).load(path)
+        else:
+            with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
+                driver(reader).load(path)
+    fresh = driver(backend).own_network(7, seed=9)
+    untouched = driver(backend).model(fresh, CLASSES, channels=7)
+    before = driver(backend).tensors(untouched)
+    opened = driver(backend).load(path, backbone=fresh)
+    np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
+    after = driver(backend).tensors(untouched)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array, err_msg="the caller's module changed")
+    other = driver(backend).own_network(8)
+    with pytest.raises(ValueError, match="backbone"):
+        driver(backend).load(path, backbone=other)
+
+
+STREAMS = {  # a number is a network of one's own with that many channels
+    "two of one's own": ((7, 5), ("mine", "other")),
+    "one's own and a named one": ((7, "resnet18"), "mine"),
+    "a named one and one's own": (("resnet18", 5), (None, "other")),
+}
+
+
+def stream(backend: str, given: int | str, seed: int) -> Any:
+    return given if isinstance(given, str) else driver(backend).own_network(given, seed=seed)
+
+
+@over_backends
+@pytest.mark.parametrize("case", STREAMS)
+def test_two_streams_with_networks_of_ones_own(backend: str, case: str, tmp_path: Path) -> None:
+    """Of different channels, and beside ResNet18 of different sizes: each finds its tensors."""
+    path = tmp_path / "model.safetensors"
+    kinds, name = STREAMS[case]
+    first, second = (stream(backend, given, seed) for seed, given in enumerate(kinds))
+    channels = tuple(512 if isinstance(given, str) else given for given in kinds)
+    model = driver(backend).model(first, CLASSES, backbone_b=second, channels=channels)
+    x = images(2, (40, 36), "float32")
+    driver(backend).logits(model, x, training=True)  # statistics that are not 0 and 1
+    logits = driver(backend).logits(model, x)
+    assert driver(backend).descriptors(model, x).shape == (2, channels[0] * channels[1])
+    driver(backend).save(model, path, name=name)
+    modules = {
+        argument: stream(backend, given, 9)
+        for argument, given in zip(("backbone", "backbone_b"), kinds, strict=True)
+        if not isinstance(given, str)
+    }
+    opened = driver(backend).load(path, **modules)
+    np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
+    for argument in modules:
+        rest = {other: module for other, module in modules.items() if other != argument}
+        with pytest.raises(ValueError, match=f"{argument} is '(mine|other)'.*must be given"):
+            driver(backend).load(path, **rest)
+        wrong = modules | {argument: driver(backend).own_network(8)}
+        with pytest.raises(ValueError, match=rf"tensor '{argument}\."):
+            driver(backend).load(path, **wrong)
+
+
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="a network of Keras")
+def test_a_network_of_keras_applications(tmp_path: Path) -> None:
+    """As in the README's table, but for its size: a functional model for images of any size."""
+    applications = importlib.import_module("keras.applications")
+    tensorflow = driver("tensorflow")
+
+    def network() -> Any:
+        return applications.MobileNet(alpha=0.25, include_top=False, weights=None)
+
+    path = tmp_path / "model.safetensors"
+    model = tensorflow.model(network(), CLASSES, channels=256)
+    x = images(2, (64, 96), "float32")
+    tensorflow.logits(model, x, training=True)
+    logits = tensorflow.logits(model, x)
+    (maps,) = tensorflow.feature_maps(model, x)
+    assert maps.shape == (2, 2, 3, 256)
+    tensorflow.save(model, path, name="MobileNet")
+    opened = tensorflow.load(path, backbone=network())
+    np.testing.assert_array_equal(tensorflow.logits(opened, x), logits)

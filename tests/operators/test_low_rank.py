@@ -1,0 +1,298 @@
+"""Low-rank poolings: what their formulas say beside the battery, and their layers in every door."""
+
+import importlib
+import inspect
+import json
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.contract.low_rank import classifier_projections, low_rank_projections, projections
+from bilinear.testing import DTYPES, assert_within
+from bilinear.testing.bounds import exact
+from bilinear.testing.cases import seeded
+from bilinear.testing.closeness import assert_rounded
+from bilinear.testing.contractions import contracted, monotone
+
+from ..subjects import PRESENT
+from ..tolerances import PROJECTED, RECOMPUTED
+
+X, Y = seeded("float64", 2, 5, 3), seeded("float64", 2, 5, 2, seed=1)
+KEEP = np.array([[True, False, True, True, False], [True] * 5])
+
+LAYERS = {
+    "LowRankBilinearPool": {"channels": [3, 2], "rank": 4, "factors": 2, "activation": "tanh"},
+    "LowRankBilinearClassifier": {"channels": 3, "num_classes": 4, "rank": 3, "seed": 1},
+    "HierarchicalBilinearPool": {"channels": [3, 2, 4], "dim": 4, "reduction": "sum"},
+    "Projection": {"channels": 3, "dim": 2, "activation": "relu"},
+}
+"""Each layer, and what to make it of."""
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+over_layers = pytest.mark.parametrize("name", LAYERS)
+
+
+def words(backend: str):
+    """What these tests do with the layers of a framework, in its own words."""
+    return importlib.import_module(f"tests.drivers._{backend}_low_rank")
+
+
+# --- the formulas ---
+
+
+def test_a_full_factorisation_is_the_outer_product() -> None:
+    """With u picking channel c and v channel d for each pair, in the order of `flatten`."""
+    c, d = X.shape[2], Y.shape[2]
+    u, v = np.kron(np.eye(c), np.ones(d)), np.kron(np.ones(c), np.eye(d))
+    result = reference.low_rank_pool(X, u, v, Y, mask=KEEP)
+    expected = reference.outer_pool(X, Y, mask=KEEP).reshape(2, c * d)
+    assert_rounded(result, expected, 8)
+
+
+def test_factors_sum_neighbours_and_make_forms_of_their_rank() -> None:
+    u, v = seeded("float64", 3, 6), seeded("float64", 3, 6, seed=1)
+    result = reference.low_rank_pool(X, u, v, factors=3, reduction="sum")
+    for k in range(2):
+        form = u[:, 3 * k : 3 * k + 3] @ v[:, 3 * k : 3 * k + 3].T
+        expected = np.einsum("nlc,cd,nld->n", X, form, X)
+        assert_rounded(result[:, k], expected, 64)
+
+
+def test_two_equal_projections_of_one_stream_give_no_negative_entry() -> None:
+    u = seeded("float64", 3, 6)
+    assert (reference.low_rank_pool(X, u, u) >= 0).all()
+    assert (reference.low_rank_pool(X, u, -u) <= 0).all()
+    assert (reference.low_rank_pool(X, u, seeded("float64", 3, 6, seed=1)) < 0).any()
+
+
+def test_pairs_are_in_order() -> None:
+    a, b, c = (np.full((1, 1, 2), value) for value in (2.0, 3.0, 5.0))
+    assert reference.hadamard_pool(a, b, c).tolist() == [[6, 6, 10, 10, 15, 15]]
+    assert reference.hadamard_pool(a, b, c, factors=2).tolist() == [[12, 20, 30]]
+
+
+def test_masked_locations_stay_out_whatever_the_activation_makes_of_zero() -> None:
+    u, v = seeded("float64", 3, 4), seeded("float64", 3, 4, seed=1)
+    masked = reference.low_rank_pool(X, u, v, activation="sigmoid", mask=KEEP)
+    dropped = reference.low_rank_pool(X[:1, KEEP[0]], u, v, activation="sigmoid")
+    assert_rounded(masked[:1], dropped, 16)
+
+
+def test_scores_are_those_of_the_full_bilinear_classifier() -> None:
+    plus, minus, bias = _classifier()
+    forms = plus @ plus.mT - minus @ minus.mT
+    for options in ({}, {"mask": KEEP, "reduction": "mean"}):
+        g = reference.outer_pool(X, **{"reduction": "sum", **options})
+        expected = np.einsum("kcd,ncd->nk", forms, g) + bias
+        result = reference.low_rank_scores(X, plus, minus, bias, **options)
+        assert_rounded(result, expected, 64)
+
+
+def test_scores_as_they_were_published() -> None:
+    """A class at a time: Σ (U₊ᵀ X)² − Σ (U₋ᵀ X)² + b, of a sum over locations."""
+    plus, minus, bias = _classifier()
+    result = reference.low_rank_scores(X, plus, minus, bias)
+    for n in range(len(X)):
+        for k in range(len(plus)):
+            energies = [np.linalg.norm(u[k].T @ X[n].T, "fro") ** 2 for u in (plus, minus)]
+            expected = np.array([energies[0] - energies[1] + bias[k]])
+            assert_rounded(result[n, k : k + 1], expected, 32, scale=sum(energies))
+
+
+def test_every_gradient_is_the_complex_step_derivative_with_windows_and_a_mask() -> None:
+    streams = [seeded("float64", 2, 5, 4, seed=seed) for seed in range(3)]
+    for options in ({"factors": 2, "mask": KEEP}, {"factors": 4, "reduction": "sum"}):
+        shape = reference.hadamard_pool(*streams, **options).shape
+        cotangent = seeded("float64", *shape, seed=3)
+        gradients = reference.hadamard_pool_vjp(cotangent, *streams, **options)
+        formula = importlib.import_module("bilinear.reference.hadamard_pool")._hadamard_pool
+        for i, gradient in enumerate(gradients):
+            for index in np.ndindex(gradient.shape):
+                stepped = [s.astype(complex) for s in streams]
+                stepped[i][index] += 1e-30j
+                derivative = formula(*stepped, **options).imag / 1e-30
+                assert_rounded(gradient[index], np.sum(cotangent * derivative), 64, scale=8.0)
+
+
+def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    shapes = (4, 3, 2), (4, 3, 1), (4,)
+    plus, minus, bias = (seeded("float64", *s, seed=i) for i, s in enumerate(shapes))
+    return plus, minus, bias
+
+
+# --- the layers ---
+
+
+def test_initial_weights_keep_the_scale_and_ranks_are_split() -> None:
+    u, v = low_rank_projections([400, 100], 50, 4, seed=0)
+    assert (u.shape, v.shape) == ((400, 200), (100, 200))
+    assert (float(u.std()), float(v.std())) == pytest.approx((0.05, 0.1), rel=0.02)
+    plus, minus = classifier_projections(100, 50, 5, seed=0)
+    assert (plus.shape, minus.shape) == ((50, 100, 3), (50, 100, 2))
+    assert float(plus.std()) == pytest.approx(500**-0.5, rel=0.02)
+    assert classifier_projections(100, 50, 1, seed=0)[1].shape == (50, 100, 0)
+
+
+@over_backends
+@over_layers
+def test_layers_begin_equal_and_say_how_they_were_made(name: str, backend: str) -> None:
+    made_of = LAYERS[name]
+    layer = getattr(importlib.import_module(f"bilinear.{backend}"), name)(**made_of)
+    parameters = inspect.signature(type(layer).__init__).parameters
+    own = set(parameters) - {"self", "data_format", "kwargs"}
+    kept = {name: getattr(layer, name) for name in own}
+    written = json.loads(json.dumps(kept))
+    if isinstance(kept["channels"], tuple):  # static, and so hashed
+        kept["channels"] = list(kept["channels"])
+    assert written == kept
+    assert made_of.items() <= kept.items()
+    weights = words(backend).weights(layer)
+    for key, expected in _drawn(name, made_of).items():
+        np.testing.assert_array_equal(weights.pop(key), expected)
+    assert not any(rest.any() for rest in weights.values())  # a bias begins at 0
+
+
+def _drawn(name: str, made_of: dict) -> dict[str, np.ndarray]:
+    channels, seed = made_of["channels"], made_of.get("seed", 0)
+    if name == "LowRankBilinearPool":
+        drawn = low_rank_projections(channels, made_of["rank"], made_of["factors"], seed)
+        return dict(zip(("u", "v"), drawn, strict=True))
+    if name == "LowRankBilinearClassifier":
+        plus, minus = classifier_projections(
+            channels, made_of["num_classes"], made_of["rank"], seed
+        )
+        return {"u_plus": plus, "u_minus": minus}
+    if name == "HierarchicalBilinearPool":
+        drawn = projections([(c, made_of["dim"]) for c in channels], seed)
+        return {f"u{i}": weight for i, weight in enumerate(drawn, start=1)}
+    (weight,) = projections([(channels, made_of["dim"])], seed)
+    return {"weight": weight.T}
+
+
+@pytest.mark.skipif(len(PRESENT) < 2, reason="needs a second backend")
+@over_layers
+def test_every_door_makes_them_alike(name: str) -> None:
+    signatures = []
+    for backend in PRESENT:
+        layer = getattr(importlib.import_module(f"bilinear.{backend}"), name)
+        parameters = inspect.signature(layer.__init__).parameters.values()
+        extras = ("self", "data_format", "kwargs")
+        signatures.append([(p.name, p.default, p.kind) for p in parameters if p.name not in extras])
+    assert all(signature == signatures[0] for signature in signatures)
+
+
+@over_backends
+@over_layers
+def test_what_a_layer_survives(name: str, backend: str) -> None:
+    """Copies, files and the containers of its framework leave its results as they were."""
+    channels = LAYERS[name]["channels"]
+    listed = channels if isinstance(channels, list) else [channels]
+    maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
+    results = words(backend).survivors(name, LAYERS[name], maps)
+    assert {"copy.deepcopy", "pickle"} <= set(results)
+    expected = results.pop("eager")
+    for way, result in results.items():
+        np.testing.assert_allclose(result, expected, **RECOMPUTED, err_msg=way)
+
+
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras does by itself")
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "Projection"])
+def test_masks_that_keras_keeps_of_the_maps(name: str) -> None:
+    listed = np.atleast_1d(LAYERS[name]["channels"]).tolist()
+    keeps = np.random.default_rng(0).random((len(listed), 2, 3, 4)) < 0.7
+    maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
+    maps = [np.where(keep[..., None], m, 0) for m, keep in zip(maps, keeps, strict=True)]
+    expected, *results = words("tensorflow").masked(name, LAYERS[name], maps, keeps)
+    for result in results:
+        np.testing.assert_allclose(result, expected, **RECOMPUTED)
+
+
+@over_backends
+def test_descriptor_sizes(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    layers = {name: getattr(door, name)(**made_of) for name, made_of in LAYERS.items()}
+    assert layers["LowRankBilinearPool"].descriptor_size(3, 2) == 4
+    assert layers["HierarchicalBilinearPool"].descriptor_size(3, 2) == 12
+    assert layers["LowRankBilinearClassifier"].descriptor_size(3) == 4
+    assert layers["LowRankBilinearClassifier"].num_classes == 4
+
+
+@over_backends
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_projection(dtype: str, backend: str) -> None:
+    """Of maps of any rank, in any layout, activated or not; and its gradients."""
+    for spatial, activation in (((), None), ((4,), "relu"), ((2, 3), "relu"), ((2, 1, 3), None)):
+        x = seeded(dtype, 2, *spatial, 3)
+        (weight,) = projections([(3, 4)], 2)
+        cotangent = seeded(dtype, 2, *spatial, 4, seed=1)
+        made_of = {"channels": 3, "dim": 4, "activation": activation, "seed": 2}
+        for layout, (value, dx, dw) in words(backend).projected(x, cotangent, made_of).items():
+            what = f"Projection, {backend}, {dtype}, {layout}"
+            acc = "float64" if dtype == "float64" else "float32"
+            flat = exact(x.reshape(2, -1, 3).astype(np.longdouble))
+            w = exact(weight.astype(DTYPES[dtype]).astype(np.longdouble))
+            p = contracted("nlc,cd->nld", flat, w, acc)
+            relu = (lambda a: np.maximum(a, 0)) if activation else (lambda a: a)
+            assert_within(value.reshape(2, -1, 4), monotone(relu, p), dtype, what)
+            ct = cotangent.reshape(2, -1, 4).astype(np.longdouble)
+            ct = exact(np.where(p.value <= 0, 0, ct) if activation else ct)
+            assert_within(dx.reshape(2, -1, 3), contracted("nld,cd->nlc", ct, w, acc), dtype, what)
+            assert_within(dw, contracted("nld,nlc->dc", ct, flat, acc), dtype, what)
+
+
+@over_backends
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_a_masked_location_does_not_enter_a_projection(activation: str, backend: str) -> None:
+    """NaN included: its result and gradient are 0, and the others' are as without it."""
+    x, (weight,) = seeded("float32", 2, 3, 4, 3), projections([(3, 2)], 0)
+    keep = np.random.default_rng(0).random((2, 3, 4)) < 0.7
+    x[~keep] = np.nan
+    clean, cotangent = np.where(keep[..., None], x, 0), seeded("float32", 2, 3, 4, 2, seed=1)
+    expected = clean @ weight
+    ct = np.where(keep[..., None], cotangent, 0)
+    if activation:
+        expected, ct = np.maximum(expected, 0), np.where(expected > 0, ct, 0)
+    gradients = ct @ weight.T, np.einsum("nijd,nijc->dc", ct, clean)
+    made_of = {"channels": 3, "dim": 2, "activation": activation}
+    for layout, results in words(backend).projected(x, cotangent, made_of, keep).items():
+        for result, right in zip(results, (expected, *gradients), strict=True):
+            np.testing.assert_allclose(result, right, **PROJECTED, err_msg=layout)
+
+
+@over_backends
+@over_layers
+def test_integer_maps_are_refused(name: str, backend: str) -> None:
+    listed = np.atleast_1d(LAYERS[name]["channels"]).tolist()
+    maps = [np.ones((2, 3, 4, c), np.int32) for c in listed]
+    with pytest.raises(TypeError, match="x must be of a real floating type"):
+        words(backend).called(name, LAYERS[name], maps)
+
+
+@over_backends
+@pytest.mark.parametrize(
+    ("name", "made_of", "sentence"),
+    [
+        ("LowRankBilinearPool", {"channels": [3, 2, 1], "rank": 4}, "channels must be those"),
+        ("LowRankBilinearPool", {"channels": 3, "rank": 0}, "rank must be at least 1"),
+        ("LowRankBilinearPool", {"channels": 3, "rank": 4, "seed": -1}, "seed must be a whole"),
+        ("HierarchicalBilinearPool", {"channels": [3], "dim": 4}, "channels must be those"),
+        ("LowRankBilinearClassifier", {"channels": 3, "num_classes": 0, "rank": 2}, "num_classes"),
+        ("Projection", {"channels": 3, "dim": 2, "activation": "tanh"}, "activation must be None"),
+    ],
+)
+def test_layers_are_refused_when_made(name: str, made_of: dict, sentence: str, backend) -> None:
+    with pytest.raises(ValueError, match=f"{name}: {sentence}"):
+        getattr(importlib.import_module(f"bilinear.{backend}"), name)(**made_of)
+
+
+@over_backends
+@over_layers
+def test_maps_are_refused_that_the_layer_was_not_made_for(name: str, backend: str) -> None:
+    run = words(backend).called
+    maps = [seeded("float32", 2, 3, 4, 7)] * max(np.size(LAYERS[name]["channels"]), 1)
+    with pytest.raises(ValueError, match="channels that the layer was made for"):
+        run(name, LAYERS[name], maps)
+    if len(maps) > 1:
+        with pytest.raises(ValueError, match="one map for each of channels"):
+            run(name, LAYERS[name], maps[:1])

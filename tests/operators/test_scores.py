@@ -1,0 +1,76 @@
+"""`bilinear_scores` beside the battery: the blocks, a missing bias, and trained models."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.contract.scores import BLOCKS, entries, row_blocks
+from bilinear.testing import assert_within, truth
+from bilinear.testing.cases import Case, seeded
+
+from ..agreement import relative_error
+from ..subjects import PRESENT, driver
+from ..tolerances import LOGITS
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 8, 9, 64, 100])
+def test_blocks_are_the_descriptor_in_order(channels: int, half: bool) -> None:
+    g = np.arange(channels**2).reshape(channels, channels)
+    flat = g[np.triu_indices(channels)] if half else g.ravel()
+    blocks = row_blocks(channels)
+    assert len(blocks) <= BLOCKS
+    parts = [flat[entries(rows, channels, half)] for rows in blocks]
+    np.testing.assert_array_equal(np.concatenate(parts), flat)
+    for rows, part in zip(blocks, parts, strict=True):
+        own = [g[r, r if half else 0 :] for r in range(channels)[rows]]
+        np.testing.assert_array_equal(part, np.concatenate(own))
+
+
+def test_scores_are_linear_in_the_descriptor() -> None:
+    x, weight, bias = seeded("float64", 2, 4, 3), seeded("float64", 5, 9), seeded("float64", 5)
+    scores = reference.bilinear_scores(x, weight, bias)
+    np.testing.assert_array_equal(scores, reference.bilinear_pool(x) @ weight.T + bias)
+
+
+@over_backends
+def test_two_streams_without_bias(backend: str) -> None:
+    x, y = seeded("float32", 2, 4, 3), seeded("float32", 2, 4, 2, seed=1)
+    weight, zero = seeded("float32", 5, 6, seed=2), np.zeros(5, np.float32)
+    without = driver(backend).forward("bilinear_scores", [x, weight], {"y": y, "bias": None})
+    case = Case((x, weight, zero, y))
+    assert_within(without, truth("bilinear_scores", case), "float32", backend)
+
+
+@over_backends
+@pytest.mark.parametrize("half", [False, True])
+def test_logits_of_a_model(half: bool, backend: str) -> None:
+    own, images = driver(backend), seeded("float32", 3, 12, 10, 3)
+    pool = own.pool(half=half)
+    model = own.model(own.own_network(20), 4, channels=20, pool=pool)
+    (maps,) = own.feature_maps(model, images)
+    features = maps.reshape(3, -1, 20)
+    weights = [own.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]
+    scores = own.forward("bilinear_scores", [features, *weights], {"half": half})
+    assert relative_error(scores, own.logits(model, images)) < LOGITS["float32"]
+
+
+@pytest.mark.skipif(
+    not (Path(__file__).parents[2] / "benchmarks").is_dir(), reason="the benchmarks are elsewhere"
+)
+@over_backends
+def test_scores_copy_no_weight(backend: str) -> None:
+    """Blocks of the weight are alive one or two at a time, not all: seen from outside."""
+    measure = importlib.import_module("benchmarks.measure")
+    head = importlib.import_module("benchmarks.head")
+    subject = importlib.import_module(f"benchmarks.{backend}")
+    size = importlib.import_module("benchmarks.calls").Size(4, 49, 256)
+    name = subject.BEST[subject.OURS][0]
+    weight = 4 * head.CLASSES * 256**2  # 50 MiB
+    arguments = backend, "inference", name, size, 4  # threads, which would copy side by side
+    assert measure.apart(head.memory, *arguments) <= weight / 3

@@ -1,0 +1,277 @@
+"""Compact bilinear pooling: what its tables promise, statistically and to whoever saves them."""
+
+import importlib
+import re
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.contract.sketches import (
+    CHANNELS,
+    MaclaurinTables,
+    SketchTables,
+    maclaurin_tables,
+    sketch_tables,
+)
+from bilinear.testing.cases import seeded
+from bilinear.testing.closeness import assert_rounded
+
+from ..subjects import PRESENT, driver
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+METHODS = [("tensor_sketch", sketch_tables), ("random_maclaurin", maclaurin_tables)]
+over_methods = pytest.mark.parametrize(("method", "draw"), METHODS)
+SEEDS, DIM, SIGMAS = 1500, 16, 5
+"""Five standard errors: once in two million for a normal estimate, and the seeds are fixed."""
+
+
+@over_backends
+def test_what_tables_are_made_of_is_in_every_door(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    assert {door.SketchTables, door.MaclaurinTables} == {SketchTables, MaclaurinTables}
+
+
+def kernels(method, draw) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors, and ⟨sketch(x), sketch(y)⟩ by the tables of many seeds."""
+    pair = seeded("float64", 2, 1, 6, seed=2)
+    pair[1] += 0.7 * pair[0]
+    estimates = []
+    for seed in range(SEEDS):
+        first, second = getattr(reference, method)(pair, tables=draw(6, None, DIM, seed))
+        estimates.append(first @ second)
+    return pair[:, 0], np.array(estimates)
+
+
+def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
+    """Of one estimate: exact for the features, a bound for the sketch.
+
+    A row of signs has ``E (wᵀx wᵀy)² = |x|²|y|² + 2 (⟨x,y⟩² − Σ x²y²)``, its own and the other
+    factor's are independent, and dim columns are averaged. In the sketch, the square of the
+    estimate is a sum over four pairs of channels. Signs leave, in each of the two factors, three
+    ways to match them, each at most |x|²|y|². One of the nine combinations is ⟨x,y⟩⁴; the others
+    need a collision, of probability 1/dim. (Pham and Pagh, KDD 2013; Avron, Nguyen and Woodruff,
+    NIPS 2014, whose 2 + 3² covers an expectation besides.)
+    """
+    dot, size = x @ y, (x @ x) * (y @ y)
+    if method == "tensor_sketch":
+        return (3**2 - 1) * size**2 / DIM
+    return ((size + 2 * (dot**2 - (x * x) @ (y * y))) ** 2 - dot**4) / DIM
+
+
+@over_methods
+def test_estimates_of_the_kernel_are_unbiased(method, draw) -> None:
+    """⟨sketch(x), sketch(y)⟩ is ⟨x,y⟩² on average."""
+    (x, y), estimates = kernels(method, draw)
+    error = abs(estimates.mean() - (x @ y) ** 2)
+    assert error <= SIGMAS * (variance(method, x, y) / SEEDS) ** 0.5
+    assert (x @ y) ** 2 > 4 * SIGMAS * (variance(method, x, y) / SEEDS) ** 0.5  # and it is not 0
+
+
+@over_methods
+def test_variance_of_the_estimates_is_as_published(method, draw) -> None:
+    (x, y), estimates = kernels(method, draw)
+    off = estimates - (x @ y) ** 2
+    found, error = (off**2).mean(), (off**2).std() / SEEDS**0.5
+    expected = variance(method, x, y)
+    assert found <= expected + SIGMAS * error
+    if method == "random_maclaurin":
+        assert found >= expected - SIGMAS * error
+
+
+@over_methods
+def test_pooling_commutes_with_the_sketch(method, draw) -> None:
+    """⟨sketch of the set, sketch of the set⟩ estimates the sum of all kernels: it is linear."""
+    x, tables = seeded("float64", 2, 4, 6), draw(6, None, 8, 0)
+    apart = getattr(reference, method)(x, tables=tables, reduction="none")
+    pooled = getattr(reference, method)(x, tables=tables, reduction="sum")
+    assert_rounded(apart.sum(1), pooled, 64, scale=float(np.abs(apart).sum(1).max()) * 4)
+
+
+def test_the_draws_are_pinned() -> None:
+    """Models are saved with their tables, but a seed should mean the same ones for ever."""
+    assert [t.tolist() for t in sketch_tables(4, 3, 10, seed=0)[:4]] == [
+        [8, 6, 5, 2],
+        [-1, -1, -1, -1],
+        [1, 8, 6],
+        [1, 1, 1],
+    ]
+    assert sketch_tables(6, None, 100, seed=3).h2.tolist() == [62, 47, 26, 15, 69, 73]
+    assert maclaurin_tables(2, 3, 4, seed=0).w1.tolist() == [[1, 1, 1, -1], [-1, -1, -1, -1]]
+    wide = sketch_tables(512, None, 8192)
+    assert wide.h1.dtype == np.int64
+    assert wide.s1.dtype == np.int8
+    assert wide.h1.max() < 8192
+    assert (wide.h1 != wide.h2).any()
+
+
+def elsewhere(x: np.ndarray, tables: SketchTables) -> np.ndarray:
+    """As codebases with dense sketch matrices and complex transforms do it, pooled by sum."""
+    matrices = []
+    for h, s in (tables[0:2], tables[2:4]):
+        matrix = np.zeros((len(h), tables.dim))
+        matrix[np.arange(len(h)), h] = s
+        matrices.append(matrix)
+    transforms = [np.fft.fft(x @ matrix) for matrix in matrices]
+    return np.fft.ifft(transforms[0] * transforms[1]).real.sum(1)
+
+
+def known_tables(channels: int, dim: int) -> SketchTables:
+    """Those of a convention in use: NumPy's old generator, seeded 1, 3, 5 and 7."""
+    state = np.random.RandomState
+    h1, h2 = (state(seed).randint(dim, size=channels) for seed in (1, 5))
+    s1, s2 = (2 * state(seed).randint(2, size=channels) - 1 for seed in (3, 7))
+    return SketchTables(h1, s1, h2, s2, dim)
+
+
+@pytest.mark.parametrize("dim", [7, 16])
+def test_tables_of_others_give_their_sketches(dim: int) -> None:
+    x, tables = seeded("float64", 2, 5, 6), known_tables(6, dim)
+    result = reference.tensor_sketch(x, tables=tables, reduction="sum")
+    assert_rounded(result, elsewhere(x, tables), 100, scale=float((x**2).sum()))
+
+
+@over_backends
+def test_a_layer_takes_tables_of_others(backend: str) -> None:
+    """Of few bins: where one stays empty, their transforms leave noise, and its root is large."""
+    tables, x = known_tables(6, 4), seeded("float64", 2, 5, 6)
+    door = importlib.import_module(f"bilinear.{backend}")
+    pool = door.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
+    assert pool.seed is None
+    result = sketches(backend).pooled(pool, x.swapaxes(1, 2) if backend == "torch" else x)
+    theirs = elsewhere(x, tables)
+    assert np.abs(theirs).min() > 0.01  # so the root's slope, and half of it over √, is below 10
+    expected = reference.l2_normalize(reference.signed_sqrt(theirs))
+    assert_rounded(result, expected, 100, scale=10 * float((x**2).sum()))
+
+
+@over_backends
+@over_methods
+def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    for channels in (5, [5, 3]):
+        pool = door.CompactBilinearPool(channels, 8, method=method, seed=4)
+        c, d = (5, None) if channels == 5 else channels
+        for own, drawn in zip(pool.tables, draw(c, d, 8, 4), strict=True):
+            np.testing.assert_array_equal(np.asarray(own), drawn)
+        assert pool.descriptor_size(5, 3) == 8
+        assert (pool.dim, pool.method, pool.seed) == (8, method, 4)
+        kept = pool.channels
+        assert (list(kept) if isinstance(kept, tuple) else kept) == channels
+
+
+def sketches(backend: str):
+    """What saving and moving a layer means in a framework."""
+    driver(backend)  # which sets it up
+    return importlib.import_module(f"tests.drivers._{backend}_sketches")
+
+
+@over_backends
+@pytest.mark.parametrize("method", [method for method, _ in METHODS])
+def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
+    """Saved and loaded, moved and cast; no global generator is read or seeded anew."""
+    check_kept = sketches(backend).check_kept  # a framework may draw when it is imported
+    before = np.random.get_state()  # noqa: NPY002
+    check_kept(method)
+    after = np.random.get_state()  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+X, Y = np.ones((2, 4, 3), np.float32), np.ones((2, 4, 5), np.float32)
+GOOD, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
+BAD = {
+    "beyond dim": ("tensor_sketch", (X, Y), GOOD._replace(dim=2), "must lie from 0 to dim - 1"),
+    "negative": ("tensor_sketch", (X, Y), GOOD._replace(h1=-GOOD.h1 - 1), "h1 must lie from 0"),
+    "no signs": ("tensor_sketch", (X, Y), GOOD._replace(s2=2 * GOOD.s2), "s2 must hold +1 and -1"),
+    "other channels": ("tensor_sketch", (X,), GOOD, CHANNELS),
+    "traced dim": ("tensor_sketch", (X, Y), GOOD._replace(dim=np.int64(8)), "must be a Python int"),
+    "no bin": ("tensor_sketch", (X, Y), GOOD._replace(dim=0), "dim must be at least 1"),
+    "real hashes": ("tensor_sketch", (X, Y), GOOD._replace(h1=GOOD.h1 * 1.0), "h1 must be one of"),
+    "narrow hashes": (
+        "tensor_sketch",
+        (X, Y),
+        GOOD._replace(h1=GOOD.h1.astype(np.int8)),
+        "h1 must be one of (int32, int64)",
+    ),
+    "a list": ("tensor_sketch", (X, Y), GOOD._replace(h1=[0, 1, 2]), "h1 must be an array"),
+    "a tuple": ("tensor_sketch", (X, Y), tuple(GOOD), "tables must be a SketchTables"),
+    "other tables": ("random_maclaurin", (X, Y), GOOD, "tables must be a MaclaurinTables"),
+    "two dims": ("random_maclaurin", (X, Y), SIGNS._replace(w2=SIGNS.w2[:, :7]), CHANNELS),
+    "zeros": ("random_maclaurin", (X, Y), SIGNS._replace(w1=0 * SIGNS.w1), "w1 must hold"),
+}
+
+
+@pytest.mark.parametrize("backend", ["reference", *PRESENT])
+@pytest.mark.parametrize("mistake", BAD)
+def test_wrong_tables_are_refused(backend: str, mistake: str) -> None:
+    op, arrays, tables, sentence = BAD[mistake]
+    door = reference if backend == "reference" else importlib.import_module(f"bilinear.{backend}")
+    given = arrays if backend == "reference" else map(sketches(backend).to_array, arrays)
+    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
+        getattr(door, op)(*given, tables=tables)
+    assert f"{op}: " in str(caught.value)
+
+
+@over_backends
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (((3, 4, 5), 8), "channels must be one number or two"),
+        ((3.0, 8), "channels must be a whole number"),
+        ((3, 0), "dim must be at least 1"),
+        ((3, 8, "count"), "method must be 'tensor_sketch' or 'random_maclaurin'"),
+        ((3, 8, "tensor_sketch", SIGNS), "tables must be a SketchTables"),
+        (((3, 5), 9, "tensor_sketch", GOOD), "tables must be of dim 9"),
+        (((3, 4), 8, "tensor_sketch", GOOD), CHANNELS),
+        (
+            ((3, 5), 8, "random_maclaurin", MaclaurinTables(SIGNS.w1 * 2, SIGNS.w2)),
+            "w1 must hold +1",
+        ),
+    ],
+)
+def test_layers_that_cannot_be_made(backend: str, arguments: tuple, sentence: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    channels, dim, *rest = arguments
+    options = dict(zip(("method", "tables"), rest, strict=False))
+    with pytest.raises(
+        (TypeError, ValueError), match=re.escape(f"CompactBilinearPool: {sentence}")
+    ):
+        door.CompactBilinearPool(channels, dim, **options)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0", None])
+def test_seeds_are_whole_numbers(seed) -> None:
+    sentence = "seed must be a whole number from 0 up"
+    for _, draw in METHODS:
+        with pytest.raises(ValueError, match=f"{draw.__name__}: {sentence}"):
+            draw(3, None, 8, seed)
+    for backend in PRESENT if seed is not None else []:
+        door = importlib.import_module(f"bilinear.{backend}")
+        with pytest.raises(ValueError, match=f"CompactBilinearPool: {sentence}"):
+            door.CompactBilinearPool(3, 8, seed=seed)
+
+
+@over_methods
+def test_numbers_may_be_those_of_numpy(method, draw) -> None:
+    three, eight, one = np.int64(3), np.int32(8), np.uint8(1)
+    for own, same in zip(draw(three, None, eight, one), draw(3, None, 8, 1), strict=True):
+        np.testing.assert_array_equal(own, same)
+    for backend in PRESENT:
+        pool = importlib.import_module(f"bilinear.{backend}").CompactBilinearPool
+        made = pool(three, eight, method=method, seed=one)
+        assert sketches(backend).pooled(made, np.ones((2, 3), np.float32)).shape == (2, 8)
+
+
+@over_backends
+def test_streams_that_a_layer_was_not_made_for(backend: str) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    axis = 1 if backend == "torch" else -1
+    x, y = (sketches(backend).to_array(np.moveaxis(a, -1, axis)) for a in (X, Y))
+    for channels, maps, sentence in (
+        (3, (x, y), "y must be given where channels is a pair"),
+        ([3, 5], (x,), "y must be given where channels is a pair"),
+        (4, (x,), "x must have 4 channels"),
+        ([3, 4], (x, y), "y must have 4 channels"),
+    ):
+        with pytest.raises(Exception, match=re.escape(f"CompactBilinearPool: {sentence}")):
+            door.CompactBilinearPool(channels, 8)(*maps)

@@ -1,0 +1,115 @@
+"""A network that unlearns what it knew is stopped; one that overfits, or has yet to learn, not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.train import Group, Phase
+from bilinear.train.collapse import Chance, unlearned
+
+from ..linear import Linear, finish
+from ..training import data, events, linear_recipe
+
+PHASES = (
+    Phase("head", (Group("head", 0.5),), 6),
+    Phase("all", (Group("head", 1.0), Group("all", 0.1)), 5),
+)
+
+
+class Opposite(Linear):
+    """From an epoch of the phase "all" on, 0 is its first, it takes the least likely for true."""
+
+    def __init__(self, epoch: int, until: int = 5) -> None:
+        super().__init__()
+        self.bad = range(2 * epoch, 2 * until)
+        self.calls = -1
+
+    def evaluate(self, images: Any) -> np.ndarray:
+        self.calls += len(self.plan.groups) == 2  # two batches an epoch
+        return super().evaluate(images) * (-1 if self.calls in self.bad else 1)
+
+
+def test_a_first_epoch_that_unlearns_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"must not unlearn.* rates were 1, 0.1"):
+        finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(0))
+    assert len(events(tmp_path, "epoch")) == 6
+
+
+def test_so_are_two_later_ones(tmp_path: Path) -> None:
+    """Also where a run was stopped between them; the best of the phase stays."""
+    message = r"epoch 3 of .* must not unlearn .*; got validation accuracy 1\.000, now 0\.000 at"
+    with pytest.raises(FloatingPointError, match=message):
+        finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(2))
+    assert len(events(tmp_path, "epoch")) == 6 + 3
+    with pytest.raises(FloatingPointError, match=message):
+        finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(0), resume=True)
+    assert (tmp_path / "phases" / "2-all.safetensors").exists()
+
+
+def test_one_later_epoch_may_be_bad(tmp_path: Path) -> None:
+    finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(2, until=3))
+    accuracies = [e["validation_accuracy"] for e in events(tmp_path, "epoch")[6:]]
+    assert accuracies == [1, 1, 0, 1, 1]
+
+
+def test_a_network_that_only_knows_how_often_classes_are_is_stopped(tmp_path: Path) -> None:
+    """Of unbalanced ones, to whom its loss is below that of as many equal classes."""
+    training, validation = data()
+    validation.images = np.repeat(validation.images, 4, axis=0)
+    validation.labels = np.repeat(validation.labels, 4)
+    frequent = validation.labels == np.bincount(validation.labels).argmax()
+    validation.images = np.concatenate([validation.images, *[validation.images[frequent]] * 2])
+    validation.labels = np.concatenate([validation.labels, *[validation.labels[frequent]] * 2])
+    counts = np.bincount(validation.labels)
+    prior = np.log(counts / counts.sum())
+    assert Chance.of(counts).loss < np.log(3) - 0.1
+
+    class Dead(Linear):
+        def evaluate(self, images: Any) -> np.ndarray:
+            z = super().evaluate(images)
+            return z if len(self.plan.groups) == 1 else np.tile(prior, (len(z), 1))
+
+    with pytest.raises(FloatingPointError, match="must not unlearn"):
+        finish(
+            tmp_path,
+            linear_recipe(phases=PHASES),
+            engine=Dead(),
+            pipelines=(training, validation),
+        )
+
+
+def test_chance() -> None:
+    assert Chance.of(np.full(8, 5)) == pytest.approx((np.log(8), 1 / 8, np.sqrt(7 / 64 / 40)))
+    assert Chance.of(np.array([3, 0, 1])).loss == pytest.approx(np.log(4) - 0.75 * np.log(3))
+    assert Chance.of(np.array([0, 4])) == (0, 1, 0)
+
+
+EIGHT = Chance.of(np.full(8, 50))
+
+
+@pytest.mark.parametrize(
+    ("now", "history", "before"),
+    [
+        ((5.5, 0.45), [[0.3, 0.95], [4.0, 0.5]], None),  # overfits
+        ((5.5, 0.45), [], [0.3, 0.95]),
+        ((2.09, 0.12), [[2.05, 0.2], [2.08, 0.12]], None),  # has yet to learn
+        ((1.9, 0.12), [[0.3, 0.95], [1.9, 0.12]], None),  # is wrong, but not sure of it
+        ((2.5, 0.1), [[0.3, 0.95]], [0.2, 0.96]),  # the first such epoch
+        ((9.0, 0.0), [], None),  # the first of all
+        ((9.0, 0.0), [[8.0, 0.0]], None),
+        ((9.0, 0.0), [[8.0, 0.0]], [5.5, 0.45]),  # was no better in loss before
+    ],
+)
+def test_what_is_no_collapse(now: Any, history: Any, before: Any) -> None:
+    assert unlearned(now, history, before, EIGHT) is None
+
+
+def test_a_loss_of_few_images_is_no_collapse() -> None:
+    """Of six, three more are wrong: as by chance."""
+    few, many = (Chance.of(np.array([n, n])) for n in (3, 300))
+    given: Any = ((0.8, 0.5), [[0.3, 0.9], [0.8, 0.5]], None)
+    assert unlearned(*given, few) is None
+    assert unlearned(*given, many) == 0.9
+    assert unlearned((27.1, 0.0), [[0.0, 1.0], [27.1, 0.0]], None, few) == 1

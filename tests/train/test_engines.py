@@ -1,0 +1,289 @@
+"""The engines: equal recipes go the same way in every framework, and freeze what they should."""
+
+import functools
+import importlib
+import itertools
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.models import plans
+from bilinear.models.tensorfile import open_tensors
+from bilinear.train import Engine, Recipe, parts, train
+from bilinear.train.run import Progress, Run, tensors_of
+
+from ..agreement import relative_error
+from ..subjects import PRESENT, driver
+from ..tolerances import RUN
+from ..training import CLASSES, MODEL, contents, data, engine, events, recipe, shared_folder
+from .test_trajectories import divergence
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+PAIRS = list(itertools.combinations(PRESENT, 2))
+
+
+@functools.cache
+def fresh(backend: str) -> Engine:
+    """Before any step."""
+    driver(backend)  # sets the framework up as all tests have it
+    return engine(backend)
+
+
+@functools.cache
+def ran(backend: str) -> Path:
+    """The directory of an undisturbed run, which tests share."""
+    driver(backend)  # sets the framework up as all tests have it
+    folder = shared_folder()
+    train(recipe(), engine(backend), *data(), folder)
+    return folder
+
+
+@functools.cache
+def start() -> dict[str, np.ndarray]:
+    head = plans.Head(CLASSES, 36, ((6, 64),))
+    return plans.initial_tensors("resnet18", None, head, ("layer1",), seed=0, dtype="float64")
+
+
+def state(backend: str) -> dict[str, np.ndarray]:
+    with open_tensors(ran(backend) / "state.safetensors", "test") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+
+
+@over_backends
+def test_engines_begin_alike(backend: str) -> None:
+    tensors = fresh(backend).tensors()
+    assert tensors.keys() == start().keys()
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(value, start()[name], name)
+
+
+@pytest.mark.skipif(not PAIRS, reason="there is nothing to compare with")
+def test_runs_can_be_laid_over_each_other() -> None:
+    """Each loss, each validation, and at the end each tensor, by the way that it went."""
+    for a, b in PAIRS:
+        for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
+            first, second = (np.array([e[of] for e in events(ran(x), kind)]) for x in (a, b))
+            assert len(first) == {"step": 12, "epoch": 4}[kind]
+            assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
+        first, second = state(a), state(b)
+        assert first.keys() == second.keys()
+        for name in first:
+            if np.array_equal(first[name], start().get(name)):
+                np.testing.assert_array_equal(second[name], first[name], name)
+                continue
+            apart = divergence(first, second, start(), [name])
+            assert apart <= RUN, f"{a} against {b}: {name} differs by {apart:.3g} of its way"
+
+
+@over_backends
+def test_what_is_frozen_stays_bit_by_bit(backend: str) -> None:
+    """The stem and the first block, their BatchNorms' statistics too; of the head's phase all."""
+    end, names = state(backend), list(start())
+    streams = fresh(backend).streams
+    moving = parts.members("last:1", streams, names)
+    for name in names:
+        assert np.array_equal(end[name], start()[name]) == (name not in moving), name
+    head = parts.members("head", streams, names)
+    first = tensors_of(ran(backend) / "phases" / "1-head.safetensors", start())
+    for name in names:
+        assert np.array_equal(first[name], start()[name]) == (name not in head), name
+
+
+@over_backends
+def test_the_best_model_opens_and_predicts(backend: str) -> None:
+    """With the scores that its epoch was chosen for."""
+    model = driver(backend).load(ran(backend) / "best.safetensors")
+    _, validation = data()
+    (one, two) = validation.epoch(0)
+    images = [batch.images.astype(np.float64) for batch in (one, two)]
+    logits = [driver(backend).logits(model, x) for x in images]
+    best = [event for event in events(ran(backend), "epoch") if event["best"]][-1]
+    labels = np.concatenate([one.labels, two.labels])
+    right = np.concatenate(logits).argmax(1) == labels
+    assert right.mean() == best["validation_accuracy"]
+
+
+@over_backends
+def test_resuming_ends_alike(backend: str, tmp_path: Path) -> None:
+    """From the second step of the second phase."""
+
+    class Stopped(Exception):
+        pass
+
+    training, validation = data()
+    steps = iter(range(8))
+    given = training.epoch
+
+    def until_stop(epoch: int, start: int = 0) -> Any:
+        for batch in given(epoch, start):
+            if next(steps, None) is None:
+                raise Stopped
+            yield batch
+
+    training.epoch = until_stop  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        train(recipe(), engine(backend), training, validation, tmp_path)
+    train(recipe(), engine(backend), *data(), tmp_path, resume=True)
+    assert contents(tmp_path) == contents(ran(backend))
+
+
+@pytest.mark.skipif(not PAIRS, reason="there is no other framework")
+def test_a_run_may_move_between_phases(tmp_path: Path) -> None:
+    """The head's phase in one framework, the rest in another, as if in either."""
+    whole = recipe()
+    for writer, reader in zip(PRESENT, [*PRESENT[1:], PRESENT[0]], strict=True):
+        folder = tmp_path / writer
+        _after_first_phase(whole, writer, folder)
+        with pytest.warns(UserWarning, match="begun elsewhere"):
+            train(whole, engine(reader), *data(), folder, resume=True)
+        losses = [event["loss"] for event in events(folder, "step")]
+        wanted = [event["loss"] for event in events(ran(reader), "step")]
+        assert relative_error(np.array(losses), np.array(wanted)) <= RUN
+
+
+def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
+    """A run that was stopped between its phases."""
+
+    class Between(Exception):
+        pass
+
+    stopped = engine(backend)
+    begin = stopped.begin
+
+    def first_only(plan: parts.Plan) -> None:
+        if len(plan.groups) == 2:
+            raise Between
+        begin(plan)
+
+    stopped.begin = first_only  # type: ignore[method-assign]
+    with pytest.raises(Between):
+        train(whole, stopped, *data(), folder)
+    progress, _, _ = Run(folder).load(stopped.tensors(), Progress(whole.checksum()))
+    assert (progress.phase, progress.step) == (1, 6)
+
+
+# --- what an engine of one framework can do more ---
+
+torch_only = pytest.mark.skipif("torch" not in PRESENT, reason="of the torch engine")
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
+def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
+    """Of the first two steps of the last phase, before and after something was learned."""
+    driver(backend)
+    trained = engine(backend, of, **options)
+    trained.begin(parts.plan(of.phases[1], trained.streams, list(start()), trained.learned))
+    batch, *_ = data()[0].epoch(0)
+    losses = [trained.train_step(batch.images, batch.labels, [0.125, 0.015625]) for _ in range(2)]
+    assert {value.dtype.name for value in trained.tensors().values()} == {of.model.dtype}
+    return np.array(losses)
+
+
+@torch_only
+def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
+    """bfloat16 keeps 8 bits: logits below 1 and their losses err by a few of 2⁻⁸."""
+    narrow = recipe(model=replace(MODEL, dtype="float32"))
+    mixed, whole = (first_losses(narrow, "torch", amp=amp) for amp in ("bfloat16", None))
+    assert 0 < relative_error(mixed, whole) < 8 * 2.0**-8
+    with pytest.raises(ValueError, match="amp must be None or 'bfloat16'; got 'float16'"):
+        engine("torch", amp="float16")
+
+
+@torch_only
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match=rf"device must be one that .*; got '{device}' \(\w+"):
+        engine("torch", device=device)
+
+
+@pytest.mark.skipif(not THOROUGH, reason="compilers take minutes")
+@pytest.mark.parametrize(
+    ("backend", "option"),
+    [(b, o) for b, o in (("torch", "compile"), ("tensorflow", "jit_compile")) if b in PRESENT],
+)
+def test_compiled_engines_go_the_same_way(backend: str, option: str) -> None:
+    compiled, plain = (first_losses(recipe(), backend, **{option: on}) for on in (True, False))
+    assert relative_error(compiled, plain) <= RUN
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
+def test_a_first_gradient_may_come_later_than_others() -> None:
+    """In the same group: from there on as by the formula, and resumed with the same bits."""
+    driver("torch")
+    (batch, *_), of = data()[0].epoch(0), recipe()
+    engines: list[Any] = [engine("torch") for _ in range(3)]
+    for one in engines:
+        names = list(one.tensors())
+        one.begin(parts.plan(of.phases[0], one.streams, names, one.learned))
+    whole, unfused, resumed = engines
+    unfused.optimizer.param_groups[0]["fused"] = False
+    maps, rates = whole.maps(batch.images), (0.125,)
+    for one in whole, unfused:
+        one.model.classifier.bias.requires_grad_(False)
+        one.head_step(maps, batch.labels, rates)
+        one.model.classifier.bias.requires_grad_(True)
+    assert "classifier.bias" not in whole.buffers()
+    resumed.assign(whole.tensors())
+    resumed.assign_buffers(whole.buffers())
+    for _ in range(2):
+        for one in engines:
+            one.head_step(maps, batch.labels, rates)
+    for name, value in whole.tensors().items():
+        assert relative_error(value, unfused.tensors()[name]) <= RUN, name
+        np.testing.assert_array_equal(value, resumed.tensors()[name], name)
+    assert not np.array_equal(whole.tensors()["classifier.bias"], start()["classifier.bias"])
+
+
+def float32_products(backend: str) -> tuple[Any, Any, Any]:
+    """The switch of a framework, where it stands, and another position."""
+    module = importlib.import_module(backend)
+    if backend == "torch":
+        now = module.get_float32_matmul_precision()
+        return module.set_float32_matmul_precision, now, "high" if now == "highest" else "highest"
+    if backend == "tensorflow":
+        options = module.config.experimental
+        now = options.tensor_float_32_execution_enabled()
+        return options.enable_tensor_float_32_execution, now, not now
+    switch = functools.partial(module.config.update, "jax_default_matmul_precision")
+    return switch, module.config.jax_default_matmul_precision, "highest"
+
+
+@over_backends
+def test_versions_and_precision_are_of_the_environment(backend: str) -> None:
+    """Which a run writes down, and a cache has in its keys."""
+    one, (switch, before, other) = fresh(backend), float32_products(backend)
+    found = []
+    try:
+        for position in other, before, other:
+            switch(position)
+            found.append(one.environment())
+    finally:
+        switch(before)
+    assert found[0] == found[2] != found[1]
+    assert found[0] == json.loads(json.dumps(found[0]))
+    assert found[0]["version"] == importlib.import_module(backend).__version__
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
+def test_cudnn_is_on_and_deterministic_while_a_network_runs() -> None:
+    import torch  # noqa: PLC0415 (where it is there)
+
+    one: Any = fresh("torch")
+    cudnn, found = torch.backends.cudnn, []
+    before = cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision
+
+    def note(*_: Any) -> None:
+        found.append((cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision))
+
+    handle = one.model.register_forward_hook(note)
+    try:
+        one.evaluate(next(data()[1].epoch(0)).images)
+    finally:
+        handle.remove()
+    assert found == [(before[0], True, before[2])]
+    assert before == (cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision)

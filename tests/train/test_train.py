@@ -1,0 +1,228 @@
+"""The loop, on a network of NumPy: what it writes, when it stops, and that it can go on."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.data.images import Preprocessing
+from bilinear.train import Group, Phase, Recipe, Schedule, parts
+from bilinear.train.engines import build
+from bilinear.train.evaluation import score
+from bilinear.train.interrupts import deferred_interrupts
+from bilinear.train.run import tensors_of
+
+from ..linear import STEPS, Linear, finish
+from ..training import Memory, data, events, linear_recipe
+
+
+def test_a_run_learns_and_says_so(tmp_path: Path) -> None:
+    best = finish(tmp_path, preprocessing=Preprocessing(32))
+    steps, epochs = events(tmp_path, "step"), events(tmp_path, "epoch")
+    assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
+    assert [(e["phase"], e["epoch"]) for e in epochs] == [
+        *(("head", i) for i in range(2)),
+        *(("all", i) for i in range(3)),
+    ]
+    for i, epoch in enumerate(epochs):
+        losses = [step["loss"] for step in steps[3 * i : 3 * i + 3]]
+        assert epoch["training_loss"] == pytest.approx(np.average(losses, weights=[4, 4, 3]))
+    assert epochs[-1]["validation_loss"] < epochs[0]["validation_loss"]
+    assert epochs[-1]["validation_accuracy"] == 1
+    assert best == tmp_path / "best.safetensors"
+    recipe = Recipe.from_json((tmp_path / "recipe.json").read_text())
+    assert recipe == linear_recipe()
+    seen = json.loads((tmp_path / "environment.json").read_text())
+    assert seen["packages"]["numpy"] == np.__version__
+    assert seen["engine"] == {"framework": "numpy"}
+
+
+def test_rates_are_those_of_the_schedule(tmp_path: Path) -> None:
+    finish(tmp_path)
+    rates = [step["rates"] for step in events(tmp_path, "step")]
+    assert rates[:6] == [[0.5]] * 3 + [[0.25]] * 3
+    wanted = [(1 + np.cos(np.pi * i / 9)) / 2 for i in range(9)]
+    np.testing.assert_allclose(rates[6:], np.outer(wanted, [0.1, 0.05]))
+
+
+class Forgetful(Linear):
+    """After the second epoch of a phase, at half the rate, it takes the opposite for true.
+
+    `starts` and `ends` hold the tensors with which phases began and ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[Any] = []
+        self.ends: list[Any] = []
+
+    def begin(self, plan: parts.Plan) -> None:
+        self.ends.append(self.tensors())
+        super().begin(plan)
+        self.new = True
+
+    def train_step(self, images: Any, labels: Any, rates: Any) -> float:
+        if self.new:
+            self.starts.append(self.tensors())
+        self.new = False
+        self.sign = -1 if rates == [0.25] else 1
+        return super().train_step(images, labels, rates)
+
+    def evaluate(self, images: Any) -> np.ndarray:
+        return self.sign * super().evaluate(images)
+
+
+def test_the_best_epoch_is_kept_and_what_starts_from_it(tmp_path: Path) -> None:
+    halved = Schedule("step", (1,), factor=0.5)
+    phases = (
+        Phase("head", (Group("head", 0.5),), 2, schedule=halved),
+        Phase("again", (Group("head", 0.5),), 2, schedule=halved, start="best"),
+        Phase("onward", (Group("head", 0.125),), 1, start="last"),
+    )
+    engine = Forgetful()
+    finish(tmp_path, linear_recipe(phases=phases), engine=engine)
+    assert [e["best"] for e in events(tmp_path, "epoch")][:4] == [True, False, True, False]
+    files = [tmp_path / "phases" / name for name in ("1-head", "2-again")]
+    first, second = (tensors_of(f.with_suffix(".safetensors"), engine.values) for f in files)
+    assert same(engine.starts[1], first)
+    assert not same(engine.ends[1], first)
+    assert same(engine.starts[2], engine.ends[2])
+    assert not same(engine.ends[2], second)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_part_is_drawn_anew(tmp_path: Path) -> None:
+    """Only that part, from the seed of the recipe and the number of the phase."""
+    phases = (
+        Phase("head", (Group("head", 0.5),), 1),
+        Phase("anew", (Group("head", 0.5),), 1, reinitialize="classifier"),
+    )
+    starts = []
+    for seed in 0, 0, 1:
+        engine, folder = Forgetful(), tmp_path / f"{len(starts)}"
+        finish(folder, linear_recipe(phases=phases, seed=seed), engine=engine)
+        starts.append(engine.starts[1])
+        best = tensors_of(folder / "phases" / "1-head.safetensors", engine.values)
+        assert np.array_equal(engine.starts[1]["backbone.weight"], best["backbone.weight"])
+        assert not np.array_equal(engine.starts[1]["classifier.weight"], best["classifier.weight"])
+        assert not engine.starts[1]["classifier.bias"].any()
+    assert same(starts[0], starts[1])
+    assert not same(starts[0], starts[2])
+    wrong = (replace(phases[1], reinitialize="all"),)
+    with pytest.raises(ValueError, match=r"drawn anew must be .*'backbone\.running_mean'"):
+        finish(tmp_path / "wrong", linear_recipe(phases=wrong))
+
+
+def test_early_stopping_ends_a_phase(tmp_path: Path) -> None:
+    """A rate too small to matter, on logits of one value: no epoch is better than the first."""
+    phases = (
+        Phase("still", (Group("head", 1e-30),), 9, patience=2),
+        Phase("head", (Group("head", 0.5),), 1),
+    )
+
+    class Still(Linear):
+        def evaluate(self, images: np.ndarray) -> np.ndarray:
+            return 0 * super().evaluate(images)
+
+        def train_step(self, images: Any, labels: Any, rates: Any) -> float:
+            self.values["classifier.bias"] = self.values["classifier.bias"] + 1
+            return super().train_step(images, labels, rates)
+
+    finish(tmp_path, linear_recipe(phases=phases), engine=Still())
+    names = [event["phase"] for event in events(tmp_path, "epoch")]
+    assert names == ["still"] * 3 + ["head"]
+
+
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+def test_the_monitor_decides_what_is_best(monitor: str, tmp_path: Path) -> None:
+    """An engine whose accuracy grows as its loss does."""
+
+    class Opposed(Linear):
+        epoch = 0
+
+        def evaluate(self, images: np.ndarray) -> np.ndarray:
+            labels = images.mean((1, 2)).argmax(1)
+            self.epoch += 1
+            right = np.arange(len(labels)) < self.epoch // 2
+            chosen = np.where(right, labels, (labels + 1) % 3)
+            return np.eye(3)[chosen] * 4.0**self.epoch
+
+    one = Phase("head", (Group("head", 0.1),), 3)
+    finish(tmp_path, linear_recipe(phases=(one,), monitor=monitor), engine=Opposed())
+    epochs = events(tmp_path, "epoch")
+    wanted = [True, False, False] if monitor == "loss" else [True, True, True]
+    assert [e["best"] for e in epochs] == wanted, epochs
+
+
+# --- what is refused before anything is computed ---
+
+
+def test_labels_of_no_class_are_refused(tmp_path: Path) -> None:
+    training, validation = data()
+    training.labels[0] = 3
+    with pytest.raises(ValueError, match=r"labels must be 0 to 2; got \d to 3"):
+        finish(tmp_path, pipelines=(training, validation))
+
+
+def test_colours_must_be_those_of_the_weights(tmp_path: Path) -> None:
+    class Pretrained(Linear):
+        preprocessing = Preprocessing(224)
+
+    caffe = Preprocessing(32, mean=(0.4, 0.45, 0.48), std=(1.0, 1.0, 1.0))
+    for own in None, caffe:
+        with pytest.raises(ValueError, match=r"must have the mean \(0.485"):
+            finish(tmp_path, engine=Pretrained(), preprocessing=own)
+    assert not list(tmp_path.iterdir())
+    finish(tmp_path, engine=Pretrained(), preprocessing=Preprocessing(32))
+
+
+def test_a_recipe_that_does_not_fit_is_refused_before_it_runs(tmp_path: Path) -> None:
+    first, second = linear_recipe().phases
+    for change in (
+        {"groups": (Group("backbone.layer9", 0.1),)},
+        {"reinitialize": "backbone.layer9"},
+    ):
+        phases = (first, replace(second, **change))
+        with pytest.raises(ValueError, match=r"got 'backbone\.layer9'"):
+            finish(tmp_path, linear_recipe(phases=phases))
+    with pytest.raises(ValueError, match="training must have a batch"):
+        finish(tmp_path, pipelines=(Nothing(), data()[1]))
+    with pytest.raises(ValueError, match="framework must be one of 'torch'"):
+        build("theano", linear_recipe(), 3)
+    assert not list(tmp_path.iterdir())
+
+
+class Nothing(Memory):
+    def __init__(self) -> None:
+        super().__init__(3, batch_size=4, seed=0)
+        self.labels = self.labels[:0]
+
+
+def test_scores_are_those_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = 50 * rng.standard_normal((40, 7)).astype("f"), rng.integers(7, size=40)
+    z = logits.astype(np.longdouble)
+    wanted = np.log(np.exp(z).sum(1)) - z[np.arange(40), labels]
+    both = score(logits[:13], labels[:13]) + score(logits[13:], labels[13:])
+    assert both.means[0] == pytest.approx(float(wanted.mean()), rel=1e-12)
+    assert both.means[1] == np.mean(logits.argmax(1) == labels)
+
+
+def test_threads_have_no_interrupts_to_defer() -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        with deferred_interrupts() as interrupted:
+            seen.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
