@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bilinear.contract import low_rank, sketches
-from bilinear.contract.half import half_size
+from bilinear.contract.packed import packed_size
 
 ELEMENTWISE = ("signed_sqrt", "l2_normalize")
 """Their floor is to read and to write their arrays once; of `Call.product` that of the products."""
@@ -23,13 +23,13 @@ class Size(NamedTuple):
     locations: int
     channels: int = 512
     streams: int = 1
-    half: bool = False
+    packed: bool = False
     """Whether half of the descriptor is asked for."""
     masked: bool = False
     """Whether a mask keeps some of the locations, of the descriptor only."""
 
     def __str__(self) -> str:
-        form = ", half" if self.half else "" if self.streams == 1 else ", two streams"
+        form = ", half" if self.packed else "" if self.streams == 1 else ", two streams"
         form += ", masked" if self.masked else ""
         return f"{self.samples} × {self.locations} × {self.channels}{form}"
 
@@ -53,7 +53,7 @@ def drawn(op: str, size: Size) -> Call:
         return _of_layer(op, size)
     rng = np.random.default_rng(0)
     arrays, options, out = OPERATORS[op](size, rng)
-    product = op in ("outer_pool", "bilinear_pool") and not size.half
+    product = op in ("outer_pool", "bilinear_pool") and not size.packed
     return Call(arrays, options, rng.standard_normal(out, "float32"), product)
 
 
@@ -71,10 +71,10 @@ def _pooled(size: Size, rng: np.random.Generator):
 def _descriptor(size: Size, rng: np.random.Generator):
     n, locations, c, *_ = size
     arrays: list[np.ndarray] = _features(size, rng)
-    options: dict[str, Any] = {"half": True} if size.half else {}
+    options: dict[str, Any] = {"packed": True} if size.packed else {}
     if size.masked:
         options["mask"] = rng.random((n, locations)) < 0.6
-    return arrays, options, (n, half_size(c) if size.half else c * c)
+    return arrays, options, (n, packed_size(c) if size.packed else c * c)
 
 
 def _classified(size: Size, rng: np.random.Generator):
@@ -95,7 +95,7 @@ def _gram(size: Size, rng: np.random.Generator) -> np.ndarray:
 
 def _half(size: Size, rng: np.random.Generator):
     n, _, c, *_ = size
-    return [_gram(size, rng)], {}, (n, half_size(c))
+    return [_gram(size, rng)], {}, (n, packed_size(c))
 
 
 def _matrix(size: Size, rng: np.random.Generator):
@@ -178,7 +178,7 @@ def _of_layer(name: str, size: Size) -> Call:
         made = {"channels": c, "dim": DIM}
         options = {"tables": sketches.sketch_tables(c, None, DIM, 0)}
     elif name == "LowRankBilinearPool":
-        made = {"channels": c, "rank": DIM}
+        made = {"channels": c, "dim": DIM}
         weights = tuple(low_rank.low_rank_projections(c, DIM, 1, 0))
     elif name == "LowRankBilinearClassifier":
         made = {"channels": c, "num_classes": CLASSES, "rank": RANK}

@@ -30,10 +30,10 @@ class Head(NamedTuple):
     bias: np.ndarray
 
 
-def drawn(size: Size, *, half: bool) -> Head:
+def drawn(size: Size, *, packed: bool) -> Head:
     rng, c = np.random.default_rng(0), size.channels
     x = np.maximum(rng.standard_normal((size.samples, size.locations, c), "float32") + 0.5, 0)
-    features = c * (c + 1) // 2 if half else c * c
+    features = c * (c + 1) // 2 if packed else c * c
     weight = 0.01 * rng.standard_normal((CLASSES, features), "float32")
     labels = rng.integers(CLASSES, size=size.samples)
     return Head(x, labels, weight, np.zeros(CLASSES, "float32"))

@@ -21,9 +21,9 @@ def l2_normalize(z):
     return z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
 
 
-def bilinear_pool(x, y=None, half=False):
+def bilinear_pool(x, y=None, packed=False):
     s = signed_sqrt(outer_pool(x, y))
-    return l2_normalize(half_vectorize(s) if half else s.reshape(s.shape[0], -1))
+    return l2_normalize(half_vectorize(s) if packed else s.reshape(s.shape[0], -1))
 
 
 def bilinear_scores(x, weight, bias):

@@ -16,26 +16,26 @@ door = importlib.import_module("bilinear.jax")
 def steps(size: Size, device: str) -> dict:
     """Name -> a training step, which waits for its result and returns the loss."""
     del device  # JAX takes the one it finds, and the command hides a GPU that is not wanted
-    pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
+    pool, formula = door.BilinearPool(packed=True), FORMULAS["bilinear_pool"]
 
     def by_scores(x, kernel, bias):
-        return door.bilinear_scores(x, kernel.T, bias, half=True)
+        return door.bilinear_scores(x, kernel.T, bias, packed=True)
 
     def published(x, kernel, bias):
         return formula(x) @ kernel + bias
 
     return {
-        OURS: _step(lambda x, kernel, bias: pool(x) @ kernel + bias, size, half=True),
-        EAGER: _step(published, size, half=False, compiled=False),
-        COMPILED: _step(published, size, half=False),
-        "bilinear_scores, jit": _step(by_scores, size, half=True),
+        OURS: _step(lambda x, kernel, bias: pool(x) @ kernel + bias, size, packed=True),
+        EAGER: _step(published, size, packed=False, compiled=False),
+        COMPILED: _step(published, size, packed=False),
+        "bilinear_scores, jit": _step(by_scores, size, packed=True),
     }
 
 
 def scores(size: Size, device: str) -> dict:
     """Name -> scores without gradient."""
     del device
-    head = drawn(size, half=False)
+    head = drawn(size, packed=False)
     arrays = [jnp.asarray(a) for a in (head.x, *head[2:])]
     formula = FORMULAS["bilinear_scores"]
     calls = {
@@ -46,8 +46,8 @@ def scores(size: Size, device: str) -> dict:
     return {name: lambda f=f: jax.block_until_ready(f(*arrays)) for name, f in calls.items()}
 
 
-def _step(logits, size: Size, *, half: bool, compiled: bool = True):
-    head = drawn(size, half=half)
+def _step(logits, size: Size, *, packed: bool, compiled: bool = True):
+    head = drawn(size, packed=packed)
     x, labels = jnp.asarray(head.x), jnp.asarray(head.labels)
     parameters = jnp.asarray(head.weight).T, jnp.asarray(head.bias)
     state = [parameters, jax.tree.map(jnp.zeros_like, parameters)]

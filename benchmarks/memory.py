@@ -11,7 +11,7 @@ from .report import MEGABYTE, table
 
 POOLED = (
     (Size(16, 784), "float32"),
-    (Size(16, 784, half=True), "float32"),
+    (Size(16, 784, packed=True), "float32"),
     (Size(16, 784, streams=2), "float32"),
     (Size(16, 784), "bfloat16"),
     (Size(16, 196), "float32"),

@@ -26,7 +26,7 @@ def rows() -> list[Row]:
     for locations in MAPS.values():
         found.append(("bilinear_pool", Size(16, locations, streams=2), "float32"))
         found.append(("bilinear_pool", Size(16, locations), "bfloat16"))
-        found.append(("bilinear_pool", Size(16, locations, half=True), "float32"))
+        found.append(("bilinear_pool", Size(16, locations, packed=True), "float32"))
     others = [op for op in (*OPERATORS, *LAYERS) if op != "bilinear_pool"]
     return found + [(op, SIZES.get(op, Size(16, 784)), "float32") for op in others]
 
@@ -55,8 +55,8 @@ def measured(
     for op, size, dtype in chosen:
         for gradient in passes:
             runs = subject.runs(op, size, dtype, gradient, device)
-            if size.half:  # the whole descriptor in the same rounds
-                full = subject.runs(op, size._replace(half=False), dtype, gradient, device)
+            if size.packed:  # the whole descriptor in the same rounds
+                full = subject.runs(op, size._replace(packed=False), dtype, gradient, device)
                 runs |= {f"full, {name}": full[name] for name in ours}
             times = alternating(runs, seconds)
             row = {
@@ -67,7 +67,7 @@ def measured(
                 "pass": "forward + backward" if gradient else "forward",
             }
             row |= compared(times, subject)
-            if size.half:
+            if size.packed:
                 best = min(ours, key=row["milliseconds"].get)
                 full = min((f"full, {name}" for name in ours), key=row["milliseconds"].get)
                 row["ratios"]["full"] = ratios(times, best, full)

@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from bilinear.contract.half import half_size
+from bilinear.contract.packed import packed_size
 
 from .calls import Size
 from .measure import Spread, alternating, apart, exponent, give_back, settled_peak
@@ -38,7 +38,7 @@ def peaks(
     found = []
     for size, dtype in rows:
         n, locations, c, *_ = size
-        out = half_size(c) if size.half else c * c
+        out = packed_size(c) if size.packed else c * c
         for gradient in (False, True):
             arrays = 4 * n * (size.streams * locations * c + out) * (1 + gradient)
             runs = subject.runs("bilinear_pool", size, dtype, gradient, "cpu")

@@ -15,7 +15,7 @@ door = importlib.import_module("bilinear.tensorflow")
 def steps(size: Size, device: str) -> dict:
     """Name -> a training step, which waits for its result and returns the loss."""
     del device  # TensorFlow takes the one it finds, and the command hides a GPU that is not wanted
-    pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
+    pool, formula = door.BilinearPool(packed=True), FORMULAS["bilinear_pool"]
 
     def ours(x, kernel, bias):
         return tf.matmul(pool(x), kernel) + bias
@@ -24,20 +24,20 @@ def steps(size: Size, device: str) -> dict:
         return tf.matmul(formula(x), kernel) + bias
 
     def by_scores(x, kernel, bias):
-        return door.bilinear_scores(x, tf.transpose(kernel), bias, half=True)
+        return door.bilinear_scores(x, tf.transpose(kernel), bias, packed=True)
 
-    calls = {EAGER: _step(published, size, half=False)}
+    calls = {EAGER: _step(published, size, packed=False)}
     for name, logits in (("ours", ours), ("formula", published), ("bilinear_scores", by_scores)):
-        half = name != "formula"
+        packed = name != "formula"
         for compiler, xla in (("tf.function", False), ("XLA", True)):
-            calls[f"{name}, {compiler}"] = _step(logits, size, half=half, xla=xla)
+            calls[f"{name}, {compiler}"] = _step(logits, size, packed=packed, xla=xla)
     return calls
 
 
 def scores(size: Size, device: str) -> dict:
     """Name -> scores without gradient."""
     del device
-    head = drawn(size, half=False)
+    head = drawn(size, packed=False)
     arrays = [tf.constant(a) for a in (head.x, *head[2:])]
     formula = FORMULAS["bilinear_scores"]
     calls = {EAGER: formula}
@@ -47,9 +47,9 @@ def scores(size: Size, device: str) -> dict:
     return {name: lambda f=f: _waited(f(*arrays)) for name, f in calls.items()}
 
 
-def _step(logits, size: Size, *, half: bool, xla: bool | None = None):
+def _step(logits, size: Size, *, packed: bool, xla: bool | None = None):
     """Eager where `xla` is None."""
-    head = drawn(size, half=half)
+    head = drawn(size, packed=packed)
     x, labels = tf.constant(head.x), tf.constant(head.labels)
     parameters = [tf.Variable(tf.constant(a)) for a in (head.weight.T, head.bias)]
     momenta = [tf.Variable(tf.zeros_like(p)) for p in parameters]

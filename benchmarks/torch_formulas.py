@@ -16,9 +16,9 @@ def signed_sqrt(g):
     return torch.sign(g) * torch.sqrt(torch.abs(g) + 1e-10)
 
 
-def bilinear_pool(x, y=None, half=False):
+def bilinear_pool(x, y=None, packed=False):
     s = signed_sqrt(outer_pool(x, y))
-    return torch.nn.functional.normalize(half_vectorize(s) if half else s.flatten(1))
+    return torch.nn.functional.normalize(half_vectorize(s) if packed else s.flatten(1))
 
 
 def bilinear_scores(x, weight, bias):

@@ -14,20 +14,20 @@ door = importlib.import_module("bilinear.torch")
 
 def steps(size: Size, device: str) -> dict:
     """Name -> a training step, which waits for its result and returns the loss."""
-    pool, formula = door.BilinearPool(half=True), FORMULAS["bilinear_pool"]
+    pool, formula = door.BilinearPool(packed=True), FORMULAS["bilinear_pool"]
     return {
-        OURS: _step(lambda x, linear: linear(pool(x.mT)), size, device, half=True),
-        EAGER: _step(lambda x, linear: linear(formula(x)), size, device, half=False),
+        OURS: _step(lambda x, linear: linear(pool(x.mT)), size, device, packed=True),
+        EAGER: _step(lambda x, linear: linear(formula(x)), size, device, packed=False),
         COMPILED: _step(
-            torch.compile(lambda x, linear: linear(formula(x))), size, device, half=False
+            torch.compile(lambda x, linear: linear(formula(x))), size, device, packed=False
         ),
-        "bilinear_scores": _step(_by_scores, size, device, half=True),
+        "bilinear_scores": _step(_by_scores, size, device, packed=True),
     }
 
 
 def scores(size: Size, device: str) -> dict:
     """Name -> scores without gradient."""
-    head = drawn(size, half=False)
+    head = drawn(size, packed=False)
     x, weight, bias = (torch.from_numpy(a).to(device) for a in (head.x, *head[2:]))
     formula = FORMULAS["bilinear_scores"]
     calls = {OURS: door.bilinear_scores, EAGER: formula, COMPILED: torch.compile(formula)}
@@ -38,11 +38,11 @@ def scores(size: Size, device: str) -> dict:
 
 
 def _by_scores(x, linear):
-    return door.bilinear_scores(x, linear.weight, linear.bias, half=True)
+    return door.bilinear_scores(x, linear.weight, linear.bias, packed=True)
 
 
-def _step(logits, size: Size, device: str, *, half: bool):
-    head = drawn(size, half=half)
+def _step(logits, size: Size, device: str, *, packed: bool):
+    head = drawn(size, packed=packed)
     linear = torch.nn.Linear(head.weight.shape[1], CLASSES, device="meta").to_empty(device=device)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(head.weight))

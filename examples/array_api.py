@@ -29,20 +29,20 @@ def half_vectorize(g, *, isometric=True):
     return xp.concat(rows, axis=1)
 
 
-def signed_sqrt(g, *, eps=1e-10, form="signed", slope_eps=None):
+def signed_sqrt(g, *, eps=1e-10, root="signed", slope_eps=None):
     """``sign(g) √(|g| + eps)`` and the published forms; `slope_eps` is of gradients alone."""
-    if form == "unsigned":
+    if root == "unsigned":
         return xp.sqrt(g + eps)
-    root = xp.sqrt(xp.abs(g) + eps)
-    if form == "shifted":
-        return g / xp.where(g == 0, xp.ones_like(g), root + eps**0.5)
-    return xp.sign(g) * root
+    magnitude = xp.sqrt(xp.abs(g) + eps)
+    if root == "shifted":
+        return g / xp.where(g == 0, xp.ones_like(g), magnitude + eps**0.5)
+    return xp.sign(g) * magnitude
 
 
-def l2_normalize(z, *, eps=1e-12, form="floor"):
+def l2_normalize(z, *, eps=1e-12, norm="floor"):
     """``z / max(‖z‖₂, eps)``, or ``z / √(‖z‖₂² + eps)``."""
     square = xp.sum(z * z, axis=-1, keepdims=True)
-    if form == "added":
+    if norm == "added":
         return z / xp.sqrt(square + eps)
     return z / xp.maximum(xp.sqrt(square), xp.full_like(square, eps))
 
@@ -55,13 +55,13 @@ def bilinear_pool(
     reduction="mean",
     eps=1e-10,
     l2_eps=1e-12,
-    half=False,
+    packed=False,
     root="signed",
     slope_eps=None,
     norm="floor",
 ):
     """One after the other."""
     g = outer_pool(x, y, mask=mask, reduction=reduction)
-    s = signed_sqrt(g, eps=eps, form=root, slope_eps=slope_eps)
-    flat = half_vectorize(s) if half else xp.reshape(s, (s.shape[0], math.prod(s.shape[1:])))
-    return l2_normalize(flat, eps=l2_eps, form=norm)
+    s = signed_sqrt(g, eps=eps, root=root, slope_eps=slope_eps)
+    flat = half_vectorize(s) if packed else xp.reshape(s, (s.shape[0], math.prod(s.shape[1:])))
+    return l2_normalize(flat, eps=l2_eps, norm=norm)

@@ -1,6 +1,6 @@
 """Trained classifiers carried from one descriptor to another: NumPy only, any framework's weights.
 
-    linear.weight = half_classifier(model.classifier.weight)      # for BilinearPool(half=True)
+    linear.weight = half_classifier(model.classifier.weight)      # for BilinearPool(packed=True)
 
 Weights are (K, features), K classes, as PyTorch and the portable file have them; Keras and Flax
 keep the transpose, so pass ``kernel.T`` and transpose the result. Whatever `np.asarray` takes is
@@ -23,7 +23,7 @@ Order = Literal["row-major", "column-major"]
 ORDERS = ("row-major", "column-major")
 
 
-def half_classifier(weight: Any) -> np.ndarray:
+def pack_classifier(weight: Any) -> np.ndarray:
     """A classifier of full descriptors as one of half descriptors: equal logits.
 
     ``half[k, (c, d)] = (w[k, c·C + d] + w[k, d·C + c]) / √2`` for c < d, ``w[k, c·C + c]`` for
@@ -37,7 +37,7 @@ def half_classifier(weight: Any) -> np.ndarray:
     Raises: TypeError unless it is an array of a real floating type, ValueError unless it is
         (K, C²).
     """
-    op = "half_classifier"
+    op = "pack_classifier"
     full = _matrix(op, weight)
     channels = math.isqrt(full.shape[1])
     if channels**2 != full.shape[1]:
@@ -45,37 +45,37 @@ def half_classifier(weight: Any) -> np.ndarray:
         _refuse_shape(op, invariant, full, "Two streams have no half descriptor.")
     rows, columns = np.triu_indices(channels)
     result = np.empty((len(full), len(rows)), full.dtype)
-    for half, row in zip(result, full, strict=True):
+    for packed, row in zip(result, full, strict=True):
         square = row.reshape(channels, channels).astype(np.float64)
         folded = (square + square.T) / math.sqrt(2)
         np.fill_diagonal(folded, square.diagonal())
-        half[...] = folded[rows, columns]
+        packed[...] = folded[rows, columns]
     return result
 
 
-def full_classifier(weight: Any) -> np.ndarray:
+def unpack_classifier(weight: Any) -> np.ndarray:
     """A classifier of half descriptors as one of full descriptors: equal logits.
 
     ``w[k, c·C + d] = w[k, d·C + c] = half[k, (c, d)] / √2`` for c < d, ``half[k, (c, c)]`` on the
-    diagonal: the symmetric one of all the weights that `half_classifier` takes to `weight`.
+    diagonal: the symmetric one of all the weights that `pack_classifier` takes to `weight`.
 
     Shapes: (K, C·(C+1)/2) -> (K, C²), in the dtype of `weight`, computed in float64.
     Cost: O(K·C²) time, two rows in float64 beside the result.
     Raises: TypeError unless it is an array of a real floating type, ValueError unless it is
         (K, C·(C+1)/2).
     """
-    op = "full_classifier"
-    half = _matrix(op, weight)
-    channels = (math.isqrt(8 * half.shape[1] + 1) - 1) // 2
-    if channels * (channels + 1) // 2 != half.shape[1]:
+    op = "unpack_classifier"
+    packed = _matrix(op, weight)
+    channels = (math.isqrt(8 * packed.shape[1] + 1) - 1) // 2
+    if channels * (channels + 1) // 2 != packed.shape[1]:
         invariant = "weight must be (K, C·(C+1)/2), one weight for each pair c ≤ d of channels"
-        _refuse_shape(op, invariant, half, "A full classifier is taken by half_classifier.")
+        _refuse_shape(op, invariant, packed, "A full classifier is taken by half_classifier.")
     rows, columns = np.triu_indices(channels)
     scale = np.where(rows == columns, 1.0, math.sqrt(2))
-    result = np.empty((len(half), channels, channels), half.dtype)
-    for square, row in zip(result, half, strict=True):
+    result = np.empty((len(packed), channels, channels), packed.dtype)
+    for square, row in zip(result, packed, strict=True):
         square[rows, columns] = square[columns, rows] = row.astype(np.float64) / scale
-    return result.reshape(len(half), channels**2)
+    return result.reshape(len(packed), channels**2)
 
 
 def permute_classifier(

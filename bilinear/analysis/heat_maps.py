@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import ACCUMULATION, refuse
-from ..contract.half import half_size
+from ..contract.packed import packed_size
 
 OP = "explain"
 
@@ -135,7 +135,7 @@ def _matrix(products: np.ndarray, c: int, d: int, *, one_stream: bool) -> np.nda
     """The entries of a descriptor by their channels; half of them fill the upper triangle."""
     if products.size == c * d:
         return products.reshape(c, d)
-    sizes = (c * d, half_size(c)) if one_stream else (c * d,)
+    sizes = (c * d, packed_size(c)) if one_stream else (c * d,)
     if products.size not in sizes:
         invariant = f"the descriptor must have {' or '.join(map(str, sizes))} entries"
         remedy = "Only the descriptors of BilinearPool can be explained."

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from . import Spec, _shape_text, check_floor, check_outer_pool, check_power, refuse
-from .half import HALF, HALF_REMEDY, check_flag
+from .packed import HALF, HALF_REMEDY, check_flag
 
 Root = Literal["signed", "shifted", "unsigned"]
 Norm = Literal["floor", "added"]
@@ -12,32 +12,30 @@ ROOTS = ("signed", "shifted", "unsigned")
 NORMS = ("floor", "added")
 
 
-def check_root(
-    op: str, dtype: str, eps: float, form: object, slope_eps: float | None, *, name: str = "form"
-) -> None:
+def check_root(op: str, dtype: str, eps: float, root: object, slope_eps: float | None) -> None:
     """A form of the signed root beside its eps, and the slope that stands for its derivative."""
-    if form not in ROOTS:
-        invariant = f"{name} must be 'signed', 'shifted' or 'unsigned'"
+    if root not in ROOTS:
+        invariant = "root must be 'signed', 'shifted' or 'unsigned'"
         remedy = "'signed' jumps at 0, 'shifted' is continuous, 'unsigned' is for values >= 0."
-        refuse(ValueError, op, invariant, repr(form), remedy)
-    if form == "unsigned" and eps == 0:
+        refuse(ValueError, op, invariant, repr(root), remedy)
+    if root == "unsigned" and eps == 0:
         remedy = "Its slope at 0 is 1 / (2 √eps); without eps there is the signed root."
         refuse(ValueError, op, "the unsigned root needs eps > 0", f"{eps!r}", remedy)
     if slope_eps is None:
         return
     check_floor(op, slope_eps, dtype, name="slope_eps")
-    if form != "signed" or eps != 0:
+    if root != "signed" or eps != 0:
         remedy = "It is that root's published slope, 1 / (2 (√|g| + slope_eps))."
-        received = f"{name}={form!r}, eps={eps!r}"
+        received = f"root={root!r}, eps={eps!r}"
         refuse(ValueError, op, "slope_eps needs the signed root without eps", received, remedy)
 
 
-def check_norm(op: str, form: object, *, name: str = "form") -> None:
+def check_norm(op: str, norm: object) -> None:
     """A form of the norm."""
-    if form not in NORMS:
-        invariant = f"{name} must be 'floor' or 'added'"
+    if norm not in NORMS:
+        invariant = "norm must be 'floor' or 'added'"
         remedy = "'floor' is max(‖z‖, eps), 'added' is √(‖z‖² + eps)."
-        refuse(ValueError, op, invariant, repr(form), remedy)
+        refuse(ValueError, op, invariant, repr(norm), remedy)
 
 
 def check_descriptor(
@@ -46,18 +44,18 @@ def check_descriptor(
     y: Spec | None,
     eps: float,
     l2_eps: float,
-    half: object,
+    packed: object,
     root: object,
     slope_eps: float | None,
     norm: object,
 ) -> None:
     """What makes a pooled matrix a descriptor: root, norm, their forms, and all of it or half."""
     check_power(op, dtype, eps, l2_eps)
-    check_flag(op, "half", half)
-    if half and y is not None:
+    check_flag(op, "packed", packed)
+    if packed and y is not None:
         refuse(ValueError, op, HALF, f"y {_shape_text(y.shape)}", HALF_REMEDY)
-    check_root(op, dtype, eps, root, slope_eps, name="root")
-    check_norm(op, norm, name="norm")
+    check_root(op, dtype, eps, root, slope_eps)
+    check_norm(op, norm)
 
 
 def check_bilinear_pool(

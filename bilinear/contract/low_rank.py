@@ -25,12 +25,8 @@ CLASSIFIER_RANK = 8
 
 SAME_CHANNELS = "all streams must have the same number of channels"
 SAME_CHANNELS_REMEDY = "Project them to one width first."
-WINDOWS = "factors must divide the number of channels"
+WINDOWS = "rank must divide the number of channels"
 WINDOWS_REMEDY = "Every window sums that many consecutive channels."
-
-
-def check_factors(op: str, factors: object) -> None:
-    check_count(op, "factors", factors)
 
 
 def check_activation(
@@ -44,19 +40,19 @@ def check_activation(
 
 def check_hadamard_pool(
     streams: Sequence[Spec],
-    factors: object,
+    rank: object,
     mask: Spec | None,
     reduction: object,
     op: str = "hadamard_pool",
 ) -> None:
     """Two or more streams; each is held to the first, and then called y."""
     check_reduction(op, reduction)
-    check_factors(op, factors)
+    check_count(op, "rank", rank)
     x, *others = streams
     for other in others:
         check_operands(op, x, other, mask, rank=3)
         _check_same_channels(op, x, other)
-    _check_windows(op, x, factors)
+    _check_windows(op, x, rank)
 
 
 def _check_same_channels(op: str, x: Spec, y: Spec) -> None:
@@ -66,10 +62,10 @@ def _check_same_channels(op: str, x: Spec, y: Spec) -> None:
     refuse(ValueError, op, SAME_CHANNELS, received, SAME_CHANNELS_REMEDY)
 
 
-def _check_windows(op: str, x: Spec, factors: Any) -> None:
+def _check_windows(op: str, x: Spec, rank: Any) -> None:
     channels = None if x.shape is None else x.shape[-1]
-    if channels is not None and channels % factors:
-        received = f"factors {factors} for {channels} channels"
+    if channels is not None and channels % rank:
+        received = f"rank {rank} for {channels} channels"
         refuse(ValueError, op, WINDOWS, received, WINDOWS_REMEDY)
 
 
@@ -79,19 +75,19 @@ def check_low_rank_pool(
     v: Spec,
     y: Spec | None,
     activation: object,
-    factors: object,
+    rank: object,
     mask: Spec | None,
     reduction: object,
 ) -> None:
     op = "low_rank_pool"
     check_reduction(op, reduction)
     check_activation(op, activation)
-    check_factors(op, factors)
+    check_count(op, "rank", rank)
     check_operands(op, x, y, mask, rank=3)
     check_weight(op, "u", u, x, "(C, R)", (_channels(x), None))
     check_weight(op, "v", v, x, "(D, R)", (_channels(x if y is None else y), None))
     _check_same_channels(op, Spec(u.shape, x.dtype), Spec(v.shape, x.dtype))
-    _check_windows(op, u, factors)
+    _check_windows(op, u, rank)
 
 
 def check_low_rank_scores(
@@ -188,8 +184,8 @@ def check_maps(op: str, maps: Sequence[Spec], channels: Any, *, channels_first: 
 def check_low_rank_layer(
     op: str,
     channels: Any,
+    dim: object,
     rank: object,
-    factors: object,
     activation: object,
     seed: object,
     reduction: object,
@@ -198,8 +194,8 @@ def check_low_rank_layer(
 ) -> None:
     """What `LowRankBilinearPool` can check when it is made."""
     check_streams(op, channels, most=2)
+    check_count(op, "dim", dim)
     check_count(op, "rank", rank)
-    check_factors(op, factors)
     check_activation(op, activation)
     check_seed(op, seed)
     check_layer(op, reduction, eps, l2_eps)
@@ -268,10 +264,10 @@ def projections(sizes: Sequence[tuple[int, int]], seed: int) -> list[np.ndarray]
     return [weight.astype(np.float32) for weight in drawn]
 
 
-def low_rank_projections(channels: Any, rank: int, factors: int, seed: int) -> list[np.ndarray]:
-    """u (C, rank · factors) and v (D, rank · factors) of `LowRankBilinearPool`."""
+def low_rank_projections(channels: Any, dim: int, rank: int, seed: int) -> list[np.ndarray]:
+    """u (C, dim · rank) and v (D, dim · rank) of `LowRankBilinearPool`."""
     listed = streams(channels)
-    return projections([(c, rank * factors) for c in (listed[0], listed[-1])], seed)
+    return projections([(c, dim * rank) for c in (listed[0], listed[-1])], seed)
 
 
 def classifier_projections(

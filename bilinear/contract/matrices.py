@@ -75,4 +75,4 @@ def check_improved(
     """What goes round the matrix root of `ImprovedBilinearPool`."""
     check_reduction(op, reduction)
     check_power(op, dtype, eps, l2_eps)
-    check_element_root(op, dtype, eps, root, None, name="root")
+    check_element_root(op, dtype, eps, root, None)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..contract import refuse
-from ..contract.half import half_size
+from ..contract.packed import packed_size
 from .plans import is_count
 
 UPGRADE = "Upgrade bilinear: pip install -U bilinear"
@@ -120,11 +120,11 @@ def _outer(arguments: Arguments, channels: Sizes) -> int:
 
 
 def _triangle(arguments: Arguments, channels: Sizes) -> int:
-    return half_size(channels[0])
+    return packed_size(channels[0])
 
 
 def _bilinear(arguments: Arguments, channels: Sizes) -> int:
-    return (_triangle if arguments.get("half") else _outer)(arguments, channels)
+    return (_triangle if arguments.get("packed") else _outer)(arguments, channels)
 
 
 def _sketches(arguments: Arguments, channels: Sizes) -> dict[str, Table]:
@@ -141,7 +141,7 @@ def _sketches(arguments: Arguments, channels: Sizes) -> dict[str, Table]:
 
 
 def _low_rank(arguments: Arguments, channels: Sizes) -> dict[str, Table]:
-    width = arguments["rank"] * arguments["factors"]
+    width = arguments["dim"] * arguments["rank"]
     return {"u": Table((channels[0], width)), "v": Table((channels[-1], width))}
 
 
@@ -165,9 +165,9 @@ POOLS: dict[str, Pool] = {
     "BilinearPool": Pool(
         {"reduction": REDUCTION}
         | POWER
-        | {"half": FLAG, "root": FORM, "slope_eps": SLOPE, "norm": _one_of("floor", "added")},
+        | {"packed": FLAG, "root": FORM, "slope_eps": SLOPE, "norm": _one_of("floor", "added")},
         _bilinear,
-        optional={"half": False, "root": "signed", "slope_eps": None, "norm": "floor"},
+        optional={"packed": False, "root": "signed", "slope_eps": None, "norm": "floor"},
     ),
     "CompactBilinearPool": Pool(
         {"channels": PAIR, "dim": COUNT, "method": _one_of("tensor_sketch", "random_maclaurin")}
@@ -181,11 +181,11 @@ POOLS: dict[str, Pool] = {
         ROOT | {"reduction": REDUCTION, "root": FORM} | POWER, _outer, maps=(1, 1)
     ),
     "LowRankBilinearPool": Pool(
-        {"channels": CHANNELS, "rank": COUNT, "factors": COUNT}
+        {"channels": CHANNELS, "dim": COUNT, "rank": COUNT}
         | {"activation": _one_of(None, "tanh", "relu", "sigmoid"), "seed": SEED}
         | {"reduction": REDUCTION}
         | POWER,
-        lambda arguments, channels: arguments["rank"],
+        lambda arguments, channels: arguments["dim"],
         _low_rank,
     ),
     "LowRankBilinearClassifier": Pool(
@@ -278,8 +278,8 @@ def check_pooling(
         if argument in pooling and not fits(pooling[argument], wanted):
             found = pooling[argument]
             refuse(ValueError, op, f"{argument} of {name} must be {wanted}", f"{found}", remedy)
-    if pooling.get("half") and len(channels) == 2:
-        refuse(ValueError, op, "half is of one map with itself", "2 maps", remedy)
+    if pooling.get("packed") and len(channels) == 2:
+        refuse(ValueError, op, "packed=True is for one map", "2 maps", remedy)
     if "pool" in pooling:
         check_pooling(op, pooling["pool"], channels, num_classes, remedy)
         if is_classifier(pooling["pool"]):

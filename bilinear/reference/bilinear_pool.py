@@ -17,7 +17,7 @@ def bilinear_pool(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
     root: Root = "signed",
     slope_eps: float | None = None,
     norm: Norm = "floor",
@@ -25,19 +25,19 @@ def bilinear_pool(
     """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
     The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
-    normalisation is over the whole descriptor. With `half`, for one stream, the symmetric matrix
+    normalisation is over the whole descriptor. With `packed`, for one stream, the symmetric matrix
     of roots is flattened by `half_vectorize` instead: inner products and norms stay the same.
     `root` with `slope_eps`, and `norm`, are the forms of `signed_sqrt` and `l2_normalize`. Half
     types are widened once at the start and rounded once at the end.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2) if half.
-    Gradient, edges, raises: those of the steps, in that order; with `half`, that of the formula
+    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2) if packed.
+    Gradient, edges, raises: those of the steps, in that order; with `packed`, that of the formula
         which reads the upper triangle, ``(Γ + Γᵀ) x / Z`` with Γ upper triangular. ValueError
-        for y with `half`.
-    Cost: time N·L·C·D, output N·C·D (by half for `half`).
+        for y with `packed`.
+    Cost: time N·L·C·D, output N·C·D (by half for `packed`).
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3 (equations 1 and 2, then 3.1).
     """
-    options = reduction, eps, l2_eps, half, root, slope_eps, norm
+    options = reduction, eps, l2_eps, packed, root, slope_eps, norm
     check_bilinear_pool(spec(x), spec(y), spec(mask), *options)
     return like(_bilinear_pool(wide(x), wide(y), mask, *options), x)
 
@@ -51,37 +51,47 @@ def bilinear_pool_vjp(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
     root: Root = "signed",
     slope_eps: float | None = None,
     norm: Norm = "floor",
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, bilinear_pool(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
-    options = reduction, eps, l2_eps, half, root, slope_eps, norm
+    options = reduction, eps, l2_eps, packed, root, slope_eps, norm
     check_bilinear_pool(spec(x), spec(y), spec(mask), *options)
     gradients = _bilinear_pool_vjp(wide(cotangent), wide(x), wide(y), mask, *options)
     return tuple(like(gradient, x) for gradient in gradients)
 
 
 def _bilinear_pool(
-    x, y, mask, reduction, eps, l2_eps, half=False, root="signed", slope_eps=None, norm="floor"
+    x, y, mask, reduction, eps, l2_eps, packed=False, root="signed", slope_eps=None, norm="floor"
 ):
     s = _signed_sqrt(_outer_pool(x, y, mask, reduction), eps, root, slope_eps)
-    return _l2_normalize(_flatten(s, half), l2_eps, norm)
+    return _l2_normalize(_flatten(s, packed), l2_eps, norm)
 
 
 def _bilinear_pool_vjp(
-    ct, x, y, mask, reduction, eps, l2_eps, half=False, root="signed", slope_eps=None, norm="floor"
+    ct,
+    x,
+    y,
+    mask,
+    reduction,
+    eps,
+    l2_eps,
+    packed=False,
+    root="signed",
+    slope_eps=None,
+    norm="floor",
 ):
     g = _outer_pool(x, y, mask, reduction)
     s = _signed_sqrt(g, eps, root, slope_eps)
-    ct = _l2_normalize_vjp(ct, _flatten(s, half), l2_eps, norm)
-    ct = _half_vectorize_vjp(ct, s, True) if half else ct.reshape(g.shape)
+    ct = _l2_normalize_vjp(ct, _flatten(s, packed), l2_eps, norm)
+    ct = _half_vectorize_vjp(ct, s, True) if packed else ct.reshape(g.shape)
     ct = _signed_sqrt_vjp(ct, g, eps, root, slope_eps)
     return _outer_pool_vjp(ct, x, y, mask, reduction)
 
 
-def _flatten(s, half):
-    if half:
+def _flatten(s, packed):
+    if packed:
         return _half_vectorize(s, True)
     return s.reshape(s.shape[0], s.shape[1] * s.shape[2])  # explicit sizes: N may be 0

@@ -16,7 +16,7 @@ def bilinear_scores(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
 ) -> Array:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
@@ -25,7 +25,7 @@ def bilinear_scores(
     may be taken some rows of the matrix at a time. Half types are widened once at the start and
     rounded once at the end; the descriptor in between is not rounded.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
         mask (N, L) boolean -> (N, K).
     Gradient: for the cotangent γ (N, K), ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and
         that of `bilinear_pool` for the cotangent ``γ W``.
@@ -34,7 +34,7 @@ def bilinear_scores(
     Cost: time N·C·D·(L + K), memory N·C·D.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
-    options = reduction, eps, l2_eps, half
+    options = reduction, eps, l2_eps, packed
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
     arrays = wide(x), wide(weight), wide(bias), wide(y)
     return like(_bilinear_scores(*arrays, mask, *options), x)
@@ -51,23 +51,23 @@ def bilinear_scores_vjp(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, bilinear_scores(…)⟩``: ∂x, ∂weight, then ∂bias and ∂y if given."""
-    options = reduction, eps, l2_eps, half
+    options = reduction, eps, l2_eps, packed
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
     arrays = wide(x), wide(weight), wide(bias), wide(y)
     gradients = _bilinear_scores_vjp(wide(cotangent), *arrays, mask, *options)
     return tuple(like(gradient, x) for gradient in gradients)
 
 
-def _bilinear_scores(x, weight, bias, y, mask, reduction, eps, l2_eps, half):
-    scores = _bilinear_pool(x, y, mask, reduction, eps, l2_eps, half) @ weight.T
+def _bilinear_scores(x, weight, bias, y, mask, reduction, eps, l2_eps, packed):
+    scores = _bilinear_pool(x, y, mask, reduction, eps, l2_eps, packed) @ weight.T
     return scores if bias is None else scores + bias
 
 
-def _bilinear_scores_vjp(ct, x, weight, bias, y, mask, reduction, eps, l2_eps, half):
-    options = y, mask, reduction, eps, l2_eps, half
+def _bilinear_scores_vjp(ct, x, weight, bias, y, mask, reduction, eps, l2_eps, packed):
+    options = y, mask, reduction, eps, l2_eps, packed
     dx, *dy = _bilinear_pool_vjp(ct @ weight, x, *options)
     dweight = ct.T @ _bilinear_pool(x, *options)
     return dx, dweight, *([] if bias is None else [ct.sum(axis=0)]), *dy

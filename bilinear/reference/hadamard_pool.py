@@ -14,7 +14,7 @@ def hadamard_pool(
     x: Array,
     y: Array,
     *more: Array,
-    factors: int = 1,
+    rank: int = 1,
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
@@ -22,16 +22,16 @@ def hadamard_pool(
 
     For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …:
     ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and over the window
-    ``k·factors ≤ r < (k+1)·factors``; Z is the number of locations kept for ``"mean"`` and 1 for
+    ``k·rank ≤ r < (k+1)·rank``; Z is the number of locations kept for ``"mean"`` and 1 for
     ``"sum"``.
 
-    Shapes: each stream (N, L, R), mask (N, L) boolean -> (N, pairs · R / factors), pair by pair.
+    Shapes: each stream (N, L, R), mask (N, L) boolean -> (N, pairs · R / rank), pair by pair.
     Gradient: for the cotangent γ of a pair, spread over its windows, ``∂xᵢ[l] = γ ∘ xⱼ[l] / Z`` and
         ``∂xⱼ[l] = γ ∘ xᵢ[l] / Z``, summed over the pairs of a stream.
     Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
         without a location kept pools to 0 with gradient 0. The mask has no gradient.
     Cost: time and memory N·L·R a pair; nothing of size R².
-    Raises: ValueError for empty or unequal sizes (N = 0 is fine) or factors that do not divide R,
+    Raises: ValueError for empty or unequal sizes (N = 0 is fine) or a rank that does not divide R,
         TypeError for integer or complex features, unequal dtypes, or a mask that is not boolean.
     Source: Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, section 3;
         windows: Yu et al., "Multi-modal Factorized Bilinear Pooling", ICCV 2017, section 3;
@@ -39,9 +39,9 @@ def hadamard_pool(
         locations is that of the last.
     """
     streams = (x, y, *more)
-    check_hadamard_pool([spec(s) for s in streams], factors, spec(mask), reduction)
+    check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)
     wider = (wide(s) for s in streams)
-    return like(_hadamard_pool(*wider, factors=factors, mask=mask, reduction=reduction), x)
+    return like(_hadamard_pool(*wider, rank=rank, mask=mask, reduction=reduction), x)
 
 
 def hadamard_pool_vjp(
@@ -49,39 +49,39 @@ def hadamard_pool_vjp(
     x: Array,
     y: Array,
     *more: Array,
-    factors: int = 1,
+    rank: int = 1,
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, hadamard_pool(x, y, …)⟩`` with respect to each stream."""
     streams = (x, y, *more)
-    check_hadamard_pool([spec(s) for s in streams], factors, spec(mask), reduction)
+    check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)
     gradients = _hadamard_pool_vjp(
         wide(cotangent),
         *(wide(s) for s in streams),
-        factors=factors,
+        rank=rank,
         mask=mask,
         reduction=reduction,
     )
     return tuple(like(gradient, x) for gradient in gradients)
 
 
-def _hadamard_pool(x, y, *more, factors=1, mask=None, reduction="mean"):
+def _hadamard_pool(x, y, *more, rank=1, mask=None, reduction="mean"):
     streams = [_keep(s, mask) for s in (x, y, *more)]
     z = _divisor(x, mask, reduction)
     pooled = [
         np.sum(a * b, axis=1, keepdims=True) / z for a, b in itertools.combinations(streams, 2)
     ]
     products = np.concatenate(pooled, axis=2)[:, 0]
-    windows = [products[:, i::factors] for i in range(factors)]
+    windows = [products[:, i::rank] for i in range(rank)]
     return np.sum(windows, axis=0, dtype=products.dtype)
 
 
-def _hadamard_pool_vjp(ct, x, y, *more, factors=1, mask=None, reduction="mean"):
+def _hadamard_pool_vjp(ct, x, y, *more, rank=1, mask=None, reduction="mean"):
     streams = [_keep(s, mask) for s in (x, y, *more)]
     z = _divisor(x, mask, reduction)
     pairs = list(itertools.combinations(range(len(streams)), 2))
-    spread = np.split(np.repeat(ct, factors, axis=1)[:, None], len(pairs), axis=2)
+    spread = np.split(np.repeat(ct, rank, axis=1)[:, None], len(pairs), axis=2)
     gradients = [np.zeros_like(s) for s in streams]
     for (i, j), g in zip(pairs, spread, strict=True):
         gradients[i] = gradients[i] + g * streams[j] / z

@@ -7,7 +7,7 @@ from ..contract.forms import Norm, check_norm
 from ._arrays import Array, like, spec, wide
 
 
-def l2_normalize(z: Array, *, eps: float = L2_EPS, form: Norm = "floor") -> Array:
+def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Array:
     """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
 
     The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
@@ -25,27 +25,27 @@ def l2_normalize(z: Array, *, eps: float = L2_EPS, form: Norm = "floor") -> Arra
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalisation); the floor is ours.
     """
     check_l2_normalize(spec(z), eps)
-    check_norm("l2_normalize", form)
-    return like(_l2_normalize(wide(z), eps, form), z)
+    check_norm("l2_normalize", norm)
+    return like(_l2_normalize(wide(z), eps, norm), z)
 
 
 def l2_normalize_vjp(
-    cotangent: Array, z: Array, *, eps: float = L2_EPS, form: Norm = "floor"
+    cotangent: Array, z: Array, *, eps: float = L2_EPS, norm: Norm = "floor"
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, l2_normalize(z)⟩`` with respect to z."""
     check_l2_normalize(spec(z), eps)
-    check_norm("l2_normalize", form)
-    return (like(_l2_normalize_vjp(wide(cotangent), wide(z), eps, form), z),)
+    check_norm("l2_normalize", norm)
+    return (like(_l2_normalize_vjp(wide(cotangent), wide(z), eps, norm), z),)
 
 
-def _l2_normalize(z, eps, form="floor"):
-    return z / (_floored(_norm(z), eps) if form == "floor" else _norm(z, eps))
+def _l2_normalize(z, eps, norm="floor"):
+    return z / (_floored(_norm(z), eps) if norm == "floor" else _norm(z, eps))
 
 
-def _l2_normalize_vjp(ct, z, eps, form="floor"):
-    norm = _norm(z) if form == "floor" else _norm(z, eps)
-    short = (norm <= eps) & (form == "floor")
-    floored = np.where(short, eps, norm)
+def _l2_normalize_vjp(ct, z, eps, norm="floor"):
+    length = _norm(z) if norm == "floor" else _norm(z, eps)
+    short = (length <= eps) & (norm == "floor")
+    floored = np.where(short, eps, length)
     u = z / floored
     along = np.sum(u * ct, axis=-1, keepdims=True)
     return np.where(short, ct, ct - u * along) / floored
@@ -56,5 +56,5 @@ def _norm(z, added=0.0):
     return np.sqrt(np.sum(z * z, axis=-1, keepdims=True) + added)
 
 
-def _floored(norm, eps):
-    return np.where(norm.real <= eps, eps, norm)  # NaN is not <= eps, so it stays
+def _floored(length, eps):
+    return np.where(length.real <= eps, eps, length)  # NaN is not <= eps, so it stays

@@ -16,17 +16,17 @@ def low_rank_pool(
     y: Array | None = None,
     *,
     activation: Activation = None,
-    factors: int = 1,
+    rank: int = 1,
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
-    """Bilinear pooling of rank `factors` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
 
     Without activation entry k is ``(1/Z) Σ_l xᵀ (Σ_r u_r v_rᵀ) y`` over the window of k: a
-    bilinear form whose matrix is of rank `factors`. ``y=None`` is one stream, y = x; u and v stay
+    bilinear form whose matrix is of rank `rank`. ``y=None`` is one stream, y = x; u and v stay
     two matrices. `activation` σ is None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / factors).
+    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
     Gradient: with γ the cotangent spread over its windows, ``p = x u`` and ``q = y v``,
         ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p`` over samples and the
         locations kept; for y and v likewise, and for one stream ∂x is the sum of both.
@@ -40,12 +40,8 @@ def low_rank_pool(
     Source: Kim et al., ICLR 2017, section 3 (there of one location); windows: Yu et al.,
         "Multi-modal Factorized Bilinear Pooling with Co-Attention Learning", ICCV 2017, section 3.
     """
-    check_low_rank_pool(
-        spec(x), spec(u), spec(v), spec(y), activation, factors, spec(mask), reduction
-    )
-    result = _low_rank_pool(
-        wide(x), wide(u), wide(v), wide(y), activation, factors, mask, reduction
-    )
+    check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
+    result = _low_rank_pool(wide(x), wide(u), wide(v), wide(y), activation, rank, mask, reduction)
     return like(result, x)
 
 
@@ -57,32 +53,28 @@ def low_rank_pool_vjp(
     y: Array | None = None,
     *,
     activation: Activation = None,
-    factors: int = 1,
+    rank: int = 1,
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, low_rank_pool(x, u, v, y)⟩``: (∂x, ∂u, ∂v), and ∂y of two."""
-    check_low_rank_pool(
-        spec(x), spec(u), spec(v), spec(y), activation, factors, spec(mask), reduction
-    )
+    check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
     arrays = wide(x), wide(u), wide(v), wide(y)
-    gradients = _low_rank_pool_vjp(wide(cotangent), *arrays, activation, factors, mask, reduction)
+    gradients = _low_rank_pool_vjp(wide(cotangent), *arrays, activation, rank, mask, reduction)
     return tuple(like(gradient, x) for gradient in gradients)
 
 
-def _low_rank_pool(x, u, v, y=None, activation=None, factors=1, mask=None, reduction="mean"):
+def _low_rank_pool(x, u, v, y=None, activation=None, rank=1, mask=None, reduction="mean"):
     p, q = _keep(x, mask) @ u, _keep(x if y is None else y, mask) @ v
     a, b = _activated(p, activation), _activated(q, activation)
-    return _hadamard_pool(a, b, factors=factors, mask=mask, reduction=reduction)
+    return _hadamard_pool(a, b, rank=rank, mask=mask, reduction=reduction)
 
 
-def _low_rank_pool_vjp(
-    ct, x, u, v, y=None, activation=None, factors=1, mask=None, reduction="mean"
-):
+def _low_rank_pool_vjp(ct, x, u, v, y=None, activation=None, rank=1, mask=None, reduction="mean"):
     x_kept, y_kept = _keep(x, mask), _keep(x if y is None else y, mask)
     p, q = x_kept @ u, y_kept @ v
     a, b = _activated(p, activation), _activated(q, activation)
-    da, db = _hadamard_pool_vjp(ct, a, b, factors=factors, mask=mask, reduction=reduction)
+    da, db = _hadamard_pool_vjp(ct, a, b, rank=rank, mask=mask, reduction=reduction)
     dp, dq = da * _slope(p, activation), db * _slope(q, activation)
     dx, dy = _keep(dp @ u.T, mask), _keep(dq @ v.T, mask)
     du, dv = np.einsum("nlc,nlr->cr", x_kept, dp), np.einsum("nlc,nlr->cr", y_kept, dq)

@@ -8,7 +8,7 @@ from ._arrays import Array, like, spec, wide
 
 
 def signed_sqrt(
-    g: Array, *, eps: float = EPS, form: Root = "signed", slope_eps: float | None = None
+    g: Array, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> Array:
     """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
 
@@ -31,8 +31,8 @@ def signed_sqrt(
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (signed square-root step); eps and
         the convention at 0 are ours. `bilinear.presets` says who published the others.
     """
-    _check(g, eps, form, slope_eps)
-    return like(_signed_sqrt(wide(g), eps, form, slope_eps), g)
+    _check(g, eps, root, slope_eps)
+    return like(_signed_sqrt(wide(g), eps, root, slope_eps), g)
 
 
 def signed_sqrt_vjp(
@@ -40,34 +40,34 @@ def signed_sqrt_vjp(
     g: Array,
     *,
     eps: float = EPS,
-    form: Root = "signed",
+    root: Root = "signed",
     slope_eps: float | None = None,
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, signed_sqrt(g)⟩`` with respect to g."""
-    _check(g, eps, form, slope_eps)
-    return (like(_signed_sqrt_vjp(wide(cotangent), wide(g), eps, form, slope_eps), g),)
+    _check(g, eps, root, slope_eps)
+    return (like(_signed_sqrt_vjp(wide(cotangent), wide(g), eps, root, slope_eps), g),)
 
 
-def _check(g, eps, form, slope_eps):
+def _check(g, eps, root, slope_eps):
     check_signed_sqrt(spec(g), eps)
-    check_root("signed_sqrt", g.dtype.name, eps, form, slope_eps)
+    check_root("signed_sqrt", g.dtype.name, eps, root, slope_eps)
 
 
-def _signed_sqrt(g, eps, form="signed", slope_eps=None):
-    if form == "unsigned":
+def _signed_sqrt(g, eps, root="signed", slope_eps=None):
+    if root == "unsigned":
         with np.errstate(invalid="ignore"):
             return np.sqrt(g + eps)
     sign = np.sign(g.real)
-    root = np.sqrt(sign * g + eps)  # sign · g is |g|, written analytically
-    if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
-        return g / np.where(sign == 0, 1, root + float(eps) ** 0.5)
-    return sign * root
+    magnitude = np.sqrt(sign * g + eps)  # sign · g is |g|, written analytically
+    if root == "shifted":  # √(|g| + eps) - √eps, which would cancel
+        return g / np.where(sign == 0, 1, magnitude + float(eps) ** 0.5)
+    return sign * magnitude
 
 
-def _signed_sqrt_vjp(ct, g, eps, form="signed", slope_eps=None):
+def _signed_sqrt_vjp(ct, g, eps, root="signed", slope_eps=None):
     if slope_eps is not None:
         return 0.5 / (np.sqrt(np.abs(g)) + slope_eps) * ct
-    if form == "unsigned":
+    if root == "unsigned":
         with np.errstate(invalid="ignore", divide="ignore"):
             return 0.5 / np.sqrt(g + eps) * ct
     dead = g == 0

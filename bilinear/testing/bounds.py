@@ -67,22 +67,22 @@ def outer_pool_vjp(g: Bounded, other, keep, z, acc: str, *, transpose: bool, ext
     return Bounded(_kept(value, keep), _kept(error, keep))
 
 
-def signed_sqrt(g: Bounded, eps: float, acc: str, form: str = "signed") -> Bounded:
+def signed_sqrt(g: Bounded, eps: float, acc: str, root: str = "signed") -> Bounded:
     """Monotone, so the root of an inexact g lies between the roots of its two ends.
 
     That is honest beside 0, where the sign itself is uncertain and the value jumps by 2√eps.
     Rounding eps, adding it and taking the root cost 3 roundings of the result; √eps, the sum and
-    the quotient of the shifted form 3 more. Where the unsigned g + eps cancels, eps is inexact.
+    the quotient of the shifted root 3 more. Where the unsigned g + eps cancels, eps is inexact.
     """
-    value, off = _root(g.value, eps, form), g.error + _of_eps(eps, acc, form)
-    above = _root(g.value + off, eps, form) - value
-    below = value - _root(g.value - off, eps, form)
+    value, off = _root(g.value, eps, root), g.error + _of_eps(eps, acc, root)
+    above = _root(g.value + off, eps, root) - value
+    below = value - _root(g.value - off, eps, root)
     error = _promised(np.maximum(above, below), value)
-    return Bounded(value, error + gamma(6 if form == "shifted" else 3, acc) * np.abs(value))
+    return Bounded(value, error + gamma(6 if root == "shifted" else 3, acc) * np.abs(value))
 
 
 def signed_sqrt_vjp(
-    ct: Bounded, g: Bounded, eps: float, acc: str, form: str = "signed", slope_eps=None
+    ct: Bounded, g: Bounded, eps: float, acc: str, root: str = "signed", slope_eps=None
 ) -> Bounded:
     """``slope(g) · ct``; the slope is decreasing in |g| except that it is 0 at exactly 0.
 
@@ -96,13 +96,13 @@ def signed_sqrt_vjp(
                 return 0.5 / (np.sqrt(size) + slope_eps)
             return 0.5 / np.sqrt(size + eps)
 
-    even, jumps = form != "unsigned", form != "unsigned" and slope_eps is None
-    size, off = np.abs(g.value) if even else g.value, g.error + _of_eps(eps, acc, form)
+    even, jumps = root != "unsigned", root != "unsigned" and slope_eps is None
+    size, off = np.abs(g.value) if even else g.value, g.error + _of_eps(eps, acc, root)
     slope = np.where(jumps & (size == 0), 0, f(size))
     steepest = f(np.maximum(size - off, 0) if even else size - off)
     flattest = np.where(jumps & (size <= off), 0, f(size + off))
     error = np.where(off > 0, np.maximum(steepest - slope, slope - flattest), 0)
-    error = _promised(error, slope) + gamma(30 if form == "shifted" else 4, acc) * slope
+    error = _promised(error, slope) + gamma(30 if root == "shifted" else 4, acc) * slope
     return _product(Bounded(slope, error), ct, acc)
 
 
@@ -127,19 +127,19 @@ def _weighed(h: Bounded, c, d, acc: str, isometric: bool) -> Bounded:
     return Bounded(w * h.value, w * h.error + rounded)
 
 
-def l2_normalize(z: Bounded, eps: float, acc: str, form: str = "floor") -> Bounded:
+def l2_normalize(z: Bounded, eps: float, acc: str, norm: str = "floor") -> Bounded:
     """``z / max(‖z‖, eps)``: at most the largest numerator over the smallest norm, 3 roundings."""
-    norm, norm_error = _floored_norm(z, eps, acc, form)
-    value = z.value / norm
-    largest = (np.abs(z.value) + z.error) / _positive(norm - norm_error)
+    length, length_error = _floored_norm(z, eps, acc, norm)
+    value = z.value / length
+    largest = (np.abs(z.value) + z.error) / _positive(length - length_error)
     error = largest - np.abs(value) + gamma(3, acc) * largest
     return Bounded(value, error)
 
 
-def l2_normalize_vjp(ct: Bounded, z: Bounded, eps: float, acc: str, form: str = "floor") -> Bounded:
+def l2_normalize_vjp(ct: Bounded, z: Bounded, eps: float, acc: str, norm: str = "floor") -> Bounded:
     """``(γ - u⟨u,γ⟩) / ‖z‖`` above the floor, ``γ / eps`` below it."""
-    norm, norm_error = _floored_norm(z, eps, acc, form)
-    u = l2_normalize(z, eps, acc, form)
+    length, length_error = _floored_norm(z, eps, acc, norm)
+    u = l2_normalize(z, eps, acc, norm)
     terms = z.value.shape[-1]
     largest = np.abs(ct.value) + ct.error
     along = np.sum(u.value * ct.value, axis=-1, keepdims=True)
@@ -149,14 +149,14 @@ def l2_normalize_vjp(ct: Bounded, z: Bounded, eps: float, acc: str, form: str = 
     difference = ct.value - u.value * along
     difference_error = ct.error + np.abs(u.value) * along_error + u.error * size
     difference_error = difference_error + gamma(8, acc) * (largest + np.abs(u.value) * size)
-    shortest = _positive(norm - norm_error)
+    shortest = _positive(length - length_error)
     above = Bounded(
-        difference / norm,
-        (np.abs(difference) + difference_error) / shortest - np.abs(difference) / norm,
+        difference / length,
+        (np.abs(difference) + difference_error) / shortest - np.abs(difference) / length,
     )
-    if form == "added":  # one formula, below as above
+    if norm == "added":  # one formula, below as above
         return above
-    below = Bounded(ct.value / norm, (ct.error + gamma(4, acc) * largest) / norm)
+    below = Bounded(ct.value / length, (ct.error + gamma(4, acc) * largest) / length)
     raw = np.sqrt(np.sum(z.value * z.value, axis=-1, keepdims=True))
     raw_error = _raw_norm_error(z, raw, acc)
     floored = np.broadcast_to(raw <= eps, ct.value.shape)
@@ -174,15 +174,15 @@ def _product(a: Bounded, b: Bounded, acc: str) -> Bounded:
     return Bounded(value, error + gamma(1, acc) * (np.abs(value) + error))
 
 
-def _floored_norm(z: Bounded, eps: float, acc: str, form: str):
+def _floored_norm(z: Bounded, eps: float, acc: str, norm: str):
     square = np.sum(z.value * z.value, axis=-1, keepdims=True)
-    if form == "added":
-        norm = np.sqrt(square + eps)
-        return norm, _raw_norm_error(z, norm, acc, 2)
+    if norm == "added":
+        length = np.sqrt(square + eps)
+        return length, _raw_norm_error(z, length, acc, 2)
     raw = np.sqrt(square)
     error = _raw_norm_error(z, raw, acc)
-    norm = np.where(raw <= eps, eps, raw)
-    return norm, np.where(raw + error <= eps, gamma(1, acc) * eps, error)
+    length = np.where(raw <= eps, eps, raw)
+    return length, np.where(raw + error <= eps, gamma(1, acc) * eps, error)
 
 
 def _raw_norm_error(z: Bounded, raw, acc: str, more: int = 0):
@@ -196,17 +196,21 @@ def _positive(x):
     return np.where(x > 0, x, np.finfo(Wide).tiny)
 
 
-def _root(g, eps, form):
+def _root(g, eps, root):
     with np.errstate(invalid="ignore"):
-        if form == "unsigned":
+        if root == "unsigned":
             return np.sqrt(g + eps)
-        root = np.sqrt(np.abs(g) + eps)
-        return np.sign(g) * root if form == "signed" else g / np.where(g == 0, 1, root + eps**0.5)
+        magnitude = np.sqrt(np.abs(g) + eps)
+        return (
+            np.sign(g) * magnitude
+            if root == "signed"
+            else g / np.where(g == 0, 1, magnitude + eps**0.5)
+        )
 
 
-def _of_eps(eps, acc, form):
+def _of_eps(eps, acc, root):
     """How far from the sum of two signs the rounding of eps moves it."""
-    return gamma(1, acc) * eps if form == "unsigned" else 0.0
+    return gamma(1, acc) * eps if root == "unsigned" else 0.0
 
 
 def _promised(error, value):

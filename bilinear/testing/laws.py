@@ -126,13 +126,13 @@ def check_unit_length(driver: Driver, case: Case) -> None:
     assert (below < 1).all(), f"bilinear_pool on {driver.name}: length {below.max()} of a short one"
 
 
-def check_scale(driver: Driver, arrays: tuple[np.ndarray, ...], factors: list[float]) -> None:
+def check_scale(driver: Driver, arrays: tuple[np.ndarray, ...], rank: list[float]) -> None:
     """The scale of the features does not matter without eps."""
     options = {"eps": 0.0, "l2_eps": 1e-12}
-    scaled = tuple(a * a.dtype.type(f) for a, f in zip(arrays, factors, strict=False))
+    scaled = tuple(a * a.dtype.type(f) for a, f in zip(arrays, rank, strict=False))
     left = compute(driver, "bilinear_pool", Case(arrays, options))
     right = compute(driver, "bilinear_pool", Case(scaled, options))
-    assert_same(left, right, f"bilinear_pool on {driver.name}, features scaled by {factors}")
+    assert_same(left, right, f"bilinear_pool on {driver.name}, features scaled by {rank}")
 
 
 def check_samples(driver: Driver, op: str, case: Case) -> None:

@@ -9,7 +9,7 @@ from .driver import REFERENCE, Driver
 X = np.ones((2, 4, 3), np.float32)
 Y = np.ones((2, 4, 5), np.float32)
 KEEP = np.ones((2, 4), bool)
-HALF = {"half": True}
+HALF = {"packed": True}
 
 BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "rank": ("outer_pool", (X[0],), {}),
@@ -38,8 +38,8 @@ BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "isometric that is a number": ("half_vectorize", (X[:, :3],), {"isometric": 1}),
     "streams of two widths": ("hadamard_pool", (X, X, Y), {}),
     "third stream elsewhere": ("hadamard_pool", (X, X, X[:, :3]), {}),
-    "windows that are uneven": ("hadamard_pool", (X, X), {"factors": 2}),
-    "windows of nothing": ("hadamard_pool", (X, X), {"factors": 0}),
+    "windows that are uneven": ("hadamard_pool", (X, X), {"rank": 2}),
+    "windows of nothing": ("hadamard_pool", (X, X), {"rank": 0}),
     "projection of other features": ("low_rank_pool", (X, Y[0], X[0, :3]), {}),
     "projections to two widths": ("low_rank_pool", (X, X[0, :3], Y[0, :3]), {}),
     "projection of another dtype": ("low_rank_pool", (X, X[0, :3], X[0, :3].astype("f8")), {}),
@@ -51,12 +51,12 @@ BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "weights of another dtype": ("bilinear_scores", (X, np.ones((2, 9))), {}),
     "biases of other scores": ("bilinear_scores", (X, np.ones((2, 9), "f4"), X[0, 0]), {}),
     "half of two streams": ("bilinear_pool", (X, Y), HALF),
-    "half that is a word": ("bilinear_pool", (X,), {"half": "yes"}),
-    "unknown form of the root": ("signed_sqrt", (X,), {"form": "cubic"}),
+    "half that is a word": ("bilinear_pool", (X,), {"packed": "yes"}),
+    "unknown form of the root": ("signed_sqrt", (X,), {"root": "cubic"}),
     "unsigned root without eps": ("bilinear_pool", (X,), {"root": "unsigned", "eps": 0.0}),
     "published slope without width": ("signed_sqrt", (X,), {"eps": 0.0, "slope_eps": 0.0}),
     "published slope of a root with eps": ("bilinear_pool", (X,), {"slope_eps": 0.1}),
-    "unknown form of the norm": ("l2_normalize", (X,), {"form": "max"}),
+    "unknown form of the norm": ("l2_normalize", (X,), {"norm": "max"}),
     "vector of nothing": ("l2_normalize", (X[..., :0],), {}),
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bilinear import reference
-from bilinear.analysis.classifiers import full_classifier, half_classifier, permute_classifier
+from bilinear.analysis.classifiers import pack_classifier, permute_classifier, unpack_classifier
 
 RNG = np.random.default_rng(5)
 DTYPES = {
@@ -35,38 +35,38 @@ def test_logits_are_unchanged_on_descriptors_of_one_stream():
     """Weights are not symmetric; the sum of 49 products errs by at most 50 roundings of 1 each."""
     x = RNG.standard_normal((3, 11, 7))
     descriptors = reference.bilinear_pool(x)
-    half = half_descriptor(descriptors, 7)
-    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, rtol=50 * 2.0**-53)
+    packed = half_descriptor(descriptors, 7)
+    np.testing.assert_allclose(np.linalg.norm(packed, axis=1), 1, rtol=50 * 2.0**-53)
     weight = RNG.standard_normal((4, 49))
-    carried = half_classifier(weight)
+    carried = pack_classifier(weight)
     assert carried.shape == (4, 28)
     scale = np.abs(descriptors) @ np.abs(weight).T
-    assert np.all(np.abs(half @ carried.T - descriptors @ weight.T) <= 100 * 2.0**-53 * scale)
-    back = full_classifier(carried)
+    assert np.all(np.abs(packed @ carried.T - descriptors @ weight.T) <= 100 * 2.0**-53 * scale)
+    back = unpack_classifier(carried)
     assert np.all(np.abs(descriptors @ (back - weight).T) <= 100 * 2.0**-53 * scale)
 
 
 def test_by_hand():
     weight = np.array([[1.0, 2.0, 4.0, 8.0]])
-    np.testing.assert_array_equal(half_classifier(weight), [[1, 6 / math.sqrt(2), 8]])
+    np.testing.assert_array_equal(pack_classifier(weight), [[1, 6 / math.sqrt(2), 8]])
     halves = np.array([[1.0, math.sqrt(2), 8.0]])
-    np.testing.assert_array_equal(full_classifier(halves), [[1, 1, 1, 8]])
+    np.testing.assert_array_equal(unpack_classifier(halves), [[1, 1, 1, 8]])
 
 
 @over_dtypes
 def test_back_and_forth_is_the_symmetric_part(dtype):
     """Rounded once each way, in float64 three times (sum, root, quotient); the diagonal never."""
     weight = RNG.standard_normal((2, 25)).astype(dtype)
-    half = half_classifier(weight)
-    back = full_classifier(half)
-    assert half.dtype == back.dtype == weight.dtype
+    packed = pack_classifier(weight)
+    back = unpack_classifier(packed)
+    assert packed.dtype == back.dtype == weight.dtype
     squares = weight.astype(np.float64).reshape(2, 5, 5)
     symmetric = (squares + squares.transpose(0, 2, 1)) / 2
     error = np.abs(back.astype(np.float64).reshape(2, 5, 5) - symmetric)
     assert np.all(error <= 6 * DTYPES[dtype] * np.abs(symmetric))
     assert not error[:, range(5), range(5)].any()
     np.testing.assert_array_equal(
-        half_classifier(back)[:, [0, 5, 9, 12, 14]], half[:, [0, 5, 9, 12, 14]]
+        pack_classifier(back)[:, [0, 5, 9, 12, 14]], packed[:, [0, 5, 9, 12, 14]]
     )
 
 
@@ -90,7 +90,7 @@ def test_permuting_finds_each_pair(dtype):
 def test_the_weights_given_are_not_changed():
     weight = RNG.standard_normal((2, 9))
     before = weight.copy()
-    half_classifier(weight)
+    pack_classifier(weight)
     permute_classifier(weight, 3)
     np.testing.assert_array_equal(weight, before)
 
@@ -111,12 +111,12 @@ class OnAnAccelerator:
 
 
 def test_a_parameter_is_taken_as_it_is():
-    assert half_classifier(Parameter()).dtype == np.float32
+    assert pack_classifier(Parameter()).dtype == np.float32
     with pytest.raises(TypeError, match=r"OnAnAccelerator, can't convert cuda.*to the CPU"):
-        half_classifier(OnAnAccelerator())
+        pack_classifier(OnAnAccelerator())
 
 
-@pytest.mark.parametrize("carry", [half_classifier, full_classifier])
+@pytest.mark.parametrize("carry", [pack_classifier, unpack_classifier])
 @pytest.mark.parametrize(
     ("weight", "kind", "words"),
     [

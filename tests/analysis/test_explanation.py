@@ -20,7 +20,7 @@ L, C, D = 6, 4, 3
 FORMS = {
     "default": {},
     "sum": {"reduction": "sum"},
-    "half": {"half": True},
+    "packed": {"packed": True},
     "shifted": {"root": "shifted", "eps": 1e-3},
     "unsigned": {"root": "unsigned", "eps": 1e-2},
     "no eps": {"eps": 0.0, "norm": "added"},
@@ -49,7 +49,7 @@ def terms(x: np.ndarray, y: np.ndarray, parts: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("streams", [1, 2])
 def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> None:
-    if form == "half" and streams == 2:
+    if form == "packed" and streams == 2:
         pytest.skip("half is of one stream")
     signed = form != "unsigned"
     x = features(1, C, signed=signed)
@@ -59,7 +59,7 @@ def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> N
     weight = np.random.default_rng(3).standard_normal(u.shape)
     found = explain(x, y, u, weight, 0.5)
     parts = np.zeros((C, second.shape[-1]))
-    parts[np.triu_indices(C) if form == "half" else np.nonzero(parts == 0)] = weight * u
+    parts[np.triu_indices(C) if form == "packed" else np.nonzero(parts == 0)] = weight * u
     single = terms(x, second, parts)
     bound = sharing_bound(L, u.size, np.abs(single).sum())
     assert found.heat.shape == (2, L // 2)
@@ -106,10 +106,10 @@ def test_both_orders_of_one_stream_are_one_pair() -> None:
     full = explain(x, None, descriptor(x), np.ones(C * C))
     rows, columns = np.triu_indices(C)
     half_weight = np.where(rows == columns, 1, math.sqrt(2))
-    half = explain(x, None, descriptor(x, half=True), half_weight)
+    packed = explain(x, None, descriptor(x, packed=True), half_weight)
     assert not np.tril(full.parts, -1).any()
-    np.testing.assert_allclose(full.parts, half.parts, rtol=1e-13)
-    np.testing.assert_allclose(full.heat, half.heat, rtol=1e-13)
+    np.testing.assert_allclose(full.parts, packed.parts, rtol=1e-13)
+    np.testing.assert_allclose(full.heat, packed.heat, rtol=1e-13)
 
 
 def test_pairs_are_the_strongest_first() -> None:

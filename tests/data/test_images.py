@@ -62,8 +62,8 @@ def test_transparency_lies_over_white(tmp_path, mode):
     found = pixels(stored(image, tmp_path / "a.png")).astype(float)
     opaque = np.asarray(image.convert("RGB")).astype(float)
     assert (found[:, :10] == 255).all()
-    half = 255 + (opaque[:, 10:20] - 255) * 128 / 255
-    assert np.abs(found[:, 10:20] - half).max() <= 1
+    packed = 255 + (opaque[:, 10:20] - 255) * 128 / 255
+    assert np.abs(found[:, 10:20] - packed).max() <= 1
     np.testing.assert_array_equal(found[:, 20:], opaque[:, 20:])
 
 

@@ -90,7 +90,7 @@ def test_slower_is_what_is_slower_in_most_rounds() -> None:
 
 
 def test_half_is_timed_with_the_whole() -> None:
-    rows = [row("torch"), row("torch", "half", full=[0.5, 0.6, 0.7])]
+    rows = [row("torch"), row("torch", "packed", full=[0.5, 0.6, 0.7])]
     title, _, *lines = operators.tables(rows)
     assert title.endswith("÷ full |")
     assert [line.split(" | ")[-1] for line in lines] == [" |", "0.60 (0.50–0.70) |"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilinear.contract.half import half_size
+from bilinear.contract.packed import packed_size
 from bilinear.data import Pipeline
 from bilinear.data.images import Preprocessing
 
@@ -55,7 +55,7 @@ def test_formulas_are_those_of_the_operators(backend: str) -> None:
     """
     subject = importlib.import_module(f"benchmarks.{backend}")
     sizes = [(name, SMALL) for name in (*OPERATORS, *LAYERS)]
-    for name, size in [*sizes, ("bilinear_pool", SMALL._replace(half=True))]:
+    for name, size in [*sizes, ("bilinear_pool", SMALL._replace(packed=True))]:
         runs = subject.runs(name, size, "float32", False, "cpu")
         chosen = subject.BEST[subject.OURS][0], subject.EAGER
         ours, formula = (np.asarray(runs[one]()) for one in chosen)
@@ -66,8 +66,8 @@ def test_formulas_are_those_of_the_operators(backend: str) -> None:
 @pytest.mark.parametrize("backend", [b for b in PRESENT if b != "tensorflow"])
 @pytest.mark.parametrize(
     "size",
-    [Size(4, 12, 16), Size(4, 12, 16, streams=2), Size(4, 12, 16, half=True)],
-    ids=["one stream", "two streams", "half"],
+    [Size(4, 12, 16), Size(4, 12, 16, streams=2), Size(4, 12, 16, packed=True)],
+    ids=["one stream", "two streams", "packed"],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_little_is_held_between_the_passes(backend: str, size: Size, dtype: str) -> None:
@@ -75,7 +75,7 @@ def test_little_is_held_between_the_passes(backend: str, size: Size, dtype: str)
     subject = importlib.import_module(f"benchmarks.{backend}")
     held = subject.held("bilinear_pool", size, dtype, True)
     inputs = size.streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
-    output = 4 * (half_size(16) if size.half else 16 * 16) * (8 if dtype == "float64" else 4)
+    output = 4 * (packed_size(16) if size.packed else 16 * 16) * (8 if dtype == "float64" else 4)
     assert held <= inputs + output + 4 * 4 * 8
 
 
@@ -117,8 +117,8 @@ def test_an_epoch_of_kept_maps_is_measured(backend: str) -> None:
 
 POOLED = [
     (Size(1, 49, 2048), "float32"),
-    (Size(1, 49, 2048, half=True), "float32"),
-    (Size(1, 49, 2048, half=True), "bfloat16"),
+    (Size(1, 49, 2048, packed=True), "float32"),
+    (Size(1, 49, 2048, packed=True), "bfloat16"),
     (Size(1, 49, 2048, streams=2), "float32"),
     (Size(1, 49, 2048, masked=True), "bfloat16"),
     (Size(64, 1024, 128, masked=True), "float32"),
@@ -137,7 +137,7 @@ def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
     subject = importlib.import_module(f"benchmarks.{backend}")
 
     def bound(row: dict) -> float:
-        form = row["dtype"] + (", half" if "half" in row["size"] else "")
+        form = row["dtype"] + (", half" if "packed" in row["size"] else "")
         return PEAK[backend][form][row["pass"] != "forward"] * row["arrays"] + PEAK_SLACK
 
     over = []
@@ -175,7 +175,7 @@ def test_peaks_have_room_for_what_is_held(backend: str) -> None:
 def test_a_step_has_to_find_room_for_its_gradients() -> None:
     """Those of the classifier, of the maps and of the descriptor."""
     size = Size(4, 49, 256)
-    features = half_size(size.channels)
+    features = packed_size(size.channels)
     arrays = 200 * features + size.samples * (size.locations * size.channels + features)
     assert apart(head.memory, "torch", "training step", "ours", size) >= 4 * arrays
 
@@ -216,15 +216,15 @@ def test_the_machine_is_named() -> None:
     [
         (Size(16, 49, 384), False),
         (Size(16, 49, 384, streams=2), True),
-        (Size(16, 49, 384, half=True), False),
+        (Size(16, 49, 384, packed=True), False),
     ],
-    ids=["one stream", "two streams, graph", "half"],
+    ids=["one stream", "two streams, graph", "packed"],
 )
 def test_little_is_held_by_a_tape(size: Size, graph: bool) -> None:
     """The same, seen from outside: another matrix, or half of one, would be 9 or 4.5 MiB more."""
     subject = importlib.import_module("benchmarks.tensorflow")
     inputs = size.streams * 16 * 49 * 384 * 4
-    output = 16 * (half_size(384) if size.half else 384**2) * 4
+    output = 16 * (packed_size(384) if size.packed else 384**2) * 4
     held = subject.held("bilinear_pool", size, "float32", True, graph=graph)
     assert abs(held - inputs - output) <= RESIDENT
 

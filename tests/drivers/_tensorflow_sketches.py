@@ -34,7 +34,7 @@ def check_kept(method):
         loaded = keras.models.load_model(Path(folder) / "model.keras")
     for twin in (loaded, copy.deepcopy(own), type(pool).from_config(pool.get_config())):
         np.testing.assert_array_equal(twin(x), expected)
-    half = door.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
-    assert half(x).dtype == tf.float16
-    for table, other in zip(half.tables, pool.tables, strict=True):
+    packed = door.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
+    assert packed(x).dtype == tf.float16
+    for table, other in zip(packed.tables, pool.tables, strict=True):
         np.testing.assert_array_equal(table, other)  # none was rounded

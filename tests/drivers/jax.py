@@ -159,7 +159,7 @@ class Jax:
             "module in nnx.jit": lambda p: lambda x: nnx.jit(lambda m, x: m(x))(Module(p), x),
         }
         assert repr(pool) == (
-            "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, half=False, root='signed', "
+            "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, packed=False, root='signed', "
             "slope_eps=None, norm='floor')"
         )
         case = Case(

@@ -102,7 +102,7 @@ class Torch:
             "checkpoint": transforms.SHELLS["checkpoint"],
         }
         assert repr(pool) == (
-            "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, half=False, root='signed', "
+            "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, packed=False, root='signed', "
             "slope_eps=None, norm='floor')"
         )
         for name, way in ways.items():

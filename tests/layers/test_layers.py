@@ -117,10 +117,10 @@ def test_descriptor_size(backend: str) -> None:
     pool = driver(backend).pool()
     assert pool.descriptor_size(512) == 512 * 512
     assert pool.descriptor_size(512, 64) == 512 * 64
-    half = driver(backend).pool(half=True)
-    assert half.descriptor_size(512) == 131_328
-    with pytest.raises(ValueError, match="half=True is for one stream; got 512 and 64 channels"):
-        half.descriptor_size(512, 64)
+    packed = driver(backend).pool(packed=True)
+    assert packed.descriptor_size(512) == 131_328
+    with pytest.raises(ValueError, match="packed=True is for one stream; got 512 and 64 channels"):
+        packed.descriptor_size(512, 64)
 
 
 @over_backends
@@ -139,8 +139,8 @@ def test_pools_of_one_stream_have_no_descriptor_of_two(backend: str) -> None:
 @over_backends
 def test_half_of_two_streams_is_refused(backend: str) -> None:
     x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
-    with pytest.raises(ValueError, match="BilinearPool: half=True is for one stream; got y "):
-        driver(backend).layer("BilinearPool", np.ones((2, 6)), (x, y), parameters={"half": True})
+    with pytest.raises(ValueError, match="BilinearPool: packed=True is for one stream; got y "):
+        driver(backend).layer("BilinearPool", np.ones((2, 6)), (x, y), parameters={"packed": True})
 
 
 @over_backends

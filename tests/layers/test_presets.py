@@ -163,7 +163,7 @@ def test_an_all_zero_map_is_finite(name: str, published: bool, backend: str) -> 
 
 @over_backends
 def test_arguments_are_added_to_those_of_the_preset(backend: str) -> None:
-    result, _ = run(backend, "umass", (MAP,), np.ones((N, C * (C + 1) // 2)), half=True)
+    result, _ = run(backend, "umass", (MAP,), np.ones((N, C * (C + 1) // 2)), packed=True)
     roots = of_relus(mean(MAP.reshape(N, PLACES, C))).reshape(N, C, C)
     assert_rounded(result, unit(reference.half_vectorize(roots)), TERMS)
 
@@ -202,7 +202,7 @@ def test_an_eps_of_the_mean_times_the_locations_is_that_of_the_sum(eps: float) -
 
 
 def test_an_eps_behind_a_matrix_root_grows_with_the_root_of_the_locations() -> None:
-    x, given = MAP.reshape(N, PLACES, C), {"eps": 1e-5, "form": "shifted"}
+    x, given = MAP.reshape(N, PLACES, C), {"eps": 1e-5, "root": "shifted"}
     assert "eps 1e-05 of the mean is 0.00028 of the sum at 784 " in explain("umass-improved", 784)
 
     def improved(reduction: str, eps: float) -> np.ndarray:

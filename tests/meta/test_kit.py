@@ -64,7 +64,7 @@ def test_backends_are_compared_where_both_can() -> None:
             r"operators must be some of \(.*outer_pool.*\); got \('pool',\)",
         ),
         ({"operators": "outer_pool"}, "operators must be some of .*; got 'outer_pool'. Name those"),
-        ({"dtypes": ("half",)}, "dtypes must be some of"),
+        ({"dtypes": ("packed",)}, "dtypes must be some of"),
         ({"dtypes": ()}, r"dtypes must be some of .*; got \(\)"),
         ({"modes": ("xla",)}, r"the first of modes must be 'eager'; got \('xla',\)"),
     ],

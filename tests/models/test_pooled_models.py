@@ -40,7 +40,7 @@ SIGNS = Layer(
     "CompactBilinearPool", {"channels": [16, 16], "dim": 20, "method": "random_maclaurin"}
 )
 LEARNED = Layer(
-    "LowRankBilinearPool", {"channels": [64, 128], "rank": 6, "factors": 2, "activation": "tanh"}
+    "LowRankBilinearPool", {"channels": [64, 128], "dim": 6, "rank": 2, "activation": "tanh"}
 )
 SCORES = Layer("LowRankBilinearClassifier", {"channels": 16, "num_classes": CLASSES, "rank": 5})
 LEVELS = Layer("HierarchicalBilinearPool", {"channels": [64, 128, 256], "dim": 6})
@@ -50,7 +50,10 @@ CASES: dict[str, dict[str, Any]] = {
     "two maps": {"taps": ("layer2", "layer1")},
     "one convolution": {"backbone": "vgg16", "taps": ("relu1_2",), "pool": "BilinearPool"},
     "two streams": {"backbone_b": "resnet18", "projection": 16},
-    "half": {"taps": ("layer1",), "pool": Layer("BilinearPool", {"half": True, "norm": "added"})},
+    "packed": {
+        "taps": ("layer1",),
+        "pool": Layer("BilinearPool", {"packed": True, "norm": "added"}),
+    },
     "preset": {"taps": ("layer1",), "projection": 8, "pool": "umass-improved"},
     "preset of tables": {"taps": ("layer1",), "pool": "hawkeye-cbp"},
     "preset of scores": {"taps": ("layer1",), "projection": 8, "pool": "lrbp"},
@@ -245,7 +248,7 @@ def test_what_is_no_pool_is_refused_in_one_way(backend: str) -> None:
 @over_backends
 def test_a_pool_learns_in_the_dtype_of_its_model(backend: str) -> None:
     """Else no file could hold it; tables and pools that learn nothing have none to differ."""
-    layer = Layer("LowRankBilinearPool", {"channels": 64, "rank": 2})
+    layer = Layer("LowRankBilinearPool", {"channels": 64, "dim": 2})
     arguments = {"taps": ("layer1",), "dtype": "float16"}
     words = "u of LowRankBilinearPool must be of the model's dtype float16; got float32"
     with pytest.raises(ValueError, match=words):

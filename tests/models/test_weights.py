@@ -89,7 +89,7 @@ def poisoned(heads):
     return {name: np.full(1000, np.nan) for name in biases}
 
 
-def half(changes):
+def packed(changes):
     """A whole ResNet18 of zeros in float16, changed: {name: array, or None to leave it out}."""
     shapes = plans.tensor_shapes("resnet18")
     tensors = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()} | changes
@@ -131,7 +131,7 @@ def test_dtypes_are_kept(tmp_path):
 )
 def test_wrong_tensors_are_named_with_their_file(tmp_path, changes, words):
     path = tmp_path / "wrong.safetensors"
-    save_file(half(changes), path)
+    save_file(packed(changes), path)
     with pytest.raises(ValueError, match=words) as caught:
         backbone_tensors("resnet18", path)
     assert str(caught.value).startswith(f"weights {path}: ")
@@ -160,7 +160,9 @@ def test_pth_is_read_by_the_door_that_can(tmp_path):
     path = tmp_path / "resnet18.pth"
     path.write_bytes(b"not read here")
     counted = {"bn1.num_batches_tracked": np.array(3), "fc.bias": np.full(1, np.nan)}
-    tensors = backbone_tensors("resnet18", path, read_pth=lambda found: half(counted | {"x": None}))
+    tensors = backbone_tensors(
+        "resnet18", path, read_pth=lambda found: packed(counted | {"x": None})
+    )
     assert list(tensors) == list(plans.tensor_shapes("resnet18"))
     with pytest.raises(
         ValueError, match=r"resnet18.pth.*bilinear\.torch.*BCNN\(\.\.\., weights=path"
@@ -176,7 +178,7 @@ def test_a_pth_that_cannot_be_read_is_named(tmp_path):
         raise RuntimeError("invalid magic number\nand much more")
 
     def read(_):
-        return half({"bn1.bias": np.full(64, np.nan, np.float16)})
+        return packed({"bn1.bias": np.full(64, np.nan, np.float16)})
 
     with pytest.raises(ValueError, match=r"bad\.pt: .*RuntimeError: invalid magic number\. w"):
         backbone_tensors("resnet18", path, read_pth=fail)

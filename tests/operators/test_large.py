@@ -14,13 +14,13 @@ from ..subjects import PRESENT, certified
 @pytest.mark.parametrize("backend", PRESENT)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("channels", "half"),
+    ("channels", "packed"),
     [((300,), False), ((300,), True), ((300, 40), False)],
-    ids=["one stream", "half", "two streams"],
+    ids=["one stream", "packed", "two streams"],
 )
 def test_bilinear_pool_of_many_channels(
     channels: tuple[int, ...],
-    half: bool,
+    packed: bool,
     dtype: str,
     backend: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -29,7 +29,7 @@ def test_bilinear_pool_of_many_channels(
     monkeypatch.setattr(fused, "CHUNK", 2**20, raising=False)  # where work is done in pieces
     arrays = tuple(seeded(dtype, 7, 5, c, seed=c) for c in channels)
     keep = np.random.default_rng(0).random((7, 5)) < 0.6
-    for options in ({"half": half}, {"half": half, "mask": keep}):
+    for options in ({"packed": packed}, {"packed": packed, "mask": keep}):
         case = Case(arrays, options)
         cotangent = seeded(dtype, *OPS["bilinear_pool"].output_shape(case), seed=2)
         check_against_reference(certified(backend), "bilinear_pool", case, cotangent)

@@ -22,7 +22,7 @@ X, Y = seeded("float64", 2, 5, 3), seeded("float64", 2, 5, 2, seed=1)
 KEEP = np.array([[True, False, True, True, False], [True] * 5])
 
 LAYERS = {
-    "LowRankBilinearPool": {"channels": [3, 2], "rank": 4, "factors": 2, "activation": "tanh"},
+    "LowRankBilinearPool": {"channels": [3, 2], "dim": 4, "rank": 2, "activation": "tanh"},
     "LowRankBilinearClassifier": {"channels": 3, "num_classes": 4, "rank": 3, "seed": 1},
     "HierarchicalBilinearPool": {"channels": [3, 2, 4], "dim": 4, "reduction": "sum"},
     "Projection": {"channels": 3, "dim": 2, "activation": "relu"},
@@ -52,7 +52,7 @@ def test_a_full_factorisation_is_the_outer_product() -> None:
 
 def test_factors_sum_neighbours_and_make_forms_of_their_rank() -> None:
     u, v = seeded("float64", 3, 6), seeded("float64", 3, 6, seed=1)
-    result = reference.low_rank_pool(X, u, v, factors=3, reduction="sum")
+    result = reference.low_rank_pool(X, u, v, rank=3, reduction="sum")
     for k in range(2):
         form = u[:, 3 * k : 3 * k + 3] @ v[:, 3 * k : 3 * k + 3].T
         expected = np.einsum("nlc,cd,nld->n", X, form, X)
@@ -69,7 +69,7 @@ def test_two_equal_projections_of_one_stream_give_no_negative_entry() -> None:
 def test_pairs_are_in_order() -> None:
     a, b, c = (np.full((1, 1, 2), value) for value in (2.0, 3.0, 5.0))
     assert reference.hadamard_pool(a, b, c).tolist() == [[6, 6, 10, 10, 15, 15]]
-    assert reference.hadamard_pool(a, b, c, factors=2).tolist() == [[12, 20, 30]]
+    assert reference.hadamard_pool(a, b, c, rank=2).tolist() == [[12, 20, 30]]
 
 
 def test_masked_locations_stay_out_whatever_the_activation_makes_of_zero() -> None:
@@ -102,7 +102,7 @@ def test_scores_as_they_were_published() -> None:
 
 def test_every_gradient_is_the_complex_step_derivative_with_windows_and_a_mask() -> None:
     streams = [seeded("float64", 2, 5, 4, seed=seed) for seed in range(3)]
-    for options in ({"factors": 2, "mask": KEEP}, {"factors": 4, "reduction": "sum"}):
+    for options in ({"rank": 2, "mask": KEEP}, {"rank": 4, "reduction": "sum"}):
         shape = reference.hadamard_pool(*streams, **options).shape
         cotangent = seeded("float64", *shape, seed=3)
         gradients = reference.hadamard_pool_vjp(cotangent, *streams, **options)
@@ -156,7 +156,7 @@ def test_layers_begin_equal_and_say_how_they_were_made(name: str, backend: str) 
 def _drawn(name: str, made_of: dict) -> dict[str, np.ndarray]:
     channels, seed = made_of["channels"], made_of.get("seed", 0)
     if name == "LowRankBilinearPool":
-        drawn = low_rank_projections(channels, made_of["rank"], made_of["factors"], seed)
+        drawn = low_rank_projections(channels, made_of["dim"], made_of["rank"], seed)
         return dict(zip(("u", "v"), drawn, strict=True))
     if name == "LowRankBilinearClassifier":
         plus, minus = classifier_projections(
@@ -273,9 +273,9 @@ def test_integer_maps_are_refused(name: str, backend: str) -> None:
 @pytest.mark.parametrize(
     ("name", "made_of", "sentence"),
     [
-        ("LowRankBilinearPool", {"channels": [3, 2, 1], "rank": 4}, "channels must be those"),
-        ("LowRankBilinearPool", {"channels": 3, "rank": 0}, "rank must be at least 1"),
-        ("LowRankBilinearPool", {"channels": 3, "rank": 4, "seed": -1}, "seed must be a whole"),
+        ("LowRankBilinearPool", {"channels": [3, 2, 1], "dim": 4}, "channels must be those"),
+        ("LowRankBilinearPool", {"channels": 3, "dim": 0}, "dim must be at least 1"),
+        ("LowRankBilinearPool", {"channels": 3, "dim": 4, "seed": -1}, "seed must be a whole"),
         ("HierarchicalBilinearPool", {"channels": [3], "dim": 4}, "channels must be those"),
         ("LowRankBilinearClassifier", {"channels": 3, "num_classes": 0, "rank": 2}, "num_classes"),
         ("Projection", {"channels": 3, "dim": 2, "activation": "tanh"}, "activation must be None"),

@@ -8,9 +8,9 @@ from bilinear.testing.closeness import assert_rounded
 from ..subjects import PRESENT, driver
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["full", "half"])
+@pytest.mark.parametrize("packed", [False, True], ids=["full", "packed"])
 @pytest.mark.parametrize("backend", PRESENT)
-def test_bilinear_pool_where_twice_the_sum_overflows(backend: str, half: bool) -> None:
+def test_bilinear_pool_where_twice_the_sum_overflows(backend: str, packed: bool) -> None:
     """``2 n² Z`` does, which a gradient may not meet on its way: it would be 0.
 
     For x = (a, b) at one location of four all entries of G are positive, u = x xᵀ's root is
@@ -19,9 +19,9 @@ def test_bilinear_pool_where_twice_the_sum_overflows(backend: str, half: bool) -
     a, b = 1.3e19, 1e18
     x = np.zeros((1, 4, 2), np.float32)
     x[0, 0] = a, b
-    cotangent = np.zeros((1, 3 if half else 4), np.float32)
+    cotangent = np.zeros((1, 3 if packed else 4), np.float32)
     cotangent[0, 0] = 1e5
-    (found,) = driver(backend).vjp("bilinear_pool", cotangent, (x,), {"half": half})
+    (found,) = driver(backend).vjp("bilinear_pool", cotangent, (x,), {"packed": packed})
     expected = 1e5 * np.array([b, -a]) / (a + b) ** 2
     assert_rounded(found[0, 0], expected, 64)
     assert not found[0, 1:].any()

@@ -148,9 +148,9 @@ def test_signed_sqrt_at_and_beside_zero() -> None:
 
 def test_half_of_a_symmetric_matrix_has_its_inner_product() -> None:
     g, other = SQUARE + SQUARE.mT, SQUARE @ SQUARE.mT
-    half = reference.half_vectorize(g)
-    assert_rounded(half[0], g[0][np.triu_indices(3)] * [1, 2**0.5, 2**0.5, 1, 2**0.5, 1], 2)
-    inner = np.sum(half * reference.half_vectorize(other), 1)
+    packed = reference.half_vectorize(g)
+    assert_rounded(packed[0], g[0][np.triu_indices(3)] * [1, 2**0.5, 2**0.5, 1, 2**0.5, 1], 2)
+    inner = np.sum(packed * reference.half_vectorize(other), 1)
     assert_rounded(inner, np.sum(g * other, (1, 2)), 30)
     plain = reference.half_vectorize(np.arange(9.0).reshape(1, 3, 3), isometric=False)
     assert plain.tolist() == [[0, 1, 2, 4, 5, 8]]

@@ -18,17 +18,17 @@ from ..tolerances import LOGITS
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 8, 9, 64, 100])
-def test_blocks_are_the_descriptor_in_order(channels: int, half: bool) -> None:
+def test_blocks_are_the_descriptor_in_order(channels: int, packed: bool) -> None:
     g = np.arange(channels**2).reshape(channels, channels)
-    flat = g[np.triu_indices(channels)] if half else g.ravel()
+    flat = g[np.triu_indices(channels)] if packed else g.ravel()
     blocks = row_blocks(channels)
     assert len(blocks) <= BLOCKS
-    parts = [flat[entries(rows, channels, half)] for rows in blocks]
+    parts = [flat[entries(rows, channels, packed)] for rows in blocks]
     np.testing.assert_array_equal(np.concatenate(parts), flat)
     for rows, part in zip(blocks, parts, strict=True):
-        own = [g[r, r if half else 0 :] for r in range(channels)[rows]]
+        own = [g[r, r if packed else 0 :] for r in range(channels)[rows]]
         np.testing.assert_array_equal(part, np.concatenate(own))
 
 
@@ -48,15 +48,15 @@ def test_two_streams_without_bias(backend: str) -> None:
 
 
 @over_backends
-@pytest.mark.parametrize("half", [False, True])
-def test_logits_of_a_model(half: bool, backend: str) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_logits_of_a_model(packed: bool, backend: str) -> None:
     own, images = driver(backend), seeded("float32", 3, 12, 10, 3)
-    pool = own.pool(half=half)
+    pool = own.pool(packed=packed)
     model = own.model(own.own_network(20), 4, channels=20, pool=pool)
     (maps,) = own.feature_maps(model, images)
     features = maps.reshape(3, -1, 20)
     weights = [own.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]
-    scores = own.forward("bilinear_scores", [features, *weights], {"half": half})
+    scores = own.forward("bilinear_scores", [features, *weights], {"packed": packed})
     assert relative_error(scores, own.logits(model, images)) < LOGITS["float32"]
 
 

@@ -39,36 +39,36 @@ def fused(
     z: jax.Array,
     eps: float,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Descriptors u (N, C·D) and norms n (N, 1), in the accumulation dtype, for Z (1 or N, 1).
 
-    With `half` (N, C(C+1)/2), of one stream.
+    With `packed` (N, C(C+1)/2), of one stream.
 
     Masking and widening are in here, so that x and y are held as they came.
     """
-    p = _upper_product(x, mask) if half else _flat(_product(x, x if y is None else y, mask))
+    p = _upper_product(x, mask) if packed else _flat(_product(x, x if y is None else y, mask))
     s = rooted(p / z, eps)
-    s = weighed(s, x.shape[2]) if half else s
+    s = weighed(s, x.shape[2]) if packed else s
     norm = jnp.sqrt(_sum(s * s))
     n = jnp.where(_short(norm, l2_eps), float(l2_eps), norm)
     return s / n, n
 
 
 @functools.partial(fused.defjvp, symbolic_zeros=True)
-def _jvp(eps, l2_eps, half, primals, tangents):
-    u, n = fused(*primals, eps, l2_eps, half)
+def _jvp(eps, l2_eps, packed, primals, tangents):
+    u, n = fused(*primals, eps, l2_eps, packed)
     dx, dy = (None if isinstance(d, SymbolicZero) else d for d in tangents[:2])
     # checkpoint: hold the arguments, compute the slope again. Without its barrier the compiler
     # may merge that with what the forward pass has computed anyway.
-    tangent = jax.checkpoint(functools.partial(_tangent, l2_eps, half), prevent_cse=False)
+    tangent = jax.checkpoint(functools.partial(_tangent, l2_eps, packed), prevent_cse=False)
     return (u, n), tangent(*primals, u, n, dx, dy)
 
 
-def _tangent(l2_eps, half, x, y, mask, z, u, n, dx, dy):
+def _tangent(l2_eps, packed, x, y, mask, z, u, n, dx, dy):
     root = jnp.where(u == 0, jnp.inf, n * jnp.abs(u))  # finite / inf is 0, but NaN / inf is NaN
     scale = 0.5 / z / n
-    if half:
+    if packed:
         # Two triangles and their sum: reversed that repeats the quotient, which XLA therefore
         # computes first. Merged with the reading of it, it would be computed twice, and slowly.
         a = jnp.sum(triangles(_product(x, dx, mask), 2), axis=1)

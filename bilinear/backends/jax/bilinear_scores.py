@@ -24,7 +24,7 @@ def bilinear_scores(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
 ) -> jax.Array:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
@@ -33,7 +33,7 @@ def bilinear_scores(
     time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
     bias are ``model.classifier.kernel[...].T`` and ``model.classifier.bias[...]``.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
         mask (N, L) boolean -> (N, K). C and D are numbers when traced; N may be symbolic.
     Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
         `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
@@ -48,7 +48,7 @@ def bilinear_scores(
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     of_bias = None if bias is None else spec(op, "bias", bias)
-    options = reduction, eps, l2_eps, half
+    options = reduction, eps, l2_eps, packed
     check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, *options)
     return scored(x, weight, bias, y, mask, *options).astype(jnp.asarray(x).dtype)
 
@@ -62,28 +62,29 @@ def scored(
     reduction: Reduction,
     eps: float,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> jax.Array:
     """The unchecked formula, in the accumulation dtype."""
     chosen = None if mask is None else jnp.asarray(mask)
     x_kept, w = keep(wide(jnp.asarray(x)), chosen), wide(jnp.asarray(weight))
     y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)
     z = counted(x_kept, chosen, x_kept.dtype)[:, :, None] if reduction == "mean" else 1.0
-    products, square = _compiled(x_kept, y_kept, w, z, float(eps), half)
+    products, square = _compiled(x_kept, y_kept, w, z, float(eps), packed)
     scores = products / _length(square, l2_eps)
     return scores if bias is None else scores + wide(jnp.asarray(bias))[None]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _sums(
-    x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, half: bool
+    x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, packed: bool
 ) -> tuple[jax.Array, jax.Array]:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
 
     In a loop: of steps that follow one another XLA would copy all blocks of the weight first.
     """
     parts = [
-        functools.partial(_part, eps=eps, rows=rows, half=half) for rows in row_blocks(x.shape[2])
+        functools.partial(_part, eps=eps, rows=rows, packed=packed)
+        for rows in row_blocks(x.shape[2])
     ]
 
     def with_block(i, sums):
@@ -94,16 +95,16 @@ def _sums(
 
 
 @functools.partial(_sums.defjvp, symbolic_zeros=True)
-def _jvp(eps, half, primals, tangents):
+def _jvp(eps, packed, primals, tangents):
     """Block after block: a loop, reversed, would add a whole weight's gradient in every round."""
     given = [not isinstance(t, SymbolicZero) for t in tangents]
     moved = [t for t, is_given in zip(tangents, given, strict=True) if is_given]
     added = []
     for rows in row_blocks(primals[0].shape[2]):
-        part = functools.partial(_part, eps=eps, rows=rows, half=half)
+        part = functools.partial(_part, eps=eps, rows=rows, packed=packed)
         # checkpoint: hold the arguments, compute the roots again
         added.append(jax.checkpoint(functools.partial(_tangent, part, given))(primals, moved))
-    return _sums(*primals, eps, half), jax.tree.map(lambda *terms: sum(terms), *added)
+    return _sums(*primals, eps, packed), jax.tree.map(lambda *terms: sum(terms), *added)
 
 
 _compiled = jax.jit(_sums, static_argnums=(4, 5))  # once, not every step of an eager call
@@ -119,14 +120,14 @@ def _tangent(part, given, primals, moved):
     return jax.jvp(of_moved, [p for p, g in zip(primals, given, strict=True) if g], moved)[1]
 
 
-def _part(x, y, w, z, *, eps: float, rows: slice, half: bool) -> tuple[jax.Array, jax.Array]:
+def _part(x, y, w, z, *, eps: float, rows: slice, packed: bool) -> tuple[jax.Array, jax.Array]:
     """What some rows add to both sums; of a half, only the columns from the first row on."""
     # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
     highest = jax.lax.Precision.HIGHEST
-    of_rows = w[:, entries(rows, y.shape[2], half)]
-    x, y = x[:, :, rows], y[:, :, rows.start :] if half else y
+    of_rows = w[:, entries(rows, y.shape[2], packed)]
+    x, y = x[:, :, rows], y[:, :, rows.start :] if packed else y
     s = rooted(jnp.einsum("nlc,nld->ncd", x, y, precision=highest) / z, eps)
-    s = _trapezoid(s) if half else s.reshape(s.shape[0], s.shape[1] * s.shape[2])
+    s = _trapezoid(s) if packed else s.reshape(s.shape[0], s.shape[1] * s.shape[2])
     return jnp.einsum("nf,kf->nk", s, of_rows, precision=highest), jnp.sum(s * s, 1, keepdims=True)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...contract.half import check_half_vectorize, half_size
+from ...contract.packed import check_half_vectorize, packed_size
 from ._arrays import ArrayLike, spec, wide
 
 
@@ -20,7 +20,7 @@ def half_vectorize(g: ArrayLike, *, isometric: bool = True) -> jax.Array:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.half.check_half_vectorize`.
+    Raises: ValueError and TypeError as `bilinear.contract.packed.check_half_vectorize`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)
@@ -58,7 +58,7 @@ def triangles(matrices: jax.Array, count: int) -> jax.Array:
     computed, as a constant would be held between the passes.
     """
     samples, channels = matrices.shape[:2]
-    size = half_size(channels)
+    size = packed_size(channels)
     row, column = (jax.lax.broadcasted_iota("int32", (channels, channels), i) for i in (0, 1))
     low, high = jnp.minimum(row, column), jnp.maximum(row, column)
     places = low * (2 * channels - low - 1) // 2 + high + jnp.where(row > column, size, 0)
@@ -68,7 +68,7 @@ def triangles(matrices: jax.Array, count: int) -> jax.Array:
     return entries.reshape(samples, count, size)
 
 
-def weighed(half: jax.Array, channels: int) -> jax.Array:
+def weighed(packed: jax.Array, channels: int) -> jax.Array:
     """√2 times the entries that stood above the diagonal."""
     row, column = np.triu_indices(channels)
-    return half * np.where(row == column, 1, 2**0.5).astype(half.dtype)[None]
+    return packed * np.where(row == column, 1, 2**0.5).astype(packed.dtype)[None]

@@ -8,7 +8,7 @@ from ...contract.forms import Norm, check_norm
 from ._arrays import ArrayLike, spec, wide
 
 
-def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, form: Norm = "floor") -> jax.Array:
+def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, norm: Norm = "floor") -> jax.Array:
     """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
 
     The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
@@ -24,12 +24,12 @@ def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, form: Norm = "floor") -> 
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is ours.
     """
     check_l2_normalize(spec("l2_normalize", "z", z), eps)
-    check_norm("l2_normalize", form)
+    check_norm("l2_normalize", norm)
     z = jnp.asarray(z)
-    return normalized(wide(z), eps, form).astype(z.dtype)
+    return normalized(wide(z), eps, norm).astype(z.dtype)
 
 
-def normalized(z: jax.Array, eps: float, form: Norm = "floor") -> jax.Array:
+def normalized(z: jax.Array, eps: float, norm: Norm = "floor") -> jax.Array:
     """The unchecked formula, ``v / ‖v‖`` of ``v = z / s`` with the floored norm as a constant s.
 
     The direction of z does not depend on s, so this has the derivatives of z / ‖z‖, taken near
@@ -37,11 +37,11 @@ def normalized(z: jax.Array, eps: float, form: Norm = "floor") -> jax.Array:
     the length it does not have is set to 1, so that no dropped branch divides by 0. NaN is not
     <= eps: it stays in s and reaches every entry.
     """
-    if form == "added":
+    if norm == "added":
         return z / jnp.sqrt(_square(z) + float(eps))
-    norm = jnp.sqrt(_square(jax.lax.stop_gradient(z)))
-    short = norm <= float(eps)  # a NumPy eps would widen float32 to float64
-    v = z / jnp.where(short, float(eps), norm)
+    length = jnp.sqrt(_square(jax.lax.stop_gradient(z)))
+    short = length <= float(eps)  # a NumPy eps would widen float32 to float64
+    v = z / jnp.where(short, float(eps), length)
     return v / jnp.sqrt(jnp.where(short, 1.0, _square(v)))
 
 

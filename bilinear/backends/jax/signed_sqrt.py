@@ -9,7 +9,7 @@ from ._arrays import ArrayLike, spec, wide
 
 
 def signed_sqrt(
-    g: ArrayLike, *, eps: float = EPS, form: Root = "signed", slope_eps: float | None = None
+    g: ArrayLike, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> jax.Array:
     """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
 
@@ -32,20 +32,20 @@ def signed_sqrt(
     op = "signed_sqrt"
     received = spec(op, "g", g)
     check_signed_sqrt(received, eps)
-    check_root(op, received.dtype, eps, form, slope_eps)
+    check_root(op, received.dtype, eps, root, slope_eps)
     g = jnp.asarray(g)
-    return rooted(wide(g), eps, form, slope_eps).astype(g.dtype)
+    return rooted(wide(g), eps, root, slope_eps).astype(g.dtype)
 
 
 def rooted(
-    g: jax.Array, eps: float, form: Root = "signed", slope_eps: float | None = None
+    g: jax.Array, eps: float, root: Root = "signed", slope_eps: float | None = None
 ) -> jax.Array:
     """The unchecked formula.
 
     The root is taken of a value that is never 0, so every derivative of that branch is finite
     and `where` can drop it. The branch kept at 0 is 0·g, not 0: it lets a NaN cotangent through.
     """
-    if form == "unsigned":
+    if root == "unsigned":
         return jnp.sqrt(g + float(eps))
     if slope_eps is not None:
         still = jax.lax.stop_gradient(g)
@@ -53,7 +53,7 @@ def rooted(
         return rooted(still, eps) + slope * (g - still)
     dead = g == 0
     safe = jnp.where(dead, 1.0, g)
-    root = jnp.sqrt(jnp.abs(safe) + float(eps))  # a NumPy eps would widen float32 to float64
-    if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
-        root = jnp.abs(safe) / (root + float(eps) ** 0.5)
-    return jnp.where(dead, 0.0 * g, jnp.sign(safe) * root)
+    magnitude = jnp.sqrt(jnp.abs(safe) + float(eps))  # a NumPy eps would widen float32 to float64
+    if root == "shifted":  # √(|g| + eps) - √eps, which would cancel
+        magnitude = jnp.abs(safe) / (magnitude + float(eps) ** 0.5)
+    return jnp.where(dead, 0.0 * g, jnp.sign(safe) * magnitude)

@@ -28,7 +28,7 @@ from .signed_sqrt import rooted
 _Pair = tuple[tf.Tensor, tf.Tensor]
 
 
-def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float, half: bool) -> tf.Tensor:
+def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float, packed: bool) -> tf.Tensor:
     """Descriptors in the accumulation dtype, or halves of one stream's, with their own gradient.
 
     Z is a scalar, one number a sample in a column, or None for 1.
@@ -39,10 +39,10 @@ def fused(x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float, half: bool) -
     def function(*streams: tf.Tensor) -> tuple[_Pair, Callable[..., list[tf.Tensor]]]:
         def gradient(of_u: tf.Tensor, of_n: tf.Tensor) -> list[tf.Tensor]:
             # ForwardAccumulator asks before there are outputs.
-            u, n = outputs or _formula(streams, z, eps, l2_eps, half)
-            return _gradients((of_u, of_n), streams, z, u, n, l2_eps, half)
+            u, n = outputs or _formula(streams, z, eps, l2_eps, packed)
+            return _gradients((of_u, of_n), streams, z, u, n, l2_eps, packed)
 
-        return _formula(_unrecorded(streams), z, eps, l2_eps, half), gradient
+        return _formula(_unrecorded(streams), z, eps, l2_eps, packed), gradient
 
     outputs.extend(function(*([x] if y is None else [x, y])))  # pyright: ignore
     return outputs[0]
@@ -58,15 +58,15 @@ def _unrecorded(streams: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
 
 
 def _formula(
-    streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float, half: bool
+    streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float, packed: bool
 ) -> _Pair:
     """Descriptors and floored norms, step by step."""
     x, y = wide(streams[0]), wide(streams[-1])
     g = tf.matmul(x, y, transpose_a=True)
     n, c, d = sizes(g)
-    g = upper(g) if half else tf.reshape(g, [n, c * d])
+    g = upper(g) if packed else tf.reshape(g, [n, c * d])
     s = rooted(g if z is None else g / z, eps)
-    s = weighed(s, c) if half else s
+    s = weighed(s, c) if packed else s
     norm = floored(s, l2_eps)
     return s / norm, norm
 
@@ -78,17 +78,17 @@ def _gradients(
     u: tf.Tensor,
     n: tf.Tensor,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> list[tf.Tensor]:
     """Of the streams, in steps that can be differentiated."""
     x, y = wide(streams[0]), wide(streams[-1])
     matrix = [*sizes(x)[::2], sizes(y)[2]]
     cotangent, slope = cotangents
     across = _across(cotangent, slope, u, n, l2_eps)
-    if len(streams) == 1 and not half:
+    if len(streams) == 1 and not packed:
         cotangent, across = _with_transpose(cotangent, matrix), 2 * across
-    h = (cotangent + u * across) / _root(u, n) * _scale(z, n, half)
-    h = symmetric(h, matrix[2]) if half else tf.reshape(h, matrix)
+    h = (cotangent + u * across) / _root(u, n) * _scale(z, n, packed)
+    h = symmetric(h, matrix[2]) if packed else tf.reshape(h, matrix)
     if len(streams) == 1:
         gradients = [tf.matmul(x, h)]
     else:
@@ -118,7 +118,7 @@ def _root(u: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
     return tf.where(dead, constant(float("inf"), u), n * tf.abs(u))
 
 
-def _scale(z: Any, n: tf.Tensor, half: bool) -> tf.Tensor:
-    """``1 / (2 n Z)``, twice that with `half`: apart, as with ``|s|`` it could leave the range."""
-    scale = constant(1 if half else 0.5, n) / n
+def _scale(z: Any, n: tf.Tensor, packed: bool) -> tf.Tensor:
+    """``1 / (2 n Z)``, twice that if packed: apart, as with ``|s|`` it could overflow."""
+    scale = constant(1 if packed else 0.5, n) / n
     return scale if z is None else scale / z

@@ -23,7 +23,7 @@ def bilinear_pool(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
     root: Root = "signed",
     slope_eps: float | None = None,
     norm: Norm = "floor",
@@ -31,29 +31,29 @@ def bilinear_pool(
     """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
     The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
-    normalisation is over the whole descriptor. With `half`, for one stream, the symmetric matrix
+    normalisation is over the whole descriptor. With `packed`, for one stream, the symmetric matrix
     of roots is flattened by `half_vectorize` instead: inner products and norms stay the same.
     `root` with `slope_eps`, and `norm`, are the forms of `signed_sqrt` and `l2_normalize`.
 
     Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2)
-        if half. Anything `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until
+        if packed. Anything `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until
         run time.
-    Gradient, edges: those of the steps, in that order; with `half`, that of the formula which
+    Gradient, edges: those of the steps, in that order; with `packed`, that of the formula which
         reads the upper triangle. Half types are widened to float32 once at the start and
         rounded once at the end.
     Cost: time N·L·C·D, output N·C·D, or half of it. Between the passes the inputs and the output
         are held, with another form some multiple of the output.
         In the default form, in a graph, a forward pass takes at most 3.25 times the bytes of input
         and output, both passes 2.25 times those of input, output and their cotangents; 4 and
-        2 times with `half`. Half types count as float32, in which they are computed, and with
-        them it is 3.25 and 2.75 times, 3.5 and 2 with `half`.
+        2 times with `packed`. Half types count as float32, in which they are computed, and with
+        them it is 3.25 and 2.75 times, 3.5 and 2 with `packed`.
     Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`; sizes unknown
         when a tf.function is traced as `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
     op = "bilinear_pool"
     x, y, mask = operands(op, x, y, mask)
-    descriptor = eps, l2_eps, half, root, slope_eps, norm
+    descriptor = eps, l2_eps, packed, root, slope_eps, norm
     check_bilinear_pool(spec(x), spec(y), spec(mask), reduction, *descriptor)
     x, y, mask = sure_locations(op, x, y, mask)
     return described(x, y, mask, reduction, *descriptor)
@@ -66,7 +66,7 @@ def described(
     reduction: Reduction,
     eps: float,
     l2_eps: float,
-    half: bool = False,
+    packed: bool = False,
     root: Root = "signed",
     slope_eps: float | None = None,
     norm: Norm = "floor",
@@ -75,10 +75,10 @@ def described(
     if root != "signed" or slope_eps is not None or norm != "floor":
         g = pooled(x, y, mask, reduction)
         n, c, d = sizes(g)
-        s = rooted(upper(g) if half else tf.reshape(g, [n, c * d]), eps, root, slope_eps)
-        s = weighed(s, c) if half else s
+        s = rooted(upper(g) if packed else tf.reshape(g, [n, c * d]), eps, root, slope_eps)
+        s = weighed(s, c) if packed else s
         return tf.cast(normalized(s, l2_eps, norm), x.dtype)
     z = count(x, mask, reduction)
     x_kept = kept(x, mask)
     y_kept = None if y is None else kept(y, mask)
-    return tf.cast(fused(x_kept, y_kept, z, eps, l2_eps, half), x.dtype)
+    return tf.cast(fused(x_kept, y_kept, z, eps, l2_eps, packed), x.dtype)

@@ -39,7 +39,7 @@ def bilinear_scores(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
 ) -> tf.Tensor:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
@@ -48,7 +48,7 @@ def bilinear_scores(
     time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
     bias are ``keras.ops.transpose(model.classifier.kernel)`` and ``model.classifier.bias``.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
         mask (N, L) boolean -> (N, K). Anything `tf.convert_to_tensor` takes; sizes, and the rank,
         may be unknown until run time; where C is, the matrix is taken whole.
     Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
@@ -67,12 +67,12 @@ def bilinear_scores(
     x, y, mask = operands(op, x, y, mask)
     weight = required(op, "weight", weight)
     bias = None if bias is None else required(op, "bias", bias)
-    options = reduction, eps, l2_eps, half
+    options = reduction, eps, l2_eps, packed
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
     x, y, mask = sure_locations(op, x, y, mask)
     c, d = sizes(x)[2], sizes(x if y is None else y)[2]
-    of_weight = [None, c * (c + 1) // 2 if half else c * d]
-    x, weight = sure_weight(op, x, "weight", weight, layout(y, half), of_weight)
+    of_weight = [None, c * (c + 1) // 2 if packed else c * d]
+    x, weight = sure_weight(op, x, "weight", weight, layout(y, packed), of_weight)
     if bias is not None:
         x, bias = sure_weight(op, x, "bias", bias, "(K,)", [sizes(weight)[0]])
     return tf.cast(scored(x, weight, bias, y, mask, *options), x.dtype)
@@ -87,7 +87,7 @@ def scored(
     reduction: Reduction,
     eps: float,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
     x_kept, w = kept(wide(x), mask), wide(weight)
@@ -96,20 +96,20 @@ def scored(
     streams = (x_kept,) if y is None else (x_kept, y_kept)
     # rows can only be taken apart where their number is known
     sums = _recomputing if isinstance(x_kept.shape[2], int) else _sums
-    products, square = sums(w, streams, z, eps, half)
+    products, square = sums(w, streams, z, eps, packed)
     scores = products / length(square, l2_eps)
     return scores if bias is None else scores + wide(bias)
 
 
-def _recomputing(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool) -> _Pair:
+def _recomputing(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> _Pair:
     """`_sums`, holding its inputs alone: what else the gradient needs is computed again."""
 
     @tf.custom_gradient
     def function(w: tf.Tensor, *streams: tf.Tensor) -> Any:
         def gradient(of_products: tf.Tensor, of_square: tf.Tensor) -> list[tf.Tensor]:
-            return _gradients((of_products, of_square), w, streams, z, eps, half)
+            return _gradients((of_products, of_square), w, streams, z, eps, packed)
 
-        return _sums(*_unrecorded(w, streams), z, eps, half), gradient
+        return _sums(*_unrecorded(w, streams), z, eps, packed), gradient
 
     return function(w, *streams)  # pyright: ignore
 
@@ -125,7 +125,7 @@ def _unrecorded(w: tf.Tensor, streams: _Streams) -> tuple[tf.Tensor, _Streams]:
     return tf.stop_gradient(w), tuple(map(tf.stop_gradient, streams))
 
 
-def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool) -> _Pair:
+def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> _Pair:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
 
     In a graph one block waits for the other, or all blocks of the weight would be copied at once.
@@ -136,42 +136,42 @@ def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool) -> _P
     for rows in row_blocks(c) if isinstance(c, int) else [slice(0, c)]:
         with tf.control_dependencies(parts[-1] if parts else ()):
             own, *maps = map(tf.identity, (w, *streams))
-            parts.append(_part(own, tuple(maps), z, eps, half, rows))
+            parts.append(_part(own, tuple(maps), z, eps, packed, rows))
     products, square = (tf.add_n(terms) for terms in zip(*parts, strict=True))
     return products, square
 
 
-def _part(w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool, rows: slice) -> _Pair:
+def _part(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool, rows: slice) -> _Pair:
     """What some rows add to both sums."""
-    s = _flat(_roots(streams, z, eps, rows, half), half)
-    of_rows = w[:, entries(rows, sizes(streams[-1])[2], half)]
+    s = _flat(_roots(streams, z, eps, rows, packed), packed)
+    of_rows = w[:, entries(rows, sizes(streams[-1])[2], packed)]
     return tf.matmul(s, of_rows, transpose_b=True), tf.reduce_sum(s * s, 1, keepdims=True)
 
 
 def _gradients(
-    cotangents: _Pair, w: tf.Tensor, streams: _Streams, z: Any, eps: float, half: bool
+    cotangents: _Pair, w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool
 ) -> list[tf.Tensor]:
     """Of the weight and the streams, in steps that can be differentiated."""
     of_products, of_square = cotangents
     x, y = streams[0], streams[-1]
     of_x, of_y, of_w = [], [], []
     for rows in row_blocks(x.shape[2]):
-        m = _roots(streams, z, eps, rows, half)
-        s, of = _flat(m, half), entries(rows, sizes(y)[2], half)
+        m = _roots(streams, z, eps, rows, packed)
+        s, of = _flat(m, packed), entries(rows, sizes(y)[2], packed)
         of_w.append(tf.matmul(of_products, s, transpose_a=True))
         ds = tf.matmul(of_products, w[:, of]) + constant(2, s) * of_square * s
-        dg = _sloped(_unflat(ds, m, half), m)
+        dg = _sloped(_unflat(ds, m, packed), m)
         dg = dg if z is None else dg / z[..., None]
-        first = rows.start if half else 0
+        first = rows.start if packed else 0
         of_x.append(tf.matmul(y[:, :, first:], dg, transpose_b=True))
         of_y.append(tf.pad(tf.matmul(x[:, :, rows], dg), [[0, 0], [0, 0], [first, 0]]))
     dx, dy, dw = tf.concat(of_x, 2), tf.add_n(of_y), tf.concat(of_w, 1)
     return [dw, dx + dy] if len(streams) == 1 else [dw, dx, dy]
 
 
-def _roots(streams: _Streams, z: Any, eps: float, rows: slice, half: bool) -> tf.Tensor:
+def _roots(streams: _Streams, z: Any, eps: float, rows: slice, packed: bool) -> tf.Tensor:
     """Those of some rows of the matrix; if half, of the columns from the first row on."""
-    first = rows.start if half else 0
+    first = rows.start if packed else 0
     g = tf.matmul(streams[0][:, :, rows], streams[-1][:, :, first:], transpose_a=True)
     return rooted(g if z is None else g / z[..., None], eps)
 
@@ -183,21 +183,21 @@ def _sloped(dm: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
     return tf.where(dead, constant(0, m), constant(0.5, m) / size) * dm
 
 
-def _flat(m: tf.Tensor, half: bool) -> tf.Tensor:
+def _flat(m: tf.Tensor, packed: bool) -> tf.Tensor:
     """Rows as the descriptor has them; a half has √2 times what is right of the diagonal."""
     samples, rows, columns = sizes(m)
-    if half and not isinstance(rows, int):  # all of them
+    if packed and not isinstance(rows, int):  # all of them
         return weighed(upper(m), rows)
     flat = tf.reshape(m, [samples, rows * columns])
-    if not half:
+    if not packed:
         return flat
     row, column = np.triu_indices(rows, 0, columns)
     return tf.gather(flat, (row * columns + column).astype(np.int32), axis=1) * _weights(m)
 
 
-def _unflat(s: tf.Tensor, m: tf.Tensor, half: bool) -> tf.Tensor:
+def _unflat(s: tf.Tensor, m: tf.Tensor, packed: bool) -> tf.Tensor:
     """The transpose of `_flat`, gathered too: what is left of the diagonal is an entry of 0."""
-    if not half:
+    if not packed:
         return tf.reshape(s, shape(m))
     _, rows, columns = sizes(m)
     pairs = np.triu_indices(rows, 0, columns)

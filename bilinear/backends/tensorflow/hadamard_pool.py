@@ -33,19 +33,19 @@ def hadamard_pool(
     x: Any,
     y: Any,
     *more: Any,
-    factors: int = 1,
+    rank: int = 1,
     mask: Any = None,
     reduction: Reduction = "mean",
 ) -> tf.Tensor:
     """Pool the element-wise products of every two streams over all locations.
 
     For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …:
-    ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and the `factors`
+    ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and the `rank`
     consecutive channels r of window k, where Z is the number of locations kept for ``"mean"`` and
     1 for ``"sum"``.
 
     Shapes: each stream (N, L, R), mask (N, L) boolean, True where kept
-        -> (N, pairs · R / factors), pair by pair. Anything `tf.convert_to_tensor` takes; sizes,
+        -> (N, pairs · R / rank), pair by pair. Anything `tf.convert_to_tensor` takes; sizes,
         and the rank, may be unknown until run time.
     Gradient: ``γ ∘ xⱼ / Z`` and ``γ ∘ xᵢ / Z``, γ spread over its window, summed over pairs.
     Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
@@ -58,13 +58,13 @@ def hadamard_pool(
     op = "hadamard_pool"
     x, y, mask = operands(op, x, y, mask)
     others = [y, *(required(op, f"more[{i}]", stream) for i, stream in enumerate(more))]
-    check_hadamard_pool([spec(s) for s in (x, *others)], factors, spec(mask), reduction)
+    check_hadamard_pool([spec(s) for s in (x, *others)], rank, spec(mask), reduction)
     for i, other in enumerate(others):
         x, others[i], chosen = sure_locations(op, x, other, mask)
-    x = sure(op, x, [*_alike(x, others), *even_windows(x, factors)])
+    x = sure(op, x, [*_alike(x, others), *even_windows(x, rank)])
     with tf.control_dependencies([x]):
         streams = [wide(stream) for stream in (x, *others)]
-    return tf.cast(pooled(streams, factors, chosen, reduction), x.dtype)
+    return tf.cast(pooled(streams, rank, chosen, reduction), x.dtype)
 
 
 def _alike(x: tf.Tensor, others: Sequence[tf.Tensor]) -> list[Any]:
@@ -81,22 +81,20 @@ def _alike(x: tf.Tensor, others: Sequence[tf.Tensor]) -> list[Any]:
     ]
 
 
-def even_windows(x: tf.Tensor, factors: int) -> list[Any]:
+def even_windows(x: tf.Tensor, rank: int) -> list[Any]:
     """That windows come out even on the last axis of x, where that is not known yet."""
     if x.shape[-1] is not None:
         return []
-    return [(tf.equal(tf.math.floormod(shape(x)[-1], factors), 0), WINDOWS, WINDOWS_REMEDY, [x])]
+    return [(tf.equal(tf.math.floormod(shape(x)[-1], rank), 0), WINDOWS, WINDOWS_REMEDY, [x])]
 
 
-def pooled(
-    streams: Sequence[tf.Tensor], factors: int, mask: Any, reduction: Reduction
-) -> tf.Tensor:
+def pooled(streams: Sequence[tf.Tensor], rank: int, mask: Any, reduction: Reduction) -> tf.Tensor:
     """The unchecked formula, of streams in the accumulation dtype."""
     chosen = [kept(stream, mask) for stream in streams]
     sums = [tf.reduce_sum(a * b, 1) for a, b in itertools.combinations(chosen, 2)]
     h = tf.concat(sums, 1)
-    if factors > 1:
+    if rank > 1:
         n, r = sizes(h)
-        h = tf.reduce_sum(tf.reshape(h, [n, r // factors, factors]), 2)
+        h = tf.reduce_sum(tf.reshape(h, [n, r // rank, rank]), 2)
     z = count(chosen[0], mask, reduction)
     return h if z is None else h / z

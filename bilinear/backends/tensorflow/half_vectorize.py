@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...contract import EMPTY, EMPTY_REMEDY
-from ...contract.half import SQUARE, SQUARE_REMEDY, check_half_vectorize
+from ...contract.packed import SQUARE, SQUARE_REMEDY, check_half_vectorize
 from ._tensors import as_written, constant, ranked, required, shape, sizes, spec, sure, wide
 
 
@@ -24,7 +24,7 @@ def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.half.check_half_vectorize`. Sizes unknown
+    Raises: as `bilinear.contract.packed.check_half_vectorize`. Sizes unknown
         when a tf.function is traced are checked at run time, as in `outer_pool`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """
@@ -65,15 +65,15 @@ def upper(g: tf.Tensor) -> tf.Tensor:
     return function(wide(g))  # pyright: ignore
 
 
-def symmetric(half: tf.Tensor, channels: Any) -> tf.Tensor:
+def symmetric(packed: tf.Tensor, channels: Any) -> tf.Tensor:
     """The matrices (N, C, C) with these entries on both sides of the diagonal."""
     known = isinstance(channels, int)
     channel: Any = np.arange(channels, dtype=np.int32) if known else tf.range(channels)
     module: Any = np if known else tf
     low, high = (f(channel[:, None], channel) for f in (module.minimum, module.maximum))
     places = low * (2 * channels - low - 1) // 2 + high
-    entries = _columns(half, tf.reshape(places, [channels * channels]))
-    return tf.reshape(entries, [sizes(half)[0], channels, channels])
+    entries = _columns(packed, tf.reshape(places, [channels * channels]))
+    return tf.reshape(entries, [sizes(packed)[0], channels, channels])
 
 
 def _columns(a: tf.Tensor, columns: Any) -> tf.Tensor:
@@ -81,10 +81,10 @@ def _columns(a: tf.Tensor, columns: Any) -> tf.Tensor:
     return tf.transpose(tf.gather(tf.transpose(a), columns))
 
 
-def weighed(half: tf.Tensor, channels: Any) -> tf.Tensor:
+def weighed(packed: tf.Tensor, channels: Any) -> tf.Tensor:
     """√2 times the entries that stood above the diagonal."""
     row, column = _pairs(channels)
-    return half * tf.where(tf.equal(row, column), constant(1, half), constant(2**0.5, half))
+    return packed * tf.where(tf.equal(row, column), constant(1, packed), constant(2**0.5, packed))
 
 
 def _pairs(channels: Any) -> tuple[Any, Any]:

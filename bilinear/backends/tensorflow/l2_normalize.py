@@ -10,7 +10,7 @@ from ._tensors import as_written, constant, required, shape, spec, sure, wide
 
 
 @as_written
-def l2_normalize(z: Any, *, eps: float = L2_EPS, form: Norm = "floor") -> tf.Tensor:
+def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Tensor:
     """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
 
     The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
@@ -31,16 +31,16 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, form: Norm = "floor") -> tf.Ten
     op = "l2_normalize"
     z = required(op, "z", z)
     check_l2_normalize(spec(z), eps)
-    check_norm(op, form)
+    check_norm(op, norm)
     if not z.shape[-1:].is_fully_defined():
         filled = tf.reduce_any(shape(z)[-1:] > 0)  # a scalar has no last axis: False
         z = sure(op, z, [(filled, LAST_AXIS, LAST_AXIS_REMEDY, [z])])
-    return tf.cast(normalized(wide(z), eps, form), z.dtype)
+    return tf.cast(normalized(wide(z), eps, norm), z.dtype)
 
 
-def normalized(z: tf.Tensor, eps: float, form: Norm = "floor") -> tf.Tensor:
+def normalized(z: tf.Tensor, eps: float, norm: Norm = "floor") -> tf.Tensor:
     """The unchecked formula."""
-    if form == "added":
+    if norm == "added":
         return z / tf.sqrt(tf.reduce_sum(z * z, -1, keepdims=True) + constant(eps, z))
     return z / floored(z, eps)
 
@@ -59,5 +59,5 @@ def length(square: tf.Tensor, eps: float) -> tf.Tensor:
     """
     floor = constant(eps, square)
     short = tf.sqrt(tf.stop_gradient(square)) <= floor
-    norm = tf.sqrt(tf.where(short, constant(1, square), square))
-    return tf.where(short, floor, norm)
+    length = tf.sqrt(tf.where(short, constant(1, square), square))
+    return tf.where(short, floor, length)

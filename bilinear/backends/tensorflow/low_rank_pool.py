@@ -31,16 +31,16 @@ def low_rank_pool(
     y: Any = None,
     *,
     activation: Activation = None,
-    factors: int = 1,
+    rank: int = 1,
     mask: Any = None,
     reduction: Reduction = "mean",
 ) -> tf.Tensor:
-    """Bilinear pooling of rank `factors` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
 
     ``y=None`` is one stream, y = x; u and v stay two matrices. `activation` σ is None,
     ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / factors).
+    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
         Anything `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until run time.
     Gradient: with γ the cotangent spread over its windows, p = x u and q = y v,
         ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p``; for y and v likewise.
@@ -56,16 +56,14 @@ def low_rank_pool(
     op = "low_rank_pool"
     x, y, mask = operands(op, x, y, mask)
     u, v = required(op, "u", u), required(op, "v", v)
-    check_low_rank_pool(
-        spec(x), spec(u), spec(v), spec(y), activation, factors, spec(mask), reduction
-    )
+    check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
     x, y, mask = sure_locations(op, x, y, mask)
     of_u, of_v = [sizes(x)[2], None], [sizes(x if y is None else y)[2], None]
     x, u = sure_weight(op, x, "u", u, "(C, R)", of_u)
     of_v[1] = sizes(u)[1]
     x, v = sure_weight(op, x, "v", v, "(D, R)", of_v)
-    u = sure(op, u, even_windows(u, factors))
-    return tf.cast(factored(x, u, v, y, activation, factors, mask, reduction), x.dtype)
+    u = sure(op, u, even_windows(u, rank))
+    return tf.cast(factored(x, u, v, y, activation, rank, mask, reduction), x.dtype)
 
 
 def factored(
@@ -74,7 +72,7 @@ def factored(
     v: tf.Tensor,
     y: Any,
     activation: Activation,
-    factors: int,
+    rank: int,
     mask: Any,
     reduction: Reduction,
 ) -> tf.Tensor:
@@ -83,7 +81,7 @@ def factored(
     y_kept = x_kept if y is None else kept(wide(y), mask)
     pairs = (x_kept, u), (y_kept, v)
     streams = [activated(projected(s, wide(w)), activation) for s, w in pairs]
-    return pooled(streams, factors, mask, reduction)
+    return pooled(streams, rank, mask, reduction)
 
 
 def projected(x: tf.Tensor, u: tf.Tensor) -> tf.Tensor:

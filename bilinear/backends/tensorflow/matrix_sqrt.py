@@ -74,11 +74,11 @@ def matrix_rooted(
 def _iterated(y: tf.Tensor, steps: int) -> tf.Tensor:
     """`steps` Newton–Schulz steps; products with the first Z = I and for the last Z are spared."""
     identity = tf.eye(sizes(y)[-1], dtype=y.dtype)
-    half = constant(0.5, y)
-    t = constant(1.5, y) * identity - half * y
+    packed = constant(0.5, y)
+    t = constant(1.5, y) * identity - packed * y
     y, z = tf.matmul(y, t), t
     for step in range(1, steps):
-        t = constant(1.5, y) * identity - half * tf.matmul(z, y)
+        t = constant(1.5, y) * identity - packed * tf.matmul(z, y)
         y, z = tf.matmul(y, t), tf.matmul(t, z) if step + 1 < steps else z
     return y
 

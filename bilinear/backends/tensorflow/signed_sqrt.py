@@ -11,7 +11,7 @@ from ._tensors import as_written, constant, required, spec, wide
 
 @as_written
 def signed_sqrt(
-    g: Any, *, eps: float = EPS, form: Root = "signed", slope_eps: float | None = None
+    g: Any, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> tf.Tensor:
     """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
 
@@ -34,12 +34,12 @@ def signed_sqrt(
     op = "signed_sqrt"
     g = required(op, "g", g)
     check_signed_sqrt(spec(g), eps)
-    check_root(op, spec(g).dtype, eps, form, slope_eps)
-    return tf.cast(rooted(wide(g), eps, form, slope_eps), g.dtype)
+    check_root(op, spec(g).dtype, eps, root, slope_eps)
+    return tf.cast(rooted(wide(g), eps, root, slope_eps), g.dtype)
 
 
 def rooted(
-    g: tf.Tensor, eps: float, form: Root = "signed", slope_eps: float | None = None
+    g: tf.Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None
 ) -> tf.Tensor:
     """The unchecked formula.
 
@@ -47,7 +47,7 @@ def rooted(
     and `where` can drop it. The branch kept at 0 is 0·g, not 0: it lets a NaN cotangent through
     (neither Grappler nor XLA folds 0·g away).
     """
-    if form == "unsigned":
+    if root == "unsigned":
         return tf.sqrt(g + constant(eps, g))
     if slope_eps is not None:
         still = tf.stop_gradient(g)
@@ -56,7 +56,7 @@ def rooted(
     dead = tf.equal(tf.stop_gradient(g), constant(0, g))
     safe = tf.where(dead, constant(1, g), g)
     sign = tf.sign(tf.stop_gradient(safe))
-    root = sign * tf.sqrt(sign * safe + constant(eps, g))  # sign · g is |g|
-    if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
-        root = safe / (sign * root + constant(float(eps) ** 0.5, g))
-    return tf.where(dead, constant(0, g) * g, root)
+    magnitude = sign * tf.sqrt(sign * safe + constant(eps, g))  # sign · g is |g|
+    if root == "shifted":  # √(|g| + eps) - √eps, which would cancel
+        magnitude = safe / (sign * magnitude + constant(float(eps) ** 0.5, g))
+    return tf.where(dead, constant(0, g) * g, magnitude)

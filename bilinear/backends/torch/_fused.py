@@ -30,33 +30,33 @@ cache, but every pass over one waits for all threads, and on a busy machine for 
 
 
 def plain(
-    x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, half: bool
+    x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> Tensor:
     """The formula step by step, in the accumulation dtype: what compilers see."""
-    s, n = _root_and_norm(x, x if y is None else y, z, eps, l2_eps, half)
+    s, n = _root_and_norm(x, x if y is None else y, z, eps, l2_eps, packed)
     return s / n
 
 
 def fused(
-    x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, half: bool
+    x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> Tensor:
     """The same, with its own gradient."""
-    return _Fused.apply(x, y, z, eps, l2_eps, half)[0]
+    return _Fused.apply(x, y, z, eps, l2_eps, packed)[0]
 
 
 class _Fused(torch.autograd.Function):
-    """(x, y or None, Z, eps, l2_eps, half) -> descriptors, floored norms."""
+    """(x, y or None, Z, eps, l2_eps, packed) -> descriptors, floored norms."""
 
     @staticmethod
-    def forward(x, y, z, eps, l2_eps, half):
+    def forward(x, y, z, eps, l2_eps, packed):
         with no_autocast(x):
             if y is None:
-                return _passes.forward_of_one(x, z, eps, l2_eps, half, _at_a_time(x, x))
+                return _passes.forward_of_one(x, z, eps, l2_eps, packed, _at_a_time(x, x))
             return _passes.forward(x, y, z, eps, l2_eps, _at_a_time(x, y))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        x, y, z, ctx.eps, ctx.l2_eps, ctx.half = inputs
+        x, y, z, ctx.eps, ctx.l2_eps, ctx.packed = inputs
         ctx.z = None if isinstance(z, Tensor) else z
         ctx.one_stream = y is None
         tensors = [x, x if y is None else y, *([z] if ctx.z is None else [])]
@@ -70,14 +70,14 @@ class _Fused(torch.autograd.Function):
         z = z[0] if ctx.z is None else ctx.z
         with no_autocast(x):
             if torch.is_grad_enabled():  # it will be differentiated: from the inputs again
-                s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.half)
-                dx, dy = _gradients(cotangent, x, y, z, s / n, n, ctx.l2_eps, ctx.half)
+                s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.packed)
+                dx, dy = _gradients(cotangent, x, y, z, s / n, n, ctx.l2_eps, ctx.packed)
                 dx, dy = (dx + dy, None) if ctx.one_stream else (dx, dy)
                 return dx, dy, None, None, None, None
             above = ~(n <= torch.full_like(n, ctx.l2_eps))
             divisor = n * (z[:, None] if isinstance(z, Tensor) else z)
             few = _at_a_time(x, y)
-            if ctx.half:
+            if ctx.packed:
                 dx = _passes.backward_of_half(cotangent, x, few, u, n, divisor, above)
                 return dx, None, None, None, None, None
             wanted = list(ctx.needs_input_grad[:2])
@@ -93,14 +93,14 @@ class _Fused(torch.autograd.Function):
         z = z[0] if ctx.z is None else ctx.z
         dy = dx if ctx.one_stream else dy
         terms = [_matrix(*pair, z) for pair in ((dx, y), (x, dy)) if None not in pair]
-        dg = _flat(functools.reduce(torch.add, terms), ctx.half)
-        s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.half)
-        if ctx.half:
+        dg = _flat(functools.reduce(torch.add, terms), ctx.packed)
+        s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.packed)
+        if ctx.packed:
             dg = weighed(weighed(dg, x.shape[2]), x.shape[2])  # another for that in s
         return _projected(sloped(dg, s), s / n, n, ctx.l2_eps) / n, None
 
     @staticmethod
-    def vmap(info, in_dims, x, y, z, eps, l2_eps, half):
+    def vmap(info, in_dims, x, y, z, eps, l2_eps, packed):
         """A mapped axis is more samples."""
 
         def folded(t, axis):
@@ -110,7 +110,7 @@ class _Fused(torch.autograd.Function):
             return t.flatten(0, 1)
 
         x, y, z = (folded(t, axis) for t, axis in zip((x, y, z), in_dims, strict=False))
-        results = _Fused.apply(x, y, z, eps, l2_eps, half)
+        results = _Fused.apply(x, y, z, eps, l2_eps, packed)
         shape = info.batch_size, x.shape[0] // info.batch_size
         return tuple(r.unflatten(0, shape) for r in results), (0, 0)
 
@@ -121,18 +121,18 @@ def _matrix(x: Tensor, y: Tensor, z: Tensor | int) -> Tensor:
     return matmul(wide(x).mT, wide(y)) / z
 
 
-def _flat(g: Tensor, half: bool) -> Tensor:
-    return upper(g) if half else g.flatten(1)
+def _flat(g: Tensor, packed: bool) -> Tensor:
+    return upper(g) if packed else g.flatten(1)
 
 
 def _root_and_norm(
-    x: Tensor, y: Tensor, z: Tensor | int, eps: float, l2_eps: float, half: bool
+    x: Tensor, y: Tensor, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
     """Signed roots, with their weights in half a descriptor, and floored norms, in steps that can
     be differentiated.
     """
-    s = stepwise(_flat(_matrix(x, y, z), half), eps)
-    s = weighed(s, x.shape[2]) if half else s
+    s = stepwise(_flat(_matrix(x, y, z), packed), eps)
+    s = weighed(s, x.shape[2]) if packed else s
     return s, floored(s, l2_eps)
 
 
@@ -150,14 +150,14 @@ def _gradients(
     u: Tensor,
     n: Tensor,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> tuple[Tensor, Tensor]:
     """Of x and y, in steps that can be differentiated."""
     root = u.abs() * n
     h = _projected(cotangent, u, n, l2_eps) / (2 * n)
     dead = root == 0
     h = torch.where(dead, 0.0 * h, h / torch.where(dead, 1.0, root))
-    if half:  # both halves of the symmetric matrix, of which each stream has one
+    if packed:  # both halves of the symmetric matrix, of which each stream has one
         h = h.gather(1, unpacked(x.shape[2], x).expand(len(h), -1))
     h = h.unflatten(-1, (x.shape[-1], y.shape[-1]))
     h = h / (z[:, None, None] if isinstance(z, Tensor) else z)

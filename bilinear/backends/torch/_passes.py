@@ -16,7 +16,7 @@ the other with that makes up for the halves of S.
 import torch
 from torch import Tensor
 
-from ...contract.half import half_size
+from ...contract.packed import packed_size
 from ._tensors import wide
 from ._triangle import blocks, diagonal, unpacked
 from .signed_sqrt import rooted_
@@ -45,22 +45,22 @@ def forward(
 
 
 def forward_of_one(
-    x: Tensor, z: Tensor | int, eps: float, l2_eps: float, half: bool, count: int
+    x: Tensor, z: Tensor | int, eps: float, l2_eps: float, packed: bool, count: int
 ) -> tuple[Tensor, Tensor]:
     """Likewise of one stream, or half of them."""
-    channels, entries = x.shape[2], half_size(x.shape[2])
-    u = x.new_empty((len(x), entries if half else channels**2), dtype=wide(x[:0]).dtype)
+    channels, entries = x.shape[2], packed_size(x.shape[2])
+    u = x.new_empty((len(x), entries if packed else channels**2), dtype=wide(x[:0]).dtype)
     n, alone = u.new_empty((len(u), 1)), diagonal(channels, x)
     s = sign = u.new_empty(0)
     for part in _parts(u, count):
-        s = u[part] if half else _space(s, len(u[part]), entries)
+        s = u[part] if packed else _space(s, len(u[part]), entries)
         _products(wide(x[part]), s)
         sign = _roots(s, z, part, eps, sign)
         once = s[:, alone]
         s[:, alone] = once * 0.5**0.5  # what is off the diagonal counts twice in the norm
         norm = torch.linalg.vector_norm(s, dim=1, keepdim=True, out=n[part])
         norm.mul_(2**0.5).clamp_(min=l2_eps)
-        if half:
+        if packed:
             s.div_(norm * 0.5**0.5)
             continue
         s[:, alone] = once

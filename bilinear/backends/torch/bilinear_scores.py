@@ -22,7 +22,7 @@ def bilinear_scores(
     reduction: Reduction = "mean",
     eps: float = EPS,
     l2_eps: float = L2_EPS,
-    half: bool = False,
+    packed: bool = False,
 ) -> Tensor:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
@@ -31,7 +31,7 @@ def bilinear_scores(
     time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
     bias are ``model.classifier.weight`` and ``model.classifier.bias``.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if half, bias (K,), y (N, L, D),
+    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
         mask (N, L) boolean -> (N, K).
     Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
         `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
@@ -46,7 +46,7 @@ def bilinear_scores(
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     of_bias = None if bias is None else spec(op, "bias", bias)
-    options = reduction, eps, l2_eps, half
+    options = reduction, eps, l2_eps, packed
     check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, *options)
     check_devices(op, x=x, weight=weight, bias=bias, y=y, mask=mask)
     return scored(x, weight, bias, y, mask, *options).to(x.dtype)
@@ -61,7 +61,7 @@ def scored(
     reduction: Reduction,
     eps: float,
     l2_eps: float,
-    half: bool,
+    packed: bool,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
     x_kept = keep(wide(x), mask)
@@ -69,14 +69,14 @@ def scored(
     z: Tensor | int = 1
     if reduction == "mean":
         z = x.shape[1] if mask is None else counted(mask, x_kept.dtype)[:, None, None]
-    given = x_kept, y_kept, wide(weight), z, eps, half
+    given = x_kept, y_kept, wide(weight), z, eps, packed
     products, square = (_plain if by_plain_steps() else _Sums.apply)(*given)
     scores = products / length(square, l2_eps)
     return scores if bias is None else scores + wide(bias)
 
 
 def _plain(
-    x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, half: bool
+    x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
     """`_sums` of the matrix as a whole: compilers choose their pieces themselves.
 
@@ -84,7 +84,7 @@ def _plain(
     """
     rows = slice(0, x.shape[2])
     m = stepwise(_matrix(x, x if y is None else y, z, rows, False), eps)
-    s = weighed(upper(m), x.shape[2]) if half else m.flatten(1)
+    s = weighed(upper(m), x.shape[2]) if packed else m.flatten(1)
     return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
 
 
@@ -94,15 +94,15 @@ def _sums(
     weight: Tensor,
     z: Tensor | int,
     eps: float,
-    half: bool,
+    packed: bool,
 ) -> tuple[Tensor, Tensor]:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time."""
     y = x if y is None else y
     products = x.new_zeros(x.shape[0], weight.shape[0])
     square = x.new_zeros(x.shape[0], 1)
     for rows in row_blocks(x.shape[2]):
-        s = _flat(_root_in_place(_matrix(x, y, z, rows, half), eps), half)
-        products = products + matmul(s, weight[:, entries(rows, y.shape[2], half)].mT)
+        s = _flat(_root_in_place(_matrix(x, y, z, rows, packed), eps), packed)
+        products = products + matmul(s, weight[:, entries(rows, y.shape[2], packed)].mT)
         square = square + (s * s).sum(1, keepdim=True)
     return products, square
 
@@ -113,13 +113,13 @@ class _Sums(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x, y, weight, z, eps, half):
+    def forward(x, y, weight, z, eps, packed):
         with no_autocast(x):
-            return _sums(x, y, weight, z, eps, half)
+            return _sums(x, y, weight, z, eps, packed)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        x, y, weight, z, ctx.eps, ctx.half = inputs
+        x, y, weight, z, ctx.eps, ctx.packed = inputs
         ctx.one_stream, ctx.z = y is None, None if isinstance(z, Tensor) else z
         tensors = [x, x if y is None else y, weight, *([z] if ctx.z is None else [])]
         ctx.save_for_backward(*tensors)
@@ -131,19 +131,19 @@ class _Sums(torch.autograd.Function):
         z = z[0] if ctx.z is None else ctx.z
         if not torch.is_grad_enabled():  # it will not be differentiated: without copies of blocks
             divisor = z if isinstance(z, Tensor) else x.new_full((1, 1, 1), z)
-            given = of_products, of_square, x, y, weight, divisor, ctx.eps, ctx.half
+            given = of_products, of_square, x, y, weight, divisor, ctx.eps, ctx.packed
             with no_autocast(x):
                 gradients = _in_place(*given, ctx.one_stream)
             dx, dy, dw = gradients
             return dx, None if ctx.one_stream else dy, dw, None, None, None
         of_x, of_y, of_weight = [], [], []
         for rows in row_blocks(x.shape[2]):
-            m = stepwise(_matrix(x, y, z, rows, ctx.half), ctx.eps)
-            s, w = _flat(m, ctx.half), weight[:, entries(rows, y.shape[2], ctx.half)]
+            m = stepwise(_matrix(x, y, z, rows, ctx.packed), ctx.eps)
+            s, w = _flat(m, ctx.packed), weight[:, entries(rows, y.shape[2], ctx.packed)]
             of_weight.append(matmul(of_products.mT, s))
             ds = matmul(of_products, w) + 2 * of_square * s
-            dg = sloped(_unflat(ds, m, ctx.half), m) / z
-            first = rows.start if ctx.half else 0
+            dg = sloped(_unflat(ds, m, ctx.packed), m) / z
+            first = rows.start if ctx.packed else 0
             of_x.append(matmul(y[:, :, first:], dg.mT))
             dy = matmul(x[:, :, rows], dg)
             of_y.append(torch.nn.functional.pad(dy, (first, 0)) if first else dy)
@@ -158,14 +158,14 @@ class _Sums(torch.autograd.Function):
         dy = dx if ctx.one_stream else dy
         of_products = of_square = 0.0
         for rows in row_blocks(x.shape[2]):
-            m = stepwise(_matrix(x, y, z, rows, ctx.half), ctx.eps)
-            first = rows.start if ctx.half else 0
-            s, of = _flat(m, ctx.half), entries(rows, y.shape[2], ctx.half)
+            m = stepwise(_matrix(x, y, z, rows, ctx.packed), ctx.eps)
+            first = rows.start if ctx.packed else 0
+            s, of = _flat(m, ctx.packed), entries(rows, y.shape[2], ctx.packed)
             dm = torch.zeros_like(m)
             for a, b in ((dx, y), (x, dy)):
                 if a is not None and b is not None:
                     dm = dm + matmul(a[:, :, rows].mT, b[:, :, first:]) / z
-            ds = _flat(sloped(dm, m), ctx.half)
+            ds = _flat(sloped(dm, m), ctx.packed)
             of_products = of_products + matmul(ds, weight[:, of].mT)
             of_square = of_square + 2 * (s * ds).sum(1, keepdim=True)
             if dw is not None:
@@ -182,7 +182,7 @@ def _in_place(
     weight: Tensor,
     z: Tensor,
     eps: float,
-    half: bool,
+    packed: bool,
     one_stream: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The first-order gradients; of one stream both are in the first, and the second is empty.
@@ -192,21 +192,21 @@ def _in_place(
     dx, dw = torch.zeros_like(x), torch.empty_like(weight, memory_format=torch.contiguous_format)
     dy = dx if one_stream else torch.zeros_like(y)
     for rows in row_blocks(x.shape[2]):
-        m = _root_in_place(_matrix(x, y, z, rows, half), eps)
-        s, of = _flat(m, half), entries(rows, y.shape[2], half)
+        m = _root_in_place(_matrix(x, y, z, rows, packed), eps)
+        s, of = _flat(m, packed), entries(rows, y.shape[2], packed)
         torch.mm(of_products.mT, s, out=dw[:, of])
         ds = torch.mm(of_products, weight[:, of]).addcmul_(of_square, s, value=2)
         slope = torch.threshold_(m.abs_().mul_(2 * z), 0.0, torch.inf)  # at 0 it gives 0 · ds
-        dg = _unflat(ds, m, half).div_(slope)
-        first = rows.start if half else 0
+        dg = _unflat(ds, m, packed).div_(slope)
+        first = rows.start if packed else 0
         dx[:, :, rows].baddbmm_(y[:, :, first:], dg.mT)
         dy[:, :, first:].baddbmm_(x[:, :, rows], dg)
     return dx, x.new_empty(0) if one_stream else dy, dw
 
 
-def _matrix(x: Tensor, y: Tensor, z: Tensor | int, rows: slice, half: bool) -> Tensor:
+def _matrix(x: Tensor, y: Tensor, z: Tensor | int, rows: slice, packed: bool) -> Tensor:
     """Some rows of the pooled matrix; if half, of the columns from the first row on."""
-    first = rows.start if half else 0
+    first = rows.start if packed else 0
     return matmul(x[:, :, rows].mT, y[:, :, first:]) / z
 
 
@@ -216,17 +216,17 @@ def _root_in_place(g: Tensor, eps: float) -> Tensor:
     return g.sign_().mul_(root)  # 0 at 0; the sign of NaN is 0, and 0 · NaN is NaN
 
 
-def _flat(m: Tensor, half: bool) -> Tensor:
+def _flat(m: Tensor, packed: bool) -> Tensor:
     """Rows as the descriptor has them; a half has √2 times what is right of the diagonal."""
-    if not half:
+    if not packed:
         return m.flatten(1)
     pairs, weights = _pairs(m)
     return m.flatten(1).index_select(1, pairs) * weights
 
 
-def _unflat(s: Tensor, m: Tensor, half: bool) -> Tensor:
+def _unflat(s: Tensor, m: Tensor, packed: bool) -> Tensor:
     """The transpose of `_flat`, selected too: what is left of the diagonal is an entry of 0."""
-    if not half:
+    if not packed:
         return s.view_as(m)
     pairs, weights = _pairs(m)
     origin = pairs.new_full((m.shape[1] * m.shape[2],), len(pairs))

@@ -16,19 +16,19 @@ def hadamard_pool(
     x: Tensor,
     y: Tensor,
     *more: Tensor,
-    factors: int = 1,
+    rank: int = 1,
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Pool the element-wise products of every two streams over all locations.
 
     For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …:
-    ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and the `factors`
+    ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and the `rank`
     consecutive channels r of window k, where Z is the number of locations kept for ``"mean"`` and
     1 for ``"sum"``.
 
     Shapes: each stream (N, L, R), mask (N, L) boolean, True where kept
-        -> (N, pairs · R / factors), pair by pair.
+        -> (N, pairs · R / rank), pair by pair.
     Gradient: ``γ ∘ xⱼ / Z`` and ``γ ∘ xᵢ / Z``, γ spread over its window, summed over pairs.
     Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
         without a location kept pools to 0 with gradient 0. Half types accumulate in float32.
@@ -40,20 +40,20 @@ def hadamard_pool(
     streams = dict(zip(names, (x, y, *more), strict=True))
     of_mask = None if mask is None else spec(op, "mask", mask)
     described = [spec(op, name, stream) for name, stream in streams.items()]
-    check_hadamard_pool(described, factors, of_mask, reduction)
+    check_hadamard_pool(described, rank, of_mask, reduction)
     check_devices(op, **streams, mask=mask)
-    return pooled([wide(s) for s in streams.values()], factors, mask, reduction).to(x.dtype)
+    return pooled([wide(s) for s in streams.values()], rank, mask, reduction).to(x.dtype)
 
 
 def pooled(
-    streams: Sequence[Tensor], factors: int, mask: Tensor | None, reduction: Reduction
+    streams: Sequence[Tensor], rank: int, mask: Tensor | None, reduction: Reduction
 ) -> Tensor:
     """The unchecked formula, of streams in the accumulation dtype."""
     kept = [keep(stream, mask) for stream in streams]
     sums = [(a * b).sum(1) for a, b in itertools.combinations(kept, 2)]
     h = torch.cat(sums, 1)
-    if factors > 1:
-        h = h.unflatten(1, (h.shape[1] // factors, factors)).sum(2)
+    if rank > 1:
+        h = h.unflatten(1, (h.shape[1] // rank, rank)).sum(2)
     return averaged(h, kept[0].shape[1], mask, reduction)
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ...contract.half import check_half_vectorize
+from ...contract.packed import check_half_vectorize
 from ._tensors import spec, wide
 from ._triangle import diagonal, packed
 
@@ -18,7 +18,7 @@ def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.half.check_half_vectorize`.
+    Raises: ValueError and TypeError as `bilinear.contract.packed.check_half_vectorize`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)
@@ -39,7 +39,7 @@ def upper(g: Tensor) -> Tensor:
     return wide(g.flatten(1).gather(1, packed(channels, g).expand(samples, -1)))
 
 
-def weighed(half: Tensor, channels: int) -> Tensor:
+def weighed(packed: Tensor, channels: int) -> Tensor:
     """√2 times the entries that stood above the diagonal."""
-    weight = half.new_full(half.shape[1:], 2**0.5)
-    return half * weight.index_fill(0, diagonal(channels, half), 1.0)
+    weight = packed.new_full(packed.shape[1:], 2**0.5)
+    return packed * weight.index_fill(0, diagonal(channels, packed), 1.0)

@@ -8,7 +8,7 @@ from ...contract.forms import Norm, check_norm
 from ._tensors import spec, wide
 
 
-def l2_normalize(z: Tensor, *, eps: float = L2_EPS, form: Norm = "floor") -> Tensor:
+def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Tensor:
     """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
 
     The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
@@ -25,13 +25,13 @@ def l2_normalize(z: Tensor, *, eps: float = L2_EPS, form: Norm = "floor") -> Ten
         `torch.nn.functional.normalize`.
     """
     check_l2_normalize(spec("l2_normalize", "z", z), eps)
-    check_norm("l2_normalize", form)
-    return normalized(wide(z), eps, form).to(z.dtype)
+    check_norm("l2_normalize", norm)
+    return normalized(wide(z), eps, norm).to(z.dtype)
 
 
-def normalized(z: Tensor, eps: float, form: Norm = "floor") -> Tensor:
+def normalized(z: Tensor, eps: float, norm: Norm = "floor") -> Tensor:
     """The unchecked formula."""
-    if form == "added":
+    if norm == "added":
         return z / ((z * z).sum(-1, keepdim=True) + eps).sqrt()
     return z / floored(z, eps)
 
@@ -51,5 +51,5 @@ def length(square: Tensor, eps: float) -> Tensor:
     """
     floor = torch.full_like(square, eps)
     short = square.detach().sqrt() <= floor
-    norm = torch.where(short, 1.0, square).sqrt()
-    return torch.where(short, floor, norm)
+    length = torch.where(short, 1.0, square).sqrt()
+    return torch.where(short, floor, length)

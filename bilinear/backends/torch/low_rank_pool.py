@@ -17,16 +17,16 @@ def low_rank_pool(
     y: Tensor | None = None,
     *,
     activation: Activation = None,
-    factors: int = 1,
+    rank: int = 1,
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Bilinear pooling of rank `factors` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
 
     ``y=None`` is one stream, y = x; u and v stay two matrices. `activation` σ is None,
     ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / factors).
+    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
     Gradient: with γ the cotangent spread over its windows, p = x u and q = y v,
         ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p``; for y and v likewise.
     Edges: a masked location enters no product and no gradient, of u and v neither, NaN included,
@@ -40,9 +40,9 @@ def low_rank_pool(
     op = "low_rank_pool"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     weights = spec(op, "u", u), spec(op, "v", v)
-    check_low_rank_pool(of_x, *weights, of_y, activation, factors, of_mask, reduction)
+    check_low_rank_pool(of_x, *weights, of_y, activation, rank, of_mask, reduction)
     check_devices(op, x=x, u=u, v=v, y=y, mask=mask)
-    return factored(x, u, v, y, activation, factors, mask, reduction).to(x.dtype)
+    return factored(x, u, v, y, activation, rank, mask, reduction).to(x.dtype)
 
 
 def factored(
@@ -51,7 +51,7 @@ def factored(
     v: Tensor,
     y: Tensor | None,
     activation: Activation,
-    factors: int,
+    rank: int,
     mask: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
@@ -60,7 +60,7 @@ def factored(
     y_kept = x_kept if y is None else keep(wide(y), mask)
     pairs = (x_kept, u), (y_kept, v)
     streams = [activated(projected(s, w), activation) for s, w in pairs]
-    return pooled(streams, factors, mask, reduction)
+    return pooled(streams, rank, mask, reduction)
 
 
 def projected(x: Tensor, u: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from ._tensors import by_plain_steps, spec, wide
 
 
 def signed_sqrt(
-    g: Tensor, *, eps: float = EPS, form: Root = "signed", slope_eps: float | None = None
+    g: Tensor, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> Tensor:
     """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
 
@@ -32,36 +32,36 @@ def signed_sqrt(
     op = "signed_sqrt"
     received = spec(op, "g", g)
     check_signed_sqrt(received, eps)
-    check_root(op, received.dtype, eps, form, slope_eps)
-    return rooted(wide(g), eps, form, slope_eps).to(g.dtype)
+    check_root(op, received.dtype, eps, root, slope_eps)
+    return rooted(wide(g), eps, root, slope_eps).to(g.dtype)
 
 
-def rooted(g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None = None) -> Tensor:
+def rooted(g: Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None) -> Tensor:
     """The unchecked formula."""
-    if form != "signed" or slope_eps is not None or by_plain_steps():
-        return stepwise(g, eps, form, slope_eps)
+    if root != "signed" or slope_eps is not None or by_plain_steps():
+        return stepwise(g, eps, root, slope_eps)
     return _Root.apply(g, eps)  # pyright: ignore[reportReturnType]
 
 
 def stepwise(
-    g: Tensor, eps: float, form: Root = "signed", slope_eps: float | None = None
+    g: Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None
 ) -> Tensor:
     """The unchecked formula in steps that compilers and every derivative see through.
 
     The root is taken of a value that is never 0, so every derivative of that branch is finite
     and `where` can drop it. The branch kept at 0 is 0·g, not 0: it lets a NaN cotangent through.
     """
-    if form == "unsigned":
+    if root == "unsigned":
         return (g + eps).sqrt()
     if slope_eps is not None:
         still = g.detach()
         return rooted(still, eps) + 0.5 / (still.abs().sqrt() + slope_eps) * (g - still)
     dead = g == 0
     safe = torch.where(dead, 1.0, g)
-    root = (safe.abs() + eps).sqrt()
-    if form == "shifted":  # √(|g| + eps) - √eps, which would cancel
-        root = safe.abs() / (root + eps**0.5)
-    return torch.where(dead, 0.0 * g, safe.sign() * root)
+    magnitude = (safe.abs() + eps).sqrt()
+    if root == "shifted":  # √(|g| + eps) - √eps, which would cancel
+        magnitude = safe.abs() / (magnitude + eps**0.5)
+    return torch.where(dead, 0.0 * g, safe.sign() * magnitude)
 
 
 class _Root(torch.autograd.Function):

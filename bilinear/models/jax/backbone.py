@@ -94,7 +94,7 @@ def _scored(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return matmul(x, kernel)
 
     def in_two(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jnp.concatenate([matmul(half, kernel) for half in jnp.array_split(x, 2)])
+        return jnp.concatenate([matmul(packed, kernel) for packed in jnp.array_split(x, 2)])
 
     return jax.lax.platform_dependent(x, kernel, cpu=in_two, default=matmul)
 

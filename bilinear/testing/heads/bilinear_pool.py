@@ -13,9 +13,9 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     given = map_calls(dtype)
     given["two streams"][1]["parameters"] = {"reduction": "sum", "eps": 1e-3}
     (x,), masked = given["masked"][0], given["masked"][1]
-    forms = {"half": True, "root": "shifted", "eps": 1e-5, "norm": "added"}
-    half = {"half": ((x,), masked | {"parameters": {"half": True}})}
-    return given | half | {"half of other forms": (given["one stream"][0], {"parameters": forms})}
+    forms = {"packed": True, "root": "shifted", "eps": 1e-5, "norm": "added"}
+    packed = {"packed": ((x,), masked | {"parameters": {"packed": True}})}
+    return given | packed | {"half of other forms": (given["one stream"][0], {"parameters": forms})}
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:

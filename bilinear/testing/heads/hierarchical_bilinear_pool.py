@@ -95,9 +95,9 @@ def _projected(case: Case, acc: str) -> tuple[list[Bounded], list[Bounded], list
 
 def _kept(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[list, list]:
     """Maps, 0 where masked, and weights."""
-    half, keep = len(arrays) // 2, case.options.get("mask")
-    maps = [x if keep is None else np.where(keep[..., None], x, 0) for x in arrays[:half]]
-    return maps, list(arrays[half:])
+    packed, keep = len(arrays) // 2, case.options.get("mask")
+    maps = [x if keep is None else np.where(keep[..., None], x, 0) for x in arrays[:packed]]
+    return maps, list(arrays[packed:])
 
 
 def _own(case: Case) -> dict[str, Any]:

@@ -27,13 +27,13 @@ def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Cas
 
 def value(case: Case) -> np.ndarray:
     _, flat, given = _roots(case)
-    s = reference.signed_sqrt(flat, eps=given["eps"], form=given["root"])
+    s = reference.signed_sqrt(flat, eps=given["eps"], root=given["root"])
     return reference.l2_normalize(s, eps=given["l2_eps"])
 
 
 def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
     g, flat, given = _roots(case)
-    power = {"eps": given["eps"], "form": given["root"]}
+    power = {"eps": given["eps"], "root": given["root"]}
     s = reference.signed_sqrt(flat, **power)
     (ct,) = reference.l2_normalize_vjp(cotangent, s, eps=given["l2_eps"])
     (ct,) = reference.signed_sqrt_vjp(ct, flat, **power)

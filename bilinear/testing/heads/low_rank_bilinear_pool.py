@@ -11,7 +11,7 @@ from ..cases import Case, Maps, located, map_calls
 from ..ops import low_rank_pool
 from ..power import bounded, bounded_vjp, powered, powered_vjp
 
-OWN = ("activation", "factors", "mask", "reduction")
+OWN = ("activation", "rank", "mask", "reduction")
 """What `low_rank_pool` takes of the layer's parameters."""
 
 
@@ -19,16 +19,16 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     given = map_calls(dtype)
     for maps, arguments in given.values():
         channels = [m.shape[-1] for m in maps]
-        arguments["parameters"] = {"channels": channels if maps[1:] else channels[0], "rank": 3}
-    given["two streams"][1]["parameters"] |= {"factors": 2, "activation": "tanh", "seed": 1}
+        arguments["parameters"] = {"channels": channels if maps[1:] else channels[0], "dim": 3}
+    given["two streams"][1]["parameters"] |= {"rank": 2, "activation": "tanh", "seed": 1}
     given["masked"][1]["parameters"] |= {"reduction": "sum", "activation": "sigmoid"}
     return given
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
     flat = located(maps, mask, parameters)
-    factors, seed = parameters.get("factors", 1), parameters.get("seed", 0)
-    weights = low_rank_projections(parameters["channels"], parameters["rank"], factors, seed)
+    rank, seed = parameters.get("rank", 1), parameters.get("seed", 0)
+    weights = low_rank_projections(parameters["channels"], parameters["dim"], rank, seed)
     learned = tuple(weight.astype(maps[0].dtype) for weight in weights)
     return Case(flat.arrays + learned, flat.options)
 

@@ -15,8 +15,8 @@ from .signed_sqrt import EPS
 def cases(draw, dtype: str) -> Case:
     """All of a descriptor, or half of one stream's; the forms are drawn for their own operators."""
     case = draw(pooled_cases(dtype, {"eps": EPS, "l2_eps": FLOORS}))
-    half = len(case.arrays) == 1 and draw(st.booleans())
-    return Case(case.arrays, case.options | ({"half": True} if half else {}))
+    packed = len(case.arrays) == 1 and draw(st.booleans())
+    return Case(case.arrays, case.options | ({"packed": True} if packed else {}))
 
 
 def edges(dtype: str) -> dict[str, Case]:
@@ -27,10 +27,10 @@ def edges(dtype: str) -> dict[str, Case]:
     return plain | {
         "dead channel without eps": Case((dead,), {"eps": 0.0}),
         "below the floor": Case((dead,), {"l2_eps": 1e3}),
-        "half": Case((dead,), {"half": True}),
-        "half of a published form": Case((dead,), {"half": True} | caffe),
-        "half, of another root": Case((dead,), {"half": True, "root": "shifted"}),
-        "half of an empty batch": Case((dead[:0],), {"half": True}),
+        "packed": Case((dead,), {"packed": True}),
+        "half of a published form": Case((dead,), {"packed": True} | caffe),
+        "half, of another root": Case((dead,), {"packed": True, "root": "shifted"}),
+        "half of an empty batch": Case((dead[:0],), {"packed": True}),
         "published slope at a dead channel": Case((dead,), caffe),
         "unsigned root of features >= 0": Case((abs(dead),), {"root": "unsigned", "eps": 1e-5}),
     }
@@ -38,13 +38,13 @@ def edges(dtype: str) -> dict[str, Case]:
 
 def smooth(dtype: str) -> list[Case]:
     plain = pooled_smooth(dtype)
-    forms = {"half": True, "root": "shifted", "eps": 1e-2, "norm": "added", "l2_eps": 0.5}
-    return [*plain, Case(plain[0].arrays, {"half": True}), Case(plain[0].arrays, forms)]
+    forms = {"packed": True, "root": "shifted", "eps": 1e-2, "norm": "added", "l2_eps": 0.5}
+    return [*plain, Case(plain[0].arrays, {"packed": True}), Case(plain[0].arrays, forms)]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:
     n, c, d = outer_pool.output_shape(case)
-    return (n, c * (c + 1) // 2 if case.options.get("half") else c * d)
+    return (n, c * (c + 1) // 2 if case.options.get("packed") else c * d)
 
 
 def forward(case: Case, acc: str) -> Bounded:
@@ -59,7 +59,7 @@ def carried_back(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     """The gradient of a cotangent that is not exact itself."""
     g, s = _roots(case, acc)
     h = bounds.l2_normalize_vjp(ct, _flat(case, s, acc), *_norm(case, acc))
-    if case.options.get("half"):
+    if case.options.get("packed"):
         h = bounds.half_vectorize_vjp(h, g.value.shape[-1], acc)
     h = Bounded(*(part.reshape(g.value.shape) for part in h))
     slope_eps = case.options.get("slope_eps")
@@ -73,7 +73,7 @@ def _roots(case: Case, acc: str) -> tuple[Bounded, Bounded]:
 
 
 def _flat(case: Case, s: Bounded, acc: str) -> Bounded:
-    if case.options.get("half"):
+    if case.options.get("packed"):
         return bounds.half_vectorize(s, acc)
     return Bounded(*(part.reshape(output_shape(case)) for part in s))
 

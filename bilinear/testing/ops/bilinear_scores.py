@@ -35,15 +35,15 @@ def edges(dtype: str) -> dict[str, Case]:
         "without bias": Case((x, weight)),
         "NaN in a weight": Case((x, bad, bias)),
         "many channels": _seeded(dtype, many),
-        "half of many channels": _seeded(dtype, Case(many.arrays, {"half": True})),
+        "half of many channels": _seeded(dtype, Case(many.arrays, {"packed": True})),
     }
 
 
 def smooth(dtype: str) -> list[Case]:
     """Two only, for derivatives by weights are many. The scores stay away from 0."""
     one, _, two = pooled_smooth(dtype)
-    half = Case(one.arrays, {"half": True})
-    return [_seeded(dtype, case, positive=True) for case in (half, two)]
+    packed = Case(one.arrays, {"packed": True})
+    return [_seeded(dtype, case, positive=True) for case in (packed, two)]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:

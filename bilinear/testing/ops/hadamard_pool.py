@@ -20,7 +20,7 @@ def cases(draw, dtype: str) -> Case:
     arrays = tuple(draw(features(dtype, shape)) for _ in range(count))
     options: dict[str, Any] = {
         "reduction": draw(st.sampled_from(["mean", "sum"])),
-        "factors": draw(st.sampled_from([1, 2, 4])),
+        "rank": draw(st.sampled_from([1, 2, 4])),
     }
     if draw(st.booleans()):
         options["mask"] = draw(hnp.arrays(np.bool_, shape[:2]))
@@ -37,9 +37,9 @@ def edges(dtype: str) -> dict[str, Case]:
     large = np.full((1, 4, 2), 200.0, DTYPES[dtype])
     return {
         "mean of three": Case((x[:, :3], y[:, :3])),
-        "all zero": Case((np.zeros_like(x), np.zeros_like(y)), {"factors": 2}),
+        "all zero": Case((np.zeros_like(x), np.zeros_like(y)), {"rank": 2}),
         "NaN behind the mask of two": Case((poisoned, y), {"mask": keep, "reduction": "sum"}),
-        "NaN behind the mask of three": Case((x, poisoned, w), {"mask": keep, "factors": 2}),
+        "NaN behind the mask of three": Case((x, poisoned, w), {"mask": keep, "rank": 2}),
         "NaN reaches": Case((nan, y, w)),
         "empty batch": Case((x[:0], y[:0])),
         "beyond the half range": Case((large, large), {"reduction": "sum"}),
@@ -49,13 +49,13 @@ def edges(dtype: str) -> dict[str, Case]:
 def smooth(dtype: str) -> list[Case]:
     x, y, w = (away_from_zero(dtype, 2, 3, 4, seed=seed) for seed in range(3))
     keep = np.array([[True, False, True], [True] * 3])
-    return [Case((x, y)), Case((x, y, w), {"mask": keep, "factors": 2})]
+    return [Case((x, y)), Case((x, y, w), {"mask": keep, "rank": 2})]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:
     n, _, r = case.arrays[0].shape
     pairs = len(case.arrays) * (len(case.arrays) - 1) // 2
-    return (n, pairs * r // case.options.get("factors", 1))
+    return (n, pairs * r // case.options.get("rank", 1))
 
 
 def forward(case: Case, acc: str) -> Bounded:
@@ -69,9 +69,9 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
 
 def pooled(streams: list[Bounded], options: dict[str, Any], acc: str) -> Bounded:
     """Of streams that err already."""
-    keep, factors = options.get("mask"), options.get("factors", 1)
+    keep, rank = options.get("mask"), options.get("rank", 1)
     z = divisor(streams[0].value, keep, options.get("reduction", "mean"))
-    windows = [_windows(kept(s, keep), factors) for s in streams]
+    windows = [_windows(kept(s, keep), rank) for s in streams]
     pairs = [
         divided(contracted("nlkf,nlkf->nk", a, b, acc), z, acc)
         for a, b in itertools.combinations(windows, 2)
@@ -82,10 +82,10 @@ def pooled(streams: list[Bounded], options: dict[str, Any], acc: str) -> Bounded
 def pooled_vjp(
     ct: Bounded, streams: list[Bounded], options: dict[str, Any], acc: str
 ) -> list[Bounded]:
-    keep, factors = options.get("mask"), options.get("factors", 1)
+    keep, rank = options.get("mask"), options.get("rank", 1)
     z = divisor(streams[0].value, keep, options.get("reduction", "mean"))
     numbers = list(itertools.combinations(range(len(streams)), 2))
-    parts = (np.split(np.repeat(a, factors, axis=1), len(numbers), axis=1) for a in ct)
+    parts = (np.split(np.repeat(a, rank, axis=1), len(numbers), axis=1) for a in ct)
     spread = [Bounded(*part) for part in zip(*parts, strict=True)]
     streams = [kept(s, keep) for s in streams]
     gradients = [exact(np.zeros_like(s.value)) for s in streams]
@@ -97,9 +97,9 @@ def pooled_vjp(
     return [kept(gradient, keep) for gradient in gradients]
 
 
-def _windows(a: Bounded, factors: int) -> Bounded:
+def _windows(a: Bounded, rank: int) -> Bounded:
     n, locations, r = a.value.shape
-    shape = n, locations, r // factors, factors
+    shape = n, locations, r // rank, rank
     return Bounded(a.value.reshape(shape), a.error.reshape(shape))
 
 

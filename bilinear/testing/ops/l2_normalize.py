@@ -14,7 +14,7 @@ FLOORS = st.sampled_from([1e-12, 1e-6, 0.5, 2.0**-20])
 @st.composite
 def cases(draw, dtype: str) -> Case:
     shape = draw(st.sampled_from([(2, 3), (4,), (0, 3), (1, 2, 5), (2, 1)]))
-    return Case((draw(features(dtype, shape)),), {"eps": draw(FLOORS), "form": draw(NORMS)})
+    return Case((draw(features(dtype, shape)),), {"eps": draw(FLOORS), "norm": draw(NORMS)})
 
 
 def edges(dtype: str) -> dict[str, Case]:
@@ -28,15 +28,15 @@ def edges(dtype: str) -> dict[str, Case]:
         "zero vector": Case((z,)),
         "NaN fills its vector": Case((nan,)),
         "at the floor": Case((at_floor,), {"eps": 0.5}),
-        "zero vector, eps added": Case((z,), {"form": "added", "eps": 1e-7}),
-        "NaN fills its vector, eps added": Case((nan,), {"form": "added"}),
+        "zero vector, eps added": Case((z,), {"norm": "added", "eps": 1e-7}),
+        "NaN fills its vector, eps added": Case((nan,), {"norm": "added"}),
         "floor on the norm, not on its square": Case((short,)),
     }
 
 
 def smooth(dtype: str) -> list[Case]:
     z = away_from_zero(dtype, 2, 3, 4)
-    added = Case((z,), {"eps": 0.5, "form": "added"})
+    added = Case((z,), {"eps": 0.5, "norm": "added"})
     return [*(Case((z,), {"eps": eps}) for eps in (1e-12, 1e3)), added]
 
 
@@ -45,18 +45,18 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    (z,), eps, form = _read(case)
-    return bounds.l2_normalize(bounds.exact(z), eps, acc, form)
+    (z,), eps, norm = _read(case)
+    return bounds.l2_normalize(bounds.exact(z), eps, acc, norm)
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    (z,), eps, form = _read(case)
+    (z,), eps, norm = _read(case)
     ct = bounds.exact(cotangent.astype(np.longdouble))
-    return [bounds.l2_normalize_vjp(ct, bounds.exact(z), eps, acc, form)]
+    return [bounds.l2_normalize_vjp(ct, bounds.exact(z), eps, acc, norm)]
 
 
 def _read(case: Case):
-    return case.wide(), case.options.get("eps", 1e-12), case.options.get("form", "floor")
+    return case.wide(), case.options.get("eps", 1e-12), case.options.get("norm", "floor")
 
 
 __all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -25,7 +25,7 @@ def cases(draw, dtype: str) -> Case:
     arrays = tuple(draw(features(dtype, shape)) for shape in shapes)
     options: dict[str, Any] = {
         "reduction": draw(st.sampled_from(["mean", "sum"])),
-        "factors": draw(st.sampled_from([1, 2])),
+        "rank": draw(st.sampled_from([1, 2])),
         "activation": draw(st.sampled_from([None, "tanh", "relu", "sigmoid"])),
     }
     if draw(st.booleans()):
@@ -42,7 +42,7 @@ def edges(dtype: str) -> dict[str, Case]:
     nan, bad = x.copy(), u.copy()
     nan[0, 1, 2] = bad[1, 2] = np.nan
     return {
-        "non-square": Case((x, u, w, y), {"factors": 2}),
+        "non-square": Case((x, u, w, y), {"rank": 2}),
         "all zero": Case((np.zeros_like(x), u, v), {"activation": "relu"}),
         "NaN behind the mask of two": Case(
             (poisoned, u, w, y), {"mask": keep, "activation": "sigmoid"}
@@ -61,13 +61,13 @@ def smooth(dtype: str) -> list[Case]:
     keep = np.array([[True, False, True], [True] * 3])
     return [
         Case((x, u, v)),
-        Case((x, u, w, y), {"mask": keep, "activation": "tanh", "factors": 2}),
+        Case((x, u, w, y), {"mask": keep, "activation": "tanh", "rank": 2}),
         Case((abs(x), abs(u), abs(w), abs(y)), {"activation": "relu", "reduction": "sum"}),
     ]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:
-    return (case.arrays[0].shape[0], case.arrays[1].shape[1] // case.options.get("factors", 1))
+    return (case.arrays[0].shape[0], case.arrays[1].shape[1] // case.options.get("rank", 1))
 
 
 def forward(case: Case, acc: str) -> Bounded:

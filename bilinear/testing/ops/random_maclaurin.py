@@ -27,8 +27,8 @@ def edges(dtype: str) -> dict[str, Case]:
 
 def smooth(dtype: str) -> list[Case]:
     one, two, _ = pooled_smooth(dtype)
-    half = np.array([[1.0], [-1.0]]) ** [0, 1, 1]  # its first column adds all there is
-    few = MaclaurinTables(np.tile(half, (2, 1)), np.repeat(half, 2, axis=0))
+    packed = np.array([[1.0], [-1.0]]) ** [0, 1, 1]  # its first column adds all there is
+    few = MaclaurinTables(np.tile(packed, (2, 1)), np.repeat(packed, 2, axis=0))
     apart = Case(two.arrays, two.options | {"reduction": "none"})
     return [Case(one.arrays, one.options | {"tables": few}), signed(apart, 3)]
 

@@ -10,8 +10,8 @@ from ..cases import DTYPES, Case, away_from_zero, cotangents, features
 EPS = st.sampled_from([1e-10, 0.0, 1e-5, 0.25])
 FORMS = st.one_of(
     st.fixed_dictionaries({"eps": EPS}),
-    st.fixed_dictionaries({"eps": EPS, "form": st.just("shifted")}),
-    st.sampled_from([{"eps": 1e-5, "form": "unsigned"}, {"eps": 0.0, "slope_eps": 0.03}]),
+    st.fixed_dictionaries({"eps": EPS, "root": st.just("shifted")}),
+    st.sampled_from([{"eps": 1e-5, "root": "unsigned"}, {"eps": 0.0, "slope_eps": 0.03}]),
 )
 
 
@@ -19,7 +19,7 @@ FORMS = st.one_of(
 def cases(draw, dtype: str) -> Case:
     shape = draw(st.sampled_from([(4,), (2, 3), (0,), (), (1, 2, 2)]))
     g, options = draw(features(dtype, shape)), draw(FORMS)
-    g = np.asarray(np.abs(g)) if options.get("form") == "unsigned" else g
+    g = np.asarray(np.abs(g)) if options.get("root") == "unsigned" else g
     return Case((g,), options)
 
 
@@ -31,10 +31,10 @@ def edges(dtype: str) -> dict[str, Case]:
         "both zeros": Case((g,)),
         "both zeros without eps": Case((g,), {"eps": 0.0}),
         "NaN stays": Case((nan,)),
-        "both zeros, shifted": Case((g,), {"form": "shifted", "eps": 1e-5}),
-        "both zeros, shifted without eps": Case((g,), {"form": "shifted", "eps": 0.0}),
-        "NaN stays, shifted": Case((nan,), {"form": "shifted"}),
-        "unsigned is NaN below -eps": Case((g,), {"form": "unsigned", "eps": 1e-5}),
+        "both zeros, shifted": Case((g,), {"root": "shifted", "eps": 1e-5}),
+        "both zeros, shifted without eps": Case((g,), {"root": "shifted", "eps": 0.0}),
+        "NaN stays, shifted": Case((nan,), {"root": "shifted"}),
+        "unsigned is NaN below -eps": Case((g,), {"root": "unsigned", "eps": 1e-5}),
         "both zeros with a published slope": Case((g,), {"eps": 0.0, "slope_eps": 0.1}),
         "NaN stays with a published slope": Case((nan,), {"eps": 0.0, "slope_eps": 0.1}),
     }
@@ -42,7 +42,7 @@ def edges(dtype: str) -> dict[str, Case]:
 
 def smooth(dtype: str) -> list[Case]:
     g = away_from_zero(dtype, 2, 3, 4)
-    forms = {"eps": 1e-2, "form": "shifted"}, {"eps": 1e-2, "form": "unsigned"}
+    forms = {"eps": 1e-2, "root": "shifted"}, {"eps": 1e-2, "root": "unsigned"}
     return [Case((g,), {"eps": 1e-10}), *(Case((abs(g),), options) for options in forms)]
 
 
@@ -52,7 +52,7 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 def forward(case: Case, acc: str) -> Bounded:
     (g,), eps = case.wide(), case.options.get("eps", 1e-10)
-    return bounds.signed_sqrt(bounds.exact(g), eps, acc, case.options.get("form", "signed"))
+    return bounds.signed_sqrt(bounds.exact(g), eps, acc, case.options.get("root", "signed"))
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract.half import check_one_stream
+from ....contract.packed import check_one_stream
 from .._arrays import ArrayLike, wide
 from ..outer_pool import counted, keep
 from ._maps import flattened

@@ -6,7 +6,7 @@ import jax
 
 from ....contract import EPS, L2_EPS, Reduction, check_reduction
 from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.half import descriptor_size
+from ....contract.packed import descriptor_size
 from .._arrays import ArrayLike, specs
 from ..bilinear_pool import described
 from ._maps import flattened
@@ -21,9 +21,9 @@ class BilinearPool:
     argument, and sits in a `flax.nnx.Module` or any other pytree as it is.
 
     Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean, True where
-        kept, any number of spatial axes -> (N, C·D), or (N, C(C+1)/2) if half.
+        kept, any number of spatial axes -> (N, C·D), or (N, C(C+1)/2) if packed.
     Gradient, edges: those of `bilinear_pool`.
-    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `half`.
+    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `packed`.
     Raises: ValueError and TypeError as `bilinear.contract.check_layer` when made and
         `bilinear.contract.check_operands` when called: y must have the spatial shape of x, not
         merely as many places.
@@ -33,7 +33,7 @@ class BilinearPool:
     reduction: Reduction = "mean"
     eps: float = EPS
     l2_eps: float = L2_EPS
-    half: bool = False
+    packed: bool = False
     root: Root = "signed"
     slope_eps: float | None = None
     norm: Norm = "floor"
@@ -53,7 +53,7 @@ class BilinearPool:
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
-        return descriptor_size("BilinearPool", self.half, channels, channels_b)
+        return descriptor_size("BilinearPool", self.packed, channels, channels_b)
 
     def _given(self) -> tuple[float, float, bool, Root, float | None, Norm]:
-        return self.eps, self.l2_eps, self.half, self.root, self.slope_eps, self.norm
+        return self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract.half import check_flag, check_one_stream, half_size
 from ....contract.matrices import STEPS, Method, Normalize, check_root
+from ....contract.packed import check_flag, check_one_stream, packed_size
 from .._arrays import ArrayLike
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
@@ -53,4 +53,4 @@ class CovariancePool:
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C(C+1)/2; of one stream, and a second is refused."""
         check_one_stream("CovariancePool", channels, channels_b)
-        return half_size(channels)
+        return packed_size(channels)

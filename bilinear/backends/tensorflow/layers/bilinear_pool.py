@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ....contract import EPS, L2_EPS, Reduction, check_reduction
 from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.half import descriptor_size
+from ....contract.packed import descriptor_size
 from .._tensors import as_written, spec
 from ..bilinear_pool import described
 from ._maps import checked, chosen_format, flattened
@@ -19,7 +19,7 @@ class BilinearPool(keras.layers.Layer):
 
     One stream is ``pool(x)``, two are ``pool(x, y)``; their spatial shapes must be equal.
 
-    Shapes: x (N, *spatial, C), y (N, *spatial, D) -> (N, C·D), or (N, C(C+1)/2) if half, for
+    Shapes: x (N, *spatial, C), y (N, *spatial, D) -> (N, C·D), or (N, C(C+1)/2) if packed, for
         any number of spatial axes (none is one location); (N, C, *spatial) with
         ``data_format="channels_first"``. None is `keras.config.image_data_format()` at
         construction.
@@ -29,7 +29,7 @@ class BilinearPool(keras.layers.Layer):
     Dtypes: x and y are cast to the policy's compute dtype, which the descriptors have too;
         under ``"mixed_float16"`` and ``"mixed_bfloat16"`` all between is computed in float32.
     Gradient, edges: those of `bilinear_pool`.
-    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `half`.
+    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `packed`.
     Raises: ValueError and TypeError as `bilinear.contract.check_operands`, with the shapes as
         they were passed. Sizes unknown when the model is traced are checked at run time, as in
         `outer_pool`; XLA, which Keras chooses by itself where it can, words the error otherwise.
@@ -41,7 +41,7 @@ class BilinearPool(keras.layers.Layer):
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
-        half: bool = False,
+        packed: bool = False,
         root: Root = "signed",
         slope_eps: float | None = None,
         norm: Norm = "floor",
@@ -50,11 +50,11 @@ class BilinearPool(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         check_reduction("BilinearPool", reduction)
-        given = eps, l2_eps, half, root, slope_eps, norm
+        given = eps, l2_eps, packed, root, slope_eps, norm
         check_descriptor("BilinearPool", "float64", None, *given)
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = float(eps), float(l2_eps)
-        self.half = half
+        self.packed = packed
         self.root: Root = root
         self.norm: Norm = norm
         self.slope_eps = None if slope_eps is None else float(slope_eps)
@@ -91,11 +91,11 @@ class BilinearPool(keras.layers.Layer):
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
-        return descriptor_size("BilinearPool", self.half, channels, channels_b)
+        return descriptor_size("BilinearPool", self.packed, channels, channels_b)
 
     def get_config(self) -> dict[str, Any]:
-        own = ("reduction", "eps", "l2_eps", "half", "root", "slope_eps", "norm", "data_format")
+        own = ("reduction", "eps", "l2_eps", "packed", "root", "slope_eps", "norm", "data_format")
         return super().get_config() | {name: getattr(self, name) for name in own}
 
     def _given(self) -> tuple[float, float, bool, Root, float | None, Norm]:
-        return self.eps, self.l2_eps, self.half, self.root, self.slope_eps, self.norm
+        return self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract.half import check_flag, check_one_stream, half_size
 from ....contract.matrices import STEPS, Method, Normalize, check_root
+from ....contract.packed import check_flag, check_one_stream, packed_size
 from .._tensors import as_written
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
@@ -80,7 +80,7 @@ class CovariancePool(keras.layers.Layer):
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C(C+1)/2; of one stream, and a second is refused."""
         check_one_stream("CovariancePool", channels, channels_b)
-        return half_size(channels)
+        return packed_size(channels)
 
     def get_config(self) -> dict[str, Any]:
         own = ("method", "steps", "normalize", "tol", "isometric", "data_format")

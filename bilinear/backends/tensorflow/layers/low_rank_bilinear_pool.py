@@ -26,27 +26,27 @@ from ._weights import learned, read
 class LowRankBilinearPool(keras.layers.Layer):
     """Low-rank bilinear pooling of feature maps, with learned u and v.
 
-    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `rank`
-    entries of the descriptor is a bilinear form of rank `factors`. Without activation and
-    ``factors=1`` this is the pooling of MLB, with more factors that of MFB.
+    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `dim`
+    entries of the descriptor is a bilinear form of rank at most `rank`. Without activation and
+    ``rank=1`` this is the pooling of MLB, with more that of MFB.
 
     Args:
         channels: C for one stream, or [C, D] for two.
-        rank: length of the descriptor.
-        factors: products summed in each entry.
+        dim: length of the descriptor.
+        rank: products summed in each entry.
         activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
         seed: of the initial weights, normal with deviation 1/√C, equal in every framework.
 
-    Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) -> (N, rank).
+    Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) -> (N, dim).
         With ``data_format="channels_first"`` channels are the second axis; None is
         `keras.config.image_data_format()` at construction.
-    Attributes: u (C, rank · factors), v (D, rank · factors), learned.
+    Attributes: u (C, dim · rank), v (D, dim · rank), learned.
     Masks: a location is kept where every given mask is true: `mask`, and those of the two
         streams, `x_mask` and `y_mask`, which Keras fills in unless they are passed; no mask
         leaves the layer.
     Dtypes: maps and weights are cast to the policy's compute dtype, which the result has too;
         under ``"mixed_float16"`` and ``"mixed_bfloat16"`` sums, roots and norms are in float32.
-    Cost: as `low_rank_pool`, with R = rank · factors; the weights are (C + D) · R.
+    Cost: as `low_rank_pool`, with R = dim · rank; the weights are (C + D) · R.
     Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_layer` when made,
         as `check_operands` and `low_rank.check_maps` when called.
     Source: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
@@ -55,9 +55,9 @@ class LowRankBilinearPool(keras.layers.Layer):
     def __init__(
         self,
         channels: int | Sequence[int],
-        rank: int = DIM,
+        dim: int = DIM,
         *,
-        factors: int = 1,
+        rank: int = 1,
         activation: Activation = None,
         seed: int = 0,
         reduction: Reduction = "mean",
@@ -67,15 +67,15 @@ class LowRankBilinearPool(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        op, settings = "LowRankBilinearPool", (factors, activation, seed, reduction, eps, l2_eps)
-        check_low_rank_layer(op, channels, rank, *settings)
+        op, settings = "LowRankBilinearPool", (rank, activation, seed, reduction, eps, l2_eps)
+        check_low_rank_layer(op, channels, dim, *settings)
         self.channels = plain(channels)
-        self.rank, self.factors, self.seed = rank, factors, seed
+        self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = float(eps), float(l2_eps)
         self.data_format = chosen_format(op, data_format)
-        u, v = low_rank_projections(channels, rank, factors, seed)
+        u, v = low_rank_projections(channels, dim, rank, seed)
         self.u, self.v = learned(self, "u", u), learned(self, "v", v)
 
     def build(self, x_shape: Any, y_shape: Any = None) -> None:
@@ -90,14 +90,14 @@ class LowRankBilinearPool(keras.layers.Layer):
         self._check(x, y)
         x, y, kept = flattened(op, self.data_format, x, y, mask, x_mask, y_mask)
         u, v = read(self.u), read(self.v)
-        h = factored(x, u, v, y, self.activation, self.factors, kept, self.reduction)
+        h = factored(x, u, v, y, self.activation, self.rank, kept, self.reduction)
         return tf.cast(normalized(rooted(h, self.eps), self.l2_eps), x.dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """None: a descriptor has no locations left to mask."""
 
     def compute_output_shape(self, x_shape: Any, y_shape: Any = None) -> tuple[Any, Any]:
-        return x_shape[0], self.rank
+        return x_shape[0], self.dim
 
     def compute_output_spec(
         self, x: Any, y: Any = None, mask: Any = None, x_mask: Any = None, y_mask: Any = None
@@ -107,12 +107,12 @@ class LowRankBilinearPool(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(x.shape), x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`rank`, whatever the channels."""
+        """`dim`, whatever the channels."""
         del channels, channels_b
-        return self.rank
+        return self.dim
 
     def get_config(self) -> dict[str, Any]:
-        own = ("channels", "rank", "factors", "activation", "seed", "reduction", "eps", "l2_eps")
+        own = ("channels", "dim", "rank", "activation", "seed", "reduction", "eps", "l2_eps")
         settings = {name: getattr(self, name) for name in (*own, "data_format")}
         return super().get_config() | settings
 

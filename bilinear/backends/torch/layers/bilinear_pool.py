@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ....contract import EPS, L2_EPS, Reduction, check_reduction
 from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.half import descriptor_size
+from ....contract.packed import descriptor_size
 from .._tensors import spec
 from ..bilinear_pool import described
 from ._maps import flattened
@@ -17,16 +17,11 @@ class BilinearPool(nn.Module):
     the resolution of the maps, True where a location is kept.
 
     Shapes: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
-        (N, C(C+1)/2) if half, for any number of spatial axes of any size, in any memory format.
-    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `half`.
+        (N, C(C+1)/2) if packed, for any number of spatial axes of any size, in any memory format.
+    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `packed`.
     Raises: ValueError and TypeError as `bilinear.contract.check_operands`, with the shapes as
         they were passed; the spatial shapes of x and y must be equal, not merely their product.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
-    """
-
-    half: bool  # type: ignore[assignment]
-    """The argument. It hides `nn.Module.half`, which has nothing to convert here; that of any
-    module around it works.
     """
 
     def __init__(
@@ -34,7 +29,7 @@ class BilinearPool(nn.Module):
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
-        half: bool = False,
+        packed: bool = False,
         root: Root = "signed",
         slope_eps: float | None = None,
         norm: Norm = "floor",
@@ -42,11 +37,11 @@ class BilinearPool(nn.Module):
         super().__init__()
         op = "BilinearPool"
         check_reduction(op, reduction)
-        check_descriptor(op, "float64", None, eps, l2_eps, half, root, slope_eps, norm)
+        check_descriptor(op, "float64", None, eps, l2_eps, packed, root, slope_eps, norm)
         self.reduction: Reduction = reduction
         self.eps = eps
         self.l2_eps = l2_eps
-        self.half = half
+        self.packed = packed
         self.root: Root = root
         self.slope_eps = slope_eps
         self.norm: Norm = norm
@@ -54,15 +49,15 @@ class BilinearPool(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         op = "BilinearPool"
         x, y, mask = flattened(op, x, y, mask)
-        given = self.eps, self.l2_eps, self.half, self.root, self.slope_eps, self.norm
+        given = self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm
         of_y = None if y is None else spec(op, "y", y)
         check_descriptor(op, spec(op, "x", x).dtype, of_y, *given)
         return described(x, y, mask, self.reduction, *given)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
-        return descriptor_size("BilinearPool", self.half, channels, channels_b)
+        return descriptor_size("BilinearPool", self.packed, channels, channels_b)
 
     def extra_repr(self) -> str:
-        names = "reduction", "eps", "l2_eps", "half", "root", "slope_eps", "norm"
+        names = "reduction", "eps", "l2_eps", "packed", "root", "slope_eps", "norm"
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

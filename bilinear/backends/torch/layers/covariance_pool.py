@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from ....contract.half import check_flag, check_one_stream, half_size
 from ....contract.matrices import STEPS, Method, Normalize, check_root
+from ....contract.packed import check_flag, check_one_stream, packed_size
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
 from ..matrix_sqrt import matrix_rooted
@@ -52,7 +52,7 @@ class CovariancePool(nn.Module):
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C(C+1)/2; of one stream, and a second is refused."""
         check_one_stream("CovariancePool", channels, channels_b)
-        return half_size(channels)
+        return packed_size(channels)
 
     def extra_repr(self) -> str:
         names = "method", "steps", "normalize", "tol", "isometric"

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from ....contract import EPS, L2_EPS, Reduction
 from ....contract.forms import Root
-from ....contract.half import check_one_stream
 from ....contract.matrices import STEPS, Method, Normalize, check_improved, check_root
+from ....contract.packed import check_one_stream
 from .._tensors import spec
 from ..l2_normalize import normalized
 from ..matrix_sqrt import matrix_rooted

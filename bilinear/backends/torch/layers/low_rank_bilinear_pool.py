@@ -23,21 +23,21 @@ from ._maps import flattened
 class LowRankBilinearPool(nn.Module):
     """Low-rank bilinear pooling of feature maps, with learned u and v.
 
-    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `rank`
-    entries of the descriptor is a bilinear form of rank `factors`. Without activation and
-    ``factors=1`` this is the pooling of MLB, with more factors that of MFB.
+    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `dim`
+    entries of the descriptor is a bilinear form of rank at most `rank`. Without activation and
+    ``rank=1`` this is the pooling of MLB, with more that of MFB.
 
     Args:
         channels: C for one stream, or [C, D] for two.
-        rank: length of the descriptor.
-        factors: products summed in each entry.
+        dim: length of the descriptor.
+        rank: products summed in each entry.
         activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
         seed: of the initial weights, normal with deviation 1/√C, equal in every framework.
 
-    Shapes: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, rank).
-    Attributes: u (C, rank · factors), v (D, rank · factors), learned.
+    Shapes: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, dim).
+    Attributes: u (C, dim · rank), v (D, dim · rank), learned.
     Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: as `low_rank_pool`, with R = rank · factors; the weights are (C + D) · R.
+    Cost: as `low_rank_pool`, with R = dim · rank; the weights are (C + D) · R.
     Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_layer` when made,
         as `check_operands` and `low_rank.check_maps` when called.
     Source: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
@@ -46,9 +46,9 @@ class LowRankBilinearPool(nn.Module):
     def __init__(
         self,
         channels: int | Sequence[int],
-        rank: int = DIM,
+        dim: int = DIM,
         *,
-        factors: int = 1,
+        rank: int = 1,
         activation: Activation = None,
         seed: int = 0,
         reduction: Reduction = "mean",
@@ -56,14 +56,14 @@ class LowRankBilinearPool(nn.Module):
         l2_eps: float = L2_EPS,
     ) -> None:
         super().__init__()
-        settings = factors, activation, seed, reduction, eps, l2_eps
-        check_low_rank_layer("LowRankBilinearPool", channels, rank, *settings)
+        settings = rank, activation, seed, reduction, eps, l2_eps
+        check_low_rank_layer("LowRankBilinearPool", channels, dim, *settings)
         self.channels = plain(channels)
-        self.rank, self.factors, self.seed = rank, factors, seed
+        self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
-        u, v = low_rank_projections(channels, rank, factors, seed)
+        u, v = low_rank_projections(channels, dim, rank, seed)
         self.u = nn.Parameter(torch.from_numpy(u))
         self.v = nn.Parameter(torch.from_numpy(v))
 
@@ -73,17 +73,17 @@ class LowRankBilinearPool(nn.Module):
         check_maps(op, maps, self.channels, channels_first=True)
         x, y, mask = flattened(op, x, y, mask)
         check_power(op, maps[0].dtype, self.eps, self.l2_eps)
-        h = factored(x, self.u, self.v, y, self.activation, self.factors, mask, self.reduction)
+        h = factored(x, self.u, self.v, y, self.activation, self.rank, mask, self.reduction)
         return normalized(rooted(h, self.eps), self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`rank`, whatever the channels."""
+        """`dim`, whatever the channels."""
         del channels, channels_b
-        return self.rank
+        return self.dim
 
     def extra_repr(self) -> str:
         return (
-            f"{self.channels}, {self.rank}, factors={self.factors}, "
+            f"{self.channels}, {self.dim}, rank={self.rank}, "
             f"activation={self.activation!r}, seed={self.seed}, reduction={self.reduction!r}, "
             f"eps={self.eps}, l2_eps={self.l2_eps}"
         )

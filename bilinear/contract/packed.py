@@ -4,8 +4,8 @@ from . import EMPTY, EMPTY_REMEDY, Spec, _differ, _shape_text, check_float, refu
 
 SQUARE = "g must be square matrices, (N, C, C)"
 SQUARE_REMEDY = "Only these have two equal halves; pool one stream with itself."
-HALF = "half=True is for one stream"
-HALF_REMEDY = "Leave out the second stream, or half."
+HALF = "packed=True is for one stream"
+HALF_REMEDY = "Leave out the second stream, or packed."
 ONE_STREAM_REMEDY = "Leave out the second stream, or use a pool of two."
 
 
@@ -27,16 +27,16 @@ def check_half_vectorize(g: Spec, isometric: object, op: str = "half_vectorize")
         refuse(ValueError, op, EMPTY, f"g {_shape_text(g.shape)}", EMPTY_REMEDY)
 
 
-def descriptor_size(op: str, half: bool, channels: int, channels_b: int | None) -> int:
+def descriptor_size(op: str, packed: bool, channels: int, channels_b: int | None) -> int:
     """C·D, the length of the descriptor of streams with C and D channels; C(C+1)/2 of half."""
-    if not half:
+    if not packed:
         return channels * (channels if channels_b is None else channels_b)
     if channels_b is not None:
         refuse(ValueError, op, HALF, f"{channels} and {channels_b} channels", HALF_REMEDY)
-    return half_size(channels)
+    return packed_size(channels)
 
 
-def half_size(channels: int) -> int:
+def packed_size(channels: int) -> int:
     """The number of entries on and above the diagonal."""
     return channels * (channels + 1) // 2
 
