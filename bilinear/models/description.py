@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from .. import __version__
 from ..contract import refuse
+from ..contract.renamed_arguments import RENAMED, upgrade_arguments
 from ..data.images import Preprocessing
 from . import pools
 from .plans import CHANNELS, DTYPES, Head, Shape, are_taps, is_count, tapped
 
 FORMAT = "bilinear-bcnn"
-VERSION = 2
+VERSION = 3
 
 DAMAGED = "The file is damaged or was not written by save; fetch or save it again."
 _ADDED = {"projection", "taps"}
@@ -24,6 +25,8 @@ _KEYS = {
 }
 _FIRST_POOL = {"name", "reduction", "eps", "l2_eps"}
 """What version 1 says of its only pool."""
+_NAMED_IN_3 = {name: set(renamed.values()) for name, renamed in RENAMED.items()}
+"""Class name -> its arguments that versions before 3 name otherwise."""
 
 
 class Custom(NamedTuple):
@@ -94,7 +97,9 @@ class Description:
         many = any(isinstance(s, Custom) and isinstance(s.channels, tuple) for s in streams)
         added = self.projection is not None or self.taps is not None or many
         first = self.pooling.get("name") == "BilinearPool" and self.pooling.keys() == _FIRST_POOL
-        return 1 if first and not added else VERSION
+        if _needs_3(self.pooling):
+            return 3
+        return 1 if first and not added else 2
 
     def check(self, op: str, remedy: str) -> None:
         """ValueError for the first field that cannot describe a model."""
@@ -143,6 +148,9 @@ class Description:
             if isinstance(data[key], dict) and data[key].keys() == {"custom", *Custom._fields[1:]}:
                 name, framework, channels = (data[key][p] for p in ("custom", *Custom._fields[1:]))
                 data[key] = Custom(name, framework, _tuple(channels))
+        given = data["pooling"]
+        if version < 3:
+            data["pooling"] = _upgraded(given)
         for key in data.keys() & {"classes", "taps"}:
             data[key] = _tuple(data[key])
         if data["preprocessing"] is not None:
@@ -152,10 +160,10 @@ class Description:
                 refuse(ValueError, op, "its preprocessing must be valid", f"{error}", DAMAGED)
         description = cls(**data)
         description.check(op, DAMAGED)
-        if description.version > version:
-            invariant = f"version {version} must hold what it can say"
-            received = f"what needs version {description.version}"
-            refuse(ValueError, op, invariant, received, DAMAGED)
+        needed = 2 if data["pooling"] != given else description.version
+        if needed > version:
+            invariant = f"a file of version {version} must not need a newer one"
+            refuse(ValueError, op, invariant, f"what needs version {needed}", DAMAGED)
         return description
 
 
@@ -192,7 +200,24 @@ def _rules(d: Description) -> Iterator[tuple[bool, str, object]]:
 
 
 def _keys(version: object) -> set[str]:
-    return _KEYS | _ADDED if version == VERSION else _KEYS
+    return _KEYS if version == 1 else _KEYS | _ADDED
+
+
+def _needs_3(pooling: Mapping[str, Any]) -> bool:
+    """Whether the description of a pool uses an argument name that version 3 brought."""
+    inner = pooling.get("pool")
+    own = pooling.keys() & _NAMED_IN_3.get(pooling.get("name"), set())
+    return bool(own) or (isinstance(inner, Mapping) and _needs_3(inner))
+
+
+def _upgraded(pooling: Any) -> Any:
+    """The description of a pool from a file before version 3, under the current names."""
+    if not _is_pooling(pooling):
+        return pooling
+    upgraded = upgrade_arguments(pooling["name"], pooling)
+    if isinstance(upgraded.get("pool"), Mapping):
+        upgraded["pool"] = upgrade_arguments(upgraded["pool"]["name"], upgraded["pool"])
+    return upgraded
 
 
 def _tuple(value: object) -> Any:

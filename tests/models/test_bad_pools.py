@@ -120,7 +120,7 @@ def test_a_version_that_cannot_say_it_is_refused():
     root = {"method": "eigen", "steps": 5, "normalize": "trace", "tol": None, "isometric": False}
     data["pooling"] |= root
     del data["taps"], data["projection"]
-    with pytest.raises(ValueError, match="version 1 must hold what it can say; got what needs ver"):
+    with pytest.raises(ValueError, match="version 1 must not need a newer one; got what needs ver"):
         Description.from_json(json.dumps(data))
 
 

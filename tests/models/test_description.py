@@ -56,11 +56,11 @@ def rewrite(path, **changes):
 
 
 def test_a_newer_file_says_which_and_what_to_do(path):
-    rewrite(path, format_version=3, library_version="9.1", new_field=[])
+    rewrite(path, format_version=4, library_version="9.1", new_field=[])
     refused(
-        path, r"reads format versions up to 2; got version 3, written by bilinear 9\.1\. Upgrade"
+        path, r"reads format versions up to 3; got version 4, written by bilinear 9\.1\. Upgrade"
     )
-    with pytest.raises(ValueError, match="version 3"):
+    with pytest.raises(ValueError, match="version 4"):
         checkpoint.read_description(path)
 
 

@@ -156,6 +156,8 @@ def test_projections_are_drawn_after_the_streams_in_unit_scale():
         ({"pooling": {"name": "OuterMaxPool", "eps": 0, "l2_eps": 1e-12}}, 2),
         ({"backbone": Custom("net", "torch", (2, 2))}, 2),
         ({"backbone": "vgg16", "taps": ("relu1_1",), "descriptor_size": 64**2}, 2),
+        ({"pooling": POOL | {"packed": True}, "descriptor_size": 3}, 3),
+        ({"pooling": DEMOCRATIC | {"pool": POOL | {"packed": True}}, "descriptor_size": 3}, 3),
     ],
 )
 def test_the_version_is_the_first_that_can_say_it(changes, version):
@@ -163,7 +165,7 @@ def test_the_version_is_the_first_that_can_say_it(changes, version):
     description.check("save", "")
     data = json.loads(description.to_json())
     assert data["format_version"] == version
-    assert ("taps" in data) == ("projection" in data) == (version == 2)
+    assert ("taps" in data) == ("projection" in data) == (version >= 2)
 
 
 def test_every_pool_has_a_size_and_tensors_that_need_no_framework():
