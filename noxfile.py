@@ -1,42 +1,60 @@
-"""Every check and every job of the project: ``nox`` runs the checks, ``nox -s demo`` the demo.
+"""All checks and jobs of the project: ``nox`` runs the checks, ``nox -s demo`` the demo.
 
-Each session makes its own environment with the versions of constraints.txt; ``nox -R`` uses the
-environments of the last run again. What follows ``--`` goes to the command of the session.
+Versions are those of constraints.txt. Sessions that need the frameworks share one environment,
+``.nox/frameworks``, which is created again when pyproject.toml or constraints.txt changes. What
+follows ``--`` replaces the arguments of the command of the session.
 """
 
 import os
 import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "reference", "conformance", "parity", "doors", "build"]
+nox.options.sessions = ["lint", "types", "parity", "conformance", "build"]
 nox.options.error_on_external_run = True
+nox.options.stop_on_first_error = bool(os.environ.get("CI"))
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS = ["torch", "tensorflow", "jax"]
 CONSTRAINTS = "--constraint=constraints.txt"
+PARALLEL = ("--numprocesses=2", "--dist=worksteal")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+SHARED = Path(".nox/frameworks").resolve()
+GROUPS = ("test", "demo", "conformance", "types", "nox")
+"""The dependency groups of the shared environment."""
 
 
-def group(name: str) -> list[str]:
-    """The requirements of one of the project's dependency groups."""
-    return PROJECT["dependency-groups"][name]
+def group(*names: str) -> list[str]:
+    """The requirements of some of the project's dependency groups."""
+    return [line for name in names for line in PROJECT["dependency-groups"][name]]
 
 
 def install(session: nox.Session, extra: str, *groups: str) -> None:
-    """The project, editable, with one of its extras and some dependency groups."""
-    requirements = [requirement for name in groups for requirement in group(name)]
-    if os.environ.get("CI"):
-        # a session is run once there, and the environments of all take 13 GB together
-        for environment in Path(session.virtualenv.location).parent.iterdir():
-            if environment.is_dir() and environment != Path(session.virtualenv.location):
-                shutil.rmtree(environment)
+    """Install the project, editable, with one of its extras and some dependency groups."""
     # bytecode is written when a module is first imported: most of a framework never is
     target = f".[{extra}]" if extra else "."
-    session.install("--no-compile", CONSTRAINTS, "-e", target, *requirements)
+    session.install("--no-compile", CONSTRAINTS, "-e", target, *group(*groups))
+
+
+def frameworks(session: nox.Session, *command: str) -> None:
+    """Run a Python module in the environment with every framework; create it where needed."""
+    python = SHARED / ("Scripts" if os.name == "nt" else "bin") / "python"
+    installed = SHARED / "installed.txt"
+    wanted = Path("pyproject.toml").read_text() + Path("constraints.txt").read_text()
+    if not installed.is_file() or installed.read_text() != wanted:
+        shutil.rmtree(SHARED, ignore_errors=True)
+        session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
+        pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        target = ("--no-compile", CONSTRAINTS, "-e", ".[all,cli]")
+        session.run(*pip, *target, *group(*GROUPS), external=True)
+        installed.write_text(wanted)
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
+    session.run(str(python), "-m", *command, env={**QUIET, "PATH": path}, external=True)
 
 
 @nox.session
@@ -47,38 +65,94 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """Types: pyright, with every framework installed."""
-    install(session, "all,cli", "test", "types", "demo", "bench", "nox", "conformance")
-    session.run("pyright", *session.posargs)
+    frameworks(session, "pyright", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def parity(session: nox.Session) -> None:
+    """The tests: all frameworks against the reference and against each other, and what uses them.
+
+    Tests that carry the marker ``full`` are left out; ``nox -s full`` runs them too.
+    """
+    arguments = session.posargs or [*PARALLEL, "--ratios=out/parity.json"]
+    frameworks(session, "pytest", *arguments)
+
+
+@nox.session(venv_backend="none")
+def conformance(session: nox.Session) -> None:
+    """The public kit without the project's own tests: certify a backend of somebody else."""
+    kit = ("-p", "bilinear.testing.plugin", "examples/test_array_api.py")
+    frameworks(session, "pytest", *PARALLEL, *kit, *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel: its content, and a smoke test of its installed form away from the source."""
+    wheel = build_wheel(session)
+    missing = contents(Path("bilinear")) ^ {
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("bilinear/")
+    }
+    if missing:
+        session.error(f"the wheel and the source differ in {sorted(missing)}")
+    session.install("--no-compile", CONSTRAINTS, f"{wheel}[cli,testing]")
+    session.chdir(session.create_tmp())
+    session.run("python", "-c", "import bilinear.reference, bilinear.testing, bilinear.train")
+    session.run("bilinear", "--version")
+    session.run("bilinear", "--help", silent=True)
+
+
+@nox.session(venv_backend="none")
+def full(session: nox.Session) -> None:
+    """Every check there is, as for a nightly run or before a release."""
+    for name in ("lint", "types", "conformance", "build", "reference", "namespaces", "wheel"):
+        session.notify(name, [])
+    frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")
+    frameworks(session, "tests.mutants", "--sample")
 
 
 @nox.session
 def reference(session: nox.Session) -> None:
     """The specification and the framework-free parts, with NumPy and no framework."""
     install(session, "", "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--full", *(session.posargs or PARALLEL))
 
 
 @nox.session
-def parity(session: nox.Session) -> None:
-    """The proof: all three frameworks against the reference and against each other."""
-    install(session, "all,cli", "test", "parity")
-    if session.posargs:
-        session.run("pytest", *session.posargs, env=QUIET)
-        return
-    session.run("python", "-m", "tests.mutants", "--sample", env=QUIET)
-    workers = ("--numprocesses=2", "--dist=worksteal")
-    session.run("pytest", *workers, "--ratios=out/parity.json", env=QUIET)
+@nox.parametrize("framework", FRAMEWORKS)
+def namespaces(session: nox.Session, framework: str) -> None:
+    """One namespace alone, in an environment that has only its framework."""
+    install(session, framework, "test")
+    alone = ["docs/test_doors", "layers/test_contract", "layers/test_layers"]
+    alone += ["models/test_own_networks", "docs/test_readme", "cli/test_cli", "cli/test_cli_errors"]
+    chosen = [f"tests/{name}.py" for name in alone]
+    chosen += ["tests/models/test_files.py::test_momentum_travels"]
+    chosen += ["tests/models/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
+    session.run("pytest", "--full", *(session.posargs or chosen), env=QUIET)
 
 
 @nox.session
-def conformance(session: nox.Session) -> None:
-    """The public kit alone: certify a backend that is not ours."""
-    install(session, "testing", "conformance")
-    command = ("pytest", "-p", "bilinear.testing.plugin", "examples/test_array_api.py")
-    session.run(*command, *session.posargs)
+def wheel(session: nox.Session) -> None:
+    """The installed wheel with PyTorch, tested away from the source."""
+    session.install("--no-compile", CONSTRAINTS, f"{build_wheel(session)}[torch]", *group("test"))
+    away = Path(session.create_tmp()) / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    shutil.copytree("tests", away / "tests")
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(file, away)
+    session.chdir(away)
+    tests = ["meta/test_house", "docs/test_doors", "layers/test_layers", "models/test_checkpoint"]
+    tests += ["docs/test_readme"]
+    chosen = session.posargs or [f"tests/{name}.py" for name in tests]
+    session.run("pytest", "--full", *chosen)
+
+
+@nox.session(venv_backend="none")
+def mutants(session: nox.Session) -> None:
+    """The suite, tested: every planted fault must turn it red."""
+    frameworks(session, "tests.mutants", *session.posargs)
 
 
 @nox.session
@@ -88,67 +162,35 @@ def vectors(session: nox.Session) -> None:
     session.run("python", "-m", "bilinear.testing.vectors", "out/vectors.safetensors")
 
 
-@nox.session
-def mutants(session: nox.Session) -> None:
-    """The suite, tested: every planted fault must turn it red."""
-    install(session, "all,cli", "test", "parity")
-    session.run("python", "-m", "tests.mutants", *session.posargs, env=QUIET)
-
-
-@nox.session
-@nox.parametrize("framework", FRAMEWORKS)
-def doors(session: nox.Session, framework: str) -> None:
-    """One door alone, in an environment that has only its framework."""
-    install(session, framework, "test")
-    alone = ["docs/test_doors", "layers/test_contract", "layers/test_layers"]
-    alone += ["models/test_own_networks", "docs/test_readme", "cli/test_cli", "cli/test_cli_errors"]
-    chosen = [f"tests/{name}.py" for name in alone]
-    chosen += ["tests/models/test_files.py::test_momentum_travels"]
-    chosen += ["tests/models/test_files.py::test_an_image_file_is_what_the_opened_model_takes"]
-    session.run("pytest", *(session.posargs or chosen), env=QUIET)
-
-
-@nox.session
-def build(session: nox.Session) -> None:
-    """The wheel, built, and its installed form tested away from the source."""
-    session.install(CONSTRAINTS, *group("build"), *group("test"))
-    folder = Path(session.create_tmp())
-    shutil.rmtree(folder / "dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", str(folder / "dist"), silent=True)
-    (wheel,) = (folder / "dist").glob("*.whl")
-    session.install("--no-compile", CONSTRAINTS, f"{wheel}[torch]")
-    away = folder / "away"
-    shutil.rmtree(away, ignore_errors=True)
-    shutil.copytree("tests", away / "tests")
-    for file in ("pyproject.toml", "README.md"):
-        shutil.copy(file, away)
-    session.chdir(away)
-    session.run("bilinear", "--version")
-    tests = ["meta/test_house", "docs/test_doors", "layers/test_layers", "models/test_checkpoint"]
-    tests += ["docs/test_readme"]
-    session.run("pytest", *(session.posargs or [f"tests/{name}.py" for name in tests]))
-
-
-@nox.session
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """What the operators cost, in ratios to the published formula and to its bare products."""
-    install(session, "all", "bench")
-    session.run("python", "-m", "benchmarks", *session.posargs, env=QUIET)
+    frameworks(session, "benchmarks", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def textures(session: nox.Session) -> None:
     """The recipes on real pictures: accuracies in every framework, with intervals."""
-    install(session, "all,cli", "demo")
-    session.run("python", "-m", "benchmarks.textures", *session.posargs, env=QUIET)
+    frameworks(session, "benchmarks.textures", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Train a bilinear CNN on photographs, then open it in every framework."""
-    install(session, "all", "demo")
-    session.run("python", "-m", "examples.demo", *session.posargs, env=QUIET)
+    frameworks(session, "examples.demo", *session.posargs)
 
 
-if os.environ.get("CI"):
-    nox.options.stop_on_first_error = True
+def build_wheel(session: nox.Session) -> Path:
+    """Build the wheel and return its path."""
+    session.install(CONSTRAINTS, *group("build"))
+    folder = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def contents(package: Path) -> set[str]:
+    """The files of a package that a wheel must have, as they are named in it."""
+    files = {*package.rglob("*.py"), package / "py.typed"}
+    return {path.as_posix() for path in files}

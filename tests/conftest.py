@@ -1,4 +1,7 @@
-"""One bounded, deterministic setting for every test; the header says what could be tested."""
+"""One bounded, deterministic setting for all tests; the header says what is tested.
+
+Tests that carry the marker ``full`` run with ``--full`` alone.
+"""
 
 import os
 
@@ -42,6 +45,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked `full` too")
     parser.addoption("--device", default="cpu", help="cpu, or the accelerator: cuda")
     parser.addoption("--tf32", action="store_true", help="leave float32 products to TensorFloat-32")
 
@@ -49,19 +53,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in a shell's background,
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whose children inherit that
+    config.addinivalue_line("markers", "full: left out unless --full is given")
+    os.environ["BILINEAR_TEST_FULL"] = str(int(config.getoption("--full")))
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
     os.environ["BILINEAR_TEST_TF32"] = str(int(config.getoption("--tf32")))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    doors = [
-        f"{door} {importlib.metadata.version(names[0])}" if available(door) else f"{door} absent"
-        for door, (names, _) in BACKENDS.items()
+    namespaces = [
+        f"{name} {importlib.metadata.version(roots[0])}" if available(name) else f"{name} absent"
+        for name, (roots, _) in BACKENDS.items()
     ]
     compiler = shutil.which("c++") or shutil.which("g++")
     tf32 = "on (not in JAX: its operators ask for full precision)"
     return [
-        f"doors: {', '.join(doors)}; device: {config.getoption('--device')}; "
+        f"namespaces: {', '.join(namespaces)}; device: {config.getoption('--device')}; "
         f"TensorFloat-32 {tf32 if config.getoption('--tf32') else 'off'}",
+        "tests marked `full`: " + ("run" if config.getoption("--full") else "left out; --full"),
         f"C++ compiler: {'present' if compiler else 'absent, torch.compile tests are skipped'}",
     ]
