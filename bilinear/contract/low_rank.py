@@ -239,13 +239,13 @@ def check_projection_layer(
 
 def streams(channels: Any) -> list[int]:
     """The channels of each stream in a list."""
-    return list(channels) if isinstance(channels, list | tuple) else [channels]
+    return list(channels) if isinstance(channels, (list, tuple)) else [channels]
 
 
 def plain(channels: Any) -> Any:
     """`channels` as a layer keeps it, and a file: an int or a list of ints."""
     listed = [int(count) for count in streams(channels)]
-    return listed if isinstance(channels, list | tuple) else listed[0]
+    return listed if isinstance(channels, (list, tuple)) else listed[0]
 
 
 def hashable(channels: Any) -> Any:

@@ -159,7 +159,7 @@ def _check_table(op: str, name: str, table: Any, shape: Any, dtypes: tuple[str, 
 def layer_channels(op: str, channels: Any) -> int | list[int]:
     """C of one stream, or [C, D] of two."""
     remedy = "Pass C for one stream, [C, D] for two."
-    if not isinstance(channels, list | tuple):
+    if not isinstance(channels, (list, tuple)):
         check_count(op, "channels", channels, remedy)
         return int(channels)
     if len(channels) != 2:
@@ -171,13 +171,13 @@ def layer_channels(op: str, channels: Any) -> int | list[int]:
 
 def check_layer_streams(op: str, channels: Any, *found: int | None) -> None:
     """The maps have the channels that a layer was made for, as far as they are known."""
-    own = list(channels) if isinstance(channels, list | tuple) else [channels]
+    own = list(channels) if isinstance(channels, (list, tuple)) else [channels]
     if len(own) != len(found):
-        shown = own if isinstance(channels, list | tuple) else channels
+        shown = own if isinstance(channels, (list, tuple)) else channels
         received = f"channels {shown} and {'y' if len(found) > 1 else 'no y'}"
         remedy = "Pass one map to a layer of C channels, two to one of [C, D]."
         refuse(ValueError, op, "y must be given where channels is a pair", received, remedy)
-    for name, count, size in zip("xy", own, found, strict=False):
+    for name, count, size in zip("xy"[: len(own)], own, found, strict=True):
         if size is not None and size != count:
             remedy = "Make the layer for the channels of its maps."
             refuse(ValueError, op, f"{name} must have {count} channels", f"{size}", remedy)

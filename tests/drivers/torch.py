@@ -18,7 +18,7 @@ from ._torch_transforms import COMPILERS, DEVICE
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 torch.set_num_threads(int(os.environ.get("BILINEAR_TEST_THREADS", "2")))
-torch._dynamo.config.recompile_limit = 1024  # one function meets every dtype and shape here
+torch._dynamo.config.cache_size_limit = 1024  # one function sees every dtype and shape here
 torch.backends.cuda.matmul.allow_tf32 = TF32
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True

@@ -80,9 +80,9 @@ class _Fused(torch.autograd.Function):
             if ctx.packed:
                 dx = _passes.backward_of_half(cotangent, x, few, u, n, divisor, above)
                 return dx, None, None, None, None, None
-            wanted = list(ctx.needs_input_grad[:2])
+            wanted = ctx.needs_input_grad[:2]
             d = _passes.backward(
-                cotangent, x, y, ctx.one_stream, wanted, few, u, n, 2 * divisor, above
+                cotangent, x, y, ctx.one_stream, *wanted, few, u, n, 2 * divisor, above
             )
             dx, dy = (d if want else None for d, want in zip(d, wanted, strict=True))
         return dx, dy, None, None, None, None

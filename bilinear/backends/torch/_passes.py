@@ -75,7 +75,8 @@ def backward(
     x: Tensor,
     y: Tensor,
     one_stream: bool,
-    wanted: list[bool],
+    want_x: bool,
+    want_y: bool,
     count: int,
     u: Tensor,
     n: Tensor,
@@ -89,7 +90,7 @@ def backward(
     """
     dx, dy = (
         torch.empty_like(a if want else a[:0], memory_format=torch.contiguous_format)
-        for a, want in zip((x, y), wanted, strict=True)
+        for a, want in ((x, want_x), (y, want_y))
     )
     shape = x.shape[2], y.shape[2]
     h = t = u.new_empty(0)
@@ -103,9 +104,9 @@ def backward(
         if one_stream:
             _multiply(x[part], torch.add(m, m.mT, out=t), dx[part])
             continue
-        if wanted[0]:
+        if want_x:
             _multiply(y[part], m.mT, dx[part])
-        if wanted[1]:
+        if want_y:
             _multiply(x[part], m, dy[part])
     return dx, dy
 

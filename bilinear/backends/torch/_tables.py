@@ -23,4 +23,4 @@ def placed(op: str, tables: _Tables, **tensors: Tensor | None) -> _Tables:
 
 
 def _tensor(table: Any, device: torch.device) -> Any:
-    return table if isinstance(table, int | Tensor) else torch.as_tensor(table, device=device)
+    return table if isinstance(table, (int, Tensor)) else torch.as_tensor(table, device=device)

@@ -36,9 +36,15 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+@torch.compiler.assume_constant_result
+def _autocast_available(device_type: str) -> bool:
+    """A constant for Dynamo, which cannot trace the function itself before PyTorch 2.13."""
+    return torch.amp.is_autocast_available(device_type)
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Inside an operator the input's dtype decides, not autocast."""
-    if not torch.amp.is_autocast_available(x.device.type):
+    if not _autocast_available(x.device.type):
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
