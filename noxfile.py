@@ -125,7 +125,7 @@ def reference(session: nox.Session) -> None:
 def namespaces(session: nox.Session, framework: str) -> None:
     """One namespace alone, in an environment that has only its framework."""
     install(session, framework, "test")
-    alone = ["docs/test_doors", "layers/test_contract", "layers/test_layers"]
+    alone = ["docs/test_namespaces", "layers/test_contract", "layers/test_layers"]
     alone += ["models/test_own_networks", "docs/test_readme", "cli/test_cli", "cli/test_cli_errors"]
     chosen = [f"tests/{name}.py" for name in alone]
     chosen += ["tests/models/test_files.py::test_momentum_travels"]
@@ -143,8 +143,8 @@ def wheel(session: nox.Session) -> None:
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(file, away)
     session.chdir(away)
-    tests = ["meta/test_house", "docs/test_doors", "layers/test_layers", "models/test_checkpoint"]
-    tests += ["docs/test_readme"]
+    tests = ["meta/test_house", "docs/test_namespaces", "docs/test_readme"]
+    tests += ["layers/test_layers", "models/test_checkpoint"]
     chosen = session.posargs or [f"tests/{name}.py" for name in tests]
     session.run("pytest", "--full", *chosen)
 

@@ -1,1 +1,1 @@
-"""What the operators cost, in ratios to named baselines measured in the same run."""
+"""Benchmarks of time and memory, as ratios to baselines measured in the same run."""

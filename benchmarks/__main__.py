@@ -1,19 +1,19 @@
-"""Measure the operators: ratios to the published formula, to its best compiler, to the products.
+"""Measure time and memory, as ratios to published formulas, eager and compiled, and to floors.
 
     python -m benchmarks                       operators and memory, all frameworks; nox -s bench
     python -m benchmarks --framework torch     one framework
     python -m benchmarks --operator outer_pool matrix_sqrt      some operators
-    python -m benchmarks --device cuda         times of operators on a GPU (--head can too)
+    python -m benchmarks --device cuda         times on a GPU (only --operators and --head)
     python -m benchmarks --seconds 2 --quick   shorter, one size
-    python -m benchmarks --head                the descriptor with its classifier, as a whole
-    python -m benchmarks --models              whole networks: a training step, an inference step
-    python -m benchmarks --cache               an epoch of a frozen backbone, from its kept maps
-    python -m benchmarks --scaling             large shapes, and how the cost grows
-    python -m benchmarks --write docs/benchmarks.md    the tables there too, for those it had
+    python -m benchmarks --head                pooling and classifier together
+    python -m benchmarks --models              whole networks: training and inference steps
+    python -m benchmarks --cache               an epoch with cached feature maps
+    python -m benchmarks --scaling             large shapes, and growth of the cost
+    python -m benchmarks --write docs/benchmarks.md    also replace the tables in this file
 
-Rows of other frameworks that the folder of results has from this machine stay in the tables.
-Each framework and each figure of memory has a process of its own. Times of one row are taken in
-turn in the same run, after warm-up; a ratio is the median over the rounds, with its quartiles.
+Rows of other frameworks stay in the tables if the results folder has them from this machine. Each
+framework and each memory measurement runs in its own process. The calls of one row are timed in
+turn, after warm-up. A ratio is the median over the rounds, with its quartiles.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from bilinear.contract import message
 
 from . import cache, head, machine, memory, models, operators, scaling
 from .calls import LAYERS, OPERATORS
-from .measure import apart
+from .measure import in_new_process
 from .report import chart, write
 
 FRAMEWORKS = ("torch", "tensorflow", "jax")
@@ -42,13 +42,13 @@ SECTIONS = {
     "cache": cache,
     "scaling": scaling,
 }
-"""Each has ``section(given)``, what is measured, and ``tables`` of that."""
-THREADS = "for each framework where time is measured (memory: 1); of JAX it is cores, on Linux"
-USUAL = ("operators", "memory")
+"""Each module has ``section(given)``, which measures, and ``tables(found)``."""
+THREADS = "threads of each framework (memory: always 1); for JAX, cores on Linux"
+DEFAULT_SECTIONS = ("operators", "memory")
 ON_GPU = ("operators", "head")
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-"""With which no framework sees one: JAX and TensorFlow take what they find."""
+"""Hides GPUs from all frameworks. JAX and TensorFlow use every GPU that they find."""
 
 
 def present() -> list[str]:
@@ -64,32 +64,36 @@ def parser() -> argparse.ArgumentParser:
         found.add_argument(f"--{name}", action="store_true", help=what)
     found.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present())
     found.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: of --operators and --head"
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: only --operators and --head"
     )
-    found.add_argument("--seconds", type=float, default=6.0, help="for each row")
+    found.add_argument("--seconds", type=float, default=6.0, help="time limit for each row")
     found.add_argument("--threads", type=int, default=2, help=THREADS)
-    found.add_argument("--quick", action="store_true", help="one size, or few")
-    found.add_argument("--operator", nargs="+", choices=(*OPERATORS, *LAYERS), help="only these")
-    found.add_argument("--pixels", type=int, help="of --models and --cache: the side of an image")
+    found.add_argument("--quick", action="store_true", help="measure only one or a few sizes")
     found.add_argument(
-        "--batch", type=int, default=4, help="of --models, --cache: images in a step"
+        "--operator", nargs="+", choices=(*OPERATORS, *LAYERS), help="measure only these"
     )
-    found.add_argument("--out", type=Path, default=Path("out"), help="folder of the results")
-    found.add_argument("--write", type=Path, metavar="FILE", help="markdown to put the tables into")
+    found.add_argument("--pixels", type=int, help="image side in --models and --cache")
+    found.add_argument(
+        "--batch", type=int, default=4, help="images in a step of --models and --cache"
+    )
+    found.add_argument("--out", type=Path, default=Path("out"), help="results folder")
+    found.add_argument(
+        "--write", type=Path, metavar="FILE", help="Markdown file whose tables are replaced"
+    )
     return found
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    asked = parser()
-    given = asked.parse_args(words)
+    arguments = parser()
+    given = arguments.parse_args(words)
     wanted = [name for name in SECTIONS if getattr(given, name)]
-    device = _device(asked, given, wanted)
-    where = machine.described(present(), device, given.threads)
+    device = _select_device(arguments, given, wanted)
+    where = machine.describe(present(), device, given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
-    for name in wanted or [n for n in USUAL if given.device == "cpu" or n in ON_GPU]:
-        parts = _measured(name, given, where)
+    for name in wanted or [n for n in DEFAULT_SECTIONS if given.device == "cpu" or n in ON_GPU]:
+        parts = _measure(name, given, where)
         print(file=sys.stderr)
-        found = _joined([part["found"] for part in parts.values()])
+        found = _join([part["found"] for part in parts.values()])
         lines = [f"{where}: {_commands(parts)}", "", *SECTIONS[name].tables(found)]
         if name == "operators":
             lines += operators.slower(found)
@@ -99,24 +103,26 @@ def main(words: Sequence[str] | None = None) -> None:
             write(given.write, name, lines)
 
 
-def _device(asked: argparse.ArgumentParser, given: argparse.Namespace, wanted: list[str]) -> str:
-    """What the processes to come find, by its own name; refused where that is not what is asked."""
+def _select_device(
+    arguments: argparse.ArgumentParser, given: argparse.Namespace, wanted: list[str]
+) -> str:
+    """Return the name of the device; exit with an error if it does not match ``--device``."""
     if given.device == "cpu":
         os.environ |= NO_GPU
         return "cpu"
     if others := [f"--{name}" for name in wanted if name not in ON_GPU]:
         sections = " and ".join(f"--{name}" for name in ON_GPU)
-        only, remedy = f"only {sections} can be on a GPU", "Measure the others on the CPU."
-        asked.error(message("--device cuda", only, " ".join(others), remedy))
-    names = {framework: apart(machine.gpu, framework) for framework in given.framework}
-    if lacking := ", ".join(framework for framework, name in names.items() if name is None):
-        every, remedy = "every framework must find a GPU", "Name the others by --framework."
-        asked.error(message("--device cuda", every, f"none in {lacking}", remedy))
+        only, remedy = f"only {sections} can run on a GPU", "Measure the others on the CPU."
+        arguments.error(message("--device cuda", only, " ".join(others), remedy))
+    names = {framework: in_new_process(machine.gpu, framework) for framework in given.framework}
+    if missing := ", ".join(framework for framework, name in names.items() if name is None):
+        every, remedy = "every framework must find a GPU", "Name the others with --framework."
+        arguments.error(message("--device cuda", every, f"none in {missing}", remedy))
     return ", ".join(dict.fromkeys(map(str, names.values())))
 
 
-def _measured(section: str, given: argparse.Namespace, where: str) -> dict[str, dict]:
-    """Framework -> its command and rows, with those of others that were measured here before."""
+def _measure(section: str, given: argparse.Namespace, where: str) -> dict[str, dict]:
+    """Measure a section. Return framework -> command and rows, including earlier results."""
     file, command = given.out / "bench.json", _command(section, given)
     for framework in given.framework:
         alone = argparse.Namespace(**{**vars(given), "framework": [framework]})
@@ -130,18 +136,18 @@ def _measured(section: str, given: argparse.Namespace, where: str) -> dict[str, 
     return {framework: parts[framework] for framework in FRAMEWORKS if framework in parts}
 
 
-def _joined(found: list) -> Any:
-    """Rows, or what has rows by names, of several frameworks as of one."""
+def _join(found: list) -> Any:
+    """Join the rows of several frameworks; dictionaries of rows are joined by key."""
     if isinstance(found[0], dict):
-        return {name: _joined([one[name] for one in found]) for name in found[0]}
+        return {name: _join([one[name] for one in found]) for name in found[0]}
     return [row for rows in found for row in rows]
 
 
 def _command(section: str, given: argparse.Namespace) -> str:
-    """What asks for this section alone; what is not a usual value is said."""
-    words, usual = ["python", "-m", "benchmarks", f"--{section}"], parser()
+    """The command for this section, with all arguments that differ from their defaults."""
+    words, default = ["python", "-m", "benchmarks", f"--{section}"], parser()
     for name, value in vars(given).items():
-        if name in {*SECTIONS, "framework", "out", "write"} or value == usual.get_default(name):
+        if name in {*SECTIONS, "framework", "out", "write"} or value == default.get_default(name):
             continue
         values = [] if value is True else value if isinstance(value, list) else [value]
         words += [f"--{name}", *map(str, values)]
@@ -149,7 +155,7 @@ def _command(section: str, given: argparse.Namespace) -> str:
 
 
 def _commands(parts: dict[str, dict]) -> str:
-    """Each once, with the frameworks that it measured, unless these are all that there are."""
+    """List each command once, with its frameworks unless these are all installed ones."""
     by_command: dict[str, list[str]] = {}
     for framework, part in parts.items():
         by_command.setdefault(part["command"], []).append(framework)

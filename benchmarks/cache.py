@@ -1,8 +1,9 @@
-"""An epoch in which the backbone is frozen: through the backbone, and from the maps that are kept.
+"""An epoch with a frozen backbone: computed, and read from cached feature maps.
 
-Real JPEGs through the pipeline of training, 200 classes, the published first phase (the classifier
-on all of the descriptor, SGD with momentum and decay). Both are the loop's own batches and steps,
-in turn, the maps kept before; what the loop writes between epochs is in neither.
+JPEG files, the training pipeline, 200 classes and the published first phase: the classifier on the
+full descriptor, SGD with momentum and weight decay. Both epochs use the batches and steps of the
+training loop and run in turn, with the cache filled before. Files that the loop writes between
+epochs are not included.
 """
 
 import argparse
@@ -22,12 +23,12 @@ from bilinear.train.cache import Cached
 
 from .calls import CLASSES
 from .data import photographs
-from .measure import Spread, alternating, apart, ratios
+from .measure import Spread, in_new_process, ratios, time_in_turn
 from .report import spread, table
 
 PHASE = Phase("classifier", (Group("head", 1.0, 1e-8),), 55)
 BATCHES = 1
-"""In an epoch: what a longer one takes is a multiple of it."""
+"""Batches in an epoch. The time of a longer epoch is proportional."""
 
 
 class Epoch(NamedTuple):
@@ -40,19 +41,19 @@ class Epoch(NamedTuple):
         return f"{self.backbone}, {self.batch} × {self.pixels} × {self.pixels}"
 
 
-def measured(framework: str, epoch: Epoch, seconds: float, threads: int) -> dict:
-    """The row of one framework, in this process."""
+def measure(framework: str, epoch: Epoch, seconds: float, threads: int) -> dict:
+    """Measure the row of one framework, in this process."""
     importlib.import_module(f"{__package__}.{framework}").threads(threads)
     return row(framework, epoch, seconds)
 
 
 def row(framework: str, epoch: Epoch, seconds: float) -> dict:
-    """Milliseconds an image of either, and of reading the maps alone; and the ratio."""
+    """Milliseconds per image of both epochs and of reading the cache, and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         feeds = _feeds(framework, epoch, Path(folder))
         runs: dict[str, Callable[[], object]] = {name: _of(feed) for name, feed in feeds.items()}
         runs["reading"] = lambda: [*feeds["kept"].training.epoch(0)]
-        times = alternating(runs, seconds, rounds=(3, 40))
+        times = time_in_turn(runs, seconds, rounds=(3, 40))
     print(".", end="", flush=True, file=sys.stderr)
     images = BATCHES * epoch.batch
     return {
@@ -65,7 +66,7 @@ def row(framework: str, epoch: Epoch, seconds: float) -> dict:
 
 
 def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
-    """What the loop has in either case, on an engine at the beginning of the phase."""
+    """The feeds of the training loop in both cases, at the beginning of the phase."""
     model = Model(epoch.backbone, weights=None)
     recipe = Recipe("benchmark", model, (PHASE,), Images(epoch.pixels), batch_size=epoch.batch)
     engine = build(framework, recipe, epoch.classes)
@@ -94,13 +95,13 @@ def section(given: argparse.Namespace) -> list[dict]:
     epochs = [Epoch(backbone, given.pixels or 448, given.batch) for backbone in backbones]
     how = given.seconds, given.threads
     pairs = [(framework, epoch) for framework in given.framework for epoch in epochs]
-    return [apart(measured, *pair, *how) for pair in pairs]
+    return [in_new_process(measure, *pair, *how) for pair in pairs]
 
 
 def tables(found: list[dict]) -> list[str]:
-    head = ("framework", "network, images", "through, ms an image", "kept, ms", "of which reading")
+    head = ("framework", "network, images", "computed, ms/image", "cached, ms", "of which reading")
     lines = []
     for row in found:
         times = [f"{row['milliseconds'][who]:.1f}" for who in ("through", "kept", "reading")]
         lines.append([row["framework"], row["network"], *times, spread(*row["ratio"])])
-    return table((*head, "through ÷ kept"), lines)
+    return table((*head, "computed ÷ cached"), lines)

@@ -1,4 +1,4 @@
-"""What each operator is called with: arrays as they come out of a ReLU, options, a cotangent."""
+"""The benchmarked calls: for each operator its arrays (as after a ReLU), options and cotangent."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,48 +9,48 @@ from bilinear.contract import low_rank, sketches
 from bilinear.contract.packed import packed_size
 
 ELEMENTWISE = ("signed_sqrt", "l2_normalize")
-"""Their floor is to read and to write their arrays once; of `Call.product` that of the products."""
+"""Operators whose floor is one read and one write of their arrays."""
 
 DIM = 8192
-"""Of sketches, as published; also the width of the low-rank descriptors."""
+"""Length of sketches, as published, and of low-rank descriptors."""
 CLASSES, RANK = 200, 16
 
 
 class Size(NamedTuple):
-    """A batch of feature maps, as location features."""
+    """Shape of a batch of location features, and options of the descriptor."""
 
     samples: int
     locations: int
     channels: int = 512
     streams: int = 1
     packed: bool = False
-    """Whether half of the descriptor is asked for."""
+    """Whether the descriptor is packed."""
     masked: bool = False
-    """Whether a mask keeps some of the locations, of the descriptor only."""
+    """Whether a mask selects some of the locations."""
 
     def __str__(self) -> str:
-        form = ", half" if self.packed else "" if self.streams == 1 else ", two streams"
+        form = ", packed" if self.packed else "" if self.streams == 1 else ", two streams"
         form += ", masked" if self.masked else ""
         return f"{self.samples} × {self.locations} × {self.channels}{form}"
 
 
 class Call(NamedTuple):
-    """One call of an operator, the same for every framework."""
+    """One call of an operator, for every framework."""
 
     arrays: list[np.ndarray]
     options: dict[str, Any]
     cotangent: np.ndarray
     product: bool
-    """Whether its cost is that of batched products of its arrays, which then are its floor."""
+    """Whether the floor is the batched matrix products of its arrays."""
     layer: dict[str, Any] | None = None
-    """Of a layer, what it is made with; its arrays are maps (N, L, C) of one spatial axis."""
+    """Constructor arguments of a layer; its arrays are (N, L, C) with one spatial axis."""
     weights: tuple[np.ndarray, ...] = ()
-    """What a layer has learned, which the published formula takes after the maps."""
+    """Learned weights of a layer, which the published formula takes after its arrays."""
 
 
-def drawn(op: str, size: Size) -> Call:
+def make_call(op: str, size: Size) -> Call:
     if op in LAYERS:
-        return _of_layer(op, size)
+        return _layer_call(op, size)
     rng = np.random.default_rng(0)
     arrays, options, out = OPERATORS[op](size, rng)
     product = op in ("outer_pool", "bilinear_pool") and not size.packed
@@ -63,7 +63,7 @@ def _features(size: Size, rng: np.random.Generator, *, streams: int = 0) -> list
     return [np.maximum(rng.standard_normal(shape, "float32") + 0.5, 0) for _ in range(count)]
 
 
-def _pooled(size: Size, rng: np.random.Generator):
+def _outer(size: Size, rng: np.random.Generator):
     n, _, c, *_ = size
     return _features(size, rng), {}, (n, c, c)
 
@@ -77,7 +77,7 @@ def _descriptor(size: Size, rng: np.random.Generator):
     return arrays, options, (n, packed_size(c) if size.packed else c * c)
 
 
-def _classified(size: Size, rng: np.random.Generator):
+def _scores_of_descriptor(size: Size, rng: np.random.Generator):
     (n, _, c, *_), arrays = size, _features(size, rng)
     weight = 0.01 * rng.standard_normal((CLASSES, c * c), "float32")
     return [*arrays, weight, np.zeros(CLASSES, "float32")], {}, (n, CLASSES)
@@ -93,7 +93,7 @@ def _gram(size: Size, rng: np.random.Generator) -> np.ndarray:
     return x.swapaxes(1, 2) @ x / size.locations
 
 
-def _half(size: Size, rng: np.random.Generator):
+def _half_vectorize(size: Size, rng: np.random.Generator):
     n, _, c, *_ = size
     return [_gram(size, rng)], {}, (n, packed_size(c))
 
@@ -103,12 +103,12 @@ def _matrix(size: Size, rng: np.random.Generator):
     return [_gram(size, rng)], {}, (n, c, c)
 
 
-def _sketched(size: Size, rng: np.random.Generator):
+def _tensor_sketch(size: Size, rng: np.random.Generator):
     tables = sketches.sketch_tables(size.channels, size.channels, DIM, 0)
     return _features(size, rng), {"tables": tables}, (size.samples, DIM)
 
 
-def _projected(size: Size, rng: np.random.Generator):
+def _random_maclaurin(size: Size, rng: np.random.Generator):
     tables = sketches.maclaurin_tables(size.channels, size.channels, DIM, 0)
     return _features(size, rng), {"tables": tables}, (size.samples, DIM)
 
@@ -136,20 +136,20 @@ def _weights(size: Size, rng: np.random.Generator):
 
 OPERATORS: dict[str, Callable[[Size, np.random.Generator], tuple]] = {
     "bilinear_pool": _descriptor,
-    "bilinear_scores": _classified,
-    "outer_pool": _pooled,
+    "bilinear_scores": _scores_of_descriptor,
+    "outer_pool": _outer,
     "signed_sqrt": _elementwise,
     "l2_normalize": _elementwise,
-    "half_vectorize": _half,
-    "tensor_sketch": _sketched,
-    "random_maclaurin": _projected,
-    "covariance_pool": _pooled,
+    "half_vectorize": _half_vectorize,
+    "tensor_sketch": _tensor_sketch,
+    "random_maclaurin": _random_maclaurin,
+    "covariance_pool": _outer,
     "matrix_sqrt": _matrix,
     "hadamard_pool": _hadamard,
     "low_rank_pool": _low_rank,
     "low_rank_scores": _scores,
     "democratic_weights": _weights,
-    "outer_max_pool": _pooled,
+    "outer_max_pool": _outer,
 }
 
 LAYERS: dict[str, str] = {
@@ -164,36 +164,36 @@ LAYERS: dict[str, str] = {
     "OuterMaxPool": "bilinear_pool",
     "AveragePool": "hadamard_pool",
 }
-"""The layers, and the operator whose result is as large as theirs."""
+"""Layer -> an operator whose result has the same shape."""
 
 
-def _of_layer(name: str, size: Size) -> Call:
+def _layer_call(name: str, size: Size) -> Call:
     rng, c = np.random.default_rng(0), size.channels
     *_, out = OPERATORS[LAYERS[name]](size._replace(streams=1), np.random.default_rng(0))
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     options: dict[str, Any] = {}
     weights: tuple[np.ndarray, ...] = ()
     streams = 1
     if name == "CompactBilinearPool":
-        made = {"channels": c, "dim": DIM}
+        arguments = {"channels": c, "dim": DIM}
         options = {"tables": sketches.sketch_tables(c, None, DIM, 0)}
     elif name == "LowRankBilinearPool":
-        made = {"channels": c, "dim": DIM}
+        arguments = {"channels": c, "dim": DIM}
         weights = tuple(low_rank.low_rank_projections(c, DIM, 1, 0))
     elif name == "LowRankBilinearClassifier":
-        made = {"channels": c, "num_classes": CLASSES, "rank": RANK}
+        arguments = {"channels": c, "num_classes": CLASSES, "rank": RANK}
         plus, minus = low_rank.classifier_projections(c, CLASSES, RANK, 0)
         weights = plus, minus, np.zeros(CLASSES, "float32")
     elif name == "HierarchicalBilinearPool":
-        streams, made = 3, {"channels": [c] * 3, "dim": DIM}
+        streams, arguments = 3, {"channels": [c] * 3, "dim": DIM}
         weights = tuple(low_rank.projections([(c, DIM)] * 3, 0))
         out = out[0], 3 * DIM
     arrays = _features(size, rng, streams=streams)
     cotangent = rng.standard_normal(out, "float32")
-    return Call(arrays, options, cotangent, False, made, weights)
+    return Call(arrays, options, cotangent, False, arguments, weights)
 
 
-MAPS = {"28 × 28 (VGG16 at 448)": 784, "14 × 14 (VGG16 at 224, ResNet18 at 448)": 196}
+LOCATIONS = {"28 × 28 (VGG16 at 448)": 784, "14 × 14 (VGG16 at 224, ResNet18 at 448)": 196}
 
 SIZES = {
     "tensor_sketch": Size(4, 196),
@@ -212,4 +212,4 @@ SIZES = {
     "DemocraticPool": Size(16, 196),
     "OuterMaxPool": Size(4, 49, 256),
 }
-"""Smaller than the others, so that the formulas as published fit into memory and time."""
+"""Smaller sizes for operators whose published formulas need much memory or time."""

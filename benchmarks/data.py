@@ -1,14 +1,14 @@
-"""Whether the input pipeline feeds a training step: what a step waits for its batch.
+"""Time that a training step waits for its batch from the input pipeline.
 
-    python -m benchmarks.data                    steps that sleep, as one does for a GPU
-    python -m benchmarks.data --device cuda      and those of a network on a GPU
+    python -m benchmarks.data                    steps that sleep, as if waiting for a GPU
+    python -m benchmarks.data --device cuda      also steps of a network on a GPU
     python -m benchmarks.data --width 1024 --height 768 --workers 2 4 8
 
-JPEGs are decoded, cropped to 448 × 448 at random places, mirrored and normalised. A step that
-sleeps takes `--paces` times as long as the workers take for a batch, so that they could feed it;
-meanwhile the CPU is free. The other step is that of a whole ResNet18 B-CNN with SGD, in PyTorch.
-A worker is warm before it is timed. The first batch of an epoch, for which nothing is ahead, is
-told apart: `first` is its wait, and all the other columns are of the steps after it.
+JPEGs are decoded, cropped to 448 × 448 at random positions, mirrored and normalised. A step that
+sleeps takes `--paces` times as long as the workers need for a batch, and the CPU is free meanwhile.
+The other step trains a whole ResNet18 B-CNN with SGD in PyTorch. Workers are warmed up before the
+measurement. `first` is the wait for the first batch of an epoch, which is not prefetched. The other
+columns are for the following steps.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CLASSES = 200
 
 
 def photographs(root: Path, count: int, width: int, height: int) -> Index:
-    """JPEGs with detail at every scale, about as large as a camera's at quality 90."""
+    """Write JPEGs with detail at every scale, about as large as those of a camera."""
     rng = np.random.default_rng(0)
     for k in range(count):
         layers = []
@@ -42,8 +42,8 @@ def photographs(root: Path, count: int, width: int, height: int) -> Index:
 
 
 def training_step(device: str, threads: int) -> Callable[[Batch], None]:
-    """One step of SGD on all of a ResNet18 B-CNN; it waits for its result."""
-    import torch  # noqa: PLC0415 (workers import this file too, and need no framework)
+    """Return a function that trains a whole ResNet18 B-CNN for one SGD step and waits."""
+    import torch  # noqa: PLC0415 (workers import this file without a framework)
 
     from bilinear.torch import BCNN  # noqa: PLC0415
 
@@ -65,34 +65,34 @@ def training_step(device: str, threads: int) -> Callable[[Batch], None]:
 
 
 def waits(batches: Iterable[Batch], step: Callable[[Batch], object]) -> list[float]:
-    """The seconds that each `step` waited for its batch."""
-    found, asked = [], time.perf_counter()
+    """Seconds that each `step` waited for its batch."""
+    found, start = [], time.perf_counter()
     for batch in batches:
-        found.append(time.perf_counter() - asked)
+        found.append(time.perf_counter() - start)
         step(batch)
-        asked = time.perf_counter()
+        start = time.perf_counter()
     return found
 
 
-def timed(batches: Iterable[Batch], step: Callable[[Batch], object]) -> tuple[float, float]:
-    """Images per second, and the share of the time that `step` waited for them."""
+def throughput(batches: Iterable[Batch], step: Callable[[Batch], object]) -> tuple[float, float]:
+    """Images per second, and the fraction of the time that `step` waited."""
     images: list[int] = []
 
-    def counted(batch: Batch) -> None:
+    def count(batch: Batch) -> None:
         step(batch)
         images.append(len(batch.labels))
 
     start = time.perf_counter()
-    waited = sum(waits(batches, counted))
+    waited = sum(waits(batches, count))
     seconds = time.perf_counter() - start
     return sum(images) / seconds, waited / seconds
 
 
-HEADER = "workers   decoded, images/s   step            a step, ms   waited, ms   at most   first"
+HEADER = "workers   decoded, images/s   step              step, ms    mean wait   longest   first"
 
 
 def row(workers: int, decoded: float, name: str, seconds: float, waited: list[float]) -> str:
-    """A line under the header, of steps of so many seconds."""
+    """A line of the table, for steps that take `seconds`."""
     first, *later = (1000 * one for one in waited)
     return (
         f"{workers:7d}{decoded:20.1f}   {name:16s}{1000 * seconds:10.1f}"
@@ -103,7 +103,7 @@ def row(workers: int, decoded: float, name: str, seconds: float, waited: list[fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--paces", type=float, nargs="+", default=[1.2, 2.0])
-    parser.add_argument("--device", help="of a training step too: cuda, or cpu, which both share")
+    parser.add_argument("--device", help="also measure a training step, on cuda or cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the training step on a CPU")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=512, help="in an epoch")
@@ -122,7 +122,7 @@ def main() -> None:
             warm = Pipeline(index, batch_size=given.batch_size, preprocessing=Preprocessing())
             batch = next(warm.epoch(0))
             step(batch)
-            alone, _ = timed([batch] * warm.batches_per_epoch, step)
+            alone, _ = throughput([batch] * warm.batches_per_epoch, step)
             print(f"a training step on {given.device} takes {alone:.1f} images/s")
         print(HEADER)
         for workers in given.workers:
@@ -133,8 +133,8 @@ def main() -> None:
                 augmentation=Augmentation(),
                 workers=workers,
             ) as pipeline:
-                timed(pipeline.epoch(0), lambda _: None)
-                decoded, _ = timed(pipeline.epoch(1), lambda _: None)
+                throughput(pipeline.epoch(0), lambda _: None)
+                decoded, _ = throughput(pipeline.epoch(1), lambda _: None)
                 for pace in given.paces:
                     seconds = pace * given.batch_size / decoded
                     waited = waits(pipeline.epoch(2), lambda _, s=seconds: time.sleep(s))

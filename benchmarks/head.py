@@ -1,8 +1,9 @@
-"""The descriptor and its linear classifier as a whole: a training step, and scores alone.
+"""Pooling and linear classifier together: a training step, and scores without gradient.
 
-A step is the forward pass, softmax cross-entropy, the gradient of maps, weight and bias, and SGD
-with momentum on the classifier. Published is the formula with a linear layer of all its entries;
-ours is half the descriptor, and to score, `bilinear_scores`, which holds none.
+A training step is the forward pass, softmax cross-entropy, the gradients of features, weight and
+bias, and SGD with momentum on the classifier. The baseline is the published formula with a linear
+layer on the full descriptor. Ours trains on the packed descriptor, and computes scores with
+`bilinear_scores`, which stores no descriptor.
 """
 
 import argparse
@@ -13,16 +14,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .calls import CLASSES, Size
-from .measure import Spread, alternating, apart, compared, give_back, settled_peak
+from .measure import (
+    Spread,
+    compare,
+    in_new_process,
+    peak_after_warm_up,
+    return_freed_memory,
+    time_in_turn,
+)
 from .report import MEGABYTE, spread, table
 
 SIZE, QUICK = Size(16, 784), Size(4, 49, 64)
-RATE, MOMENTUM = 1e-3, 0.9
+LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 PASSES = ("inference", "training step")
 
 
 class Head(NamedTuple):
-    """What every framework is given: maps as they come out of a ReLU, labels, a classifier."""
+    """Inputs for every framework: features after a ReLU, labels, classifier weights."""
 
     x: np.ndarray
     labels: np.ndarray
@@ -30,7 +38,7 @@ class Head(NamedTuple):
     bias: np.ndarray
 
 
-def drawn(size: Size, *, packed: bool) -> Head:
+def make_head(size: Size, *, packed: bool) -> Head:
     rng, c = np.random.default_rng(0), size.channels
     x = np.maximum(rng.standard_normal((size.samples, size.locations, c), "float32") + 0.5, 0)
     features = c * (c + 1) // 2 if packed else c * c
@@ -39,16 +47,16 @@ def drawn(size: Size, *, packed: bool) -> Head:
     return Head(x, labels, weight, np.zeros(CLASSES, "float32"))
 
 
-def measured(
+def measure(
     framework: str, size: Size, seconds: float, device: str, threads: int | None = None
 ) -> list[dict]:
-    """The rows of one framework, in this process."""
+    """Measure the rows of one framework, in this process."""
     if threads is not None:
         importlib.import_module(f"{__package__}.{framework}").threads(threads)
     found = []
     for which in PASSES:
         found.append(
-            row(framework, which, size, alternating(runs(framework, which, size, device), seconds))
+            row(framework, which, size, time_in_turn(runs(framework, which, size, device), seconds))
         )
         print(".", end="", flush=True, file=sys.stderr)
     return found
@@ -70,41 +78,46 @@ def row(framework: str, which: str, size: Size, times: dict[str, list[float]]) -
         "dtype": "float32",
         "pass": which,
         "spreads": spreads,
-        **compared(times, subject),
+        **compare(times, subject),
     }
 
 
 def memory(framework: str, which: str, name: str, size: Size, threads: int = 1) -> int:
-    """The most that the process grows by in one call, after a first one."""
-    give_back()
+    """Peak memory of one call, in this process."""
+    return_freed_memory()
     importlib.import_module(f"{__package__}.{framework}").threads(threads)
-    return settled_peak(runs(framework, which, size, "cpu")[name])
+    return peak_after_warm_up(runs(framework, which, size, "cpu")[name])
 
 
 def section(given: argparse.Namespace) -> list[dict]:
-    """Both passes, and of each way the peak, where that can be seen: on a CPU."""
+    """Measure both passes and, on a CPU, the peak memory of each variant."""
     size, found = QUICK if given.quick else SIZE, []
     for framework in given.framework:
-        rows = apart(measured, framework, size, given.seconds, given.device, given.threads)
+        rows = in_new_process(measure, framework, size, given.seconds, given.device, given.threads)
         for one in rows if given.device == "cpu" else ():
             one["peak"] = {
-                name: apart(memory, framework, one["pass"], name, size) for name in one["spreads"]
+                name: in_new_process(memory, framework, one["pass"], name, size)
+                for name in one["spreads"]
             }
         found += rows
     return found
 
 
 def tables(found: list[dict]) -> list[str]:
-    """Ours against each baseline, then every way with its time and its peak."""
+    """Ratios of ours to each baseline, then the time and peak memory of each variant."""
     head = "framework", "pass", "ms", "÷ formula", "÷ compiled"
     lines = []
     for one in found:
         ratios = (spread(*one["ratios"][baseline]) for baseline in ("eager", "compiled"))
         lines.append((one["framework"], one["pass"], f"{one['own']:.1f}", *ratios))
-    ways = [
+    variants = [
         (one["framework"], one["pass"], name, spread(*ms, digits=1))
         + ((f"{one['peak'][name] / MEGABYTE:.1f}",) if "peak" in one else ("",))
         for one in found
         for name, ms in one["spreads"].items()
     ]
-    return [*table(head, lines), "", *table(("framework", "pass", "", "ms", "peak, MiB"), ways)]
+    return [
+        *table(head, lines),
+        "",
+        *table(("framework", "pass", "variant", "ms", "peak, MiB"), variants),
+    ]

@@ -1,4 +1,4 @@
-"""JAX: the published formula op by op, under jit, the bare products under jit, and ours."""
+"""JAX: ours under jit, the published formula eager and under jit, and the floor under jit."""
 
 import functools
 import importlib
@@ -7,10 +7,10 @@ import os
 import jax
 import jax.numpy as jnp
 
-from .calls import ELEMENTWISE, Size, drawn
+from .calls import ELEMENTWISE, Size, make_call
 from .jax_formulas import FORMULAS
 
-door = importlib.import_module("bilinear.jax")
+namespace = importlib.import_module("bilinear.jax")
 VERSION = f"jax {jax.__version__}"
 OURS, EAGER, COMPILED, FLOOR = "ours, jit", "formula", "formula, jit", "floor"
 BEST = {OURS: (OURS,), COMPILED: (COMPILED,)}
@@ -32,8 +32,8 @@ def _products(cotangent, *arrays):
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
-    del device  # JAX takes a GPU it finds: where a CPU is meant the command hides it
-    call = drawn(op, size)
+    del device  # JAX uses every GPU that it finds; for the CPU, the command hides them
+    call = make_call(op, size)
     arrays = [jnp.asarray(a, dtype) for a in call.arrays]
     cotangent = jnp.asarray(call.cotangent, dtype)
     given = [cotangent, *arrays] if gradient else arrays
@@ -41,14 +41,14 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     def passes(f):
         return _both(f) if gradient else f
 
-    if not call.product:  # what is read and written
+    if not call.product:  # one read and one write
         floor, of = jax.jit(lambda *a: sum(a) + 1), given
     else:
         floor, of = jax.jit(_products), [cotangent if gradient else None, *arrays]
     weights = [jnp.asarray(w, dtype) for w in call.weights]
-    own = functools.partial(getattr(door, op), **call.options)
+    own = functools.partial(getattr(namespace, op), **call.options)
     if call.layer is not None:
-        own = getattr(door, op)(**call.layer).__call__
+        own = getattr(namespace, op)(**call.layer).__call__
     ours = passes(own)
     formula = passes(lambda *a: FORMULAS[op](*a, *weights, **call.options))
     calls = {
@@ -61,19 +61,19 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     return {k: lambda f=f, a=a: jax.block_until_ready(f(*a)) for k, (f, a) in calls.items()}
 
 
-def held(op: str, size: Size, dtype: str, own: bool) -> int:
-    """Bytes of the arrays that the pullback carries, inputs among them, each once."""
-    call = drawn(op, size)
+def bytes_held(op: str, size: Size, dtype: str, own: bool) -> int:
+    """Bytes of the distinct arrays in the pullback, including the inputs."""
+    call = make_call(op, size)
     arrays = [jnp.asarray(a, dtype) for a in call.arrays]
-    f = functools.partial(getattr(door, op) if own else FORMULAS[op], **call.options)
+    f = functools.partial(getattr(namespace, op) if own else FORMULAS[op], **call.options)
     _, pull = jax.jit(lambda *a: jax.vjp(f, *a))(*arrays)
     return sum(leaf.nbytes for leaf in {id(a): a for a in jax.tree.leaves(pull)}.values())
 
 
 def threads(count: int) -> None:
-    """Where the system can, this process has so many cores from here on: XLA has no setting.
+    """Restrict this process to `count` cores, because XLA has no setting for threads.
 
-    Before the first array, with which its threads start.
+    Call before the first array is created, which starts the threads of XLA.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])

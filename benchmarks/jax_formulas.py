@@ -1,4 +1,4 @@
-"""The operators in JAX as papers and codebases write them, eps where it has to be."""
+"""The published formulas of the operators in JAX."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def half_vectorize(g):
 
 
 def tensor_sketch(x, tables):
-    """The channels spread by dense matrices, and complex transforms of every location."""
+    """With dense sketch matrices and complex FFTs of every location."""
     a, b = (x @ _dense(h, s) for h, s in (tables[:2], tables[2:4]))
     return jnp.fft.ifft(jnp.fft.fft(a) * jnp.fft.fft(b)).real.mean(1)
 
@@ -116,7 +116,7 @@ FORMULAS |= layer_formulas(
     | {
         "triangle": triangle,
         "frobenius_root": frobenius_root,
-        "joined": lambda parts: jnp.concatenate(parts, 1),
+        "concatenate": lambda parts: jnp.concatenate(parts, 1),
     },
     lambda g: g.reshape(g.shape[0], -1),
 )

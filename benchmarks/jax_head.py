@@ -1,4 +1,4 @@
-"""JAX's head: published op by op and under jit, and ours under jit, the classifier donated."""
+"""Pooling and classifier in JAX. Compiled steps donate the classifier."""
 
 import importlib
 
@@ -6,20 +6,20 @@ import jax
 import jax.numpy as jnp
 
 from .calls import Size
-from .head import MOMENTUM, RATE, drawn
+from .head import LEARNING_RATE, MOMENTUM, make_head
 from .jax import COMPILED, EAGER, OURS
 from .jax_formulas import FORMULAS
 
-door = importlib.import_module("bilinear.jax")
+namespace = importlib.import_module("bilinear.jax")
 
 
 def steps(size: Size, device: str) -> dict:
-    """Name -> a training step, which waits for its result and returns the loss."""
-    del device  # JAX takes the one it finds, and the command hides a GPU that is not wanted
-    pool, formula = door.BilinearPool(packed=True), FORMULAS["bilinear_pool"]
+    """Name -> a training step that waits for its result and returns the loss."""
+    del device  # JAX uses every GPU that it finds; for the CPU, the command hides them
+    pool, formula = namespace.BilinearPool(packed=True), FORMULAS["bilinear_pool"]
 
     def by_scores(x, kernel, bias):
-        return door.bilinear_scores(x, kernel.T, bias, packed=True)
+        return namespace.bilinear_scores(x, kernel.T, bias, packed=True)
 
     def published(x, kernel, bias):
         return formula(x) @ kernel + bias
@@ -35,11 +35,11 @@ def steps(size: Size, device: str) -> dict:
 def scores(size: Size, device: str) -> dict:
     """Name -> scores without gradient."""
     del device
-    head = drawn(size, packed=False)
+    head = make_head(size, packed=False)
     arrays = [jnp.asarray(a) for a in (head.x, *head[2:])]
     formula = FORMULAS["bilinear_scores"]
     calls = {
-        OURS: jax.jit(door.bilinear_scores),
+        OURS: jax.jit(namespace.bilinear_scores),
         EAGER: formula,
         COMPILED: jax.jit(formula),
     }
@@ -47,7 +47,7 @@ def scores(size: Size, device: str) -> dict:
 
 
 def _step(logits, size: Size, *, packed: bool, compiled: bool = True):
-    head = drawn(size, packed=packed)
+    head = make_head(size, packed=packed)
     x, labels = jnp.asarray(head.x), jnp.asarray(head.labels)
     parameters = jnp.asarray(head.weight).T, jnp.asarray(head.bias)
     state = [parameters, jax.tree.map(jnp.zeros_like, parameters)]
@@ -59,7 +59,7 @@ def _step(logits, size: Size, *, packed: bool, compiled: bool = True):
     def step(x, parameters, momenta):
         value, (dx, gradients) = jax.value_and_grad(loss, (0, 1))(x, parameters)
         momenta = jax.tree.map(lambda m, g: MOMENTUM * m + g, momenta, gradients)
-        parameters = jax.tree.map(lambda p, m: p - RATE * m, parameters, momenta)
+        parameters = jax.tree.map(lambda p, m: p - LEARNING_RATE * m, parameters, momenta)
         return value, dx, parameters, momenta
 
     run = jax.jit(step, donate_argnums=(1, 2)) if compiled else step

@@ -1,4 +1,4 @@
-"""B-CNNs in Flax as its own layers and published code write them, and steps of theirs and ours."""
+"""B-CNNs of plain Flax layers and the published formula, and steps of these and of ours."""
 
 import importlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from bilinear.models import plans
 
 from .jax_formulas import bilinear_pool
 
-door = importlib.import_module("bilinear.jax")
+namespace = importlib.import_module("bilinear.jax")
 
 
 class Block(nnx.Module):
@@ -54,12 +54,12 @@ class Network(nnx.Module):
         self.classifier = nnx.Linear(plans.CHANNELS[backbone] ** 2, classes, rngs=nnx.Rngs(0))
 
     def __call__(self, images):
-        maps = self.backbone(images)
-        n, h, w, c = maps.shape
-        return self.classifier(bilinear_pool(maps.reshape(n, h * w, c)))
+        x = self.backbone(images)
+        n, h, w, c = x.shape
+        return self.classifier(bilinear_pool(x.reshape(n, h * w, c)))
 
     def variables(self) -> list[nnx.Variable]:
-        """In torchvision's order."""
+        """Variables in the order of torchvision."""
         return [v for layer in (*self.backbone.layers, self.classifier) for v in _variables(layer)]
 
 
@@ -77,23 +77,23 @@ def _variables(layer: Callable) -> list[nnx.Variable]:
 
 
 WAYS = {"jit": jax.jit}
-"""How a network is run."""
+"""The ways to run a network."""
 
 
 def steps(
     how: str, backbone: str, classes: int, images, labels, *, training: bool
 ) -> dict[str, Callable]:
-    """Ours, the plain network, and ours' pooling alone -> one step.
+    """Return the steps "ours", "plain" and "pooling" (only the pooling of ours).
 
-    A training step gives its loss, an inference step logits; images are (N, H, W, 3).
+    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3).
     """
     x, classes_of = jnp.asarray(images), jnp.asarray(labels)
-    ours = door.BCNN(backbone, classes)
+    ours = namespace.BCNN(backbone, classes)
     plain = Network(backbone, classes)
     for own, other in zip(plain.variables(), ours.canonical().values(), strict=True):
-        own[...] = jnp.array(other[...])  # a copy: steps donate what they are given
+        own[...] = jnp.array(other[...])  # a copy, because steps donate their arguments
     ours.eval()
-    maps = jnp.ones_like(jax.eval_shape(ours.feature_maps, x)[0])
+    features = jnp.ones_like(jax.eval_shape(ours.feature_maps, x)[0])
     models = {"ours": ours, "plain": plain}
     for model in models.values():
         model.train() if training else model.eval()
@@ -101,9 +101,9 @@ def steps(
     pool = compiled(ours.pool)
     found = {who: _step(compiled, model, x, classes_of, training) for who, model in models.items()}
     if training:
-        cotangent = jnp.ones_like(pool(maps))
+        cotangent = jnp.ones_like(pool(features))
         pool = compiled(lambda m: jax.vjp(ours.pool, m)[1](cotangent))
-    return found | {"pooling": lambda: jax.block_until_ready(pool(maps))}
+    return found | {"pooling": lambda: jax.block_until_ready(pool(features))}
 
 
 def _step(compiled, model, x, labels, training: bool) -> Callable:

@@ -1,4 +1,4 @@
-"""Where figures were measured, in one line, so that nobody compares those of two machines."""
+"""A one-line description of the machine and the versions, printed with every table."""
 
 import importlib
 import os
@@ -12,14 +12,14 @@ PACKAGES = {
     "tensorflow": ("tensorflow", "keras"),
     "jax": ("jax", "flax"),
 }
-"""Framework -> what it consists of, as pip names it."""
+"""Framework -> its pip packages."""
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-"""Which kernels TensorFlow takes on a CPU."""
+"""Environment variable that selects TensorFlow's CPU kernels."""
 
 
-def described(frameworks: Iterable[str], device: str, threads: int) -> str:
-    """Processor, cores and threads, device, versions, and what TensorFlow's kernels depend on."""
+def describe(frameworks: Iterable[str], device: str, threads: int) -> str:
+    """Describe processor, cores, threads, device, versions and TensorFlow kernels."""
     packages = [package for framework in frameworks for package in PACKAGES[framework]]
     versions = [f"{package} {metadata.version(package)}" for package in packages]
     fewer = " (1 where memory is measured)" if threads > 1 else ""
@@ -31,12 +31,12 @@ def described(frameworks: Iterable[str], device: str, threads: int) -> str:
 
 
 def gpu(framework: str) -> str | None:
-    """The GPU that a framework takes, as it calls it; its import is this process's."""
+    """The name of the GPU that a framework uses, or None. Imports the framework."""
     return importlib.import_module(f"{__package__}.{framework}").gpu()
 
 
 def _processor() -> str:
-    """As Linux calls it; elsewhere as Python does."""
+    """The name of the processor."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

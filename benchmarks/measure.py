@@ -1,4 +1,4 @@
-"""Times that are measured side by side, and memory that is measured in a process of its own."""
+"""Measurement of times in turn, and of peak memory in a new process."""
 
 import ctypes
 import gc
@@ -18,7 +18,7 @@ _LIBC = ctypes.CDLL(None)
 
 
 class Spread(NamedTuple):
-    """The median and the quartiles of some rounds."""
+    """Median and quartiles over the rounds."""
 
     low: float
     median: float
@@ -30,20 +30,20 @@ class Spread(NamedTuple):
         return cls(low, median, high)
 
 
-def alternating(
+def time_in_turn(
     runs: Mapping[str, Callable[[], object]], seconds: float, *, rounds: tuple[int, int] = (7, 40)
 ) -> dict[str, list[float]]:
-    """Seconds of each run, one after the other in every round, after two rounds of warm-up.
+    """Time each run once per round, after two rounds of warm-up. Return seconds by name.
 
-    What slows the machine down for a while slows all of them: ratios are taken within a round.
+    Ratios are taken within a round, so a temporary slowdown of the machine affects all runs.
     """
     for run in runs.values():
         run()
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    start, least, most = time.perf_counter(), *rounds
+    start, fewest, most = time.perf_counter(), *rounds
     for done in range(most):
-        if done >= least and time.perf_counter() - start > seconds:
+        if done >= fewest and time.perf_counter() - start > seconds:
             break
         for name, run in runs.items():
             begin = time.perf_counter()
@@ -56,10 +56,10 @@ def ratios(times: Mapping[str, list[float]], own: str, baseline: str) -> Spread:
     return Spread.of([a / b for a, b in zip(times[own], times[baseline], strict=True)])
 
 
-def compared(times: dict[str, list[float]], subject: Any) -> dict:
-    """What a row says of its times: medians, and the ratios of ours to each baseline."""
+def compare(times: dict[str, list[float]], subject: Any) -> dict:
+    """Summarise the times of a row: medians, and the ratios of ours to each baseline."""
     milliseconds = {k: 1e3 * Spread.of(v).median for k, v in times.items()}
-    for own, of in subject.BEST.items():  # the better of several compilers stands for all
+    for own, of in subject.BEST.items():  # the fastest of several compilers
         best = min(of, key=lambda name: Spread.of(times[name]).median)
         times[own] = times[best]
     baselines = {b.lower(): getattr(subject, b) for b in ("EAGER", "COMPILED", "FLOOR")}
@@ -73,64 +73,64 @@ def compared(times: dict[str, list[float]], subject: Any) -> dict:
     }
 
 
-def give_back() -> None:
-    """Have this process give back every array that is freed; before it imports a framework.
+def return_freed_memory() -> None:
+    """Make glibc return freed arrays to the system. Call before importing a framework.
 
-    glibc then maps each large array by itself and unmaps it at once, also those that come before
-    what is measured. TensorFlow does not leave its arrays to it unless oneDNN is switched off.
+    Large arrays are then mapped individually and unmapped when they are freed. TensorFlow manages
+    arrays itself unless oneDNN is switched off.
     """
     os.environ[ONEDNN] = "0"
-    if hasattr(_LIBC, "mallopt"):  # else of another maker than GNU
+    if hasattr(_LIBC, "mallopt"):  # glibc only
         _LIBC.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
 
 
 def resident() -> int:
-    """Bytes of memory that the process has now, without those that were freed."""
+    """Resident memory of the process in bytes, without freed memory."""
     gc.collect()
     if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)  # what lies free would be taken again, and seem to cost nothing
+        _LIBC.malloc_trim(0)  # reused free memory would not be counted
     return _status("VmRSS")
 
 
 def peak(run: Callable[[], object]) -> int:
-    """Bytes by which the process grows at most during `run`, as Linux keeps account of them.
+    """Largest growth of the process during `run`, in bytes, as counted by Linux.
 
-    Without pages of libraries: a system that dropped some reads them in again.
+    Pages of files are not counted, because the system may read them again.
     """
     before, of_files = resident(), _status("RssFile")
-    Path("/proc/self/clear_refs").write_text("5")  # the most that it had becomes what it has
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current size
     run()
     read_again = max(_status("RssFile") - of_files, 0)
     return max(_status("VmHWM") - before - read_again, 0)
 
 
-def settled_peak(run: Callable[[], object]) -> int:
-    """`peak` of a run that has run before, in a process that was told to `give_back`.
+def peak_after_warm_up(run: Callable[[], object]) -> int:
+    """`peak` after two warm-up runs, in a process that called `return_freed_memory`.
 
-    The least of three: what others do in the process meanwhile can only add to it.
+    Returns the smallest of three, because other threads of the process can only add to it.
     """
     run()
     run()
     gc.collect()
-    time.sleep(0.05)  # some threads let go a little later
+    time.sleep(0.05)  # some threads free memory later
     return min(peak(run) for _ in range(3))
 
 
 def _status(name: str) -> int:
-    """Bytes that Linux tells of this process under `name`."""
+    """A value in bytes from /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
-    """Slope of log time over log size: 1 where the cost is linear, 2 where it is quadratic."""
+    """Slope of log time over log size: 1 for linear cost, 2 for quadratic cost."""
     return statistics.linear_regression([*map(math.log, sizes)], [*map(math.log, times)]).slope
 
 
-def apart(
+def in_new_process(
     function: Callable[..., Any], *arguments: object, first: Callable[[], object] | None = None
 ) -> Any:
-    """What `function` returns in a fresh process of its own, which does `first` first."""
+    """Call `function` in a new process, after `first`, and return its result."""
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=fresh, initializer=first) as pool:
         return pool.submit(function, *arguments).result()

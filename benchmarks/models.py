@@ -1,4 +1,4 @@
-"""Whole B-CNNs: a training and an inference step, in turn with the same network written plainly."""
+"""Whole B-CNNs: training and inference steps, compared with the same network in plain code."""
 
 import argparse
 import importlib
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .measure import Spread, alternating, apart, ratios
+from .measure import Spread, in_new_process, ratios, time_in_turn
 from .report import spread, table
 
 
@@ -32,29 +32,29 @@ def batch(step: Step) -> tuple[np.ndarray, np.ndarray]:
 
 
 def runs(framework: str, step: Step, how: str) -> dict:
-    """Ours, the plain network, and ours' pooling alone -> call."""
+    """Return the calls "ours", "plain" and "pooling" (only the pooling of ours)."""
     networks = importlib.import_module(f"{__package__}.{framework}_networks")
     return networks.steps(how, step.backbone, step.classes, *batch(step), training=step.training)
 
 
 def ways(framework: str) -> list[str]:
-    """How a framework runs networks."""
+    """The ways in which a framework runs networks."""
     return [*importlib.import_module(f"{__package__}.{framework}_networks").WAYS]
 
 
-def measured(framework: str, step: Step, seconds: float, threads: int) -> list[dict]:
-    """One row for each way to run it, in this process."""
+def measure(framework: str, step: Step, seconds: float, threads: int) -> list[dict]:
+    """Measure one row for each way to run the network, in this process."""
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(threads)
     return [
-        compared(subject.VERSION, step, how, runs(framework, step, how), seconds)
+        compare(subject.VERSION, step, how, runs(framework, step, how), seconds)
         for how in ways(framework)
     ]
 
 
-def compared(version: str, step: Step, how: str, runs: dict, seconds: float) -> dict:
-    """Ratio of ours to the plain network, and the share of ours that is spent on the pooling."""
-    times = alternating(runs, seconds)
+def compare(version: str, step: Step, how: str, runs: dict, seconds: float) -> dict:
+    """Time the calls; return the ratio to the plain network and the fraction of pooling."""
+    times = time_in_turn(runs, seconds)
     print(".", end="", flush=True, file=sys.stderr)
     return {
         "framework": version,
@@ -69,17 +69,17 @@ def compared(version: str, step: Step, how: str, runs: dict, seconds: float) -> 
 
 
 def section(given: argparse.Namespace) -> list[dict]:
-    chosen = [("vgg16", 224), ("resnet18", 224), ("resnet18", 448)]
+    networks = [("vgg16", 224), ("resnet18", 224), ("resnet18", 448)]
     if given.pixels:
-        chosen = [("vgg16", given.pixels), ("resnet18", given.pixels)]
+        networks = [("vgg16", given.pixels), ("resnet18", given.pixels)]
     steps = [
         Step(backbone, pixels, given.batch, training)
-        for backbone, pixels in (chosen[1:2] if given.quick else chosen)
+        for backbone, pixels in (networks[1:2] if given.quick else networks)
         for training in (False, True)
     ]
     how = given.seconds, given.threads
     pairs = [(framework, step) for framework in given.framework for step in steps]
-    return [row for pair in pairs for row in apart(measured, *pair, *how)]
+    return [row for pair in pairs for row in in_new_process(measure, *pair, *how)]
 
 
 def tables(found: list[dict]) -> list[str]:

@@ -1,29 +1,29 @@
-"""Times of every operator and layer, in turn with the published formula and the bare products."""
+"""Times of every operator and layer, with ratios to the published formula and the floor."""
 
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-from .calls import LAYERS, MAPS, OPERATORS, SIZES, Size
-from .measure import alternating, apart, compared, ratios
+from .calls import LAYERS, LOCATIONS, OPERATORS, SIZES, Size
+from .measure import compare, in_new_process, ratios, time_in_turn
 from .report import spread, table
 
 QUICK = [("bilinear_pool", Size(16, 784), "float32")]
 SLOWER = 1.05
-"""Ours counts as slower where the lower quartile of a ratio is above."""
+"""Ours counts as slower if the lower quartile of a ratio is above this value."""
 
 FORMULAS = {"eager": "÷ formula", "compiled": "÷ compiled"}
-"""Baseline -> the title of its column."""
+"""Baseline -> column title."""
 
 Row = tuple[str, Size, str]
 """Operator or layer, size and dtype."""
 
 
 def rows() -> list[Row]:
-    sizes = [Size(n, locations) for locations in MAPS.values() for n in (1, 16, 64)]
+    sizes = [Size(n, locations) for locations in LOCATIONS.values() for n in (1, 16, 64)]
     found = [("bilinear_pool", size, "float32") for size in sizes]
-    for locations in MAPS.values():
+    for locations in LOCATIONS.values():
         found.append(("bilinear_pool", Size(16, locations, streams=2), "float32"))
         found.append(("bilinear_pool", Size(16, locations), "bfloat16"))
         found.append(("bilinear_pool", Size(16, locations, packed=True), "float32"))
@@ -31,34 +31,34 @@ def rows() -> list[Row]:
     return found + [(op, SIZES.get(op, Size(16, 784)), "float32") for op in others]
 
 
-def chosen(given: argparse.Namespace) -> list[Row]:
-    """The rows that the command asks for; `--quick` is one size of each operator that it names."""
+def select_rows(given: argparse.Namespace) -> list[Row]:
+    """The rows to measure. ``--quick`` selects one size of each operator."""
     if given.quick:
         sizes = {row[0]: row for row in reversed([*QUICK, *rows()[1:]])}
         return [sizes[op] for op in given.operator] if given.operator else QUICK
     return [row for row in rows() if row[0] in (given.operator or [row[0]])]
 
 
-def measured(
+def measure(
     framework: str,
-    chosen: list[Row],
+    selected: list[Row],
     seconds: float,
     device: str,
     passes: Sequence[bool] = (False, True),
     threads: int | None = None,
 ) -> list[dict]:
-    """The rows of one framework, in this process; of `passes` True is with the gradient."""
+    """Measure the rows of one framework, in this process. True in `passes`: with gradient."""
     subject = importlib.import_module(f"{__package__}.{framework}")
     if threads is not None:
         subject.threads(threads)
     results, ours = [], subject.BEST[subject.OURS]
-    for op, size, dtype in chosen:
+    for op, size, dtype in selected:
         for gradient in passes:
             runs = subject.runs(op, size, dtype, gradient, device)
-            if size.packed:  # the whole descriptor in the same rounds
+            if size.packed:  # also time the full descriptor
                 full = subject.runs(op, size._replace(packed=False), dtype, gradient, device)
                 runs |= {f"full, {name}": full[name] for name in ours}
-            times = alternating(runs, seconds)
+            times = time_in_turn(runs, seconds)
             row = {
                 "framework": subject.VERSION,
                 "operator": op,
@@ -66,7 +66,7 @@ def measured(
                 "dtype": dtype,
                 "pass": "forward + backward" if gradient else "forward",
             }
-            row |= compared(times, subject)
+            row |= compare(times, subject)
             if size.packed:
                 best = min(ours, key=row["milliseconds"].get)
                 full = min((f"full, {name}" for name in ours), key=row["milliseconds"].get)
@@ -77,8 +77,8 @@ def measured(
 
 
 def section(given: argparse.Namespace) -> list[dict]:
-    wanted, how = chosen(given), (given.seconds, given.device, (False, True), given.threads)
-    return [row for f in given.framework for row in apart(measured, f, wanted, *how)]
+    wanted, how = select_rows(given), (given.seconds, given.device, (False, True), given.threads)
+    return [row for f in given.framework for row in in_new_process(measure, f, wanted, *how)]
 
 
 def tables(found: list[dict]) -> list[str]:
@@ -87,10 +87,10 @@ def tables(found: list[dict]) -> list[str]:
 
 
 def slower(found: list[dict]) -> list[str]:
-    """The rows in which ours is slower than the formula by more than its noise."""
+    """List the rows in which ours is slower than the formula."""
     rows = [r for r in found if any(r["ratios"][b][0] > SLOWER for b in FORMULAS)]
     rule = f"the lower quartile of ours ÷ formula or of ours ÷ compiled is above {SLOWER}"
-    lines = ["", f"Ours is slower where {rule}{':' if rows else ', in no row.'}"]
+    lines = ["", f"Rows in which ours is slower ({rule}){':' if rows else ': none.'}"]
     return [*lines, "", *_table(rows, FORMULAS)] if rows else lines
 
 

@@ -1,4 +1,4 @@
-"""The results as tables of markdown, in a document too, and as a chart."""
+"""Results as Markdown tables, also inside a document, and as a chart."""
 
 import importlib.util
 import sys
@@ -12,11 +12,11 @@ BARS = {
     "compiled": ("÷ formula, compiled", "#253237"),
     "floor": ("÷ floor", "#d08c60"),
 }
-"""Baseline -> its name and its colour in the chart."""
+"""Baseline -> name and colour in the chart."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table in markdown."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
@@ -26,14 +26,14 @@ def spread(low: float, median: float, high: float, digits: int = 2) -> str:
 
 
 def write(path: Path, section: str, lines: Sequence[str]) -> None:
-    """Put `lines` between the section's two marks in a file of markdown, for what was there.
+    """Replace the text between the two marks of a section in a Markdown file with `lines`.
 
-    Raises: ValueError where the file has not each mark once.
+    Raises: ValueError if the file does not have each mark exactly once.
     """
     marks = [f"<!-- {mark}: {section} -->" for mark in ("measured", "end")]
     text = path.read_text(encoding="utf-8")
     if [text.count(mark) for mark in marks] != [1, 1]:
-        raise ValueError(f"{path} must have each once: {' and '.join(marks)}")
+        raise ValueError(f"{path} must have each of these marks once: {' and '.join(marks)}")
     before, _, rest = text.partition(marks[0])
     after = rest.partition(marks[1])[2]
     text = "\n".join([f"{before}{marks[0]}", "", *lines, "", f"{marks[1]}{after}"])
@@ -41,9 +41,9 @@ def write(path: Path, section: str, lines: Sequence[str]) -> None:
 
 
 def chart(found: list[dict], path: Path) -> None:
-    """Bars of the ratios to formula, compiled formula and floor, forward and backward."""
+    """Draw the ratios to formula, compiled formula and floor as bars."""
     if importlib.util.find_spec("matplotlib") is None:
-        print(f"{path} is not drawn: that needs matplotlib.", file=sys.stderr)
+        print(f"{path} was not drawn, because matplotlib is not installed.", file=sys.stderr)
         return
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def chart(found: list[dict], path: Path) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("time of ours ÷ that of the baseline, forward + backward")
+    axes.set_xlabel("time of ours ÷ time of the baseline, forward + backward")
     axes.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""How memory and time of `bilinear_pool` grow: peaks at large shapes, and exponents of the cost."""
+"""Growth of memory and time of `bilinear_pool`: peaks at large shapes, exponents of the cost."""
 
 import argparse
 import importlib
@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from bilinear.contract.packed import packed_size
 
 from .calls import Size
-from .measure import Spread, alternating, apart, exponent, give_back, settled_peak
+from .measure import (
+    Spread,
+    exponent,
+    in_new_process,
+    peak_after_warm_up,
+    return_freed_memory,
+    time_in_turn,
+)
 from .report import MEGABYTE, spread, table
 
 LARGE = (Size(1, 49, 2048), Size(4, 196, 2048), Size(64, 1024, 128), Size(64, 1024, 512))
-"""Wide maps, and many locations in a large batch."""
+"""Many channels, and many locations in a large batch."""
 
 BASE = Size(8, 784, 512)
 GROWING = {
@@ -20,19 +27,18 @@ GROWING = {
     "locations": (196, 392, 784, 1568),
     "channels": (256, 512, 1024, 2048),
 }
-"""What grows from `BASE`. Fewer channels would tell of the input, N·L·C, more than of N·L·C²."""
+"""Extents that grow from `BASE`. With fewer channels, the term N·L·C would dominate N·L·C²."""
 
 
 def peaks(
     framework: str, rows: Sequence[tuple[Size, str]], *, only_ours: bool = False
 ) -> list[dict]:
-    """Memory of one pass on top of what it is given, over the bytes of its arrays.
+    """Peak memory of one pass, and the bytes of its arrays, with one thread in this process.
 
-    Its arrays are the input and the output, with the gradient the input's gradient and the
-    cotangent too, as float32, in which half types are computed. In a process of its own, with one
-    thread.
+    The arrays are input and output, and with the gradient also the gradient of the input and the
+    cotangent. Half-precision arrays count as float32, in which they are computed.
     """
-    give_back()
+    return_freed_memory()
     subject = importlib.import_module(f"{__package__}.{framework}")
     subject.threads(1)
     found = []
@@ -47,7 +53,7 @@ def peaks(
                     continue
                 row = {"framework": subject.VERSION, "size": str(size), "dtype": dtype}
                 row |= {"name": name, "pass": "forward + backward" if gradient else "forward"}
-                found.append({**row, "arrays": arrays, "peak": settled_peak(run)})
+                found.append({**row, "arrays": arrays, "peak": peak_after_warm_up(run)})
             print(".", end="", flush=True, file=sys.stderr)
     return found
 
@@ -55,7 +61,7 @@ def peaks(
 def growth(
     framework: str, seconds: float, threads: int | None, sizes: dict = GROWING, base: Size = BASE
 ) -> list[dict]:
-    """Times of ours where one extent grows, and the exponent of every round, with quartiles."""
+    """Times of ours as one extent grows, and the exponents of the rounds with quartiles."""
     subject = importlib.import_module(f"{__package__}.{framework}")
     if threads is not None:
         subject.threads(threads)
@@ -67,7 +73,7 @@ def growth(
                 size = base._replace(**{axis: extent})
                 of = subject.runs("bilinear_pool", size, "float32", gradient, "cpu")
                 runs |= {f"{name}, {extent}": of[name] for name in subject.BEST[subject.OURS]}
-            times = alternating(runs, seconds)
+            times = time_in_turn(runs, seconds)
             names = subject.BEST[subject.OURS]
             best = [
                 min(
@@ -90,13 +96,21 @@ def section(given: argparse.Namespace) -> dict:
     extents = {k: v[:3] for k, v in GROWING.items()} if given.quick else GROWING
     how = given.seconds, given.threads, extents
     return {
-        "peaks": [row for f in given.framework for row in apart(peaks, f, large)],
-        "growth": [row for f in given.framework for row in apart(growth, f, *how)],
+        "peaks": [row for f in given.framework for row in in_new_process(peaks, f, large)],
+        "growth": [row for f in given.framework for row in in_new_process(growth, f, *how)],
     }
 
 
 def tables(found: dict) -> list[str]:
-    head = ("framework", "N × L × C", "pass", "", "its arrays, MiB", "peak, MiB", "peak ÷ arrays")
+    head = (
+        "framework",
+        "N × L × C",
+        "pass",
+        "variant",
+        "arrays, MiB",
+        "peak, MiB",
+        "peak ÷ arrays",
+    )
     lines = []
     for row in found["peaks"]:
         cells = [row[key] for key in ("framework", "size", "pass", "name")]
@@ -108,6 +122,6 @@ def tables(found: dict) -> list[str]:
         times = ", ".join(spread(*t, digits=1) for t in row["ms"])
         cells = [row[key] for key in ("framework", "pass", "axis")]
         grown.append([*cells, of, times, spread(*row["exponent"])])
-    shape = f"others as {BASE}"
-    titles = ("framework", "pass", "what grows", shape, "ms", "exponent")
+    shape = f"extents (others as in {BASE})"
+    titles = ("framework", "pass", "axis", shape, "ms", "exponent")
     return [*table(head, lines), "", *table(titles, grown)]

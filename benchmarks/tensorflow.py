@@ -1,4 +1,4 @@
-"""TensorFlow: the published formula eager, in a tf.function, under XLA, and ours in both."""
+"""TensorFlow: ours and the published formula, eager, in a tf.function and under XLA."""
 
 import functools
 import importlib
@@ -6,11 +6,11 @@ import statistics
 
 import tensorflow as tf
 
-from .calls import ELEMENTWISE, Size, drawn
-from .measure import apart, give_back, resident
+from .calls import ELEMENTWISE, Size, make_call
+from .measure import in_new_process, resident, return_freed_memory
 from .tensorflow_formulas import FORMULAS
 
-door = importlib.import_module("bilinear.tensorflow")
+namespace = importlib.import_module("bilinear.tensorflow")
 VERSION = f"tensorflow {tf.__version__}"
 OURS, EAGER, COMPILED, FLOOR = "ours", "formula", "formula, compiled", "floor"
 BEST = {
@@ -41,8 +41,8 @@ def _products(cotangent, *arrays):
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
-    del device  # TensorFlow takes a GPU it finds: where a CPU is meant the command hides it
-    call = drawn(op, size)
+    del device  # TensorFlow uses every GPU that it finds; for the CPU, the command hides them
+    call = make_call(op, size)
     arrays = [tf.cast(a, dtype) for a in call.arrays]
     cotangent = tf.cast(call.cotangent, dtype)
     given = [cotangent, *arrays] if gradient else arrays
@@ -50,16 +50,16 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     def passes(f):
         return _both(f) if gradient else f
 
-    if not call.product:  # what is read and written
+    if not call.product:  # one read and one write
         floor, of = tf.function(lambda *a: tf.add_n(a) + 1), given
     else:
         floor, of = tf.function(_products), [cotangent if gradient else None, *arrays]
 
     weights = [tf.cast(w, dtype) for w in call.weights]
-    own = lambda *a: getattr(door, op)(*a, **call.options)  # noqa: E731
+    own = lambda *a: getattr(namespace, op)(*a, **call.options)  # noqa: E731
     if call.layer is not None:
-        own = getattr(door, op)(**call.layer, dtype=dtype)
-    # options are closed over: given to a tf.function they would become tensors
+        own = getattr(namespace, op)(**call.layer, dtype=dtype)
+    # options are captured, because arguments of a tf.function would become tensors
     ours, formula = passes(own), passes(lambda *a: FORMULAS[op](*a, *weights, **call.options))
     calls = {
         "ours, tf.function": (tf.function(ours), given),
@@ -70,27 +70,27 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     }
     if call.product or op in ELEMENTWISE:
         calls[FLOOR] = (floor, of)
-    return {k: lambda f=f, a=a: _waited(f(*a)) for k, (f, a) in calls.items()}
+    return {k: lambda f=f, a=a: _wait(f(*a)) for k, (f, a) in calls.items()}
 
 
 PASSES = 6
-"""Of which a tape is kept each, to see how much further ones take."""
+"""Number of passes whose tapes are kept, to measure the memory of each."""
 
 
-def held(op: str, size: Size, dtype: str, own: bool, *, graph: bool | None = None) -> int:
-    """Bytes of the inputs, and by which a process of its own grows for each tape that is kept.
+def bytes_held(op: str, size: Size, dtype: str, own: bool, *, graph: bool | None = None) -> int:
+    """Bytes of the inputs, plus the growth of a new process for each tape that is kept.
 
-    Of ours in a tf.function and of the formula eager, as their rows are, unless `graph` says. A
-    tape does not tell what it holds, but the process does, to a few pages for each array.
+    TensorFlow does not report what a tape holds. The growth of the process is exact up to a few
+    pages for each array. By default, ours runs in a tf.function and the formula eagerly.
     """
     graph = own if graph is None else graph
-    return apart(_held_here, op, size, dtype, own, graph, first=give_back)
+    return in_new_process(_held_here, op, size, dtype, own, graph, first=return_freed_memory)
 
 
 def _held_here(op: str, size: Size, dtype: str, own: bool, graph: bool) -> int:
-    call = drawn(op, size)
+    call = make_call(op, size)
     arrays = [tf.cast(a, dtype) for a in call.arrays]
-    of = getattr(door, op) if own else FORMULAS[op]
+    of = getattr(namespace, op) if own else FORMULAS[op]
     f = functools.partial(of, **call.options)
     f = tf.function(f) if graph else f
     kept, grown = [], []
@@ -107,7 +107,7 @@ def _held_here(op: str, size: Size, dtype: str, own: bool, graph: bool) -> int:
 
 @tf.custom_gradient
 def _end(result):
-    """Nothing, but a tape forgets what led to a result that is gone, unless something follows."""
+    """Return an empty tensor, so that the tape keeps the operations that led to `result`."""
     return tf.zeros([]), lambda _: None
 
 
@@ -122,7 +122,7 @@ def gpu() -> str | None:
     return None
 
 
-def _waited(result):
+def _wait(result):
     for tensor in tf.nest.flatten(result):
         tensor[..., :1].numpy()
     return result

@@ -1,4 +1,4 @@
-"""The operators in TensorFlow as papers and codebases write them, eps where it has to be."""
+"""The published formulas of the operators in TensorFlow."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def half_vectorize(g):
 
 
 def tensor_sketch(x, tables):
-    """The channels spread by dense matrices, and complex transforms of every location."""
+    """With dense sketch matrices and complex FFTs of every location."""
     spread = (tf.matmul(x, _dense(h, s)) for h, s in (tables[:2], tables[2:4]))
     a, b = (tf.signal.fft(tf.complex(p, tf.zeros_like(p))) for p in spread)
     return tf.reduce_mean(tf.math.real(tf.signal.ifft(a * b)), 1)
@@ -120,7 +120,7 @@ FORMULAS |= layer_formulas(
     | {
         "triangle": triangle,
         "frobenius_root": frobenius_root,
-        "joined": lambda parts: tf.concat(parts, 1),
+        "concatenate": lambda parts: tf.concat(parts, 1),
     },
     lambda g: tf.reshape(g, (g.shape[0], -1)),
 )

@@ -1,4 +1,4 @@
-"""B-CNNs of Keras' own layers and the published formula, and steps of theirs and ours."""
+"""B-CNNs of plain Keras layers and the published formula, and steps of these and of ours."""
 
 import functools
 import importlib
@@ -11,11 +11,11 @@ from bilinear.models import plans
 
 from .tensorflow_formulas import bilinear_pool
 
-door = importlib.import_module("bilinear.tensorflow")
+namespace = importlib.import_module("bilinear.tensorflow")
 layers = keras.layers
 
 
-def _applied(plan: plans.Layer, x):
+def _apply(plan: plans.Layer, x):
     name = plan.name.replace(".", "_")
     match plan:
         case plans.Conv(_, _, outputs, kernel, stride, padding, bias):
@@ -24,7 +24,9 @@ def _applied(plan: plans.Layer, x):
             return layers.Conv2D(outputs, kernel, stride, same, use_bias=bias, name=name)(x)
         case plans.BatchNorm():
             return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-        case plans.MaxPool(_, kernel, stride, padding):  # of what a ReLU gives, so 0 pads it
+        case plans.MaxPool(
+            _, kernel, stride, padding
+        ):  # the input is not negative, so padding with 0 is correct
             x = layers.ZeroPadding2D(padding)(x) if padding else x
             return layers.MaxPooling2D(kernel, stride)(x)
         case plans.Relu():
@@ -32,29 +34,29 @@ def _applied(plan: plans.Layer, x):
         case plans.Block():
             y = x
             for part in (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2):
-                y = _applied(part, y)
+                y = _apply(part, y)
             for part in plan.downsample or ():
-                x = _applied(part, x)
+                x = _apply(part, x)
             return layers.ReLU()(layers.Add()([y, x]))
 
 
 class Pooling(layers.Layer):
-    """The published formula."""
+    """The published formula as a layer."""
 
-    def call(self, maps):
-        return bilinear_pool(tf.reshape(maps, (maps.shape[0], -1, maps.shape[3])))
+    def call(self, x):
+        return bilinear_pool(tf.reshape(x, (x.shape[0], -1, x.shape[3])))
 
 
 def network(backbone: str, classes: int, shape) -> keras.Model:
     """A backbone, the published formula of the pooling, and a linear classifier."""
     images = x = keras.Input(batch_shape=shape)
     for plan in plans.BACKBONES[backbone]:
-        x = _applied(plan, x)
+        x = _apply(plan, x)
     return keras.Model(images, layers.Dense(classes)(Pooling()(x)))
 
 
 def _copy(ours, plain: keras.Model, backbone: str) -> None:
-    """Layer by layer, in torchvision's order."""
+    """Copy the weights in the order of torchvision."""
     names = dict.fromkeys(name.rpartition(".")[0] for name in plans.tensor_shapes(backbone))
     made = [plain.get_layer(name.replace(".", "_")) for name in names]
     variables = [v for layer in (*made, plain.layers[-1]) for v in layer.weights]
@@ -66,40 +68,40 @@ WAYS: dict[str, Callable] = {
     "tf.function": tf.function,
     "XLA": functools.partial(tf.function, jit_compile=True),
 }
-"""How a network is run."""
+"""The ways to run a network."""
 
 
 def steps(
     how: str, backbone: str, classes: int, images, labels, *, training: bool
 ) -> dict[str, Callable]:
-    """Ours, the plain network, and ours' pooling alone -> one step.
+    """Return the steps "ours", "plain" and "pooling" (only the pooling of ours).
 
-    A training step gives its loss, an inference step logits; images are (N, H, W, 3).
+    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3).
     """
     x, classes_of = tf.constant(images), tf.constant(labels)
-    ours = door.BCNN(backbone, classes)
+    ours = namespace.BCNN(backbone, classes)
     plain = network(backbone, classes, images.shape)
     _copy(ours, plain, backbone)
-    maps = tf.ones_like(ours.feature_maps(x)[0])
+    features = tf.ones_like(ours.feature_maps(x)[0])
 
-    def pooled():
+    def pool():
         if not training:
-            return ours.pool(maps)
+            return ours.pool(features)
         with tf.GradientTape() as tape:
-            tape.watch(maps)
-            result = ours.pool(maps)
-        return tape.gradient(result, maps, tf.ones_like(result))
+            tape.watch(features)
+            result = ours.pool(features)
+        return tape.gradient(result, features, tf.ones_like(result))
 
     models = {"ours": ours, "plain": plain}
     found = {who: _step(WAYS[how], m, x, classes_of, training) for who, m in models.items()}
-    pooling = WAYS[how](pooled)
-    return found | {"pooling": lambda: _waited(pooling())}
+    pooling = WAYS[how](pool)
+    return found | {"pooling": lambda: _wait(pooling())}
 
 
 def _step(compiled: Callable, model, x, labels, training: bool) -> Callable:
     if not training:
         run = compiled(lambda x: model(x, training=False))
-        return lambda: _waited(run(x))
+        return lambda: _wait(run(x))
     optimizer = keras.optimizers.SGD(1e-4, momentum=0.9)
     optimizer.build(model.trainable_variables)
 
@@ -113,9 +115,9 @@ def _step(compiled: Callable, model, x, labels, training: bool) -> Callable:
         optimizer.apply_gradients(zip(slopes, model.trainable_variables, strict=True))
         return loss
 
-    return lambda: _waited(update(x, labels))
+    return lambda: _wait(update(x, labels))
 
 
-def _waited(result):
+def _wait(result):
     result[..., :1].numpy() if result.shape.rank else result.numpy()
     return result

@@ -1,10 +1,10 @@
-"""One training run on the textures and its test, in a process and on a core of its own.
+"""One training run of the texture benchmark and its test, in one process on one core.
 
     python -m benchmarks.texture_run KEY FRAMEWORK SEED CORE DATA RESULT [PATH=VALUE ...]
 
-It is `bilinear train` and, once, `bilinear evaluate` on the test part; the result is JSON. Where
-training stops since a phase unlearns what the one before learned, the best model until then is
-tested, and the result says so.
+It calls `bilinear train` and then `bilinear evaluate` on the test split, once. The result is JSON.
+If training stops because the network collapses to chance level, the best earlier model is tested,
+and the result says so.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bilinear._files import replacing
+from bilinear._files import replace_file
 from bilinear.train import Recipe, changed, named
 
 from . import machine
 
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
-NUMBERS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
-"""Of the test, as `bilinear evaluate` names them."""
+METRICS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
+"""Metrics of the test, with the names of `bilinear evaluate`."""
 COLLAPSE = "a phase must not unlearn what was learned before"
-"""What training says when it stops for that."""
+"""Part of the error message of a collapse."""
 AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
 LATER = tuple(f"phases.{phase}.groups.0.rate=0.01" for phase in (1, 2, 3))
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -38,7 +38,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "multi-phase": ("multi-phase", ()),
     "multi-phase-average": ("multi-phase", AVERAGE + LATER),
 }
-"""Key -> the file of its recipe, and what is changed of that."""
+"""Row -> recipe file, and changes to the recipe."""
 
 
 def file_of(key: str) -> Path:
@@ -46,24 +46,24 @@ def file_of(key: str) -> Path:
 
 
 def changes_of(key: str, seed: int) -> list[str]:
-    """What is changed of the recipe in the file, as --set takes it."""
+    """Changes to the recipe file, in the form of --set."""
     return [*KINDS[key][1], f"seed={seed}"]
 
 
 def machine_of(framework: str) -> str:
-    """Where a run is done, and on what versions."""
-    return machine.described([framework], "cpu", 1)
+    """Description of the machine and the versions of a run."""
+    return machine.describe([framework], "cpu", 1)
 
 
 def recipe(key: str, seed: int) -> Recipe:
-    """What is trained in a row of the table."""
+    """The recipe of a row."""
     return changed(
         Recipe.from_json(file_of(key).read_text(encoding="utf-8")), changes_of(key, seed)
     )
 
 
 def differences(name: str) -> dict[str, tuple[str, str]]:
-    """Path -> what is published and what the recipe in the file has otherwise, as JSON."""
+    """Path of each field that differs -> its published value and its value here, as JSON."""
     path = RECIPES / f"{name}.json"
     here = dict(_leaves(json.loads(path.read_text(encoding="utf-8"))))
     published = dict(_leaves(json.loads(named(name).to_json())))
@@ -72,23 +72,23 @@ def differences(name: str) -> dict[str, tuple[str, str]]:
 
 
 def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in JSON that holds no others but scalars, with the path to it."""
+    """Yield the path and value of each scalar or list of scalars in JSON data."""
     pairs = data.items() if isinstance(data, dict) else enumerate(data)
     for key, value in pairs:
-        way = f"{path}.{key}".lstrip(".")
+        inner_path = f"{path}.{key}".lstrip(".")
         nested = isinstance(value, dict) or (
             isinstance(value, list) and any(isinstance(inner, dict) for inner in value)
         )
         if nested:
-            yield from _leaves(value, way)
+            yield from _leaves(value, inner_path)
         else:
-            yield way, value
+            yield inner_path, value
 
 
 def commands(
     key: str, framework: str, seed: int, data: str, run: str, more: Sequence[str] = ()
 ) -> list[list[str]]:
-    """The words after ``bilinear`` of a run and of its test, `more` of the recipe changed."""
+    """Arguments of ``bilinear`` for a run and its test, with `more` changes to the recipe."""
     sets = [word for change in (*changes_of(key, seed), *more) for word in ("--set", change)]
     by = ["--framework", framework]
     train = ["train", str(file_of(key)), data, run, *sets, "--workers", "0", *by]
@@ -96,32 +96,32 @@ def commands(
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """What is kept of a run: the checksum of its recipe, its epochs, the numbers of the test."""
+    """Result of a run: the checksum of its recipe, its epochs, and the metrics of the test."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     test = json.loads((folder / "test" / "metrics.json").read_text(encoding="utf-8"))
     ran = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
     return {
         "recipe": ran.checksum(),
         "epochs": [event for event in map(json.loads, lines) if event["event"] == "epoch"],
-        "test": {name: test[name] for name in NUMBERS},
+        "test": {name: test[name] for name in METRICS},
     }
 
 
 def main() -> None:
     key, framework, seed, core, data, path, *more = sys.argv[1:]
-    if hasattr(os, "sched_setaffinity"):  # Linux: every framework's threads follow
+    if hasattr(os, "sched_setaffinity"):  # Linux: this applies to the threads of every framework
         os.sched_setaffinity(0, {int(core)})
-    from bilinear.cli import run  # noqa: PLC0415 (after the core is chosen)
+    from bilinear.cli import run  # noqa: PLC0415 (after the core is set)
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         train, test = commands(key, framework, int(seed), data, str(folder), more)
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told):
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
             code = run(train)
-        print(told.getvalue(), file=sys.stderr)
-        stopped = COLLAPSE in told.getvalue()
+        print(errors.getvalue(), file=sys.stderr)
+        stopped = COLLAPSE in errors.getvalue()
         if code and not stopped:
             raise SystemExit(code)
         if code := run(test):
@@ -129,7 +129,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         found = result(folder) | {"stopped": stopped, "seconds": seconds}
         found["machine"] = machine_of(framework)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         Path(temporary).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,13 +1,13 @@
-"""The recipes on real pictures: accuracies on the textures, in every framework, with intervals.
+"""The texture benchmark: accuracies of the recipes in every framework, with intervals.
 
     python -m benchmarks.textures                        3 seeds, all frameworks; nox -s textures
     python -m benchmarks.textures --seeds 5 --framework torch
     python -m benchmarks.textures --write docs/textures.md
 
-Each run is a process of its own, on one core; as many at a time as there are cores. Its result is
-a file in `out/texture-runs`: a run that is there, of the recipe, the machine and the versions of
-now, is not done again (of other code of ours it is: then begin with an empty folder).
-Every model is tested once, on the test part, by the code of `bilinear evaluate`.
+Each run is one process on one core, and one runs on each core at a time. Results are files in
+`out/texture-runs`. A run is not repeated if its file has the same recipe, machine and versions. If
+the code of this project has changed, start with an empty folder. Every model is tested once on the
+test split, with `bilinear evaluate`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from bilinear.train import NAMED
 from examples import texture_folder
-from examples.intervals import mean_and_half
+from examples.intervals import mean_and_margin
 
 from . import machine
 from .report import table, write
@@ -37,7 +37,7 @@ DIFFERENCES = {
     "two streams − one": ("two-stream", "two-stream-one"),
     "multi-phase − two-phase": ("multi-phase", "two-phase"),
 }
-"""What a difference says -> the rows it is of."""
+"""Name of a difference -> its two rows."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -51,16 +51,16 @@ class Job(NamedTuple):
 
 
 Found = Mapping[Job, Mapping[str, Any]]
-"""The results that are there."""
+"""Results by job."""
 
 
 def jobs(keys: Sequence[str], frameworks: Sequence[str], seeds: int) -> list[Job]:
-    """Seed by seed, so that what is stopped early has whole seeds."""
+    """Jobs in the order of seeds, so that an interrupted benchmark has complete seeds."""
     return [Job(key, f, seed) for seed in range(seeds) for key in keys for f in frameworks]
 
 
 def load(folder: Path, wanted: Iterable[Job]) -> Found:
-    """The results that are there and are of the recipes, the machine and the versions of now."""
+    """Read the results with the current recipe, machine and versions."""
     found = {}
     here = {job.framework: machine_of(job.framework) for job in wanted}
     for job in wanted:
@@ -73,7 +73,7 @@ def load(folder: Path, wanted: Iterable[Job]) -> Found:
 
 
 def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> int:
-    """Run what has no result yet, each on a core of its own; how many failed."""
+    """Run the jobs without a result, one on each core; return the number of failures."""
     folder.mkdir(parents=True, exist_ok=True)
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
     cores: queue.Queue[int] = queue.Queue()
@@ -97,26 +97,26 @@ def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> int:
 
 
 def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
-    """Accuracies, paired differences, and the frameworks side by side, in markdown."""
+    """Markdown tables of accuracies, paired differences, and the frameworks side by side."""
     tested = {result["test"]["images"] for result in found.values()}
-    right = {job: 100 * result["test"]["top1"] for job, result in found.items()}
+    accuracies = {job: 100 * result["test"]["top1"] for job, result in found.items()}
     lines = [f"Test accuracy in %, of {tested.pop()} crops: mean ± 95 % interval (each seed).", ""]
     marked = {job for job, result in found.items() if result.get("stopped")}
-    rows = [[key, *(_cell(right, marked, key, f) for f in frameworks)] for key in KINDS]
+    rows = [[key, *(_cell(accuracies, marked, key, f) for f in frameworks)] for key in KINDS]
     lines += table(("recipe", *frameworks), rows)
     if marked:
-        words = "stopped, for a phase unlearned what the one before learned"
-        lines += ["", f"† {words}; tested is the best model until then."]
+        words = "training stopped because the network collapsed to chance level"
+        lines += ["", f"† {words}; the best earlier model was tested."]
     lines += ["", "Differences in points, paired by seed: mean ± 95 % interval (each seed).", ""]
     rows = [
-        [what, *(summary(_ahead(right, one, other, f)) for f in frameworks)]
+        [what, *(summary(_differences(accuracies, one, other, f)) for f in frameworks)]
         for what, (one, other) in DIFFERENCES.items()
     ]
     return [*lines, *table(("difference", *frameworks), rows), "", *side_by_side(found, frameworks)]
 
 
 def recipe_table() -> list[str]:
-    """What the recipes here have otherwise than the published ones, in markdown."""
+    """Markdown table of the fields that differ from the published recipes."""
     found = {name: differences(name) for name in NAMED}
     fields = dict.fromkeys(field for differing in found.values() for field in differing)
     rows = [
@@ -126,35 +126,39 @@ def recipe_table() -> list[str]:
     return table(("named → here", *(f"`{name}`" for name in NAMED)), rows)
 
 
-def _seeds(right: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
-    """Seed -> accuracy, of a row and a framework."""
-    chosen = (job for job in right if (job.key, job.framework) == (key, framework))
-    return {job.seed: right[job] for job in sorted(chosen)}
+def _seeds(accuracies: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
+    """Seed -> accuracy of a row in a framework."""
+    selected = (job for job in accuracies if (job.key, job.framework) == (key, framework))
+    return {job.seed: accuracies[job] for job in sorted(selected)}
 
 
-def _cell(right: Mapping[Job, float], marked: Collection[Job], key: str, framework: str) -> str:
-    """The accuracies of a row in a framework; those of runs that were stopped are marked."""
-    seeds = _seeds(right, key, framework)
+def _cell(
+    accuracies: Mapping[Job, float], marked: Collection[Job], key: str, framework: str
+) -> str:
+    """Accuracies of a row in a framework. Stopped runs are marked."""
+    seeds = _seeds(accuracies, key, framework)
     return summary(seeds, [seed for seed in seeds if Job(key, framework, seed) in marked])
 
 
-def _ahead(right: Mapping[Job, float], one: str, other: str, framework: str) -> dict[int, float]:
-    """Seed -> by how much one row is ahead of another."""
-    a, b = (_seeds(right, key, framework) for key in (one, other))
+def _differences(
+    accuracies: Mapping[Job, float], one: str, other: str, framework: str
+) -> dict[int, float]:
+    """Seed -> difference of two rows."""
+    a, b = (_seeds(accuracies, key, framework) for key in (one, other))
     return {seed: a[seed] - b[seed] for seed in a if seed in b}
 
 
 def summary(values: Mapping[int, float], marked: Collection[int] = ()) -> str:
-    """Mean ± half of the 95 % interval, and the values themselves, by seed."""
+    """Mean ± half the width of the 95 % interval, and the value of each seed."""
     each = " ".join(f"{value:.1f}{'†' * (seed in marked)}" for seed, value in values.items())
     if len(values) < 2:
         return each or "–"
-    mean, half = mean_and_half(list(values.values()))
-    return f"{mean:.1f} ± {half:.1f} ({each})"
+    mean, margin = mean_and_margin(list(values.values()))
+    return f"{mean:.1f} ± {margin:.1f} ({each})"
 
 
 def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
-    """For each row and seed what each framework came to, and how far the furthest are apart."""
+    """For each row and seed the results of each framework, and their largest difference."""
     head = ("recipe, seed", "first validation loss", "last validation loss", "test, %", "seconds")
     columns: Sequence[tuple[Callable[[Mapping[str, Any]], float], str, str]] = (
         (lambda run: run["epochs"][0]["validation_loss"], "{:.4f}", " ({:.0e})"),
@@ -165,19 +169,19 @@ def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
     rows = []
     for key, seed in sorted({(job.key, job.seed) for job in found}):
         runs = [found.get(Job(key, framework, seed)) for framework in frameworks]
-        cells = [_apart(column, each, apart, runs) for column, each, apart in columns]
+        cells = [_join_values(column, each, apart, runs) for column, each, apart in columns]
         rows.append([f"{key}, {seed}", *cells])
     names = ", ".join(frameworks)
-    return [f"{names}, and in brackets how far they are apart:", "", *table(head, rows)]
+    return [f"{names}, with the largest difference in brackets:", "", *table(head, rows)]
 
 
-def _apart(
+def _join_values(
     column: Callable[[Mapping[str, Any]], float],
     each: str,
     apart: str,
     runs: Sequence[Mapping[str, Any] | None],
 ) -> str:
-    """A number of each run, and how far the furthest of them are apart."""
+    """The values of the runs and their largest difference."""
     listed = " ".join(each.format(column(run)) if run else "–" for run in runs)
     values = [column(run) for run in runs if run]
     return listed + apart.format(max(values) - min(values))
@@ -187,11 +191,13 @@ def main() -> None:
     present = [f for f in FRAMEWORKS if importlib.util.find_spec(f)]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present)
-    parser.add_argument("--row", nargs="+", choices=KINDS, default=[*KINDS], help="run only these")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of data and results")
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="markdown to put the tables into"
+        "--row", nargs="+", choices=KINDS, default=[*KINDS], help="run only these rows"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for data and results")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="Markdown file whose tables are replaced"
     )
     given = parser.parse_args()
     data, folder = given.out / "textures", given.out / "texture-runs"
@@ -200,9 +206,9 @@ def main() -> None:
     failed = run_all(folder, data, wanted)
     found = load(folder, jobs([*KINDS], given.framework, given.seeds))
     if not found:
-        raise SystemExit("no run has ended well")
+        raise SystemExit("all runs failed")
     lines = [
-        f"{machine.described(given.framework, 'cpu', 1)}.",
+        f"{machine.describe(given.framework, 'cpu', 1)}.",
         "",
         *tables(found, given.framework),
     ]

@@ -1,4 +1,4 @@
-"""PyTorch: the published formula, its compiled form, the bare products, and ours."""
+"""PyTorch: ours eager, the published formula eager and compiled, and the floor."""
 
 import functools
 import importlib
@@ -6,19 +6,19 @@ import importlib
 import numpy as np
 import torch
 
-from .calls import ELEMENTWISE, Size, drawn
+from .calls import ELEMENTWISE, Size, make_call
 from .torch_formulas import FORMULAS
 
-door = importlib.import_module("bilinear.torch")
+namespace = importlib.import_module("bilinear.torch")
 VERSION = f"torch {torch.__version__}"
 OURS, EAGER, COMPILED, FLOOR = "ours", "formula", "formula, torch.compile", "floor"
 BEST = {OURS: (OURS,), COMPILED: (COMPILED,)}
-torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it runs eagerly from there on
+torch._dynamo.config.fail_on_recompile_limit_hit = True  # instead of running eagerly
 
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
-    call, kind = drawn(op, size), getattr(torch, dtype)
+    call, kind = make_call(op, size), getattr(torch, dtype)
     *arrays, cotangent = (
         torch.from_numpy(a).to(device, kind) for a in (*call.arrays, call.cotangent)
     )
@@ -33,7 +33,7 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
         return torch.autograd.grad(f(*leaves), leaves, cotangent)
 
     def floor():
-        if not call.product:  # what is read and written
+        if not call.product:  # one read and one write
             return [arrays[0] + cotangent if gradient else arrays[0].clone()]
         x, y = arrays[0], arrays[-1]
         results = [torch.bmm(x.mT, y)]
@@ -45,17 +45,17 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
 
     run = both if gradient else forward
     weights = [torch.from_numpy(w).to(device, kind) for w in call.weights]
-    ours = functools.partial(getattr(door, op), **options)
+    ours = functools.partial(getattr(namespace, op), **options)
     if call.layer is not None:
-        pool = getattr(door, op)(**call.layer).to(device, kind).requires_grad_(False)
+        pool = getattr(namespace, op)(**call.layer).to(device, kind).requires_grad_(False)
 
         def ours(*maps):
-            return pool(*(m.mT for m in maps))  # (N, C, L), as the layer has it
+            return pool(*(m.mT for m in maps))  # (N, C, L)
 
     def formula(*arrays):
         return FORMULAS[op](*arrays, *weights, **options)
 
-    torch.compiler.reset()  # the formulas of all rows are one function to it: the ninth ran eagerly
+    torch.compiler.reset()  # all formulas share one code object and its recompile limit
     compiled = torch.compile(formula)
     calls = {
         OURS: lambda: run(ours),
@@ -64,16 +64,16 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     }
     if call.product or op in ELEMENTWISE:
         calls[FLOOR] = floor
-    return {name: _waited(call, device) for name, call in calls.items()}
+    return {name: _wait(call, device) for name, call in calls.items()}
 
 
-def held(op: str, size: Size, dtype: str, own: bool) -> int:
-    """Bytes that autograd holds between the passes, each storage once; inputs are among them."""
-    call = drawn(op, size)
+def bytes_held(op: str, size: Size, dtype: str, own: bool) -> int:
+    """Bytes of the distinct storages that autograd saves, including the inputs."""
+    call = make_call(op, size)
     arrays = [torch.from_numpy(a).to(getattr(torch, dtype)) for a in call.arrays]
     arrays = [a.requires_grad_() for a in arrays]
     f = functools.partial(
-        getattr(door, op) if own else FORMULAS[op], **_tensors(call.options, "cpu")
+        getattr(namespace, op) if own else FORMULAS[op], **_tensors(call.options, "cpu")
     )
     storages = {}
 
@@ -96,7 +96,7 @@ def gpu() -> str | None:
 
 
 def _tensors(options, device):
-    """With masks and the arrays of tables as tensors."""
+    """Convert masks and tables to tensors."""
 
     def tensor(value):
         if isinstance(value, bool | int):
@@ -108,7 +108,7 @@ def _tensors(options, device):
     return {name: tensor(value) for name, value in options.items()}
 
 
-def _waited(call, device):
+def _wait(call, device):
     if device == "cpu":
         return call
 

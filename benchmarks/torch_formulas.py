@@ -1,4 +1,4 @@
-"""The operators in PyTorch as papers and codebases write them, eps where it has to be."""
+"""The published formulas of the operators in PyTorch."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def half_vectorize(g):
 
 
 def tensor_sketch(x, tables):
-    """The channels spread by dense matrices, and complex transforms of every location."""
+    """With dense sketch matrices and complex FFTs of every location."""
     a, b = (x @ _dense(h, s).to(x) for h, s in (tables[:2], tables[2:4]))
     product = torch.fft.fft(a) * torch.fft.fft(b)
     return torch.fft.ifft(product).real.mean(1)
@@ -113,7 +113,7 @@ FORMULAS |= layer_formulas(
     | {
         "triangle": triangle,
         "frobenius_root": frobenius_root,
-        "joined": lambda parts: torch.cat(parts, 1),
+        "concatenate": lambda parts: torch.cat(parts, 1),
     },
     lambda g: g.flatten(1),
 )

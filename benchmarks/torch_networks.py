@@ -1,4 +1,4 @@
-"""B-CNNs in PyTorch as torchvision and published code write them, and steps of theirs and ours."""
+"""B-CNNs of plain PyTorch layers and the published formula, and steps of these and of ours."""
 
 import importlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from bilinear.models import plans
 
 from .torch_formulas import bilinear_pool
 
-door = importlib.import_module("bilinear.torch")
+namespace = importlib.import_module("bilinear.torch")
 
 
 class Block(nn.Module):
@@ -55,20 +55,20 @@ class Network(nn.Module):
 
 
 WAYS: dict[str, Callable] = {"eager": lambda f: f, "torch.compile": torch.compile}
-"""How a network is run."""
+"""The ways to run a network."""
 
 
 def steps(
     how: str, backbone: str, classes: int, images, labels, *, training: bool
 ) -> dict[str, Callable]:
-    """Ours, the plain network, and ours' pooling alone -> one step.
+    """Return the steps "ours", "plain" and "pooling" (only the pooling of ours).
 
-    A training step gives its loss, an inference step logits; images are (N, H, W, 3).
+    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3).
     """
     x, classes_of = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    ours = door.BCNN(backbone, classes)
+    ours = namespace.BCNN(backbone, classes)
     plain = Network(backbone, classes)
-    with torch.no_grad():  # both have torchvision's order
+    with torch.no_grad():  # both are in the order of torchvision
         for own, other in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True):
             own.copy_(other)
     models = {
@@ -76,18 +76,18 @@ def steps(
         for who, model in {"ours": ours, "plain": plain}.items()
     }
     with torch.no_grad():
-        maps = ours.feature_maps(x)[0].contiguous(memory_format=torch.channels_last)
+        features = ours.feature_maps(x)[0].contiguous(memory_format=torch.channels_last)
 
     def step(model):
         if not training:
             return lambda: _logits(model, x)
         optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
-        return lambda: _trained(model, optimizer, x, classes_of)
+        return lambda: _train_step(model, optimizer, x, classes_of)
 
     def pooling(pool):
-        leaf = maps.detach().requires_grad_(training)
-        size = ours.pool.descriptor_size(maps.shape[1])
-        cotangent = torch.ones(len(maps), size)
+        leaf = features.detach().requires_grad_(training)
+        size = ours.pool.descriptor_size(features.shape[1])
+        cotangent = torch.ones(len(features), size)
         if not training:
             return lambda: _logits(pool, leaf)
         return lambda: torch.autograd.grad(pool(leaf), leaf, cotangent)
@@ -101,7 +101,7 @@ def _logits(model, x):
         return model(x)
 
 
-def _trained(model, optimizer, x, labels):
+def _train_step(model, optimizer, x, labels):
     optimizer.zero_grad()
     loss = F.cross_entropy(model(x), labels)
     loss.backward()

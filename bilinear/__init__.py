@@ -1,12 +1,13 @@
-"""Bilinear pooling and bilinear CNNs with one specification and three frameworks.
+"""Bilinear pooling and bilinear CNNs for PyTorch, TensorFlow and JAX.
 
-Open the door of the framework you use; this module imports none of them:
+This module imports no framework. Import the namespace of the framework you use:
 
-- `bilinear.torch`, `bilinear.tensorflow`, `bilinear.jax`: the same names in each
+- `bilinear.torch`, `bilinear.tensorflow`, `bilinear.jax`: layers, operators and models, with the
+  same names in each namespace
 - `bilinear.reference`: the NumPy specification of every operator, forward and gradient
-- `bilinear.data.images`: image files to the arrays the models take
-- `bilinear.data`: data sets in their published layouts, and batches of them
-- `bilinear.analysis`: metrics of logits, files of descriptors, heat maps, classifier conversion
+- `bilinear.data`: data sets, images, augmentation and batches
+- `bilinear.train`: recipes and training
+- `bilinear.analysis`: metrics, descriptors on disk, heat maps, classifier conversion
 - `bilinear.cli`: the command line
 """
 

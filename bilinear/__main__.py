@@ -1,4 +1,4 @@
-"""``python -m bilinear …`` and the command ``bilinear``, which need ``bilinear[cli]``."""
+"""Entry point of ``python -m bilinear`` and the command ``bilinear``; needs ``bilinear[cli]``."""
 
 import sys
 from io import TextIOWrapper
@@ -7,16 +7,16 @@ from ._require import require_packages
 
 
 def main() -> None:
-    """Run the command line; one sentence with the cure where what it needs is not installed."""
+    """Run the command line. If a package is missing, print one line and exit with code 2."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # names of files may hold what cannot be printed
+        if isinstance(stream, TextIOWrapper):  # file names may contain bytes that are not text
             stream.reconfigure(errors="backslashreplace")
     try:
         require_packages("The command line", ("typer", "rich"), "cli")
     except ImportError as error:
         print(f"bilinear: {error}", file=sys.stderr)
         sys.exit(2)
-    from .cli import run  # noqa: PLC0415 (not before it is known that it can be imported)
+    from .cli import run  # noqa: PLC0415 (only after the check above)
 
     sys.exit(run())
 

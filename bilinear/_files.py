@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic replacement of files, exclusive locks, and writing of whole buffers."""
 
 import errno
 import os
@@ -14,19 +14,20 @@ if sys.platform != "win32":
     import fcntl
 
 TEMPORARY = ".bilinear-{}.tmp"
-"""A file that is being written beside the one whose place it takes."""
+"""Name of a temporary file, in the folder of the file that it will replace."""
 LEFTOVERS = TEMPORARY.format("*"), ".tmp??????"
-"""What a killed process leaves of it; safetensors itself writes under the second name first."""
+"""Patterns of temporary files that a killed process leaves. safetensors uses the second one."""
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """The name of an empty file to fill, which takes the place of `path` at the end of the block.
+def replace_file(path: str | os.PathLike) -> Iterator[str]:
+    """Yield the name of an empty temporary file; replace `path` with it at the end of the block.
 
-    A reader sees the old file or the new one, and after an exception the old one. A symbolic link
-    is followed: the file it points to is replaced and the link stays. A file that is replaced
-    hands on its permissions, a new one has the process's usual ones.
-    Raises: OSError naming `path` where it cannot be written.
+    The replacement is atomic: readers see either the old file or the complete new one. After an
+    exception the old file stays. If `path` is a symbolic link, the file that it points to is
+    replaced. The permissions of a replaced file are preserved.
+
+    Raises: OSError that names `path` if it cannot be written.
     """
     target = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(target):
@@ -38,9 +39,9 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # the block may have put a private file in its place
+        os.chmod(temporary, mode)  # the caller may have replaced the temporary file
         os.replace(temporary, target)
-        sync(folder)
+        sync_folder(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -68,15 +69,14 @@ def locked(path: str | os.PathLike, *, waiting: Callable[[], None] | None = None
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write to an unbuffered file, whose `write` may take a part, as that of a disk getting full
-    does before it refuses the rest."""
+    """Write all of `data` to an unbuffered file, whose `write` may accept only a part of it."""
     while data:
         data = data[file.write(data) :]
 
 
 @contextmanager
-def naming(path: str | os.PathLike) -> Iterator[None]:
-    """That errors of the system in this block name `path`."""
+def name_in_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Re-raise an OSError of this block with `path` as its file name."""
     try:
         yield
     except OSError as error:
@@ -84,16 +84,17 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 
 def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:
-    """Add to a file, which is made if there is none; handed to the system before this returns.
+    """Append to a file, unbuffered; create the file if it does not exist.
 
-    Raises: OSError naming `path`, or the `name` it is to have; a part may have been added.
+    Raises: OSError that names `name`, or `path` if `name` is None. A part of `data` may have been
+        written.
     """
-    with naming(name or path), open(path, "ab", buffering=0) as file:
+    with name_in_errors(name or path), open(path, "ab", buffering=0) as file:
         write_all(file, data)
 
 
-def sync(folder: str | os.PathLike) -> None:
-    """The new name too outlives a failing power supply; Windows cannot open folders."""
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Flush a folder to disk, so that new names survive a power failure. No effect on Windows."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -104,11 +105,11 @@ def sync(folder: str | os.PathLike) -> None:
 
 
 def _create(temporary: str, target: str) -> int:
-    """An empty file, and the permissions the target is to have: its own, else the usual ones."""
-    with naming(target):  # the caller does not know the temporary name
+    """Create an empty file; return the permissions of the target, or default ones if it is new."""
+    with name_in_errors(target):  # the caller does not know the temporary name
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        usual = os.fstat(handle).st_mode
+        default = os.fstat(handle).st_mode
     finally:
         os.close(handle)
-    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else usual)
+    return stat.S_IMODE(os.stat(target).st_mode if os.path.exists(target) else default)

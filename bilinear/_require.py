@@ -1,35 +1,42 @@
-"""Which door needs which framework, and how it is told that one is missing.
+"""The packages that each namespace needs, and the error when one of them is not installed.
 
-No door, no framework: `import bilinear` imports none of them, and a door imports its own only
-when it is opened. An absent framework is not a broken one: the first gets one sentence with
-the pip line that mends it, the second shows its own error, unchanged.
+`import bilinear` imports no framework. A namespace such as `bilinear.torch` imports its own
+framework. If the framework is not installed, the error names the pip command that installs it. If
+the framework is installed but fails to import, its own error is shown unchanged.
 """
 
 import importlib
 import importlib.util
 
 BACKENDS = {
-    # door: (import names, extra)
+    # namespace: (packages, extra)
     "torch": (("torch",), "torch"),
     "tensorflow": (("tensorflow", "keras"), "tensorflow"),
     "jax": (("jax", "flax"), "jax"),
 }
 
 
-def available(door: str) -> bool:
-    """Whether everything the door imports is installed (which is not to say it works)."""
-    return not _absent(BACKENDS[door][0])
+def available(namespace: str) -> bool:
+    """Return whether all packages of a namespace are installed. They are not imported."""
+    return not _missing(BACKENDS[namespace][0])
 
 
-def require(door: str) -> None:
-    """ImportError with the cure if a framework of `door` is absent, its own if it is broken."""
-    names, extra = BACKENDS[door]
-    require_packages(f"bilinear.{door}", names, extra)
+def require(namespace: str) -> None:
+    """Import the packages of a namespace.
+
+    Raises: ImportError with the pip command if one is not installed; the package's own error if
+        its import fails.
+    """
+    names, extra = BACKENDS[namespace]
+    require_packages(f"bilinear.{namespace}", names, extra)
 
 
 def require_packages(module: str, names: tuple[str, ...], extra: str) -> None:
-    """Import all of `names`, or say that `module` needs them and which extra brings them."""
-    if missing := _absent(names):
+    """Import the packages `names`, which `module` needs and `extra` installs.
+
+    Raises: as `require`.
+    """
+    if missing := _missing(names):
         raise ImportError(
             f"{module} needs {' and '.join(missing)}, not installed here; "
             f"pip install 'bilinear[{extra}]' installs what it needs."
@@ -38,5 +45,5 @@ def require_packages(module: str, names: tuple[str, ...], extra: str) -> None:
         importlib.import_module(name)
 
 
-def _absent(names: tuple[str, ...]) -> list[str]:
+def _missing(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if importlib.util.find_spec(name) is None]

@@ -1,7 +1,7 @@
-"""Bilinear pooling in the Python array API standard: a backend that is not ours.
+"""Bilinear pooling in the Python array API standard: an example of a custom backend.
 
-It stands for any backend somebody else writes, and uses nothing of this project:
-`examples/test_array_api.py` holds it to the specification.
+It imports nothing from this project. `examples/test_array_api.py` tests it against the
+specification.
 """
 
 import math
@@ -10,18 +10,18 @@ import array_api_strict as xp
 
 
 def outer_pool(x, y=None, *, mask=None, reduction="mean"):
-    """``(1/Z) Σ_l x_l y_lᵀ`` over the locations kept."""
-    keep = xp.ones(x.shape[:2], dtype=xp.bool) if mask is None else mask
-    x, y = (xp.where(keep[:, :, None], a, xp.zeros_like(a)) for a in (x, x if y is None else y))
+    """``(1/Z) Σ_l x_l y_lᵀ`` over the locations where the mask is True."""
+    valid = xp.ones(x.shape[:2], dtype=xp.bool) if mask is None else mask
+    x, y = (xp.where(valid[:, :, None], a, xp.zeros_like(a)) for a in (x, x if y is None else y))
     g = xp.matmul(xp.matrix_transpose(x), y)
     if reduction == "sum":
         return g
-    kept = xp.sum(xp.astype(keep, g.dtype), axis=1)
-    return g / xp.maximum(kept, xp.ones_like(kept))[:, None, None]
+    count = xp.sum(xp.astype(valid, g.dtype), axis=1)
+    return g / xp.maximum(count, xp.ones_like(count))[:, None, None]
 
 
 def half_vectorize(g, *, isometric=True):
-    """The upper triangle, row by row, √2 times what is above the diagonal."""
+    """The upper triangle, row by row; entries above the diagonal are multiplied by √2."""
     weight = 2**0.5 if isometric else 1.0
     rows = []
     for c in range(g.shape[1]):
@@ -30,7 +30,7 @@ def half_vectorize(g, *, isometric=True):
 
 
 def signed_sqrt(g, *, eps=1e-10, root="signed", slope_eps=None):
-    """``sign(g) √(|g| + eps)`` and the published forms; `slope_eps` is of gradients alone."""
+    """``sign(g) √(|g| + eps)`` and its published variants; `slope_eps` affects only gradients."""
     if root == "unsigned":
         return xp.sqrt(g + eps)
     magnitude = xp.sqrt(xp.abs(g) + eps)
@@ -60,7 +60,7 @@ def bilinear_pool(
     slope_eps=None,
     norm="floor",
 ):
-    """One after the other."""
+    """`outer_pool`, `signed_sqrt`, flatten, `l2_normalize`."""
     g = outer_pool(x, y, mask=mask, reduction=reduction)
     s = signed_sqrt(g, eps=eps, root=root, slope_eps=slope_eps)
     flat = half_vectorize(s) if packed else xp.reshape(s, (s.shape[0], math.prod(s.shape[1:])))

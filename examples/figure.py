@@ -1,4 +1,4 @@
-"""The demo's figure: crops with what was predicted and where from, and the confusion matrix."""
+"""The figure of the demo: crops with predictions and heat maps, and the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,31 +13,31 @@ from torch.nn import functional as F
 
 from bilinear.torch import BCNN
 
-matplotlib.use("Agg")  # a file is written; no window is needed
+matplotlib.use("Agg")  # writes files without a display
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 
 
 @torch.inference_mode()
-def evidence(model: BCNN, images: Tensor, classes: Tensor) -> Tensor:
-    """Where the evidence for a class comes from: (N, h, w) at the size of the feature maps.
+def class_heat(model: BCNN, images: Tensor, classes: Tensor) -> Tensor:
+    """The contribution of each location to a class: (N, h, w) at the size of the feature maps.
 
-    The logit of class k, less the mean of all logits, is ``Σ_cd V_cd z_cd`` (and the biases')
-    with the descriptor z and ``V = W_k − mean_j W_j``. Each entry is a root of a mean over
-    locations, ``G_cd = mean_l x_lc x_ld``, of which location l gave ``x_lc x_ld / L``. Handing
-    each entry's part of the logit back to the locations in these proportions,
+    Without biases, the logit of class k minus the mean of all logits is ``Σ_cd V_cd z_cd`` with the
+    descriptor z and ``V = W_k − mean_j W_j``. Each entry z_cd is computed from the mean over
+    locations ``G_cd = mean_l x_lc x_ld``. Its contribution ``V_cd z_cd`` is divided among the
+    locations in proportion to their terms ``x_lc x_ld / L``::
 
-        evidence_l = x_lᵀ A x_l / L        with A_cd = V_cd z_cd / G_cd, 0 where G_cd = 0,
+        heat_l = x_lᵀ A x_l / L        with A_cd = V_cd z_cd / G_cd, 0 where G_cd = 0
 
-    splits the logit exactly: the evidence of all locations sums to ``Σ_cd V_cd z_cd``.
+    The sum of the heat over all locations is exactly ``Σ_cd V_cd z_cd``.
     """
-    maps = model.feature_maps(images)[0]
-    x = maps.flatten(2).mT
+    features = model.feature_maps(images)[0]
+    x = features.flatten(2).mT
     pooled = x.mT @ x / x.shape[1]
     weight = model.canonical()["classifier.weight"]
-    chosen = (weight[classes] - weight.mean(0)) * model.descriptors(images)
-    parts = chosen.view_as(pooled) / torch.where(pooled == 0, torch.inf, pooled)
-    return ((x @ parts) * x).sum(2).view(-1, *maps.shape[2:]) / x.shape[1]
+    contributions = (weight[classes] - weight.mean(0)) * model.descriptors(images)
+    scaled = contributions.view_as(pooled) / torch.where(pooled == 0, torch.inf, pooled)
+    return ((x @ scaled) * x).sum(2).view(-1, *features.shape[2:]) / x.shape[1]
 
 
 def draw(
@@ -45,15 +45,15 @@ def draw(
     crops: np.ndarray,
     labels: Sequence[int],
     predictions: Sequence[int],
-    maps: Tensor,
+    heat: Tensor,
     matrix: np.ndarray,
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Write the figure of some crops (N, H, W) and their `evidence`, and the confusion matrix.
+    """Write the figure of some crops (N, H, W), their `class_heat`, and the confusion matrix.
 
-    `labels` and `predictions` are those of the crops; `matrix` counts all test crops, true
-    classes down, predicted classes across.
+    `labels` and `predictions` belong to the crops. `matrix` counts all test crops: rows are true
+    classes, columns are predicted classes.
     """
     columns = (len(crops) + 1) // 2
     figure = Figure(figsize=(1.45 * columns + 5.2, 6.9), layout="constrained")
@@ -63,20 +63,20 @@ def draw(
     axes = left.subplots(4, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    heat = F.interpolate(maps[:, None], crops.shape[1:], mode="bicubic")[:, 0].numpy()
+    large = F.interpolate(heat[:, None], crops.shape[1:], mode="bicubic")[:, 0].numpy()
     for i, (image, true, predicted) in enumerate(zip(crops, labels, predictions, strict=True)):
         row, column = 2 * (i // columns), i % columns
         _show(axes[row, column], image)
         _show(axes[row + 1, column], image)
-        most = np.abs(heat[i]).max()
-        axes[row + 1, column].imshow(heat[i], cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.55)
-        right_one = true == predicted
-        text = classes[true] if right_one else f"{classes[true]}: {classes[predicted]}?"
-        axes[row, column].set_title(text, fontsize=10, color=RIGHT if right_one else WRONG)
+        most = np.abs(large[i]).max()
+        axes[row + 1, column].imshow(large[i], cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.55)
+        correct = true == predicted
+        text = classes[true] if correct else f"{classes[true]}: {classes[predicted]}?"
+        axes[row, column].set_title(text, fontsize=10, color=RIGHT if correct else WRONG)
     left.supxlabel(
-        "Red: true class: what was predicted instead. Below each crop, where the descriptor's"
-        " entries for (red) and\nagainst (blue) the predicted class come from;"
-        " over all locations they add up to its logit, less the mean logit.",
+        "Red title: true class: wrong prediction. Below each crop: the contribution of each"
+        " location to the logit of the predicted class\nminus the mean logit;"
+        " red is for the class, blue is against it.",
         fontsize=10,
     )
     _confusion(right.subplots(), matrix, classes)

@@ -1,7 +1,7 @@
-"""Certify a backend: `pytest -p bilinear.testing.plugin examples/test_array_api.py`.
+"""Test a custom backend: `pytest -p bilinear.testing.plugin examples/test_array_api.py`.
 
-This is all that a backend of your own needs. An array library has no gradients and no layers,
-and this one no half types: what the driver leaves out, pytest lists as not covered.
+A custom backend needs only this file. This array library has no gradients, no layers and no
+half-precision dtypes. pytest lists what the driver leaves out as not covered.
 """
 
 import array_api_strict as xp
@@ -13,7 +13,7 @@ from . import array_api
 
 
 def forward(op, arrays, options):
-    """NumPy arrays in, NumPy array out; a mask is among the options."""
+    """Call an operator with NumPy arrays and return a NumPy array. `options` may have a mask."""
     options = {k: xp.asarray(v) if k == "mask" else v for k, v in options.items()}
     with np.errstate(invalid="ignore"):  # the unsigned root is NaN below -eps
         result = getattr(array_api, op)(*map(xp.asarray, arrays), **options)

@@ -1,16 +1,16 @@
-"""Textures cut from the photographs inside scikit-image, as labelled grey crops.
+"""Labelled grey crops of textures from the photographs in scikit-image.
 
     crops = texture_crops("train", 64, seed=0)
     crops.images                                     # (classes · 64, 128, 128) uint8
-    other_crops(64, seed=0)                          # of other photographs, to train on before
+    other_crops(64, seed=0)                          # other photographs, for pretraining
 
-Each photograph is one class and is divided once into three rectangles that share no pixel:
-training, validation (to choose learning rates by) and test. A crop is a rotated square whose
-circumscribed circle lies inside its rectangle, so no crop sees a pixel of another split.
+Each photograph is one class and is divided into three disjoint rectangles: training, validation
+(to choose learning rates) and test. A crop is a rotated square whose circumscribed circle is inside
+its rectangle, so no crop contains a pixel of another split.
 
-Then the light changes: a gamma, a gradient across the crop, and last a brightness and a contrast
-that are drawn alike for every class and set exactly. Neither the mean nor the deviation of a crop
-says anything of its class; what is left is the pattern.
+Then the lighting changes: a gamma, a gradient across the crop, and a brightness and contrast that
+are set exactly and have one distribution for all classes. So the mean and the standard deviation of
+a crop do not predict its class. Only the pattern does.
 """
 
 import math
@@ -24,22 +24,22 @@ from skimage import color, data, measure
 from bilinear.data.images import Preprocessing
 
 CROP = 128
-"""Pixels along each side of a crop of the demo."""
+"""Side of a crop of the demo, in pixels."""
 
 BRIGHTNESS = (0.45, 0.55)
 CONTRAST = (0.08, 0.14)
 """Bounds of the mean and the standard deviation of a crop, on the scale [0, 1]."""
 LIMIT = 3.0
-"""Deviations from the mean at which light saturates, so that every brightness can be set."""
+"""Standard deviations from the mean at which values are clipped."""
 
 PREPROCESSING = Preprocessing(size=CROP, mean=(0.5, 0.5, 0.5), std=(0.15, 0.15, 0.15))
-"""How a crop, saved as an image, becomes a model's input; `normalized` does it for arrays."""
+"""Preprocessing of a crop that is saved as an image. `normalized` does the same for arrays."""
 
 Split = Literal["train", "validation", "test"]
 
 
 class Box(NamedTuple):
-    """A rectangle of a photograph in whole pixels; bottom and right are excluded."""
+    """A rectangle of a photograph in pixels, without bottom and right."""
 
     top: int
     left: int
@@ -48,19 +48,19 @@ class Box(NamedTuple):
 
 
 class Light(NamedTuple):
-    """How a crop is lit: the mean and the deviation are those of the result, set exactly."""
+    """Lighting of a crop. Mean and standard deviation of the result are set exactly."""
 
     gamma: float
     slope: float
-    """Of the gradient, from the middle of the crop to the circle around it."""
+    """Slope of the gradient, from the centre of the crop to its circumscribed circle."""
     towards: float
-    """The gradient's direction in radians."""
+    """Direction of the gradient in radians."""
     mean: float
     deviation: float
 
 
 class Crops(NamedTuple):
-    """Grey crops (N, CROP, CROP) uint8, and the class of each as an index."""
+    """Grey crops (N, CROP, CROP) uint8 and their labels."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -71,7 +71,7 @@ def _stars() -> np.ndarray:
 
 
 def _retina() -> np.ndarray:
-    """At half the resolution, without the black frame and the rim of the round field."""
+    """At half the resolution, without the black frame and the border of the round field."""
     grey = _grey(data.retina())
     return measure.block_reduce(grey, 2, np.mean)[112:592, 110:590]
 
@@ -85,7 +85,7 @@ PHOTOGRAPHS = {
     "stars": _stars,
     "tissue": data.immunohistochemistry,
 }
-"""Class -> its photograph. All seven are in scikit-image's wheel; nothing is downloaded."""
+"""Class -> photograph. All are part of the scikit-image wheel; nothing is downloaded."""
 
 CLASSES = tuple(PHOTOGRAPHS)
 
@@ -101,7 +101,7 @@ OTHER_PHOTOGRAPHS = {
     "page": data.page,
     "rocket": data.rocket,
 }
-"""The rest of the wheel's photographs that a crop fits into and that are not drawings."""
+"""All other photographs of the wheel that are large enough for a crop."""
 
 
 def photograph(name: str) -> np.ndarray:
@@ -110,7 +110,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def radius(size: int) -> int:
-    """Of the circle around a square of `size` pixels: those of it at any angle lie inside."""
+    """Radius of the circle that contains a square of `size` pixels at any angle."""
     return math.ceil(size / math.sqrt(2))
 
 
@@ -122,8 +122,8 @@ def _grey(image: np.ndarray) -> np.ndarray:
 def box(shape: tuple[int, ...], split: Split) -> Box:
     """The rectangle of a split in a photograph of this shape.
 
-    The right 40 % are for the test. Of the rest, the bottom strip, as narrow as a crop's circle
-    allows, is for validation, and all above it for training.
+    The right 40 % are the test split. On the left, the bottom strip is the validation split, as
+    narrow as the circle of a crop allows, and the rest is the training split.
     """
     height, width = shape
     middle, strip = round(0.6 * width), height - 2 * radius(CROP) - 8
@@ -135,13 +135,13 @@ def box(shape: tuple[int, ...], split: Split) -> Box:
 
 
 def texture_crops(split: Split, per_class: int, *, seed: int) -> Crops:
-    """`per_class` crops of every class, class after class; equal for equal arguments."""
+    """Return `per_class` crops of every class, in class order. Deterministic."""
     stream = ("train", "validation", "test").index(split)
     return _crops(CLASSES, per_class, [seed, stream], lambda shape: box(shape, split))
 
 
 def other_crops(per_class: int, *, seed: int) -> Crops:
-    """`per_class` crops from anywhere in each of `OTHER_PHOTOGRAPHS`, each a class of its own."""
+    """Return `per_class` crops of each of `OTHER_PHOTOGRAPHS`. Each photograph is a class."""
     return _crops(OTHER_PHOTOGRAPHS, per_class, [seed, 3], lambda shape: Box(0, 0, *shape))
 
 
@@ -161,63 +161,63 @@ def _crops(
 
 
 def crop(photo: np.ndarray, region: Box, rng: np.random.Generator) -> np.ndarray:
-    """One crop of a region, rotated by any angle, in a random light: (CROP, CROP) uint8."""
-    surface = sampled(photo, *crop_grid(region, rng))
-    return relit(surface, drawn_light(rng))
+    """One crop of a region with random rotation and lighting: (CROP, CROP) uint8."""
+    surface = interpolate(photo, *crop_grid(region, rng))
+    return apply_light(surface, draw_light(rng))
 
 
-def sampled(photo: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A photograph between its pixels, linearly."""
+def interpolate(photo: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Interpolate a photograph linearly."""
     return map_coordinates(photo, [rows, columns], order=1)
 
 
 def crop_grid(region: Box, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the photograph the pixels of a crop lie: rows and columns, (CROP, CROP) each."""
+    """Positions of the pixels of a random crop: rows and columns, (CROP, CROP) each."""
     inside = radius(CROP)
     row = rng.uniform(region.top + inside, region.bottom - 1 - inside)
     column = rng.uniform(region.left + inside, region.right - 1 - inside)
-    return turned_grid(row, column, rng.uniform(0, 2 * math.pi), CROP)
+    return rotated_grid(row, column, rng.uniform(0, 2 * math.pi), CROP)
 
 
-def turned_grid(
+def rotated_grid(
     row: float, column: float, angle: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns, (size, size) each, of a square around a place, turned by an angle."""
-    down, across = _centred(size)
+    """Rows and columns, (size, size) each, of a rotated square around a position."""
+    down, across = _centred_grid(size)
     sin, cos = math.sin(angle), math.cos(angle)
     return row + cos * down - sin * across, column + sin * down + cos * across
 
 
-def drawn_light(rng: np.random.Generator) -> Light:
-    """A light that is drawn alike for every class."""
+def draw_light(rng: np.random.Generator) -> Light:
+    """Draw a lighting, with one distribution for all classes."""
     gamma = math.exp(rng.uniform(-0.5, 0.5))
     slope, towards = rng.uniform(0, 0.3), rng.uniform(0, 2 * math.pi)
     return Light(gamma, slope, towards, rng.uniform(*BRIGHTNESS), rng.uniform(*CONTRAST))
 
 
-def relit(grey: np.ndarray, light: Light) -> np.ndarray:
-    """The same surface (size, size) in another light: uint8."""
-    down, across = _centred(len(grey))
+def apply_light(grey: np.ndarray, light: Light) -> np.ndarray:
+    """Apply a lighting to a crop (size, size); return uint8."""
+    down, across = _centred_grid(len(grey))
     along = math.sin(light.towards) * down + math.cos(light.towards) * across
     gradient = light.slope * along / radius(len(grey))
-    lit = _standard(np.clip(grey, 0, 1) ** light.gamma * (1 + gradient))
-    for _ in range(4):  # cutting changes mean and deviation a little, setting them the cut
-        lit = _standard(np.clip(lit, -LIMIT, LIMIT))
+    lit = _standardize(np.clip(grey, 0, 1) ** light.gamma * (1 + gradient))
+    for _ in range(4):  # clipping changes mean and deviation, and normalising changes the clipping
+        lit = _standardize(np.clip(lit, -LIMIT, LIMIT))
     return np.rint(255 * np.clip(light.mean + light.deviation * lit, 0, 1)).astype(np.uint8)
 
 
 def normalized(images: np.ndarray) -> np.ndarray:
-    """Crops as the models take them: (N, CROP, CROP, 3) float32, by `PREPROCESSING`."""
+    """Crops as model inputs: (N, CROP, CROP, 3) float32, with `PREPROCESSING`."""
     rgb = np.repeat(images[..., None], 3, axis=-1).astype(np.float32) / np.float32(255)
     mean, std = (np.array(x, np.float32) for x in (PREPROCESSING.mean, PREPROCESSING.std))
     return (rgb - mean) / std
 
 
-def _centred(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns counted from the middle of a crop."""
+def _centred_grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns relative to the centre of a crop."""
     line = np.arange(size) - (size - 1) / 2
     return np.meshgrid(line, line, indexing="ij")  # type: ignore[return-value]
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def _standardize(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / values.std()

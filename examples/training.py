@@ -1,4 +1,4 @@
-"""The networks of the demo, and the one recipe that trains them all."""
+"""The networks of the demo and the recipe that trains all of them."""
 
 import math
 from collections.abc import Callable
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bilinear.torch import BCNN, BilinearPool
+from bilinear.torch import BCNN, BilinearPool, CovariancePool
 
 from . import textures
 from .textures import OTHER_PHOTOGRAPHS, Crops
 
 TRAIN = 64
-"""Crops of each class to train on."""
-SHARE = 2
+"""Training crops of each class."""
+PER_CLASS = 2
 """Crops of each class in a batch."""
-EPOCHS_BEFORE, EPOCHS = 4, 3
-"""How often each crop is seen: of the other photographs, and of the textures."""
-RATE_BEFORE, RATE = 1e-3, 3e-4
-"""Largest learning rates, before and then. The second was chosen on validation crops, seeds 100
-and 101: for either pooling the better of 3e-4 and 1e-3, and a larger one for the classifier alone
-(1e-3, 3e-3) did not help."""
+EPOCHS_PRETRAINING, EPOCHS = 4, 3
+"""Epochs on the other photographs, and on the textures."""
+LEARNING_RATE_PRETRAINING, LEARNING_RATE = 1e-3, 3e-4
+"""Largest learning rates. The second was chosen on validation crops with the seeds 100 and 101:
+3e-4 was better than 1e-3 for bilinear and for average pooling, and a larger learning rate for the
+classifier alone (1e-3, 3e-3) did not help."""
 WEIGHT_DECAY = 5e-4
 
 
 class AveragePool(nn.Module):
-    """Global average pooling, to stand where `BilinearPool` does."""
+    """Global average pooling with the interface of `BilinearPool`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2).mean(2)
@@ -38,9 +38,10 @@ class AveragePool(nn.Module):
 
 
 class BilinearOfAverage(nn.Module):
-    """The control: bilinear pooling of each map's average, as if that were its only location.
+    """The control: bilinear pooling of the average feature vector.
 
-    Size, root and norm of the descriptor are a B-CNN's, but it says only what the average says.
+    The descriptor has the size, root and norm of a B-CNN's descriptor, but it depends only on the
+    average over locations.
     """
 
     def __init__(self) -> None:
@@ -57,33 +58,35 @@ class BilinearOfAverage(nn.Module):
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "bilinear": BilinearPool,
     "average": AveragePool,
+    "covariance": CovariancePool,
     "bilinear of average": BilinearOfAverage,
 }
+"""The first three are trained in each run, the control only with several seeds."""
 
 
-def network(pooling: str, classes: int, seed: int) -> BCNN:
-    """All have equal backbone weights for equal seeds: the backbone's are drawn first."""
+def make_network(pooling: str, classes: int, seed: int) -> BCNN:
+    """A ResNet18 with the given pooling. Equal seeds give equal initial backbone weights."""
     return BCNN("resnet18", classes, pool=POOLINGS[pooling](), seed=seed)
 
 
-def trained_before(seed: int) -> dict[str, Tensor]:
-    """A backbone that has learned to name the other photographs, with average pooling.
+def pretrained_backbone(seed: int) -> dict[str, Tensor]:
+    """Train a backbone to classify the other photographs, with average pooling.
 
-    It stands in for one that was trained on ImageNet, which would have to be downloaded.
+    It replaces a backbone pretrained on ImageNet, which would have to be downloaded.
     """
-    model = network("average", len(OTHER_PHOTOGRAPHS), seed)
+    model = make_network("average", len(OTHER_PHOTOGRAPHS), seed)
     crops = textures.other_crops(TRAIN, seed=seed)
     note = f"other photographs, seed {seed}"
-    train(model, crops, EPOCHS_BEFORE, RATE_BEFORE, seed=seed, note=note)
+    train(model, crops, EPOCHS_PRETRAINING, LEARNING_RATE_PRETRAINING, seed=seed, note=note)
     return model.backbone.state_dict()
 
 
 def train(model: BCNN, crops: Crops, epochs: int, rate: float, *, seed: int, note: str) -> None:
-    """The whole network by AdamW; the rate rises for a tenth of the steps and falls as a cosine.
+    """Train the whole network with AdamW, linear warm-up over a tenth of the steps, cosine decay.
 
-    AdamW, because its steps do not depend on the scale of a gradient: unit descriptors and averages
-    give the classifier, and through it the backbone, gradients that differ by an order of
-    magnitude, and SGD would need rates of its own for every pooling.
+    The steps of AdamW do not depend on the scale of the gradients. Bilinear descriptors have unit
+    norm and averages do not, so the gradients differ by an order of magnitude. With SGD, each
+    pooling would need its own learning rate.
     """
     images, labels = tensors(crops)
     classes = int(labels.max()) + 1
@@ -95,11 +98,11 @@ def train(model: BCNN, crops: Crops, epochs: int, rate: float, *, seed: int, not
     rng = np.random.default_rng(seed)
     order = np.concatenate([batches(len(images), classes, rng) for _ in range(epochs)])
     steps = len(order)
-    rise_and_fall = [
+    factors = [
         min(1, 10 * (step + 1) / steps) * (1 + math.cos(math.pi * step / steps)) / 2
         for step in range(steps + 1)
     ]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rise_and_fall.__getitem__)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors.__getitem__)
     model.train()
     with tqdm(order, desc=note, unit="step", mininterval=1) as bar:
         for batch in bar:
@@ -115,15 +118,16 @@ def train(model: BCNN, crops: Crops, epochs: int, rate: float, *, seed: int, not
 
 
 def batches(crops: int, classes: int, rng: np.random.Generator) -> np.ndarray:
-    """The crops of one epoch in random order, equally many of each class in every batch:
-    (steps, SHARE · classes) indices.
+    """Indices of one epoch in random order: (steps, PER_CLASS · classes).
+
+    Every batch has `PER_CLASS` crops of each class.
     """
     per_class = crops // classes
     shuffled = np.stack(
         [start + rng.permutation(per_class) for start in range(0, crops, per_class)]
     )
-    shares = shuffled.reshape(classes, -1, SHARE).transpose(1, 0, 2)
-    return shares.reshape(-1, SHARE * classes)
+    batches_by_class = shuffled.reshape(classes, -1, PER_CLASS).transpose(1, 0, 2)
+    return batches_by_class.reshape(-1, PER_CLASS * classes)
 
 
 def tensors(crops: Crops) -> tuple[Tensor, Tensor]:

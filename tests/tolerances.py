@@ -80,20 +80,20 @@ PEAK = {
     "torch": {
         "float32": (2.0, 1.5),
         "bfloat16": (2.0, 2.25),
-        "float32, half": (2.0, 2.0),
-        "bfloat16, half": (2.0, 2.75),
+        "float32, packed": (2.0, 2.0),
+        "bfloat16, packed": (2.0, 2.75),
     },
     "tensorflow": {
         "float32": (3.25, 2.25),
         "bfloat16": (3.25, 2.75),
-        "float32, half": (4.0, 2.0),
-        "bfloat16, half": (3.5, 2.0),
+        "float32, packed": (4.0, 2.0),
+        "bfloat16, packed": (3.5, 2.0),
     },
     "jax": {
         "float32": (2.0, 3.5),
         "bfloat16": (2.5, 4.0),
-        "float32, half": (3.25, 3.75),
-        "bfloat16, half": (3.25, 4.5),
+        "float32, packed": (3.25, 3.75),
+        "bfloat16, packed": (3.25, 4.5),
     },
 }
 """Memory that `bilinear_pool` takes at most forward, and in both passes: over the bytes of its

@@ -1,1 +1,1 @@
-"""Metrics, descriptors on disk, heat maps and classifier conversion, with NumPy alone."""
+"""Metrics, descriptors on disk, heat maps and classifier conversion, based on NumPy and Pillow."""

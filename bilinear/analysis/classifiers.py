@@ -1,12 +1,13 @@
-"""Trained classifiers carried from one descriptor to another: NumPy only, any framework's weights.
+"""Conversion of classifier weights between full and packed descriptors and orders of flattening.
 
-    linear.weight = half_classifier(model.classifier.weight)      # for BilinearPool(packed=True)
+    weight = pack_classifier(model.classifier.weight)      # for BilinearPool(packed=True)
 
-Weights are (K, features), K classes, as PyTorch and the portable file have them; Keras and Flax
-keep the transpose, so pass ``kernel.T`` and transpose the result. Whatever `np.asarray` takes is
-accepted, a PyTorch parameter on the CPU too. Biases do not change, nor does anything else: under
-L2 a classifier trained on "sum" is one trained on "mean" but for the eps of the root, which
-`bilinear.presets.equivalent_eps` converts.
+Weights are (K, features) for K classes, as in PyTorch and in the portable file. Keras and Flax
+store the transpose: pass ``kernel.T`` and transpose the result. Any array that `np.asarray`
+accepts can be passed, including a PyTorch parameter on the CPU. Biases stay the same.
+
+No conversion is needed between ``reduction="sum"`` and ``"mean"``, because descriptors are
+L2-normalised. Only the eps of the root differs: `bilinear.presets.equivalent_eps` converts it.
 """
 
 import math
@@ -24,25 +25,26 @@ ORDERS = ("row-major", "column-major")
 
 
 def pack_classifier(weight: Any) -> np.ndarray:
-    """A classifier of full descriptors as one of half descriptors: equal logits.
+    """Convert the classifier of a full descriptor to that of a packed descriptor.
 
-    ``half[k, (c, d)] = (w[k, c·C + d] + w[k, d·C + c]) / √2`` for c < d, ``w[k, c·C + c]`` for
-    c = d, with the pairs c ≤ d in row-major order: a half descriptor has √2 times the entry of
-    the full one off the diagonal, and the entry itself on it. On symmetric descriptors (one
-    stream) logits are unchanged up to rounding. The antisymmetric part of the weights is dropped:
-    no logit of such a descriptor sees it.
+    ``packed[k, (c, d)] = (w[k, c·C + d] + w[k, d·C + c]) / √2`` for c < d and ``w[k, c·C + c]``
+    for c = d, with the pairs c ≤ d in row-major order. The logits of one-stream descriptors stay
+    equal up to rounding. These descriptors are symmetric, so the antisymmetric part of the weights
+    does not contribute to the logits and is dropped.
 
-    Shapes: (K, C²) -> (K, C·(C+1)/2), in the dtype of `weight`, computed in float64.
-    Cost: O(K·C²) time, three rows in float64 beside the result.
-    Raises: TypeError unless it is an array of a real floating type, ValueError unless it is
-        (K, C²).
+    Args:
+        weight: (K, C²) array of a real floating dtype.
+
+    Returns: (K, C·(C+1)/2) array in the dtype of `weight`, computed in float64.
+    Cost: O(K·C²) time; three rows in float64 besides the result.
+    Raises: TypeError for another dtype, ValueError for another shape.
     """
     op = "pack_classifier"
     full = _matrix(op, weight)
     channels = math.isqrt(full.shape[1])
     if channels**2 != full.shape[1]:
         invariant = "weight must be (K, C²), one weight for each pair of channels"
-        _refuse_shape(op, invariant, full, "Two streams have no half descriptor.")
+        _refuse_shape(op, invariant, full, "Only one-stream descriptors can be packed.")
     rows, columns = np.triu_indices(channels)
     result = np.empty((len(full), len(rows)), full.dtype)
     for packed, row in zip(result, full, strict=True):
@@ -54,22 +56,27 @@ def pack_classifier(weight: Any) -> np.ndarray:
 
 
 def unpack_classifier(weight: Any) -> np.ndarray:
-    """A classifier of half descriptors as one of full descriptors: equal logits.
+    """Convert the classifier of a packed descriptor to that of a full descriptor.
 
-    ``w[k, c·C + d] = w[k, d·C + c] = half[k, (c, d)] / √2`` for c < d, ``half[k, (c, c)]`` on the
-    diagonal: the symmetric one of all the weights that `pack_classifier` takes to `weight`.
+    ``w[k, c·C + d] = w[k, d·C + c] = packed[k, (c, d)] / √2`` for c < d and ``packed[k, (c, c)]``
+    on the diagonal. Of all weights that `pack_classifier` converts to `weight`, these are the
+    symmetric ones.
 
-    Shapes: (K, C·(C+1)/2) -> (K, C²), in the dtype of `weight`, computed in float64.
-    Cost: O(K·C²) time, two rows in float64 beside the result.
-    Raises: TypeError unless it is an array of a real floating type, ValueError unless it is
-        (K, C·(C+1)/2).
+    Args:
+        weight: (K, C·(C+1)/2) array of a real floating dtype.
+
+    Returns: (K, C²) array in the dtype of `weight`, computed in float64.
+    Cost: O(K·C²) time; two rows in float64 besides the result.
+    Raises: TypeError for another dtype, ValueError for another shape.
     """
     op = "unpack_classifier"
     packed = _matrix(op, weight)
     channels = (math.isqrt(8 * packed.shape[1] + 1) - 1) // 2
     if channels * (channels + 1) // 2 != packed.shape[1]:
         invariant = "weight must be (K, C·(C+1)/2), one weight for each pair c ≤ d of channels"
-        _refuse_shape(op, invariant, packed, "A full classifier is taken by half_classifier.")
+        _refuse_shape(
+            op, invariant, packed, "Use pack_classifier for the classifier of a full descriptor."
+        )
     rows, columns = np.triu_indices(channels)
     scale = np.where(rows == columns, 1.0, math.sqrt(2))
     result = np.empty((len(packed), channels, channels), packed.dtype)
@@ -81,37 +88,38 @@ def unpack_classifier(weight: Any) -> np.ndarray:
 def permute_classifier(
     weight: Any, channels: int | Sequence[int], order: Order = "column-major"
 ) -> np.ndarray:
-    """A classifier trained on descriptors flattened in another order, for ours.
+    """Convert a classifier of descriptors flattened in another order to this library's order.
 
-    Feature ``c·D + d`` here is the product of channel c of the first stream and d of the second
-    (row-major); it is ``d·C + c`` where `order`, that of `weight`, is "column-major". For one
-    stream both are the same descriptor, yet the weights of either pair may differ. The way back
-    is the same function with the channels exchanged.
+    In this library, feature ``c·D + d`` is the product of channel c of the first stream and channel
+    d of the second (row-major). In column-major order it is feature ``d·C + c``. To convert back,
+    call the function with the channels exchanged.
 
     Args:
-        channels: C and D, or one number for both.
-        order: of the features that `weight` was trained on.
+        weight: (K, C·D) array of a real floating dtype.
+        channels: (C, D), or one integer if both are equal.
+        order: order of the features of `weight`: ``"column-major"`` (default) or ``"row-major"``.
 
-    Shapes: (K, C·D) -> (K, C·D), in the dtype of `weight`; nothing is rounded.
+    Returns: (K, C·D) array in the dtype of `weight`; values are not rounded.
     Cost: O(K·C·D) time.
-    Raises: TypeError unless `weight` is an array of a real floating type; ValueError for
-        channels that are not one or two positive numbers, whose product is not the width of
-        `weight`, and for an order that is neither.
+    Raises: TypeError for another dtype; ValueError for invalid channels or order, or if C·D is not
+        the width of `weight`.
     """
     op = "permute_classifier"
     given = _matrix(op, weight)
     pair = tuple(channels) if isinstance(channels, Sequence) else (channels, channels)
     if len(pair) != 2 or not all(map(_is_count, pair)):
-        invariant = "channels must be a positive integer or a pair"
-        refuse(ValueError, op, invariant, repr(channels), "Pass those of the two streams.")
+        invariant = "channels must be a positive integer or a pair of them"
+        refuse(ValueError, op, invariant, repr(channels), "Pass the channels of the two streams.")
     if order not in ORDERS:
-        remedy = "'row-major' is feature c·D + d, 'column-major' d·C + c."
+        remedy = "Row-major is feature c·D + d, column-major is d·C + c."
         invariant = f"order must be {' or '.join(map(repr, ORDERS))}"
         refuse(ValueError, op, invariant, repr(order), remedy)
     first, second = pair
     if given.shape[1] != first * second:
         invariant = f"weight must be (K, {first} × {second})"
-        _refuse_shape(op, invariant, given, "Pass the channels it was trained with.")
+        _refuse_shape(
+            op, invariant, given, "Pass the channels of the streams that it was trained on."
+        )
     if order == "row-major":
         return given.copy()
     square = given.reshape(len(given), second, first)
@@ -123,16 +131,16 @@ def _is_count(value: object) -> bool:
 
 
 def _matrix(op: str, weight: Any) -> np.ndarray:
-    """`weight` as a NumPy matrix of a real floating type."""
+    """Convert `weight` to a NumPy matrix of a real floating dtype."""
     try:
         array = np.asarray(weight.detach() if hasattr(weight, "detach") else weight)
-    except Exception as error:  # each framework has its own for what NumPy cannot hold
+    except Exception as error:  # the type depends on the framework
         received = f"{type(weight).__module__}.{type(weight).__qualname__}, {error}"
-        remedy = "Bring it to the CPU, or cast it to float32."
-        refuse(TypeError, op, "weight must be an array that NumPy can hold", received, remedy)
+        remedy = "Move it to the CPU, or cast it to float32."
+        refuse(TypeError, op, "weight must be convertible to a NumPy array", received, remedy)
     check_float(op, "weight", array.dtype.name)
     if array.ndim != 2 or array.shape[1] == 0:
-        remedy = "Keras and Flax keep the transpose: pass kernel.T."
+        remedy = "Keras and Flax store the transpose: pass kernel.T."
         _refuse_shape(op, "weight must be (K, features)", array, remedy)
     return array
 

@@ -1,7 +1,7 @@
-"""Descriptors of many images in one file, written in pieces and searched without reading it whole.
+"""Descriptors of many images in one file, written batch by batch and memory-mapped for search.
 
-The file is ``.npy`` or ``.safetensors``, (N, D) float32; what its rows are (paths, labels, classes,
-the model) is in a JSON file of the same name with ``.json`` behind it.
+The file is ``.npy`` or ``.safetensors`` with a (N, D) float32 array. A JSON file with the same
+name plus ``.json`` has the paths, labels, classes and the model of the rows.
 """
 
 import json
@@ -17,22 +17,23 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from .._files import replacing
+from .._files import replace_file
+from .._npy import HEADER_BYTES as _HEADER
+from .._npy import npy_header
 from ..contract import refuse
 
 SUFFIXES = (".npy", ".safetensors")
 FORMAT = "bilinear-features"
-_HEADER = 256
-"""Bytes of either header, so that the number of rows can be corrected when it is known."""
 _PIECE = 2**24
-"""Numbers that a search reads at once: 64 MiB."""
+"""Values that a search reads at once: 64 MiB."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What the rows of a file are. `labels` are -1 where images have none, `classes` then empty.
+    """Description of the rows of a file.
 
-    `model` is the file whose descriptors they are, `sha256` that of its content.
+    `model` is the name of the model file and `sha256` its checksum. For images without labels,
+    `labels` are -1 and `classes` is empty.
     """
 
     model: str
@@ -43,7 +44,7 @@ class Rows:
 
 
 class Writer:
-    """Rows for a file of `features_file`, appended batch by batch."""
+    """Appends rows to a file of descriptors; see `write_descriptors`."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
@@ -51,53 +52,61 @@ class Writer:
         self.labels: list[int] = []
 
     def append(self, descriptors: np.ndarray, paths: Sequence[str], labels: Sequence[int]) -> None:
-        """Some rows. Raises: ValueError for shapes that do not fit."""
+        """Append a batch of rows. Raises: ValueError if the shapes do not match."""
         if descriptors.shape != (len(paths), self._size) or len(labels) != len(paths):
             received = f"descriptors {descriptors.shape}, {len(paths)} paths, {len(labels)} labels"
-            invariant = f"each row must have {self._size} numbers, a path and a label"
-            refuse(ValueError, "features", invariant, received, "Give each image its row.")
+            invariant = f"each image must have {self._size} values, a path and a label"
+            remedy = "Pass arrays and lists of the same length."
+            refuse(ValueError, "write_descriptors", invariant, received, remedy)
         self._file.write(np.ascontiguousarray(descriptors, "<f4").tobytes())
         self.paths += paths
         self.labels += map(int, labels)
 
 
 @contextmanager
-def features_file(
+def write_descriptors(
     path: str | os.PathLike, size: int, *, model: str, sha256: str, classes: Sequence[str] = ()
 ) -> Iterator[Writer]:
-    """Write a file of descriptors of length `size` by ``append``, and its JSON.
+    """Write a file of descriptors and its JSON file; yield a `Writer` that appends rows.
+
+    Both files are replaced atomically, the JSON file last. If writing fails, nothing is written.
+    One batch is in memory at a time.
 
     Args:
+        path: output file, ending in one of `SUFFIXES`.
+        size: length of a descriptor.
         model, sha256, classes: as in `Rows`.
 
-    Each appears whole or not at all; between the two there is no list, and `open_features` says so.
-    Memory: one batch.
-    Raises: ValueError for a name that ends in neither of `SUFFIXES`, or for no row at all; OSError
-        where it cannot be written.
+    Raises: ValueError for another suffix or if no row was written; OSError if the file cannot be
+        written.
     """
     path = Path(path)
     header = _header(path)
-    with replacing(_beside(path)) as listed, replacing(path) as temporary:  # the list comes last
+    with (
+        replace_file(_json_path(path)) as json_file,  # replaced last
+        replace_file(path) as temporary,
+    ):
         with open(temporary, "wb") as file:
             file.write(header(0, size))
             writer = Writer(file, size)
             yield writer
             if not writer.paths:
-                remedy = "Mend the images; nothing was written."
-                refuse(ValueError, "features", f"{path} must hold an image", "none", remedy)
+                remedy = "No image could be read, so nothing was written."
+                invariant = f"{path} must have at least one row"
+                refuse(ValueError, "write_descriptors", invariant, "none", remedy)
             file.seek(0)
             file.write(header(len(writer.paths), size))
         rows = Rows(model, sha256, list(classes), writer.paths, writer.labels)
         text = json.dumps({"format": FORMAT, **asdict(rows)})
-        Path(listed).write_text(text, encoding="utf-8")
-        with suppress(FileNotFoundError):  # never new descriptors beside an old list
-            _beside(path).unlink()
+        Path(json_file).write_text(text, encoding="utf-8")
+        with suppress(FileNotFoundError):  # no new descriptors with an old JSON file
+            _json_path(path).unlink()
 
 
-def check_room(path: str | os.PathLike, count: int, size: int) -> tuple[int, int]:
-    """The bytes that `count` descriptors take, and those free where `path` is to be.
+def check_disk_space(path: str | os.PathLike, count: int, size: int) -> tuple[int, int]:
+    """Return the bytes that `count` descriptors need and the bytes free on the disk of `path`.
 
-    Raises: ValueError for another suffix than those of `SUFFIXES`; OSError where they do not fit.
+    Raises: ValueError for a suffix not in `SUFFIXES`; OSError if the disk has too little space.
     """
     path = Path(path)
     _header(path)
@@ -105,25 +114,26 @@ def check_room(path: str | os.PathLike, count: int, size: int) -> tuple[int, int
     free = shutil.disk_usage(path.absolute().parent).free
     if needed > free:
         invariant = f"{path} needs {needed / 2**30:,.1f} GiB on the disk"
-        remedy = "Write it elsewhere, or use a pool of smaller descriptors."
-        refuse(OSError, "features", invariant, f"{free / 2**30:,.1f} GiB", remedy)
+        remedy = "Use another disk, or a pool with smaller descriptors."
+        refuse(OSError, "write_descriptors", invariant, f"{free / 2**30:,.1f} GiB free", remedy)
     return needed, free
 
 
-def open_features(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
-    """The descriptors of a file, (N, D), mapped into memory, not read; and what its rows are.
+def open_descriptors(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
+    """Open a file of descriptors.
 
-    Raises: ValueError naming the file for one that is not what `features_file` writes; OSError
-        where it cannot be opened.
+    Returns: the descriptors, a memory-mapped (N, D) float32 array, and the description of its rows.
+    Raises: ValueError that names the file if `write_descriptors` did not write it; OSError if it
+        cannot be opened.
     """
     path = Path(path)
     header = _header(path)
     try:
-        listed = json.loads(_beside(path).read_text(encoding="utf-8"))
-        kind = listed.pop("format")
-        rows = Rows(**listed)
+        values = json.loads(_json_path(path).read_text(encoding="utf-8"))
+        kind = values.pop("format")
+        rows = Rows(**values)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        _refuse(path, f"{_beside(path)} that is not: {error!r}")
+        _refuse(path, f"{_json_path(path)}: {error!r}")
     bytes_of_rows = os.path.getsize(path) - _HEADER
     count = len(rows.paths)
     size, rest = divmod(bytes_of_rows, 4 * max(count, 1))
@@ -137,18 +147,23 @@ def open_features(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
 def nearest(
     descriptors: np.ndarray, query: np.ndarray, k: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows that are most similar to `query`, most similar first, and the similarities.
+    """Find the k rows with the largest cosine similarity to `query`.
 
-    ``s_n = ⟨d_n, q⟩ / (‖d_n‖ ‖q‖)``, 0 where a norm is 0; of equal ones the first comes first.
+    ``s_n = ⟨d_n, q⟩ / (‖d_n‖ ‖q‖)``, and 0 if a norm is 0. Ties are in the order of the rows.
 
-    Shapes: (N, D), (D,) -> (min(k, N),) int64 and float32.
-    Cost: one pass over the rows, 64 MiB of them in memory at a time.
-    Raises: ValueError for a query of another length.
+    Args:
+        descriptors: (N, D) array.
+        query: (D,) array.
+        k: number of rows, at least 1, default 5.
+
+    Returns: row indices (min(k, N),) int64 and similarities float32, most similar first.
+    Cost: one pass over the rows, 64 MiB in memory at a time.
+    Raises: ValueError if the lengths differ.
     """
     if query.shape != descriptors.shape[1:]:
         received = f"descriptors {descriptors.shape} and a query {query.shape}"
-        remedy = "Use the model that the descriptors are of."
-        refuse(ValueError, "nearest", "descriptors must have one length", received, remedy)
+        remedy = "Use the model that computed the descriptors."
+        refuse(ValueError, "nearest", "lengths must be equal", received, remedy)
     query = _unit(np.asarray(query, np.float32))
     step = max(1, _PIECE // max(len(query), 1))
     pieces = (descriptors[start : start + step] for start in range(0, len(descriptors), step))
@@ -163,23 +178,20 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
 
 
-def _beside(path: Path) -> Path:
+def _json_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
 def _header(path: Path) -> Callable[[int, int], bytes]:
-    """What makes the first bytes of a file: (rows, size) -> `_HEADER` bytes."""
-    headers = {".npy": _npy, ".safetensors": _safetensors}
+    """Return the function (rows, size) -> header of `_HEADER` bytes."""
+    headers: dict[str, Callable[[int, int], bytes]] = {
+        ".npy": lambda count, size: npy_header((count, size), np.dtype("<f4")),
+        ".safetensors": _safetensors,
+    }
     if path.suffix not in headers:
         invariant = f"a file of descriptors must end in {' or '.join(SUFFIXES)}"
-        refuse(ValueError, "features", invariant, f"{path}", "Rename it.")
+        refuse(ValueError, "write_descriptors", invariant, f"{path}", "Rename it.")
     return headers[path.suffix]
-
-
-def _npy(count: int, size: int) -> bytes:
-    fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {size}), }}"
-    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", _HEADER - 10)
-    return start + fields.encode().ljust(_HEADER - 11) + b"\n"
 
 
 def _safetensors(count: int, size: int) -> bytes:
@@ -190,6 +202,6 @@ def _safetensors(count: int, size: int) -> bytes:
 
 
 def _refuse(path: Path, received: str) -> NoReturn:
-    remedy = "It is damaged or was not written by features; write it again."
-    invariant = f"{path} must hold descriptors, and {_beside(path).name} what they are"
-    refuse(ValueError, "features", invariant, received, remedy)
+    remedy = "The files are damaged or do not belong together; write the descriptors again."
+    invariant = f"{path} and {_json_path(path).name} must be written by bilinear descriptors"
+    refuse(ValueError, "open_descriptors", invariant, received, remedy)

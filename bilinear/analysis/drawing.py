@@ -1,4 +1,4 @@
-"""Heat over an image, with Pillow."""
+"""Drawing of heat maps over images, with Pillow."""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +8,34 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..contract import refuse
 
-FOR = np.array([203, 24, 29], np.float32)
-AGAINST = np.array([33, 102, 172], np.float32)
+FOR_COLOUR = np.array([203, 24, 29], np.float32)
+AGAINST_COLOUR = np.array([33, 102, 172], np.float32)
 STRENGTH = 0.8
-"""How much of the image the strongest heat covers; the rest is in proportion."""
+"""Opacity of the strongest heat."""
 
 _LINE = 1.35
-"""Height of a line of text, in sizes of its font."""
+"""Height of a line of text, relative to the font size."""
 
 
-def heat_over(image: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The image in grey, red where heat is positive, blue where it is negative.
+def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
+    """Draw heat over a grey copy of an image: red where it is positive, blue where it is negative.
 
-    ``pixel = (1 − a) · grey + a · colour`` with ``a = 0.8 · |heat| / max |heat|``: no heat shows
-    the image itself. Heat is enlarged bilinearly to the image, half-pixel centres, as though each
-    location saw its own cell of the image; the receptive fields of a deep network are larger.
+    ``pixel = (1 − a) · grey + a · colour`` with ``a = 0.8 · |heat| / max |heat|``. Heat is enlarged
+    bilinearly to the size of the image, with half-pixel centres. Each location is drawn as one cell
+    of the image, but the receptive field of a location in a deep network is larger.
 
-    Shapes: heat (h, w), whatever the size of the image -> an RGB image of that size.
-    Raises: ValueError for heat that is not a finite matrix.
+    Args:
+        image: an image of any size.
+        heat: (h, w) array.
+
+    Returns: an RGB image of the size of `image`.
+    Raises: ValueError if heat is not a finite matrix.
     """
     heat = np.asarray(heat, np.float64)
     if heat.ndim != 2 or heat.size == 0 or not np.isfinite(heat).all():
-        remedy = "Pass the heat of one image."
-        refuse(ValueError, "heat_over", "heat must be a finite (h, w)", f"{heat.shape}", remedy)
+        remedy = "Pass the heat of one image, without NaN or infinity."
+        invariant = "heat must be a finite (h, w) array"
+        refuse(ValueError, "overlay_heat", invariant, f"shape {heat.shape}", remedy)
     scale = np.abs(heat).max() or 1.0
     small = Image.fromarray((heat / scale).astype(np.float32))
     strength = np.asarray(small.resize(image.size, Image.Resampling.BILINEAR))
@@ -39,18 +44,18 @@ def heat_over(image: Image.Image, heat: np.ndarray) -> Image.Image:
 
 
 def _blend(grey: np.ndarray, strength: np.ndarray) -> Image.Image:
-    """Grey under the colour of the strength's sign, as dense as its size."""
+    """Blend grey with the colour of the sign of `strength`; its magnitude sets the opacity."""
     alpha = STRENGTH * np.abs(strength)[..., None]
-    colour = np.where(strength[..., None] > 0, FOR, AGAINST)
+    colour = np.where(strength[..., None] > 0, FOR_COLOUR, AGAINST_COLOUR)
     pixels = (1 - alpha) * grey + alpha * colour
     return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
 
 
-def with_legend(image: Image.Image, lines: Sequence[str]) -> Image.Image:
-    """The image over a white strip with lines of text and the scale of the colours.
+def add_legend(image: Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Add a white strip with lines of text and a colour scale below an image.
 
-    Text is set as large as a line fits, from 1/22 of the image's width down to 8 pixels; below
-    that the strip is wider than the image.
+    The font size is 1/22 of the image width, or smaller if a line does not fit, but at least 8
+    pixels. If a line is still too long, the result is wider than the image.
     """
     size = max(8, image.width // 22)
     while size > 8 and max(_width(line, size) for line in lines) > image.width - size:

@@ -1,11 +1,11 @@
-"""Where the score of a class comes from: NumPy only, the arrays of any framework's model.
+"""Contributions of locations and channel pairs to the score of a class, as NumPy arrays.
 
-    found = explain(x, y, model.descriptors(images)[0], weight[k], bias[k])
-    found.heat          # (h, w): sums to the score of class k less its bias
-    pairs(found, 10)    # the channels that carry it
+    explanation = explain(x, y, model.descriptors(images)[0], weight[k], bias[k])
+    explanation.heat              # (h, w): sums to the score of class k minus its bias
+    top_pairs(explanation, 10)    # the channel pairs with the largest contributions
 
-It is exact for a linear classifier on the descriptor of `BilinearPool`, in each of its forms.
-Other pools mix their entries: no location or pair of channels has a part of the score there.
+The contributions are exact for a linear classifier on the descriptor of `BilinearPool` with any of
+its options. Other pools are not supported, because they mix the entries of the outer product.
 """
 
 from typing import Any, NamedTuple
@@ -19,120 +19,129 @@ OP = "explain"
 
 
 class Explanation(NamedTuple):
-    """One class's score, by location and by pair of channels; all in float64.
+    """The score of one class by location and by pair of channels, in float64.
 
-    ``heat.sum()`` and ``parts.sum()`` are both ``score − bias``, up to rounding.
+    ``heat.sum()`` and ``contributions.sum()`` both equal ``score − bias`` up to rounding.
     """
 
     heat: np.ndarray
-    """(*spatial): what each location adds to the score. Positive speaks for the class."""
-    parts: np.ndarray
-    """(C, D): what each pair of channels adds. Of one stream, (c, d) for c ≤ d holds both orders
-    and what is below the diagonal is 0."""
+    """(*spatial): contribution of each location. Positive values increase the score."""
+    contributions: np.ndarray
+    """(C, D): contribution of each pair of channels. For one stream, entry (c, d) with c ≤ d is the
+    sum for both orders, and entries below the diagonal are 0."""
     bias: float
 
     @property
     def score(self) -> float:
         """The logit of the class."""
-        return self.bias + float(self.parts.sum())
+        return self.bias + float(self.contributions.sum())
 
 
 class Pair(NamedTuple):
-    """A pair of channels, and what it adds to a score."""
+    """A pair of channels and its contribution to a score."""
 
     first: int
     second: int
-    part: float
+    contribution: float
     share: float | None
-    """``part / (score − bias)``, None where that is 0; of all pairs they sum to 1."""
+    """``contribution / (score − bias)``, or None if score equals bias. All shares sum to 1."""
 
 
 def explain(x: Any, y: Any | None, descriptor: Any, weight: Any, bias: float = 0.0) -> Explanation:
-    """Share the score of a linear classifier on a bilinear descriptor out among the locations.
+    """Divide the score of a linear classifier on a bilinear descriptor among the locations.
 
-    The score is ``b + Σ_cd w_cd u_cd``, u the descriptor, and the entry ``u_cd`` is a function of
-    ``Z g_cd = Σ_l x_lc y_ld`` alone, but for the norm that all have in common. So its part of the
-    score is shared in proportion to those products::
+    The score is ``b + Σ_cd w_cd u_cd`` with the descriptor u. The entry ``u_cd`` depends on
+    ``Z g_cd = Σ_l x_lc y_ld`` and on the norm, which is the same for all entries. Its contribution
+    to the score is divided in proportion to the terms of this sum::
 
         heat_l = Σ_cd w_cd u_cd · x_lc y_ld / (Z g_cd) = x_lᵀ M y_l,   M_cd = w_cd u_cd / (Z g_cd)
 
-    Z, of the mean, falls out. The shares of an entry sum to 1, hence ``Σ_l heat_l = score − b``.
+    Z cancels. The shares of each entry sum to 1, so ``Σ_l heat_l = score − b``.
 
-    Signs: positive heat speaks for the class, negative against it. Features that are not negative
-        (behind a ReLU) have shares from 0 to 1. Where features have signs (behind a projection)
-        the products of a pair may cancel, and its shares then exceed 1 in both directions.
-    Edges: an entry with ``g_cd = 0`` has ``u_cd = 0`` and adds nothing; under the unsigned root it
-        is √eps / norm, and its part is spread evenly, for no location made it.
-    Shapes: x (*spatial, C) as the pool takes it, y (*spatial, D) or None for one stream, descriptor
-        and weight (C·D,), or (C(C+1)/2,) of half a descriptor -> heat (*spatial), parts (C, D).
-    Cost: time 2·L·C·D in float64, memory a few C·D.
-    Raises: ValueError for shapes that do not fit or numbers that are not finite; TypeError for
-        arrays that are not of a real floating type.
-    Source: ours; shares in proportion to the terms of a sum are the basic rule of Bach et al., "On
-        Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
-        Propagation", PLoS ONE 10, 2015.
+    Positive heat increases the score. For non-negative features (after a ReLU) the shares of an
+    entry are between 0 and 1. For features of both signs (after a projection) the terms may cancel,
+    and shares may be below 0 or above 1.
+
+    An entry with ``g_cd = 0`` has ``u_cd = 0`` and contributes nothing. With ``root="unsigned"``
+    its value is √eps / norm, and its contribution is divided equally among the locations.
+
+    Args:
+        x: (*spatial, C) features of one image, as the pool receives them.
+        y: (*spatial, D) features of the second stream, or None for one stream.
+        descriptor: (C·D,) descriptor of the image, or (C·(C+1)/2,) if it is packed.
+        weight: classifier weights of the class, in the shape of `descriptor`.
+        bias: classifier bias of the class, default 0.
+
+    Returns: an `Explanation` with heat (*spatial) and contributions (C, D).
+    Cost: 2·L·C·D operations in float64, and memory for a few (C, D) arrays.
+    Raises: ValueError for shapes that do not match or values that are not finite; TypeError for
+        arrays without a real floating dtype.
+    References: Bach et al., "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by
+        Layer-Wise Relevance Propagation", PLoS ONE 10, 2015, for shares in proportion to the terms
+        of a sum. The application to bilinear descriptors is by this project.
     """
     first = _floats("x", x)
     second = first if y is None else _floats("y", y)
     if first.ndim < 1 or first.size == 0 or first.shape[:-1] != second.shape[:-1]:
         received = f"x {first.shape}" + ("" if y is None else f" and y {second.shape}")
-        remedy = "Pass the maps of one image as the pool takes them."
-        refuse(ValueError, OP, "maps must be (*spatial, channels) of one size", received, remedy)
+        remedy = "Pass the features of one image, as the pool receives them."
+        invariant = "x and y must be (*spatial, channels) with equal spatial shapes"
+        refuse(ValueError, OP, invariant, received, remedy)
     spatial, c, d = first.shape[:-1], first.shape[-1], second.shape[-1]
     first, second = first.reshape(-1, c), second.reshape(-1, d)
-    parts = _matrix(_products(descriptor, weight), c, d, one_stream=y is None)
+    contributions = _to_matrix(_products(descriptor, weight), c, d, one_stream=y is None)
     sums = first.T @ second
-    live = sums != 0
-    shares = np.divide(parts, sums, out=np.zeros_like(parts), where=live)
-    heat = ((first @ shares) * second).sum(1) + parts[~live].sum() / len(first)
+    nonzero = sums != 0
+    scaled = np.divide(contributions, sums, out=np.zeros_like(sums), where=nonzero)
+    heat = ((first @ scaled) * second).sum(1) + contributions[~nonzero].sum() / len(first)
     if y is None:
-        parts = np.triu(parts) + np.tril(parts, -1).T
-    return Explanation(heat.reshape(spatial), parts, float(bias))
+        contributions = np.triu(contributions) + np.tril(contributions, -1).T
+    return Explanation(heat.reshape(spatial), contributions, float(bias))
 
 
-def pairs(explanation: Explanation, count: int) -> list[Pair]:
-    """The `count` pairs of channels that speak most for the class, the strongest first.
+def top_pairs(explanation: Explanation, count: int) -> list[Pair]:
+    """Return the `count` pairs of channels with the largest positive contributions.
 
-    Of equal parts the first in row-major order comes first. Pairs whose part is not positive do
-    not carry a score and are left out, so that there may be fewer.
+    Ties are in row-major order. The list is shorter if fewer contributions are positive.
     """
-    flat = explanation.parts.ravel()
+    flat = explanation.contributions.ravel()
     total = float(flat.sum())
-    found = []
-    for place in np.argsort(-flat, kind="stable")[: max(count, 0)]:
-        part = float(flat[place])
-        if part <= 0:
+    pairs = []
+    for index in np.argsort(-flat, kind="stable")[: max(count, 0)]:
+        value = float(flat[index])
+        if value <= 0:
             break
-        first, second = divmod(int(place), explanation.parts.shape[1])
-        found.append(Pair(first, second, part, part / total if total else None))
-    return found
+        first, second = divmod(int(index), explanation.contributions.shape[1])
+        pairs.append(Pair(first, second, value, value / total if total else None))
+    return pairs
 
 
 def _floats(name: str, value: Any) -> np.ndarray:
-    """`value` in float64. Raises: TypeError for another kind of numbers, ValueError for NaN."""
+    """Convert to float64. Raises: TypeError for other dtypes, ValueError for NaN or infinity."""
     array = np.asarray(value)
     if array.dtype.name not in ACCUMULATION:
-        remedy = "Pass it as a NumPy array of floating-point numbers."
-        refuse(TypeError, OP, f"{name} must be of a real floating type", array.dtype.name, remedy)
+        remedy = "Pass a NumPy array of floating-point values."
+        refuse(TypeError, OP, f"{name} must have a real floating dtype", array.dtype.name, remedy)
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        remedy = "Nothing is explained by NaN or an infinity."
-        refuse(ValueError, OP, f"{name} must be finite", "numbers that are not", remedy)
+        remedy = "Check the model and the image."
+        refuse(ValueError, OP, f"{name} must be finite", "NaN or infinity", remedy)
     return array
 
 
 def _products(descriptor: Any, weight: Any) -> np.ndarray:
-    """``w · u``, entry by entry."""
+    """The elementwise product ``w · u``."""
     u, w = _floats("descriptor", descriptor), _floats("weight", weight)
     if u.ndim != 1 or u.shape != w.shape:
         received = f"descriptor {u.shape} and weight {w.shape}"
-        remedy = "Pass those of one image and of one class."
-        refuse(ValueError, OP, "descriptor and weight must be of one length", received, remedy)
+        remedy = "Pass the descriptor of one image and the weights of one class."
+        invariant = "descriptor and weight must have the same length"
+        refuse(ValueError, OP, invariant, received, remedy)
     return u * w
 
 
-def _matrix(products: np.ndarray, c: int, d: int, *, one_stream: bool) -> np.ndarray:
-    """The entries of a descriptor by their channels; half of them fill the upper triangle."""
+def _to_matrix(products: np.ndarray, c: int, d: int, *, one_stream: bool) -> np.ndarray:
+    """Reshape to (C, D). Packed entries fill the upper triangle."""
     if products.size == c * d:
         return products.reshape(c, d)
     sizes = (c * d, packed_size(c)) if one_stream else (c * d,)

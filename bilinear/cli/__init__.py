@@ -1,7 +1,7 @@
-"""The command line: ``bilinear info|predict|evaluate|…``, see docs/cli.md.
+"""The command line ``bilinear info|predict|evaluate|…``, documented in docs/cli.md.
 
-Each command is a file of its own, thin: it parses, calls the library and prints. Results go to
-stdout, all else to stderr. Exit codes: `bilinear.cli._errors`.
+Each command has its own file. A command parses its arguments, calls the library and prints.
+Results go to stdout, everything else to stderr. `bilinear.cli._errors` lists the exit codes.
 """
 
 from typing import Annotated
@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ._errors import Settings, guarded
+from ._errors import Settings, run_guarded
 from .convert import convert
+from .descriptors import descriptors
 from .evaluate import evaluate
 from .explain import explain
-from .features import features
 from .info import info
 from .predict import predict
 from .retrieve import retrieve
@@ -22,9 +22,9 @@ from .train import train
 __all__ = ["app", "run"]
 
 app = typer.Typer(
-    help="Bilinear CNNs at the command line, in whichever framework is installed.",
-    epilog="Exit codes: 0 done; 1 some inputs failed, the others are done; 2 refused: arguments, "
-    "a file, a disk; 3 an unexpected failure; 130 interrupted; 141 nobody reads on.",
+    help="Bilinear CNNs on the command line, in the framework that is installed.",
+    epilog="Exit codes: 0 success; 1 some inputs failed, the others are done; 2 invalid arguments, "
+    "file or disk; 3 unexpected error; 130 interrupted; 141 stdout was closed.",
     pretty_exceptions_enable=False,
 )
 
@@ -33,7 +33,7 @@ COMMANDS = (
     info,
     predict,
     evaluate,
-    features,
+    descriptors,
     retrieve,
     explain,
     convert,
@@ -42,8 +42,8 @@ for command in COMMANDS:
     app.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(value: bool) -> None:
+    if value:
         print(f"bilinear {__version__}")
         raise typer.Exit
 
@@ -52,22 +52,24 @@ def _print_version(wanted: bool) -> None:
 def main(
     context: typer.Context,
     traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where an error comes from.")
+        bool, typer.Option("--traceback", help="Show the traceback of an error.")
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
-    """Bilinear CNNs at the command line, in whichever framework is installed."""
+    """Bilinear CNNs on the command line, in the framework that is installed."""
     context.obj.traceback = traceback
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of one command; `arguments` None takes those of the process."""
+    """Run one command and return its exit code. `arguments` defaults to ``sys.argv[1:]``."""
     command = typer.main.get_command(app)
     settings = Settings()
-    return guarded(
+    return run_guarded(
         settings,
         lambda: command.main(arguments, prog_name="bilinear", standalone_mode=False, obj=settings),
     )

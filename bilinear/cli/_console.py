@@ -1,4 +1,4 @@
-"""What goes to stderr: sentences, and how far a command has come."""
+"""Messages and progress on stderr."""
 
 import sys
 import time
@@ -10,28 +10,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 INTERVAL = 5.0
-"""Seconds between the lines of a log."""
+"""Seconds between progress lines when stderr is not a terminal."""
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
+    """Print a line to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Images done of a total, with rate and remaining time; a context manager.
+    """Progress over a number of images, with speed and remaining time; a context manager.
 
-    On a terminal it is a bar, elsewhere a line every `INTERVAL` seconds; at last a line on both.
+    On a terminal it shows a bar, otherwise it prints a line every `INTERVAL` seconds. Both print a
+    final line.
     """
 
     def __init__(
         self, total: int, *, bar: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._total, self._done, self._clock = total, 0, clock
-        self._begun = self._told = clock()
+        self._start = self._last_line = clock()
         self._bar: Bar | None = None
         if sys.stderr.isatty():
-            # stdout stays what the command prints: only sentences on stderr are kept off the bar
+            # stdout belongs to the command; only stderr is redirected above the bar
             self._bar = Bar(
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -51,18 +52,18 @@ class Progress:
     def advance(self, count: int = 1) -> None:
         self._done += count
         now = self._clock()
-        rate = self._done / max(now - self._begun, 1e-9)
-        left = timedelta(seconds=round((self._total - self._done) / rate))
-        pace = f"{rate:.1f}/s, {left} left"
+        speed = self._done / max(now - self._start, 1e-9)
+        left = timedelta(seconds=round((self._total - self._done) / speed))
+        status = f"{speed:.1f}/s, {left} left"
         if self._bar:
-            self._bar.update(self._task, advance=count, description=pace)
-        elif now - self._told >= INTERVAL:
-            self._told = now
-            say(f"{self._done:,} of {self._total:,} images, {pace}")
+            self._bar.update(self._task, advance=count, description=status)
+        elif now - self._last_line >= INTERVAL:
+            self._last_line = now
+            say(f"{self._done:,} of {self._total:,} images, {status}")
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         if self._bar:
             self._bar.stop()
         if kind is None:
-            seconds = self._clock() - self._begun
+            seconds = self._clock() - self._start
             say(f"{self._done:,} of {self._total:,} images in {seconds:.1f} s")

@@ -1,25 +1,28 @@
-"""Which part of which data set a command is about, and what the run of a model says of it."""
+"""The data set and split of a command, and the split that a training run recorded."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._files import replacing
+from .._files import replace_file
 from ..contract import refuse
 from ..data import Index, Item, open_dataset, validation_split
 from ._console import say
 
 RECORD = "data.json"
-"""In the folder of a run: how its validation part was cut."""
+"""File in the folder of a run: fraction and seed of its validation split."""
 DEFAULTS = {"fraction": 0.1, "seed": 0}
-"""Of that cut, as `bilinear train` has them."""
+"""Fraction and seed of the validation split if none are given or recorded."""
 
 
-def dataset(
+def open_data(
     path: Path, kind: str | None, subset: bool, boxes: bool = False, level: str | None = None
 ) -> Index:
-    """The data set in a folder. Raises: ValueError for options that it does not have, too."""
+    """Open the data set in a folder.
+
+    Raises: as `open_dataset`; ValueError for options that the data set does not have.
+    """
     given = {"boxes": boxes or None, "level": level}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if subset:
@@ -27,59 +30,63 @@ def dataset(
     return open_dataset(path, kind, **options)
 
 
-def record(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write, into the folder of a run, what it was told of its data, unless that is there."""
+def record_split(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write fraction and seed of the validation split into the folder of a run, once."""
     if not (folder / RECORD).exists():
-        with replacing(folder / RECORD) as path:
-            Path(path).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with replace_file(folder / RECORD) as path:
+            Path(path).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def cut_of(
-    file: Path, index: Index, part: str, fraction: float | None, seed: int | None
+def split_options(
+    file: Path, index: Index, split: str, fraction: float | None, seed: int | None
 ) -> dict[str, Any]:
-    """How `validation_split` cuts the part that is asked for; empty where it is not cut.
+    """Arguments for `validation_split`; empty if the requested split needs none.
 
-    What is not given is as the run of the model was told, and without a run as `train` has it.
+    Values that are None come from the run that wrote the model `file`, or from `DEFAULTS`.
 
-    Raises: ValueError for a cut of another part than validation.
+    Raises: ValueError if fraction or seed are given for a split other than validation.
     """
     pairs = {"fraction": fraction, "seed": seed}
     given = {name: value for name, value in pairs.items() if value is not None}
-    if part != "validation":
+    if split != "validation":
         if given:
             words = ", ".join(f"--{name}" for name in given)
-            remedy = "Leave them out, or choose that part."
-            invariant = "--fraction and --seed are of --part validation"
-            refuse(ValueError, "bilinear", invariant, f"{words} for {part}", remedy)
+            remedy = "Leave them out, or use --split validation."
+            invariant = "--fraction and --seed require --split validation"
+            refuse(ValueError, "bilinear", invariant, f"{words} with --split {split}", remedy)
         return {}
-    if index.part("validation"):
+    if index.split("validation"):
         return {}
-    cut = DEFAULTS | _recorded(file) | given
-    share = f"{cut['fraction']:g} of each class's training images"
-    say(f"validation part: {share}, by seed {cut['seed']}")
-    return cut
+    options = DEFAULTS | _recorded_options(file) | given
+    share = f"{options['fraction']:g} of each class's training images"
+    say(f"validation split: {share}, seed {options['seed']}")
+    return options
 
 
-def part_of(index: Index, part: Any, cut: Mapping[str, Any]) -> Sequence[Item]:
-    """The images of a part. Raises: ValueError for one without images, or another name."""
-    items = (validation_split(index, **cut) if cut else index).part(part)
+def split_items(index: Index, split: Any, options: Mapping[str, Any]) -> Sequence[Item]:
+    """Return the images of a split, where `options` are those of `split_options`.
+
+    Raises: ValueError for an unknown or empty split.
+    """
+    items = (validation_split(index, **options) if options else index).split(split)
     if not items:
-        remedy = "Choose another by --part."
-        if part == "test":
-            remedy = "A folder needs test/ beside train/; or choose --part validation."
-        refuse(ValueError, f"{index.root}", f"the {part} part must hold an image", "none", remedy)
+        remedy = "Choose another split with --split."
+        if split == "test":
+            remedy = "Put test images into test/ beside train/, or use --split validation."
+        invariant = f"the {split} split must have at least one image"
+        refuse(ValueError, f"{index.root}", invariant, "none", remedy)
     return items
 
 
-def _recorded(file: Path) -> dict[str, Any]:
-    """Fraction and seed of the run that wrote a model; empty for a model without a run."""
+def _recorded_options(file: Path) -> dict[str, Any]:
+    """Fraction and seed in the folder of the run that wrote the model; empty without a run."""
     folder = file.parent.parent if file.parent.name == "phases" else file.parent
     if not (folder / RECORD).is_file():
         return {}
     try:
-        about = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return {name: type(value)(about[name]) for name, value in DEFAULTS.items()}
+        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {name: type(value)(values[name]) for name, value in DEFAULTS.items()}
     except (ValueError, TypeError, KeyError) as error:
-        invariant = f"{folder / RECORD} must say the fraction and the seed of the run"
-        remedy = "Restore it; or remove it, and give --fraction and --seed."
+        invariant = f"{folder / RECORD} must contain the fraction and the seed of the run"
+        remedy = "Restore the file, or delete it and pass --fraction and --seed."
         refuse(ValueError, "bilinear", invariant, f"{type(error).__name__}: {error}", remedy)

@@ -1,7 +1,7 @@
-"""Which images a command is about, and batches of those that can be read.
+"""The images of a command, and batches of those that can be read.
 
-Decoding is by threads: Pillow lets go of Python's lock while it decodes and resizes, and threads
-start at once. The views are those of `bilinear.data`, of which nothing here is random.
+Images are decoded in threads: Pillow releases the global interpreter lock while it decodes and
+resizes. The preprocessing is that of `bilinear.data` without augmentation.
 """
 
 import glob
@@ -19,13 +19,13 @@ from ..data.decode import Decoder
 from ..data.folder import image_files
 from ..data.images import Preprocessing, normalize
 from ._console import say
-from ._errors import sentence
+from ._errors import one_line
 
 UNLABELLED = -1
 
 
 class Images(NamedTuple):
-    """Images below a root; `classes` is empty where they have no labels."""
+    """Images below a root folder. `classes` is empty if the images have no labels."""
 
     root: Path
     items: Sequence[Item]
@@ -33,28 +33,28 @@ class Images(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images (N, H, W, 3) float32, normalised, and what each is."""
+    """Normalised images (N, H, W, 3) float32, and their items."""
 
     images: np.ndarray
     items: list[Item]
 
 
-def listed(inputs: Sequence[str], banner: int = 0) -> Images:
-    """Images of files, folders (those inside, at any depth) and globs, in the order given.
+def find_images(inputs: Sequence[str], banner: int = 0) -> Images:
+    """List the images of files, folders (searched at any depth) and globs, in the given order.
 
-    `banner` rows are dropped at the bottom of each. A name that is none of these stays in the list:
-    to read it fails, and says so.
+    `banner` rows are cut off at the bottom of each image. A name that matches nothing stays in the
+    list, so that reading it reports an error.
     """
-    paths = [path for name in inputs for path in _expanded(name)]
-    return Images(Path(), [unlabelled(path, banner) for path in paths])
+    paths = [path for name in inputs for path in _expand(name)]
+    return Images(Path(), [unlabelled_item(path, banner) for path in paths])
 
 
-def unlabelled(path: str, banner: int) -> Item:
-    """An image of no data set."""
+def unlabelled_item(path: str, banner: int) -> Item:
+    """An image that does not belong to a data set."""
     return Item(path, UNLABELLED, "test", banner=banner)
 
 
-def _expanded(name: str) -> list[str]:
+def _expand(name: str) -> list[str]:
     path = Path(name)
     if path.is_dir():
         return [str(path / inside) for inside in image_files(path)] or [name]
@@ -64,7 +64,8 @@ def _expanded(name: str) -> list[str]:
 
 
 class Reader:
-    """Batches of images that can be read; `failed` counts the others, which are named on stderr."""
+    """Batches of the images that can be read. Each other image is named on stderr and counted in
+    `failed`."""
 
     def __init__(self, images: Images, preprocessing: Preprocessing, workers: int) -> None:
         self.failed = 0
@@ -73,26 +74,29 @@ class Reader:
         self._preprocessing = preprocessing
         self._decode = Decoder(images.root, preprocessing, None, seed=0)
 
-    def batches(self, size: int, done: Callable[[int], None]) -> Iterator[Batch]:
-        """All images in order, full batches but the last; `done` hears of each that failed."""
+    def batches(self, size: int, advance: Callable[[int], None]) -> Iterator[Batch]:
+        """Yield all images in order, in full batches except the last.
+
+        ``advance(1)`` is called for each image that cannot be read.
+        """
         views: list[np.ndarray] = []
         items: list[Item] = []
-        for item, future in self._ahead(2 * size):
+        for item, future in self._decode_ahead(2 * size):
             try:
                 views.append(future.result())
                 items.append(item)
             except (ValueError, OSError) as error:
-                say(f"bilinear: {sentence(error)}")
+                say(f"bilinear: {one_line(error)}")
                 self.failed += 1
-                done(1)
+                advance(1)
             if len(views) == size:
                 yield Batch(normalize(np.stack(views), self._preprocessing), items)
                 views, items = [], []
         if views:
             yield Batch(normalize(np.stack(views), self._preprocessing), items)
 
-    def _ahead(self, count: int) -> Iterator[tuple[Item, Future]]:
-        """Every item with its view to come; up to `count` are under way, the rest is not begun."""
+    def _decode_ahead(self, count: int) -> Iterator[tuple[Item, Future]]:
+        """Yield every item with the future of its pixels; at most `count` are submitted at once."""
         rest = iter(self._items)
         ahead: deque[tuple[Item, Future]] = deque()
         pool = ThreadPoolExecutor(self._workers)

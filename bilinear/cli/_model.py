@@ -1,4 +1,4 @@
-"""One way to a model in any framework: NumPy arrays in and out, batches of one shape."""
+"""A model in any framework with NumPy inputs and outputs and one batch shape."""
 
 import importlib
 from collections.abc import Callable
@@ -9,32 +9,30 @@ import numpy as np
 
 from .._require import BACKENDS, available
 from ..contract import refuse
+from ..data.images import Preprocessing
 from ..models.checkpoint import read_description
+from ..models.description import Description
 from ..models.plans import DTYPES
 from ._console import say
 
 
 class Model:
-    """The model of a file in a framework, for batches of up to `batch_size` images.
+    """The model of a file, opened in a framework, for batches of up to `batch_size` images.
 
-    Each batch is filled up to `batch_size`, so that compilers meet one shape only.
+    Each batch is padded to `batch_size`, so that a compiler compiles only one shape.
     """
 
     def __init__(self, path: Path, framework: str | None, batch_size: int) -> None:
         self.description = read_description(path)
-        if self.description.preprocessing is None:
-            remedy = "Save it once more by save(model, path, preprocessing=Preprocessing(...))."
-            invariant = "the file must say how images are prepared"
-            refuse(ValueError, f"load {path}", invariant, "a file without preprocessing", remedy)
-        self.preprocessing = self.description.preprocessing
+        self.preprocessing = preprocessing_of(self.description, f"load {path}")
         numbers = map(str, range(self.description.num_classes))
         self.classes = self.description.classes or tuple(numbers)
         self.batch_size = batch_size
-        framework = chosen(framework)
-        importlib.import_module(f"bilinear.{framework}")  # says it if the framework is missing
+        framework = select_framework(framework)
+        importlib.import_module(f"bilinear.{framework}")  # raises if the framework is missing
         module = importlib.import_module(f"bilinear.models.{framework}.inference")
         self._inference = module.Inference(path)
-        self.framework = named(framework)
+        self.framework = name_and_version(framework)
         self.device = self._inference.device
         say(f"{path} in {self.framework} on {self.device}")
 
@@ -48,30 +46,39 @@ class Model:
 
     def _in_batches(self, call: Callable[[np.ndarray], np.ndarray], images: np.ndarray):
         count = len(images)
-        filling = np.repeat(images[-1:], self.batch_size - count, 0)
-        batch = np.concatenate([images, filling]).astype(DTYPES[self.description.dtype])
+        padding = np.repeat(images[-1:], self.batch_size - count, 0)
+        batch = np.concatenate([images, padding]).astype(DTYPES[self.description.dtype])
         result = call(batch)[:count]
         return result if result.dtype == np.float64 else result.astype(np.float32)
 
 
-def chosen(framework: str | None) -> str:
-    """The framework asked for, or the first that is installed.
+def preprocessing_of(description: Description, op: str) -> Preprocessing:
+    """Return the preprocessing of a model file. Raises: ValueError if the file has none."""
+    if description.preprocessing is None:
+        remedy = "Save the model with save(model, path, preprocessing=Preprocessing(...))."
+        invariant = "the file must contain the preprocessing of images"
+        refuse(ValueError, op, invariant, "none", remedy)
+    return description.preprocessing
 
-    Raises: ValueError for another name; ImportError where none is installed.
+
+def select_framework(framework: str | None) -> str:
+    """Return the requested framework, or the first one installed if it is None.
+
+    Raises: ValueError for an unknown name; ImportError if no framework is installed.
     """
     if framework is None:
         present = [name for name in BACKENDS if available(name)]
         if not present:
-            remedy = "Install one, such as pip install 'bilinear[torch]'."
-            refuse(ImportError, "bilinear", "a model needs a framework", "none installed", remedy)
+            remedy = "Install one, for example with pip install 'bilinear[torch]'."
+            refuse(ImportError, "bilinear", "a framework must be installed", "none", remedy)
         return present[0]
     if framework not in BACKENDS:
         invariant = f"--framework must be one of {', '.join(BACKENDS)}"
-        remedy = "Without it the first that is installed is used."
+        remedy = "If it is left out, the first installed framework is used."
         refuse(ValueError, "bilinear", invariant, repr(framework), remedy)
     return framework
 
 
-def named(framework: str) -> str:
-    """A framework with its version."""
+def name_and_version(framework: str) -> str:
+    """The name of a framework with its installed version."""
     return f"{framework} {version(BACKENDS[framework][0][0])}"

@@ -1,4 +1,4 @@
-"""`bilinear convert`: the portable file to and from the frameworks' own files."""
+"""``bilinear convert``: conversion between portable files and native files of the frameworks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,28 +17,32 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     like: Annotated[
         Path | None,
-        typer.Option(help="A portable file of the same model, where SOURCE does not say which."),
+        typer.Option(
+            help="A portable file of the same model, if SOURCE does not describe its model."
+        ),
     ] = None,
     source_form: Annotated[
-        str | None, typer.Option("--from", help=f"Form of SOURCE, if not by its name: {_FORMS}.")
+        str | None,
+        typer.Option("--from", help=f"Format of SOURCE, if its name does not tell: {_FORMS}."),
     ] = None,
     target_form: Annotated[
-        str | None, typer.Option("--to", help=f"Form of TARGET, if not by its name: {_FORMS}.")
+        str | None,
+        typer.Option("--to", help=f"Format of TARGET, if its name does not tell: {_FORMS}."),
     ] = None,
     framework: Annotated[
         str | None,
         framework_option(
-            "Whose the file is that is not portable; tells its form where its name does not."
+            "Framework of the native file. Selects its format if its name does not tell."
         ),
     ] = None,
 ) -> None:
-    """Convert a portable file to a framework's own file, or such a file to a portable one.
+    """Convert a portable file to a native file of a framework, or a native file to a portable one.
 
-    The portable file ends in .safetensors, PyTorch's state_dict in .pt or .pth, a Keras model in
-    .keras and its weights in .weights.h5, the folder of an nnx state in .orbax. Numbers keep every
-    bit. Back into a portable file all but .keras need --like.
+    File names: .safetensors for a portable file, .pt or .pth for a PyTorch state_dict, .keras for
+    a Keras model, .weights.h5 for Keras weights, .orbax for the folder of an nnx state. All values
+    are preserved exactly. Native files except .keras need --like.
     """
-    done = convert_file(
+    result = convert_file(
         source,
         target,
         like=like,
@@ -46,6 +50,8 @@ def convert(
         target_form=target_form,
         framework=framework,
     )
-    print(f"{source} ({done.source}) -> {target} ({done.target}): {done.tensors} tensors")
-    if done.momentum_left:
-        typer.echo("SGD buffers were left behind: only the portable file has them.", err=True)
+    print(f"{source} ({result.source}) -> {target} ({result.target}): {result.tensors} tensors")
+    if result.momentum_left:
+        typer.echo(
+            "SGD momentum buffers were dropped: only the portable file can hold them.", err=True
+        )

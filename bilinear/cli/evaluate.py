@@ -1,4 +1,4 @@
-"""``bilinear evaluate``: how good a model is on a part of a data set."""
+"""``bilinear evaluate``: metrics of a model on a split of a data set."""
 
 import csv
 import json
@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .._files import replacing
+from .._files import replace_file
 from ..analysis import metrics
 from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ._console import Progress
-from ._dataset import cut_of, dataset, part_of
+from ._dataset import open_data, split_items, split_options
 from ._errors import SOME_FAILED
 from ._images import Images, Reader
 from ._model import Model
@@ -33,15 +33,17 @@ from ._options import (
 )
 
 Data = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DATA")]
-Out = Annotated[Path | None, typer.Option(help="A folder for metrics.json and confusion.csv.")]
-Part = Annotated[str, typer.Option(metavar="test|validation|train", help="Of the data set.")]
-MIRROR = "Average the logits of image and mirror image."
+Out = Annotated[Path | None, typer.Option(help="Output folder for metrics.json and confusion.csv.")]
+SplitName = Annotated[
+    str, typer.Option("--split", metavar="test|validation|train", help="Split of the data set.")
+]
+MIRROR = "Average the logits of each image and its mirror image."
 
 
 def evaluate(
     file: ModelFile,
     data: Data,
-    part: Part = "test",
+    split: SplitName = "test",
     fraction: Fraction = None,
     seed: Seed = None,
     mirror: Annotated[bool, typer.Option("--mirror", help=MIRROR)] = False,
@@ -55,13 +57,13 @@ def evaluate(
     batch_size: BatchSize = 32,
     workers: Workers = 4,
 ) -> None:
-    """Print loss, accuracy and calibration on a part of a data set, as a whole and by class.
+    """Print loss, accuracy, class accuracies and calibration on a split of a data set.
 
-    An image that cannot be read is named on stderr and left out, and the exit code is 1.
+    An image that cannot be read is named on stderr and skipped, and the exit code is 1.
     """
-    index = dataset(data, kind, subset, boxes, level)
-    cut = cut_of(file, index, part, fraction, seed)
-    items = part_of(index, part, cut)
+    index = open_data(data, kind, subset, boxes, level)
+    options = split_options(file, index, split, fraction, seed)
+    items = split_items(index, split, options)
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
     reader = Reader(Images(index.root, items, index.classes), model.preprocessing, workers)
@@ -74,55 +76,58 @@ def evaluate(
                 logits[-1] = (logits[-1] + model.logits(batch.images[:, :, ::-1])) / 2
             labels += [item.label for item in batch.items]
             progress.advance(len(batch.items))
-    about = {"model": str(file), "data": str(data), "part": part, **cut, "skipped": reader.failed}
-    about |= {"framework": model.framework, "device": model.device}
-    about["logits"] = "means of image and mirror image" if mirror else "of the image"
+    report: dict[str, Any] = {"model": str(file), "data": str(data), "split": split, **options}
+    report |= {"skipped": reader.failed, "framework": model.framework, "device": model.device}
+    report["logits"] = "mean of image and mirror image" if mirror else "of the image"
     if not labels:
-        invariant, remedy = "some image must be readable", "Mend the data set."
-        refuse(ValueError, f"{data}", invariant, "none", remedy)
+        remedy = "The errors above name the images."
+        refuse(ValueError, f"{data}", "at least one image must be readable", "none", remedy)
     scores = np.concatenate(logits)
     if not np.isfinite(scores).all():
-        remedy = "Images or activations leave the range of the model's dtype."
+        remedy = "Activations may overflow in the model's dtype; check the preprocessing too."
         refuse(ValueError, f"{file}", "logits must be finite", "NaN or an infinity", remedy)
     confusion = metrics.confusion_matrix(scores, np.array(labels))
-    report = about | measured(scores, np.array(labels), confusion, index.classes)
+    report |= compute_report(scores, np.array(labels), confusion, index.classes)
     if out:
-        _write(out, report, confusion, index.classes)
-    print(json.dumps(report) if as_json else text_of(report))
+        _write_report(out, report, confusion, index.classes)
+    print(json.dumps(report) if as_json else format_report(report))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 
 
 def check_classes(description: Description, classes: tuple[str, ...]) -> None:
-    """ValueError unless a model and data of `classes` number the same classes alike.
+    """Check that model and data have the same classes in the same order.
 
-    A model that was saved without the names of its classes must have as many.
+    If the model file has no class names, only the number of classes is compared.
+
+    Raises: ValueError if the classes differ.
     """
-    remedy = "Evaluate on the classes, in the order, that the model was trained with."
+    remedy = "Evaluate on data with the classes, in the order, of the training data."
     mine, count = description.classes, description.num_classes
     if mine is None and count != len(classes):
         received = f"{count} in the model and {len(classes)} in the data"
-        refuse(ValueError, "evaluate", "classes must be as many", received, remedy)
+        invariant = "model and data must have the same number of classes"
+        refuse(ValueError, "evaluate", invariant, received, remedy)
     if mine is None or mine == classes:
         return
-    sides = {"model": set(mine) - set(classes), "data": set(classes) - set(mine)}
+    differences = {"model": set(mine) - set(classes), "data": set(classes) - set(mine)}
     found = [
         f"only in the {side}: {', '.join(sorted(names)[:5])}{', …' if len(names) > 5 else ''}"
-        for side, names in sides.items()
+        for side, names in differences.items()
         if names
     ]
     if not found:
         pairs = enumerate(zip(mine, classes, strict=True))
-        place, (one, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
-        found = [f"class {place} is {one} in the model, {other} in the data"]
-    invariant = "the classes of model and data must agree"
+        label, (one, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
+        found = [f"class {label} is {one} in the model, {other} in the data"]
+    invariant = "model and data must have the same classes"
     refuse(ValueError, "evaluate", invariant, "; ".join(found), remedy)
 
 
-def measured(
+def compute_report(
     logits: np.ndarray, labels: np.ndarray, confusion: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """All numbers of a report, as JSON has them: a class without images has no accuracy."""
+    """The metrics as JSON values. The accuracy of a class without images is None."""
     each = metrics.class_accuracies(confusion)
     counts = confusion.sum(1).tolist()
     rows = zip(classes, counts, each.tolist(), strict=True)
@@ -139,44 +144,44 @@ def measured(
     }
 
 
-def text_of(report: dict[str, Any]) -> str:
-    """A report for people: numbers, classes, and of the confusion the pairs that matter most."""
+def format_report(report: dict[str, Any]) -> str:
+    """The report as text: metrics, accuracy of each class, and the most confused pairs."""
     *keys, classes, confusion = report
-    lines = [f"{key.replace('_', ' '):20}{_number(report[key])}" for key in keys]
-    rows = [(_number(row["accuracy"]), row["images"], row["class"]) for row in report[classes]]
-    lines.append("accuracy, images and name of each class:")
+    lines = [f"{key.replace('_', ' '):20}{_format(report[key])}" for key in keys]
+    rows = [(_format(row["accuracy"]), row["images"], row["class"]) for row in report[classes]]
+    lines.append("accuracy, number of images and name of each class:")
     lines += [f"  {accuracy:>6}  {images:>6,}  {name}" for accuracy, images, name in rows]
     names = [row["class"] for row in report[classes]]
     if pairs := most_confused(np.array(report[confusion])):
-        lines.append("most confused, images and names of the classes:")
-        lines += [f"  {n:>6,}  {names[i]} taken for {names[j]}" for i, j, n in pairs]
+        lines.append("most confused pairs of classes, with the number of images:")
+        lines += [f"  {n:>6,}  {names[i]} predicted as {names[j]}" for i, j, n in pairs]
     return "\n".join(lines)
 
 
 def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int, int]]:
-    """Up to `count` times (class, class it was taken for, images), the most images first.
+    """Return up to `count` triples (true class, predicted class, images), most images first.
 
-    Of as many images the first class comes first. Empty where nothing was taken for another.
+    Ties are in the order of the classes. The list is empty if there are no wrong predictions.
     """
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    places = [divmod(int(place), len(wrong)) for place in order]
-    return [(i, j, int(wrong[i, j])) for i, j in places if wrong[i, j]]
+    cells = [divmod(int(k), len(wrong)) for k in order]
+    return [(i, j, int(wrong[i, j])) for i, j in cells if wrong[i, j]]
 
 
-def _number(value: Any) -> str:
+def _format(value: Any) -> str:
     return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else f"{value}"
 
 
-def _write(
+def _write_report(
     folder: Path, report: dict[str, Any], confusion: np.ndarray, classes: tuple[str, ...]
 ) -> None:
-    """metrics.json, and confusion.csv with a row for each true class, a column for each guess."""
+    """Write metrics.json and confusion.csv (rows: true classes, columns: predicted classes)."""
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "metrics.json") as path:
+    with replace_file(folder / "metrics.json") as path:
         Path(path).write_text(json.dumps(report, indent=1), encoding="utf-8")
     with (
-        replacing(folder / "confusion.csv") as path,
+        replace_file(folder / "confusion.csv") as path,
         open(path, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)

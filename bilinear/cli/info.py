@@ -1,11 +1,11 @@
-"""``bilinear info``: what a file is, without any framework, or opened in one."""
+"""``bilinear info``: the description of a model file."""
 
 import importlib
 import json
 from typing import Annotated, Any
 
 from ..models.summary import summarize
-from ._model import chosen, named
+from ._model import name_and_version, select_framework
 from ._options import AsJson, ModelFile, framework_option
 
 
@@ -14,14 +14,14 @@ def info(
     as_json: AsJson = False,
     framework: Annotated[
         str | None,
-        framework_option("Open the model in this framework too, which checks every tensor."),
+        framework_option("Also open the model in this framework, which checks every tensor."),
     ] = None,
 ) -> None:
-    """Say what a model's file is; no framework is needed and no tensor is read, unless asked."""
+    """Print the description of a model file. Needs no framework and reads no tensor by default."""
     summary = summarize(file)
     if framework is not None:
-        importlib.import_module(f"bilinear.{chosen(framework)}").load(file)
-        summary["opened_in"] = named(framework)
+        importlib.import_module(f"bilinear.{select_framework(framework)}").load(file)
+        summary["opened_in"] = name_and_version(framework)
     if as_json:
         print(json.dumps(summary))
         return
@@ -30,7 +30,7 @@ def info(
 
 
 def _text(value: Any) -> str:
-    """A value in one line: counts with commas, lists with theirs."""
+    """Format a value in one line, with thousands separators."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):

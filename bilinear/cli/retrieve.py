@@ -1,4 +1,4 @@
-"""``bilinear retrieve``: the images of a file of descriptors that are most like an image."""
+"""``bilinear retrieve``: the images whose descriptors are most similar to that of an image."""
 
 import json
 from pathlib import Path
@@ -6,43 +6,45 @@ from typing import Annotated
 
 import typer
 
-from ..analysis.descriptors import nearest, open_features
+from ..analysis.descriptors import nearest, open_descriptors
 from ..contract import refuse
 from ..data.decode import Decoder
 from ..data.images import normalize
-from ._images import unlabelled
+from ._images import unlabelled_item
 from ._model import Model
 from ._options import AsJson, Banner, Framework, ModelFile
-from .features import checksum
+from .descriptors import checksum
 
-Features = Annotated[Path, typer.Argument(help="What bilinear features wrote.", metavar="FEATURES")]
-Image = Annotated[Path, typer.Argument(help="The image to compare.", metavar="IMAGE")]
+Descriptors = Annotated[
+    Path, typer.Argument(help="A file written by bilinear descriptors.", metavar="DESCRIPTORS")
+]
+Image = Annotated[Path, typer.Argument(help="The image to search for.", metavar="IMAGE")]
 
 
 def retrieve(
-    features: Features,
+    source: Descriptors,
     file: ModelFile,
     image: Image,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of images to print.")] = 5,
     banner: Banner = 0,
     as_json: AsJson = False,
     framework: Framework = None,
 ) -> None:
-    """Print the nearest images by the inner product of unit descriptors, nearest first."""
-    descriptors, rows = open_features(features)
+    """Print the most similar images (cosine similarity of descriptors), most similar first."""
+    descriptors, rows = open_descriptors(source)
     if checksum(file) != rows.sha256:
-        remedy = "Give that model, or write the features again."
-        invariant = f"{features} must be of the model it is searched with"
-        refuse(ValueError, "retrieve", invariant, f"those of {rows.model}", remedy)
+        remedy = "Use that model, or write the descriptors again."
+        invariant = f"{source} must contain descriptors of {file}"
+        refuse(ValueError, "retrieve", invariant, f"descriptors of {rows.model}", remedy)
     model = Model(file, framework, 1)
     view = Decoder(Path(), model.preprocessing, None, seed=0)
-    pixels = view(unlabelled(f"{image}", banner), 0, 0)
+    pixels = view(unlabelled_item(f"{image}", banner), 0, 0)
     query = model.descriptors(normalize(pixels[None], model.preprocessing))[0]
-    for place, similarity in zip(*nearest(descriptors, query, k), strict=True):
-        label = rows.labels[place]
+    for row, similarity in zip(*nearest(descriptors, query, k), strict=True):
+        label = rows.labels[row]
         name = rows.classes[label] if label >= 0 else None
         if as_json:
-            found = {"image": rows.paths[place], "class": name, "similarity": float(similarity)}
+            found = {"image": rows.paths[row], "class": name, "similarity": float(similarity)}
             print(json.dumps(found))
         else:
-            print(f"{similarity:.4f}", rows.paths[place], *([name] if name else []), sep="  ")
+            print(f"{similarity:.4f}", rows.paths[row], *([name] if name else []), sep="  ")

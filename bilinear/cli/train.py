@@ -1,4 +1,4 @@
-"""``bilinear train``: a recipe on a data set, resumable after anything."""
+"""``bilinear train``: train a model by a recipe on a data set."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,56 +12,73 @@ from ..data import validation_split
 from ..data.index import Split
 from ..train import NAMED, Cache, Recipe, changed, fit, named
 from ._console import Progress, say
-from ._dataset import DEFAULTS, dataset, record
-from ._model import chosen
+from ._dataset import DEFAULTS, open_data, record_split
+from ._model import select_framework
 from ._options import Boxes, Framework, Kind, Level, Subset
 
-Chosen = Annotated[
+RecipeName = Annotated[
     str,
-    typer.Argument(help=f"{', '.join(NAMED)}, or a JSON file such as --print writes."),
+    typer.Argument(help=f"{', '.join(NAMED)}, or a JSON file as printed by --print."),
 ]
 Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
-Folder = Annotated[Path | None, typer.Argument(help="The folder of the run.", metavar="RUN")]
-Print = Annotated[bool, typer.Option("--print", help="Print the recipe as JSON; train nothing.")]
+Folder = Annotated[
+    Path | None, typer.Argument(help="The folder of the training run.", metavar="RUN")
+]
+Print = Annotated[bool, typer.Option("--print", help="Print the recipe as JSON and exit.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change the recipe, as phases.0.epochs=8.", metavar="PATH=VALUE"),
+    typer.Option(
+        "--set",
+        help="Change a field of the recipe, such as phases.0.epochs=8.",
+        metavar="PATH=VALUE",
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 Fraction = Annotated[
-    float, typer.Option(help="Of each class's training images, for validation if there is none.")
+    float,
+    typer.Option(
+        help="Fraction of each class's training images for validation, "
+        "if the data set has no validation split."
+    ),
 ]
-Processes = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
-Every = Annotated[int | None, typer.Option(min=1, help="Steps between states in an epoch.")]
+Processes = Annotated[int, typer.Option(min=0, help="Number of processes that decode images.")]
+SaveEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Save the training state every N steps too.", metavar="N"),
+]
 Device = Annotated[
-    str | None, typer.Option(help="Of PyTorch: cpu or cuda. Else a GPU, if there is one.")
+    str | None, typer.Option(help="PyTorch only: cpu or cuda. Default: a GPU if there is one.")
 ]
-Amp = Annotated[str | None, typer.Option(help="Of PyTorch: bfloat16 for automatic precision.")]
+Amp = Annotated[
+    str | None, typer.Option(help="PyTorch only: bfloat16 for automatic mixed precision.")
+]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="By torch.compile, or XLA. JAX compiles always.")
+    bool, typer.Option("--compile", help="Use torch.compile or XLA. JAX always compiles.")
 ]
 CacheFolder = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Keep the maps of frozen backbones here, for later epochs.",
+        help="Cache the feature maps of frozen backbones in this folder.",
         metavar="FOLDER",
     ),
 ]
 Views = Annotated[
     str | None,
     typer.Option(
-        help="Of each image in the cache: 4 unless said; none for one that is not varied.",
+        help="Cached augmented versions of each image (default 4); none: no augmentation.",
         metavar="K|none",
     ),
 ]
-Limit = Annotated[float | None, typer.Option(help="Of the cache: 20 unless said.", metavar="GIB")]
+Limit = Annotated[
+    float | None, typer.Option(help="Largest size of the cache (default 20).", metavar="GIB")
+]
 
-_PARTS: tuple[tuple[Split, str], ...] = ("train", "to train on"), ("validation", "to validate on")
+_SPLITS: tuple[tuple[Split, str], ...] = ("train", "training"), ("validation", "validation")
 
 
 def train(
-    recipe: Chosen,
+    recipe: RecipeName,
     data: Data = None,
     folder: Folder = None,
     changes: Set = None,
@@ -74,7 +91,7 @@ def train(
     level: Level = None,
     fraction: Fraction = DEFAULTS["fraction"],
     workers: Processes = 2,
-    save_every: Every = None,
+    save_every: SaveEvery = None,
     device: Device = None,
     amp: Amp = None,
     compiled: Compile = False,
@@ -82,26 +99,28 @@ def train(
     views: Views = None,
     cache_limit: Limit = None,
 ) -> None:
-    """Train a model by a recipe; print the path of the best one, by validation.
+    """Train a model by a recipe and print the path of the best model, chosen by validation.
 
-    The test part is never opened. Ctrl-C, a kill or a full disk leave a run that --resume ends,
-    on CPUs with the same bits.
+    The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
+    On CPUs the result is bit-identical to that of an uninterrupted run.
     """
     found = changed(_recipe(recipe), changes or ())
     if show:
         print(found.to_json(), end="")
         return
     if data is None or folder is None:
-        refuse(ValueError, "train", "it needs DATA and RUN", "only a recipe", "Name both folders.")
-    kept = _cache(cache, views, cache_limit)
-    framework = chosen(framework)
+        refuse(
+            ValueError, "train", "DATA and RUN are required", "only a recipe", "Name both folders."
+        )
+    feature_cache = _cache(cache, views, cache_limit)
+    framework = select_framework(framework)
     options = _options(framework, device, amp, compiled)
-    index = validation_split(dataset(data, kind, subset, boxes, level), fraction, found.seed)
-    parts = [f"{len(index.part(part)):,} {what}" for part, what in _PARTS]
-    say(f"{found.name} in {framework}, images: {', '.join(parts)}")
-    about = {"fraction": fraction, "seed": found.seed}
-    images = len(index.part("train")), len(index.part("validation"))
-    with _Told(found, images, lambda: record(folder, about)) as told:
+    index = validation_split(open_data(data, kind, subset, boxes, level), fraction, found.seed)
+    counts = [f"{len(index.split(split)):,} {name}" for split, name in _SPLITS]
+    say(f"{found.name} in {framework}, images: {', '.join(counts)}")
+    values = {"fraction": fraction, "seed": found.seed}
+    images = len(index.split("train")), len(index.split("validation"))
+    with _Reporter(found, images, lambda: record_split(folder, values)) as reporter:
         best = fit(
             found,
             framework,
@@ -110,70 +129,75 @@ def train(
             resume=resume,
             workers=workers,
             save_every=save_every,
-            cache=kept,
-            watch=told,
+            cache=feature_cache,
+            watch=reporter,
             **options,
         )
     print(best)
 
 
-class _Told:
-    """What a run says while it goes on: of each phase and epoch a line, and a bar within one."""
+class _Reporter:
+    """Report a run on stderr: a line for each phase and epoch, and progress within an epoch."""
 
-    def __init__(self, recipe: Recipe, images: tuple[int, int], begun: Callable[[], None]) -> None:
-        self._images, self._validated = images
+    def __init__(
+        self, recipe: Recipe, images: tuple[int, int], on_start: Callable[[], None]
+    ) -> None:
+        self._training_images, self._validation_images = images
         self._batch = recipe.batch_size
         self._progress: Progress | None = None
-        self._about, self._seen = "", 0
-        self._begun: Callable[[], None] | None = begun  # called once the run has its folder
+        self._title, self._seen = "", 0
+        self._on_start: Callable[[], None] | None = on_start  # called when the run has its folder
 
-    def __enter__(self) -> "_Told":
+    def __enter__(self) -> "_Reporter":
         return self
 
     def __exit__(self, kind: type | None, error: object = None, *rest: object) -> None:
         if self._progress:
             self._progress.__exit__(kind, error, *rest)
-        if kind is KeyboardInterrupt:  # of which the parser keeps the exit code alone
+        if kind is KeyboardInterrupt:  # the parser drops its message
             say(f"{error}")
 
     def __call__(self, event: Mapping[str, Any], seen: int) -> None:
-        """An event of the metrics, and how many images of the epoch have been trained on."""
-        if self._begun:
-            self._begun()
-            self._begun = None
+        """Report an event; `seen` is the number of training images of this epoch so far."""
+        if self._on_start:
+            self._on_start()
+            self._on_start = None
         if event["event"] == "phase":
-            say(f"phase {event['phase']}: {event['trained']} tensors are trained")
+            say(f"phase {event['phase']}: {event['trained']} trainable tensors")
         elif event["event"] == "cache":
             say(event["text"])
         elif event["event"] == "fill":
-            about = f"computing maps, {event['part']} images, epoch {event['epoch']}"
-            self._advance(about, event["images"], 0, seen)
+            title = f"computing feature maps, {event['part']} images, epoch {event['epoch']}"
+            self._advance(title, event["images"], 0, seen)
             if seen == event["images"]:
                 self._end()
         elif event["event"] == "step":
-            # of a resumed epoch, what is left of it
-            self._advance("", self._images, max(seen - self._batch, 0), seen)
-            if seen == self._images:
+            # a resumed epoch starts in the middle
+            self._advance("", self._training_images, max(seen - self._batch, 0), seen)
+            if seen == self._training_images:
                 self._end()
-                say(f"validating on {self._validated:,} images")
+                say(f"validating on {self._validation_images:,} images")
         elif event["event"] == "validated":
-            self._advance("", self._validated, 0, event["images"])
+            self._advance("", self._validation_images, 0, event["images"])
         else:
             self._end()
-            losses = f"loss {event['training_loss']:.4f}, validation {event['validation_loss']:.4f}"
-            best = ", the best so far" if event["best"] else ""
-            accuracy = f"{event['validation_accuracy']:.1%} right"
+            losses = f"loss {event['training_loss']:.4f}"
+            losses += f", validation loss {event['validation_loss']:.4f}"
+            accuracy = f"accuracy {event['validation_accuracy']:.1%}"
+            best = " (best so far)" if event["best"] else ""
             say(f"phase {event['phase']}, epoch {event['epoch']}: {losses}, {accuracy}{best}")
 
-    def _advance(self, about: str, total: int, begun: int, done: int) -> None:
-        """Move the bar of what is done now, which begins at `begun` where it has none yet; what
-        `about` says comes first."""
-        if self._progress is None or about != self._about:
+    def _advance(self, title: str, total: int, start: int, done: int) -> None:
+        """Update the progress of the current activity; first print a new `title`, if not empty.
+
+        New progress begins at `start`.
+        """
+        if self._progress is None or title != self._title:
             self._end()
-            if about:
-                say(about)
-            self._about, self._seen = about, begun
-            self._progress = Progress(total - begun).__enter__()
+            if title:
+                say(title)
+            self._title, self._seen = title, start
+            self._progress = Progress(total - start).__enter__()
         self._progress.advance(done - self._seen)
         self._seen = done
 
@@ -184,24 +208,25 @@ class _Told:
 
 
 def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache | None:
-    """Raises: ValueError for options that no cache has."""
+    """The cache options. Raises: ValueError for invalid values or options without --cache."""
     if folder is None:
         if views is not None or limit is not None:
-            remedy = "Name its folder, or leave them out."
-            refuse(ValueError, "train", "--views and --cache-limit are of --cache", "none", remedy)
+            remedy = "Pass --cache FOLDER, or leave them out."
+            invariant = "--views and --cache-limit require --cache"
+            refuse(ValueError, "train", invariant, "no --cache", remedy)
         return None
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if views is not None:
         if views != "none" and not views.isdecimal():
-            remedy = "Such as --views 4."
-            refuse(ValueError, "train", "--views must be a number or none", repr(views), remedy)
-        given["views"] = None if views == "none" else int(views)
+            remedy = "For example --views 4."
+            refuse(ValueError, "train", "--views must be an integer or none", repr(views), remedy)
+        options["views"] = None if views == "none" else int(views)
     if limit is not None:
         if not 0 < limit * 2**30 < math.inf:
-            invariant, remedy = "--cache-limit must be above 0 and finite", "Such as 20."
+            invariant, remedy = "--cache-limit must be positive and finite", "The default is 20."
             refuse(ValueError, "train", invariant, f"{limit}", remedy)
-        given["limit"] = int(limit * 2**30)
-    return Cache(folder, **given)
+        options["limit"] = int(limit * 2**30)
+    return Cache(folder, **options)
 
 
 def _recipe(name: str) -> Recipe:
@@ -212,13 +237,14 @@ def _recipe(name: str) -> Recipe:
 
 
 def _options(framework: str, device: str | None, amp: str | None, compiled: bool) -> dict[str, Any]:
-    """Of the framework's engine. Raises: ValueError for what it does not have."""
-    asked: dict[str, Any] = {"device": device, "amp": amp, "compile": compiled}
+    """Options of the framework's engine. Raises: ValueError for options of another framework."""
+    options: dict[str, Any] = {"device": device, "amp": amp, "compile": compiled}
     names = {"torch": {"device": "device", "amp": "amp", "compile": "compile"}}
     known = names | {"tensorflow": {"compile": "jit_compile"}, "jax": {}}
-    wanted = {option: value for option, value in asked.items() if value}
-    if unknown := wanted.keys() - known[framework].keys():
+    given = {option: value for option, value in options.items() if value}
+    if unknown := given.keys() - known[framework].keys():
         words = ", ".join(f"--{option}" for option in sorted(unknown))
-        remedy = "They are for another framework; leave them out."
-        refuse(ValueError, "train", f"{framework} has no such options", words, remedy)
-    return {known[framework][option]: value for option, value in wanted.items()}
+        supported = ", ".join(f"--{option}" for option in known[framework]) or "none"
+        invariant = f"of --device, --amp and --compile, {framework} supports {supported}"
+        refuse(ValueError, "train", invariant, words, "Leave them out.")
+    return {known[framework][option]: value for option, value in given.items()}

@@ -1,11 +1,11 @@
-"""Data sets and input pipelines for every framework, of NumPy, Pillow and the standard library.
+"""Data sets and input pipelines for every framework, based on NumPy and Pillow.
 
     index = validation_split(open_dataset("CUB_200_2011"), fraction=0.1, seed=0)
     with Pipeline(index, "train", batch_size=32, preprocessing=Preprocessing(),
                   augmentation=Augmentation(), seed=0, workers=2) as pipeline:
         for batch in pipeline.epoch(0): ...
 
-`docs/data.md` says which layouts on disk are read, and how to hand batches to a framework.
+`docs/data.md` describes the supported layouts on disk and how to pass batches to a framework.
 """
 
 from .aircraft import read_aircraft
@@ -14,8 +14,8 @@ from .cars import read_cars
 from .cub import read_cub
 from .folder import read_folder
 from .index import Index, Item
-from .opening import open_dataset
 from .pipeline import Batch, Pipeline
+from .readers import open_dataset
 from .split import validation_split
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""FGVC-Aircraft 2013b, 100 variants of aircraft: the folder its archive unpacks to, or its data.
+"""FGVC-Aircraft 2013b, 100 aircraft variants: the unpacked folder, or its subfolder ``data``.
 
-Source: Maji, Kannala, Rahtu, Blaschko, Vedaldi, "Fine-Grained Visual Classification of
+References: Maji, Kannala, Rahtu, Blaschko, Vedaldi, "Fine-Grained Visual Classification of
 Aircraft", arXiv:1306.5151, 2013.
 """
 
@@ -14,7 +14,7 @@ from .index import (
     Index,
     Item,
     Split,
-    checked,
+    check_complete,
     read_boxes,
     read_rows,
     refuse_line,
@@ -23,47 +23,53 @@ from .index import (
 
 NAME = "FGVC-Aircraft"
 Level = Literal["variant", "family", "manufacturer"]
-CLASSES = {  # level -> the file of its names, and how many they are
+CLASSES = {  # level -> (file of class names, number of classes)
     "variant": ("variants.txt", 100),
     "family": ("families.txt", 70),
     "manufacturer": ("manufacturers.txt", 30),
 }
-PARTS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+SPLIT_NAMES: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 BOXES = "images_box.txt"
 BANNER = 20
-"""Rows at the bottom of every image that name its photographer; the authors ask to remove them."""
+"""Height of the copyright banner at the bottom of every image. The authors ask to remove it."""
 
 
 def read_aircraft(
     root: Path, *, level: Level = "variant", boxes: bool = False, check_counts: bool = True
 ) -> Index:
-    """The index of FGVC-Aircraft with its official split: 3,334, 3,333 and 3,333 images.
+    """Read the index of FGVC-Aircraft with its official splits.
 
-    `level` says what a class is: one of 100 variants, 70 families or 30 manufacturers. `boxes`
-    cuts every image to its bounding box; the authors allow that in training only.
+    The training, validation and test splits have 3,334, 3,333 and 3,333 images.
 
-    Raises: ValueError with all that is missing, or that names the file and the image where
-        annotations contradict each other.
+    Args:
+        root: the folder of the data set.
+        level: the class level: 100 variants, 70 families or 30 manufacturers.
+        boxes: crop every image to its bounding box. The authors allow this only for training.
+        check_counts: compare the number of classes and images with the published numbers.
+
+    Raises: ValueError that lists all missing files, or names the file and the image with
+        contradictory annotations.
     """
     if level not in CLASSES:
         invariant = f"level must be one of {', '.join(CLASSES)}"
-        refuse(ValueError, NAME, invariant, repr(level), "The default is variant.")
+        refuse(ValueError, NAME, invariant, repr(level), "The default is 'variant'.")
     root = root / "data" if (root / "data").is_dir() else root
-    names, number = CLASSES[level]
-    files: dict[str, Split] = {f"images_{level}_{part}.txt": split for part, split in PARTS.items()}
+    names, class_count = CLASSES[level]
+    files = {f"images_{level}_{name}.txt": split for name, split in SPLIT_NAMES.items()}
     require_files(NAME, root, [names, *files, BOXES] if boxes else [names, *files])
     classes = tuple(line for (line,) in read_rows(NAME, root / names, 1))
     order = {name: label for label, name in enumerate(classes)}
-    cut: dict[str, Box] = {}
-    for key, numbers in read_boxes(NAME, root / BOXES).items() if boxes else ():
-        left, top, right, bottom = (int(number) for number in numbers)
-        cut[key] = left - 1, top - 1, right, bottom  # they count from 1, ends included
+    crops: dict[str, Box] = {}
+    for key, values in read_boxes(NAME, root / BOXES).items() if boxes else ():
+        left, top, right, bottom = (int(value) for value in values)
+        # pixels are counted from 1 and both ends are included
+        crops[key] = left - 1, top - 1, right, bottom
     items = []
     for file, split in files.items():
         for key, name in read_rows(NAME, root / file, 2):
             if name not in order:
                 received = f"{name!r} for image {key}"
-                refuse_line(NAME, f"{root / file} must have classes of {names}", received)
-            items.append(Item(f"images/{key}.jpg", order[name], split, cut.get(key), BANNER))
+                refuse_line(NAME, f"{root / file} must contain classes listed in {names}", received)
+            items.append(Item(f"images/{key}.jpg", order[name], split, crops.get(key), BANNER))
     index = Index(root, classes, tuple(items), NAME)
-    return checked(index, Counts(number, 3334, 3333, 3333) if check_counts else None)
+    return check_complete(index, Counts(class_count, 3334, 3333, 3333) if check_counts else None)

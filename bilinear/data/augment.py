@@ -1,4 +1,4 @@
-"""Random views of an image: pure functions of a Pillow image and a NumPy generator."""
+"""Data augmentation: pure functions of a Pillow image and a NumPy random generator."""
 
 import math
 import numbers
@@ -15,26 +15,31 @@ from .images import Preprocessing, centre_crop, cover
 Crop = Literal["random", "centre", "resized"]
 
 TRIES = 10
-"""Rectangles drawn by `random_resized_crop` before it takes the largest in the middle."""
+"""Rectangles that `random_resized_crop` draws before it takes the central one."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training image is varied before it is normalised; plain data.
+    """Augmentation of training images, applied before normalisation; plain data.
 
-    The crop has the size of the model's `Preprocessing`:
+    The crop has the size of the model's `Preprocessing`.
 
-    - ``crop="random"``: the shorter side is resized to `resize` (None: as `Preprocessing` has
-      it), and a crop is cut from anywhere. ``square=True``, here or there, resizes both sides
-      instead, whatever the aspect: 512 and square is the published recipe of Aircraft, 448 that
-      of CUB without.
-    - ``crop="centre"``: the same, cut from the middle; nothing of it is random.
-    - ``crop="resized"``: a rectangle of a random area (a share of the image in `scale`) and
-      aspect (width / height in `ratio`), resized to the crop. `resize` and `square` do not apply.
+    Args:
+        crop: how the crop is taken.
 
-    Then the image is mirrored in half of the cases, if `flip`.
+            - ``"random"`` (default): the shorter side is resized to `resize`, then a crop is taken
+              at a random position.
+            - ``"centre"``: the same, but the crop is taken from the centre.
+            - ``"resized"``: a rectangle of random area and aspect ratio is resized to the crop.
+        resize: pixels, at least the crop size. Default: that of `Preprocessing`. The published
+            recipes use 512 with ``square=True`` for Aircraft and 448 without it for CUB.
+        square: resize both sides, which changes the aspect ratio. Default: that of
+            `Preprocessing`. `resize` and `square` are not allowed with ``crop="resized"``.
+        flip: mirror the image horizontally with probability 1/2. Default True.
+        scale: range of the area for ``crop="resized"``, as a fraction of the image in (0, 1].
+        ratio: range of the aspect ratio width / height for ``crop="resized"``, positive.
 
-    Raises: ValueError or TypeError for values outside these.
+    Raises: ValueError or TypeError for invalid values.
     """
 
     crop: Crop = "random"
@@ -46,56 +51,61 @@ class Augmentation:
 
     @property
     def varies(self) -> bool:
-        """Whether anything of it is random."""
+        """Whether the augmentation is random."""
         return self.crop != "centre" or self.flip
 
     def __post_init__(self):
         if self.crop not in get_args(Crop):
             invariant = f"crop must be one of {', '.join(get_args(Crop))}"
-            refuse(ValueError, "Augmentation", invariant, repr(self.crop), "The default is random.")
+            remedy = "The default is 'random'."
+            refuse(ValueError, "Augmentation", invariant, repr(self.crop), remedy)
         if self.resize is not None:
             check_count("Augmentation", "resize", self.resize)
         if self.crop == "resized" and (self.resize or self.square):
             received = f"resize {self.resize} and square {self.square}"
-            invariant = "a resized crop is of the whole image"
-            refuse(ValueError, "Augmentation", invariant, received, "Leave both out.")
+            invariant = "crop='resized' allows neither resize nor square"
+            refuse(ValueError, "Augmentation", invariant, received, "Leave them out.")
         _check_range("scale", self.scale, 1.0)
         _check_range("ratio", self.ratio, math.inf)
 
 
-def _check_range(name: str, bounds: object, most: float) -> None:
+def _check_range(name: str, bounds: object, largest: float) -> None:
     listed = list(bounds) if isinstance(bounds, (tuple, list)) else []
     real = [float(x) for x in listed if isinstance(x, numbers.Real) and math.isfinite(x)]
-    if not (len(listed) == len(real) == 2 and 0 < real[0] <= real[1] <= most):
-        top = f" up to {most:g}" if math.isfinite(most) else ""
-        invariant = f"{name} must be two numbers in order, above 0{top}"
-        refuse(ValueError, "Augmentation", invariant, repr(bounds), "Give the bounds of the draw.")
+    if not (len(listed) == len(real) == 2 and 0 < real[0] <= real[1] <= largest):
+        limit = f" and at most {largest:g}" if math.isfinite(largest) else ""
+        invariant = f"{name} must be two numbers in ascending order, above 0{limit}"
+        remedy = "Pass the lower and the upper bound of the range."
+        refuse(ValueError, "Augmentation", invariant, repr(bounds), remedy)
 
 
-def resized_by(augmentation: Augmentation, preprocessing: Preprocessing) -> Preprocessing:
-    """`preprocessing` resized as `augmentation` says, where that says something.
+def with_resize(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
+    """Return `preprocessing` with `resize` and `square` of `augmentation`, where they are set.
 
-    Raises: ValueError for a resize smaller than the crop.
+    Raises: ValueError if `resize` is smaller than the crop.
     """
     resize = augmentation.resize or preprocessing.resize
     square = augmentation.square or preprocessing.square
     return replace(preprocessing, resize=resize, square=square)
 
 
-def augmented(
+def augment(
     image: Image.Image,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     rng: np.random.Generator,
     name: str,
 ) -> Image.Image:
-    """One view of an image, of the size that `preprocessing` has. Raises: what `cover` raises."""
+    """Return one augmented version of an image, in the size of `preprocessing`.
+
+    Raises: as `cover`.
+    """
     rows, columns = preprocessing.shape
     if augmentation.crop == "resized":
         scale, ratio = augmentation.scale, augmentation.ratio
         image = random_resized_crop(image, (rows, columns), rng, scale, ratio)
     else:
-        image = cover(image, resized_by(augmentation, preprocessing), name)
+        image = cover(image, with_resize(preprocessing, augmentation), name)
         if augmentation.crop == "random":
             image = random_crop(image, (rows, columns), rng)
         else:
@@ -106,7 +116,7 @@ def augmented(
 def random_crop(
     image: Image.Image, shape: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
-    """`shape` rows and columns from anywhere in the image, every place equally likely."""
+    """Take a crop of `shape` (rows, columns) at a position drawn uniformly."""
     rows, columns = shape
     top = int(rng.integers(image.height - rows, endpoint=True))
     left = int(rng.integers(image.width - columns, endpoint=True))
@@ -114,7 +124,7 @@ def random_crop(
 
 
 def random_flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The image or, in half of the cases, its mirror image, left for right."""
+    """Mirror the image horizontally with probability 1/2."""
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
@@ -125,11 +135,13 @@ def random_resized_crop(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Image.Image:
-    """A rectangle of random area, aspect and place, resized to `shape` rows and columns.
+    """Take a rectangle of random area, aspect ratio and position; resize it to `shape`.
 
-    The area is uniform in `scale`, as a share of the image, the logarithm of width / height in
-    that of `ratio`. If none of `TRIES` fits, it is the middle, with the aspect brought into
-    `ratio`. Source: Szegedy et al. 2015, in torchvision's form.
+    The area, as a fraction of the image, is uniform in `scale`. The logarithm of width / height is
+    uniform in the logarithm of `ratio`. If none of `TRIES` rectangles fits into the image, the
+    central rectangle with the nearest aspect ratio in `ratio` is taken.
+
+    References: Szegedy et al. 2015, as implemented in torchvision.
     """
     width, height = image.size
     low, high = math.log(ratio[0]), math.log(ratio[1])
@@ -138,10 +150,10 @@ def random_resized_crop(
         aspect = math.exp(rng.uniform(low, high))
         columns, rows = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < columns <= width and 0 < rows <= height:
-            part = random_crop(image, (rows, columns), rng)
+            crop = random_crop(image, (rows, columns), rng)
             break
     else:
         rows = min(height, max(1, round(width / ratio[0])))
         columns = min(width, max(1, round(height * ratio[1])))
-        part = centre_crop(image, (rows, columns))
-    return part.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+        crop = centre_crop(image, (rows, columns))
+    return crop.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)

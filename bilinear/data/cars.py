@@ -1,7 +1,8 @@
-"""Stanford Cars, 196 makes and models: the folder with cars_train, cars_test and devkit, or with
-car_ims and cars_annos.mat.
+"""Stanford Cars, 196 makes and models.
 
-Source: Krause, Stark, Deng, Fei-Fei, "3D Object Representations for Fine-Grained
+The folder has either cars_train, cars_test and devkit, or car_ims and cars_annos.mat.
+
+References: Krause, Stark, Deng, Fei-Fei, "3D Object Representations for Fine-Grained
 Categorization", 3dRR-13, 2013.
 """
 
@@ -13,24 +14,28 @@ import numpy as np
 
 from .._require import require_packages
 from ..contract import message
-from .index import Counts, Index, Item, Split, checked, require_files
+from .index import Counts, Index, Item, Split, check_complete, require_files
 
 NAME = "Stanford Cars"
 COUNTS = Counts(classes=196, train=8144, validation=0, test=8041)
 COMBINED = "cars_annos.mat"
 META, TRAIN = "devkit/cars_meta.mat", "devkit/cars_train_annos.mat"
 TEST = "cars_test_annos_withlabels.mat"
-"""In the folder itself, where it is downloaded to, or in devkit. The devkit's own
-cars_test_annos.mat has no labels."""
+"""In the folder itself or in devkit. The file cars_test_annos.mat in devkit has no labels."""
 
 
 def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> Index:
-    """The index of Stanford Cars with its official split: 8,144 images to train on, 8,041 to test.
+    """Read the index of Stanford Cars with its official splits: 8,144 training, 8,041 test images.
 
-    `boxes` cuts every image to its bounding box. Needs SciPy, which reads the annotations.
+    SciPy is required to read the annotations.
 
-    Raises: ValueError with all that is missing, or that names the annotation file that cannot be
-        read; ImportError without SciPy.
+    Args:
+        root: the folder of the data set.
+        boxes: crop every image to its bounding box.
+        check_counts: compare the number of classes and images with the published numbers.
+
+    Raises: ValueError that lists all missing files, or names the annotation file that cannot be
+        read; ImportError if SciPy is not installed.
     """
     if (root / COMBINED).is_file():
         names = _variable(root / COMBINED, "class_names")
@@ -42,19 +47,23 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
         items = _items(root / TRAIN, "fname", "cars_train/", "train", boxes)
         items += _items(root / test, "fname", "cars_test/", "test", boxes)
     index = Index(root, tuple(str(name) for name in names), tuple(items), NAME)
-    return checked(index, COUNTS if check_counts else None)
+    return check_complete(index, COUNTS if check_counts else None)
 
 
 def _items(file: Path, field: str, folder: str, split: Split | None, boxes: bool) -> list[Item]:
-    """`field` holds the path below `folder`; without a `split` there is one in each annotation."""
+    """Read the items of an annotation file. `field` has the path below `folder`.
+
+    If `split` is None, each annotation contains its split.
+    """
     items = []
     for one in _variable(file, "annotations"):
-        with _readable(file):
+        with _name_in_errors(file):
             left, top, right, bottom = (int(one[f"bbox_{end}"]) for end in ("x1", "y1", "x2", "y2"))
-            box = (left - 1, top - 1, right, bottom)  # they count from 1, ends included
-            part: Split = split or ("test" if one["test"] else "train")
+            # pixels are counted from 1 and both ends are included
+            box = (left - 1, top - 1, right, bottom)
+            own_split: Split = split or ("test" if one["test"] else "train")
             path, label = f"{folder}{one[field]}", int(one["class"]) - 1
-        items.append(Item(path, label, part, box if boxes else None))
+        items.append(Item(path, label, own_split, box if boxes else None))
     return items
 
 
@@ -62,17 +71,17 @@ def _variable(file: Path, name: str) -> np.ndarray:
     require_packages(f"{NAME} ({__name__})", ("scipy",), "cli")
     from scipy.io import loadmat  # noqa: PLC0415 (only this format needs it)
 
-    with _readable(file):
+    with _name_in_errors(file):
         return np.atleast_1d(loadmat(file, squeeze_me=True, variable_names=[name])[name])
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Whatever a damaged file makes SciPy raise becomes one ValueError that names it."""
+def _name_in_errors(file: Path) -> Iterator[None]:
+    """Convert any error that SciPy raises for a damaged file to a ValueError that names it."""
     try:
         yield
     except Exception as error:
-        invariant = f"{file} must be the MATLAB file of the data set"
+        invariant = f"{file} must be the annotation file of the data set in MATLAB format"
         remedy = "Unpack or download the annotations again."
         received = f"{type(error).__name__}: {error}"
         raise ValueError(message(NAME, invariant, received, remedy)) from error

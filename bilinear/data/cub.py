@@ -1,6 +1,6 @@
-"""CUB-200-2011, birds of 200 species: the folder CUB_200_2011 as its archive unpacks it.
+"""CUB-200-2011, birds of 200 species: the unpacked folder CUB_200_2011.
 
-Source: Wah, Branson, Welinder, Perona, Belongie, "The Caltech-UCSD Birds-200-2011 Dataset",
+References: Wah, Branson, Welinder, Perona, Belongie, "The Caltech-UCSD Birds-200-2011 Dataset",
 Technical Report CNS-TR-2011-001, Caltech, 2011.
 """
 
@@ -12,7 +12,7 @@ from .index import (
     Counts,
     Index,
     Item,
-    checked,
+    check_complete,
     read_boxes,
     read_rows,
     refuse_line,
@@ -26,33 +26,36 @@ BOXES = "bounding_boxes.txt"
 
 
 def read_cub(root: Path, *, boxes: bool = False, check_counts: bool = True) -> Index:
-    """The index of CUB-200-2011 with its official split: 5,994 images to train on, 5,794 to test.
+    """Read the index of CUB-200-2011 with its official splits: 5,994 training, 5,794 test images.
 
-    `boxes` cuts every image to its bounding box, widened to whole pixels; published accuracies
-    of bilinear CNNs are without.
+    Args:
+        root: the folder of the data set.
+        boxes: crop every image to its bounding box, extended to whole pixels. Published accuracies
+            of bilinear CNNs are measured without boxes.
+        check_counts: compare the number of classes and images with the published numbers.
 
-    Raises: ValueError with all that is missing, or that names the file and the image where
-        annotations contradict each other.
+    Raises: ValueError that lists all missing files, or names the file and the image with
+        contradictory annotations.
     """
     require_files(NAME, root, [*FILES, BOXES] if boxes else FILES)
     images, labels, training = (dict(read_rows(NAME, root / file, 2)) for file in FILES[:3])
     names = dict(read_rows(NAME, root / "classes.txt", 2))
     order = {key: label for label, key in enumerate(names)}
-    cut: dict[str, Box] = {}
+    crops: dict[str, Box] = {}
     for key, (x, y, width, height) in read_boxes(NAME, root / BOXES).items() if boxes else ():
-        cut[key] = math.floor(x), math.floor(y), math.ceil(x + width), math.ceil(y + height)
+        crops[key] = math.floor(x), math.floor(y), math.ceil(x + width), math.ceil(y + height)
     for key in images:
         if labels.get(key) not in order or training.get(key) not in ("0", "1"):
             received = f"class {labels.get(key)}, training {training.get(key)} for image {key}"
-            refuse_line(NAME, f"{root} must give each image a class and a part", received)
+            refuse_line(NAME, f"{root} must give each image a class and a split", received)
     items = tuple(
         Item(
             f"images/{path}",
             order[labels[key]],
             "train" if training[key] == "1" else "test",
-            cut.get(key),
+            crops.get(key),
         )
         for key, path in images.items()
     )
     index = Index(root, tuple(names.values()), items, NAME)
-    return checked(index, COUNTS if check_counts else None)
+    return check_complete(index, COUNTS if check_counts else None)

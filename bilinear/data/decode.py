@@ -1,4 +1,4 @@
-"""From a file to the pixels of one view, in this process or in a worker of its own."""
+"""Decoding of image files, in the calling process or in worker processes."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract import refuse
-from .augment import Augmentation, augmented
+from .augment import Augmentation, augment
 from .images import Preprocessing, centre_crop, cover, read_image
 from .index import Item
 from .seeds import AUGMENTATION, generator
@@ -21,11 +21,12 @@ from .seeds import AUGMENTATION, generator
 
 @dataclass(frozen=True)
 class Decoder:
-    """The view of an item that an epoch sees, as pixels: (H, W, 3) uint8.
+    """Decode an item and apply the preprocessing and augmentation of an epoch.
 
-    Cost: what leaves a worker is a quarter of the float32 that a model takes; to normalise it
-    takes a fraction of the time that copying the difference would.
-    Raises: what `read_image` and `cover` raise; ValueError for a box outside the image.
+    The result is (H, W, 3) uint8. Normalisation is left to the caller: a worker sends a quarter of
+    the bytes of a float32 array, and copying the rest would take longer than normalising.
+
+    Raises: as `read_image` and `cover`; ValueError for a box outside the image.
     """
 
     root: Path
@@ -33,34 +34,41 @@ class Decoder:
     augmentation: Augmentation | None
     seed: int
 
-    def __call__(self, item: Item, epoch: int, place: int) -> np.ndarray:
+    def __call__(self, item: Item, epoch: int, position: int) -> np.ndarray:
         name = os.fspath(self.root / item.path)
-        image = cut(read_image(name), item, name)
+        image = crop_to_item(read_image(name), item, name)
         if self.augmentation is None:
             view = centre_crop(cover(image, self.preprocessing, name), self.preprocessing.shape)
         else:
-            rng = generator(self.seed, AUGMENTATION, epoch, place)
-            view = augmented(image, self.preprocessing, self.augmentation, rng, name)
+            rng = generator(self.seed, AUGMENTATION, epoch, position)
+            view = augment(image, self.preprocessing, self.augmentation, rng, name)
         return np.asarray(view)
 
 
-def cut(image: Image.Image, item: Item, name: str) -> Image.Image:
-    """What an item keeps of its image: not its banner, and no more than its box."""
+def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
+    """Cut off the banner of an image and crop it to the box of its item."""
     bottom = image.height - item.banner
     left, top, right, end = item.box or (0, 0, image.width, bottom)
-    kept = max(left, 0), max(top, 0), min(right, image.width), min(end, bottom)
-    if not (kept[0] < kept[2] and kept[1] < kept[3]):
-        invariant = f"{name} must hold its box, above its banner"
+    box = max(left, 0), max(top, 0), min(right, image.width), min(end, bottom)
+    if not (box[0] < box[2] and box[1] < box[3]):
+        invariant = f"{name} must contain its box, above its banner"
         received = f"{image.width} × {image.height}, box {item.box}, {item.banner} rows of banner"
-        refuse(ValueError, "Pipeline", invariant, received, "Is it the image of the data set?")
-    return image.crop(kept)
+        refuse(
+            ValueError,
+            "Pipeline",
+            invariant,
+            received,
+            "Check that the file belongs to the data set.",
+        )
+    return image.crop(box)
 
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Ctrl-C waits for the end of this block; a process begun in it does not see it before `begin`.
+    """Block SIGINT (Ctrl-C) until the end of this block.
 
-    A new process would die of it while it still imports, and print where. Windows has no mask.
+    A worker process that is started here ignores SIGINT from the start. Otherwise SIGINT during its
+    imports would kill it with a traceback. On Windows this does nothing.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -72,30 +80,30 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# --- in a worker ---
+# --- runs in a worker process ---
 
 _decoder: Decoder
 
 
-def begin(decoder: Decoder) -> None:
-    """What a worker does first.
+def start_worker(decoder: Decoder) -> None:
+    """Initialise a worker process.
 
-    Ctrl-C reaches every process of a terminal: the workers leave it to their parent, which shuts
-    them down. A parent that is killed cannot, so each worker waits for its end as well.
+    Ctrl-C reaches every process of a terminal. Workers ignore it, because the parent shuts them
+    down. If the parent is killed, each worker exits by itself.
     """
-    global _decoder  # noqa: PLW0603 (a worker process decodes for one pipeline only)
+    global _decoder  # noqa: PLW0603 (one pipeline per worker process)
     _decoder = decoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for good: the mask is of this thread alone
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the signal mask applies to this thread only
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_the_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # the main thread may be waiting for work that never comes
+        os._exit(1)  # the main thread may wait for work forever
 
 
-def decode(item: Item, epoch: int, place: int) -> np.ndarray:
-    """The worker's decoder, called."""
-    return _decoder(item, epoch, place)
+def decode(item: Item, epoch: int, position: int) -> np.ndarray:
+    """Call the decoder of this worker."""
+    return _decoder(item, epoch, position)

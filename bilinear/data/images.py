@@ -1,8 +1,9 @@
-"""Image files to the arrays the models take: one preprocessing for every framework.
+"""Conversion of image files to model inputs, with the same preprocessing in every framework.
 
     images = load_images(["a.jpg", "b.png"], model.preprocessing)      # (N, H, W, 3) float32
 
-Pillow decodes and resizes, NumPy normalises; PyTorch users move the last axis to the second.
+Pillow decodes and resizes, NumPy normalises. PyTorch models need channels first:
+``torch.from_numpy(images).movedim(-1, 1)``.
 """
 
 import math
@@ -21,9 +22,9 @@ from ..contract import message, refuse
 File = str | os.PathLike | BinaryIO
 
 MAX_PIXELS = 89_478_485
-"""More pixels than this are refused before decoding (Pillow warns of a bomb at the same number)."""
+"""Larger images are refused before decoding. Pillow warns about decompression bombs above it."""
 
-_UPRIGHT = {  # EXIF orientation -> what turns the stored image upright
+_UPRIGHT = {  # EXIF orientation -> transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -37,16 +38,21 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a model's input; plain data, kept in a model's file.
+    """Preprocessing of images for a model; plain data, stored in the model's file.
 
-    The shorter side is resized to `resize` (None: just enough to cover `size`), with `square`
-    both sides, whatever the aspect; the centre of `size` (one number, or height and width) is cut
-    out, RGB is scaled to [0, 1], and each channel becomes ``(value − mean) / std``. The defaults
-    are B-CNN's 448 pixels and the mean and deviation the ImageNet weights were trained with.
+    The image is resized and its centre is cropped. RGB values are scaled to [0, 1], and each
+    channel becomes ``(value − mean) / std``. The defaults are the 448 pixels of B-CNN and the mean
+    and standard deviation of the ImageNet weights.
 
-    Raises: ValueError for sizes that are not positive, a `resize` smaller than `size` (the crop
-        would leave the image), a `square` that is not true or false, or a mean and std that are
-        not three finite numbers, std > 0.
+    Args:
+        size: crop size in pixels: one integer, or (height, width). Default 448.
+        resize: length in pixels of the shorter side after resizing, at least `size`. Default
+            None: the smallest size that covers the crop.
+        mean: mean of red, green and blue on the scale [0, 1].
+        std: standard deviation of red, green and blue on the scale [0, 1], positive.
+        square: resize both sides to `resize`, which changes the aspect ratio. Default False.
+
+    Raises: ValueError for invalid values.
     """
 
     size: int | tuple[int, int] = 448
@@ -64,26 +70,23 @@ class Preprocessing:
         if self.resize is not None:
             object.__setattr__(self, "resize", _pixels("resize", self.resize))
             if self.resize < max(self.shape):
-                remedy = "The crop must lie inside the resized image; None resizes just enough."
+                remedy = "With resize=None the image is resized to cover the crop."
                 invariant = "resize must be at least size"
                 received = f"resize {self.resize} and size {self.size}"
                 refuse(ValueError, "Preprocessing", invariant, received, remedy)
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
         if not isinstance(self.square, bool):
-            invariant, remedy = "square must be true or false", "The default is False."
+            invariant, remedy = "square must be True or False", "The default is False."
             refuse(ValueError, "Preprocessing", invariant, repr(self.square), remedy)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the result."""
+        """Height and width of the crop."""
         return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: numbers, lists and None; `square` only where it is true.
-
-        So what has none can be read by versions that know of none.
-        """
+        """Return the fields as JSON values. `square` is included only if it is True."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         mean, std = list(self.mean), list(self.std)
         data = {"size": size, "resize": self.resize, "mean": mean, "std": std}
@@ -93,71 +96,72 @@ class Preprocessing:
     def from_dict(cls, data: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of `to_dict`. Raises: ValueError for a missing or unknown field."""
         names = [field.name for field in fields(cls)]
-        least = set(names) - {"square"}
-        if not isinstance(data, Mapping) or not least <= data.keys() <= set(names):
+        required = set(names) - {"square"}
+        if not isinstance(data, Mapping) or not required <= data.keys() <= set(names):
             received = sorted(data, key=str) if isinstance(data, Mapping) else type(data).__name__
             invariant = f"the fields must be {', '.join(names)}"
-            remedy = "Make the dictionary with to_dict."
+            remedy = "Create the dictionary with to_dict."
             refuse(ValueError, "Preprocessing", invariant, f"{received}", remedy)
         return cls(**data)
 
 
 def _pixels(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        invariant = f"{name} must be a positive whole number of pixels"
+        invariant = f"{name} must be a positive integer, in pixels"
         refuse(ValueError, "Preprocessing", invariant, repr(value), "The default is 448.")
     return int(value)
 
 
 def _three(name: str, value: Any) -> tuple[float, ...]:
-    least = 0 if name == "std" else -math.inf
+    lower = 0 if name == "std" else -math.inf
     listed = list(value) if isinstance(value, (tuple, list, np.ndarray)) else []
     good = len(listed) == 3 and all(
-        isinstance(number, numbers.Real) and math.isfinite(number) and float(number) > least
+        isinstance(number, numbers.Real) and math.isfinite(number) and float(number) > lower
         for number in listed
     )
     if not good:
         invariant = f"{name} must be three finite numbers{' above 0' if name == 'std' else ''}"
-        remedy = "They are for red, green and blue, on the scale [0, 1]."
+        remedy = "Pass the values of red, green and blue on the scale [0, 1]."
         refuse(ValueError, "Preprocessing", invariant, repr(value), remedy)
     return tuple(float(number) for number in listed)
 
 
 def load_image(file: File, preprocessing: Preprocessing) -> np.ndarray:
-    """One file as a model takes it: (H, W, 3) float32.
+    """Load one image file as model input: (H, W, 3) float32.
 
-    The resize is Pillow's bilinear one, which averages over as many pixels as it shrinks, and
-    sizes and crop are rounded as torchvision and timm round them for Pillow images.
-    Raises: what `read_image` raises.
+    Pillow's bilinear resize is used, which is antialiased. Sizes and crop positions are rounded as
+    in torchvision and timm for Pillow images.
+
+    Raises: as `read_image`.
     """
     image = cover(read_image(file), preprocessing, _name(file))
     return normalize(np.asarray(centre_crop(image, preprocessing.shape)), preprocessing)
 
 
 def cover(image: Image.Image, preprocessing: Preprocessing, name: str) -> Image.Image:
-    """The image resized for the crop of `preprocessing`, which it then covers.
+    """Resize an image so that it covers the crop of `preprocessing`.
 
-    Raises: ValueError naming the file for a strip that would grow beyond `MAX_PIXELS`.
+    Raises: ValueError that names the file if the resized image had more than `MAX_PIXELS` pixels.
     """
-    height, width = _resized(image.height, image.width, preprocessing)
+    height, width = _resized_shape(image.height, image.width, preprocessing)
     if height * width > MAX_PIXELS:
-        invariant = f"{name} resized for the crop must have at most {MAX_PIXELS:,} pixels"
+        invariant = f"{name} must have at most {MAX_PIXELS:,} pixels after resizing"
         received = f"{image.width} × {image.height}, resized to {width} × {height}"
-        refuse(ValueError, "load_image", invariant, received, "Cut the long strip into pieces.")
+        refuse(ValueError, "load_image", invariant, received, "Cut the long image into pieces.")
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def centre_crop(image: Image.Image, shape: tuple[int, int]) -> Image.Image:
-    """The middle of an image, `shape` rows and columns of it."""
+    """Take a crop of `shape` (rows, columns) from the centre of an image."""
     rows, columns = shape
     top, left = round((image.height - rows) / 2), round((image.width - columns) / 2)
     return image.crop((left, top, left + columns, top + rows))
 
 
 def normalize(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """``(pixels / 255 − mean) / std`` of each channel: (..., W, 3) uint8 to float32."""
+    """Compute ``(pixels / 255 − mean) / std`` for each channel: (..., W, 3) uint8 to float32."""
     width = pixels.shape[-2]
-    # a row of all its channels at once: over an axis of three NumPy is many times slower
+    # whole rows at once: NumPy is many times slower over an axis of length 3
     mean = np.tile(np.array(preprocessing.mean, np.float32), width)
     std = np.tile(np.array(preprocessing.std, np.float32), width)
     rows = pixels.reshape(*pixels.shape[:-2], 3 * width).astype(np.float32)
@@ -168,16 +172,16 @@ def normalize(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def load_images(files: Iterable[File], preprocessing: Preprocessing) -> np.ndarray:
-    """Several files as a batch: (N, H, W, 3) float32. Raises: what `read_image` raises."""
+    """Load image files as one batch: (N, H, W, 3) float32. Raises: as `read_image`."""
     files = list(files)
     batch = np.empty((len(files), *preprocessing.shape, 3), np.float32)
-    for place, file in zip(batch, files, strict=True):
-        place[...] = load_image(file, preprocessing)
+    for image, file in zip(batch, files, strict=True):
+        image[...] = load_image(file, preprocessing)
     return batch
 
 
-def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """The size before the crop, which it covers: one side exact, the other rounded down."""
+def _resized_shape(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width after resizing: one side is exact, the other is rounded down."""
     rows, columns = preprocessing.shape
     if preprocessing.square:
         side = preprocessing.resize or max(rows, columns)
@@ -190,18 +194,18 @@ def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int
 
 
 def read_image(file: File) -> Image.Image:
-    """An upright 8-bit RGB image from a path or a binary file object, whatever its mode.
+    """Read an image from a path or a binary file object as an upright 8-bit RGB image.
 
-    - EXIF orientation is applied; of an animation the first frame is taken.
-    - Transparency is composited over white, as a viewer shows it: the colours hidden under
-      transparent pixels are arbitrary, and dropping alpha would bring them out.
-    - 16-bit values are scaled by 1/257, not clipped; so are 32-bit integers, which hold 16-bit
-      data. Floating images are on the scale [0, 1], or [0, 255] where a value exceeds 1.
+    - EXIF orientation is applied. Only the first frame of an animation is read.
+    - Transparent images are composited over white. The colours of transparent pixels are
+      arbitrary, so dropping the alpha channel would show them.
+    - 16-bit values are scaled by 1/257, not clipped. 32-bit integers are read as 16-bit values.
+      Floating-point images are on the scale [0, 1], or [0, 255] if a value exceeds 1.
 
-    Raises: ValueError naming the file for one that is not an image, is broken, truncated or
-        empty, has more than `MAX_PIXELS` pixels (found in its header, before it is decoded), or
-        holds values outside those scales; OSError, as `open` has it, for a path that cannot be
-        opened; TypeError for anything that is neither a path nor a binary file object.
+    Raises: ValueError that names the file if it is not an image, is damaged, truncated or empty,
+        has more than `MAX_PIXELS` pixels (checked in its header, before decoding), or has values
+        outside these scales; OSError if the path cannot be opened; TypeError if `file` is neither
+        a path nor a binary file object.
     """
     if isinstance(file, (str, os.PathLike)):
         with open(file, "rb") as stream:
@@ -209,7 +213,9 @@ def read_image(file: File) -> Image.Image:
     if not hasattr(file, "read"):
         received = f"{type(file).__module__}.{type(file).__qualname__}"
         remedy = "Wrap encoded bytes in io.BytesIO."
-        refuse(TypeError, "read_image", "file must be a path or a binary file", received, remedy)
+        refuse(
+            TypeError, "read_image", "file must be a path or a binary file object", received, remedy
+        )
     return _decode(file, _name(file))
 
 
@@ -220,44 +226,48 @@ def _name(file: File) -> str:
 
 
 def _decode(stream: BinaryIO, name: str) -> Image.Image:
-    with _readable(name):
+    with _name_in_errors(name):
         image = Image.open(stream)
     with image:
         if not 0 < image.width * image.height <= MAX_PIXELS:
             _refuse_size(name, f"{image.width} × {image.height}")
-        with _readable(name):
+        with _name_in_errors(name):
             image.load()
             turn = _turn(image)
         grey = _grey(name, image) if image.mode.startswith(("I", "F")) else image
-        with _readable(name):
+        with _name_in_errors(name):
             rgb = _over_white(grey) if grey.has_transparency_data else grey.convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Whatever Pillow raises becomes one ValueError that names the file."""
+def _name_in_errors(name: str) -> Iterator[None]:
+    """Convert any error that Pillow raises to a ValueError that names the file."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         _refuse_size(name, str(error))
-    except Exception as error:  # decoders of damaged data raise nearly every type there is
+    except Exception as error:  # decoders raise many types for damaged data
         invariant = f"{name} must be a complete image file that Pillow can read"
-        remedy = "The file is damaged or not an image; fetch or export it again."
+        remedy = "The file is damaged or not an image. Download or export it again."
         received = f"{type(error).__name__}: {error}"
         raise ValueError(message("read_image", invariant, received, remedy)) from error
 
 
 def _refuse_size(name: str, received: str) -> NoReturn:
     invariant = f"{name} must have between 1 and {MAX_PIXELS:,} pixels"
-    refuse(ValueError, "read_image", invariant, received, "Scale it down first.")
+    refuse(ValueError, "read_image", invariant, received, "Reduce its size first.")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Read after the pixels: some formats keep EXIF behind them, and Pillow itself turns TIFF."""
+    """The transposition for the EXIF orientation.
+
+    Call it after `load`: some formats store EXIF after the pixels, and Pillow applies the
+    orientation of TIFF files itself.
+    """
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # EXIF that cannot be read says nothing about the pixels
+    except Exception:  # unreadable EXIF data does not affect the pixels
         return None
 
 
@@ -268,13 +278,13 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _grey(name: str, image: Image.Image) -> Image.Image:
-    """One wide channel brought to 8 bits; Pillow's own conversion would clip it."""
+    """Convert one channel of 16 or 32 bits to 8 bits. Pillow's conversion would clip it."""
     values = np.asarray(image)
     low, high = values.min(), values.max()  # NaN if any value is
-    most, scale = (255, "[0, 255]") if image.mode == "F" else (65535, "[0, 65535]")
-    if not (low >= 0 and high <= most):
-        remedy = "Export it with 8 or 16 bits to a channel."
-        invariant = f"{name} has the mode {image.mode}, whose values must lie in {scale}"
+    largest, scale = (255, "[0, 255]") if image.mode == "F" else (65535, "[0, 65535]")
+    if not (low >= 0 and high <= largest):
+        remedy = "Export it with 8 or 16 bits per channel."
+        invariant = f"values of {name} (mode {image.mode}) must be in {scale}"
         refuse(ValueError, "read_image", invariant, f"values from {low} to {high}", remedy)
     if image.mode == "F":
         grey = np.rint(values * 255 if high <= 1 else values)

@@ -1,7 +1,7 @@
-"""What a data set holds, as plain data: its classes, its images, and the part of each.
+"""The index of a data set as plain data: class names, images, labels and splits.
 
 index = open_dataset("CUB_200_2011")
-index.classes, len(index.part("train")), index.checksum()
+index.classes, len(index.split("train")), index.checksum()
 """
 
 import hashlib
@@ -20,11 +20,11 @@ SPLITS: tuple[str, ...] = get_args(Split)
 
 
 class Item(NamedTuple):
-    """One image: its path below the root (with slashes), its class and its part.
+    """One image: its path below the root (with slashes), its label and its split.
 
-    `box` is what is kept of it, (left, top, right, bottom) in pixels from the upper left corner,
-    right and bottom excluded; what lies outside the image is cut off. Before that, `banner` rows
-    are dropped at the bottom.
+    `banner` rows are cut off at the bottom, then the image is cropped to `box`: (left, top, right,
+    bottom) in pixels from the upper left corner, without right and bottom. A box may extend beyond
+    the image.
     """
 
     path: str
@@ -36,13 +36,15 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Index:
-    """The images of a data set in a fixed order, which `Batch.indices` count from 0.
+    """The images of a data set in a fixed order. `Batch.indices` are positions in `items`.
 
-    `classes` are the names in the order of the labels; `root` is the folder the paths start
-    from, and `name` is what errors call the data set.
+    Args:
+        root: the folder that the paths of the items start from.
+        classes: class names in the order of the labels.
+        items: the images.
+        name: the name of the data set in error messages.
 
-    Raises: ValueError for a label without a class, an unknown part, or an image that is in two
-        parts (a score on it would be a score on what was trained on).
+    Raises: ValueError for a label without a class, an unknown split, or an image in two splits.
     """
 
     root: Path
@@ -51,26 +53,30 @@ class Index:
     name: str
 
     def __post_init__(self):
-        parts: dict[str, str] = {}
+        splits: dict[str, str] = {}
         for path, label, split, *_ in self.items:
             if not 0 <= label < len(self.classes):
-                invariant = f"labels must be from 0 to {len(self.classes) - 1}, one for each class"
-                refuse(ValueError, self.name, invariant, f"{label} for {path}", "Correct it.")
+                invariant = f"labels must be from 0 to {len(self.classes) - 1}"
+                remedy = "Number the classes from 0, in the order of their names."
+                refuse(ValueError, self.name, invariant, f"{label} for {path}", remedy)
             _check_split(self.name, split)
-            if parts.setdefault(path, split) != split:
-                received = f"{path} in {parts[path]} and in {split}"
-                remedy = "Take it out of one of them."
-                refuse(ValueError, self.name, "an image must be in one part only", received, remedy)
+            if splits.setdefault(path, split) != split:
+                received = f"{path} in {splits[path]} and in {split}"
+                remedy = "Remove it from one of them."
+                refuse(
+                    ValueError, self.name, "an image must be in one split only", received, remedy
+                )
 
-    def part(self, split: Split) -> tuple[Item, ...]:
-        """The images of one part; the test part, too, is only given where it is asked for."""
-        _check_split(self.name, split)
-        return tuple(item for item in self.items if item.split == split)
+    def split(self, name: Split) -> tuple[Item, ...]:
+        """Return the images of one split."""
+        _check_split(self.name, name)
+        return tuple(item for item in self.items if item.split == name)
 
     def checksum(self) -> str:
-        """sha256 of classes and items, as JSON: equal for the same list below any root.
+        """SHA-256 checksum of classes and items. It does not depend on the root folder.
 
-        It says that two runs use the same images in the same parts, not what is in the files.
+        Equal checksums mean the same list of images in the same splits. The contents of the image
+        files are not included.
         """
         listed = json.dumps([self.classes, self.items], separators=(",", ":"))
         return hashlib.sha256(listed.encode()).hexdigest()
@@ -79,11 +85,11 @@ class Index:
 def _check_split(op: str, split: object) -> None:
     if split not in SPLITS:
         remedy = "Choose one of them."
-        refuse(ValueError, op, f"a part must be one of {', '.join(SPLITS)}", repr(split), remedy)
+        refuse(ValueError, op, f"split must be one of {', '.join(SPLITS)}", repr(split), remedy)
 
 
 class Counts(NamedTuple):
-    """How many classes a data set has, and how many images in each part."""
+    """Published number of classes, and of images in each split."""
 
     classes: int
     train: int
@@ -91,23 +97,24 @@ class Counts(NamedTuple):
     test: int
 
 
-def checked(index: Index, counts: Counts | None) -> Index:
-    """The index, once all its files are there and, where `counts` is given, all its images.
+def check_complete(index: Index, counts: Counts | None) -> Index:
+    """Check that all image files exist and that the index has the published `counts`, if given.
 
-    Raises: one ValueError with everything that is missing.
+    Returns: `index`.
+    Raises: one ValueError that lists everything that is missing.
     """
-    problems = _miscounted(index, counts) if counts else []
+    problems = _wrong_counts(index, counts) if counts else []
     if missing := _missing(index):
         listed = f"{len(index.items):,} images are listed"
         problems.append(f"{listed}, {len(missing):,} are missing, the first {missing[0]}")
     if problems:
-        invariant = f"{index.root} must have every image of the data set"
-        remedy = "Unpack the archive again; a subset is opened with check_counts=False."
+        invariant = f"{index.root} must contain every image of the data set"
+        remedy = "Unpack the archive again, or open a subset with check_counts=False (--subset)."
         refuse(ValueError, index.name, invariant, "; ".join(problems), remedy)
     return index
 
 
-def _miscounted(index: Index, counts: Counts) -> list[str]:
+def _wrong_counts(index: Index, counts: Counts) -> list[str]:
     found = Counter(item.split for item in index.items)
     pairs = {"classes": (len(index.classes), counts.classes)}
     pairs |= {f"{split} images": (found[split], getattr(counts, split)) for split in SPLITS}
@@ -115,7 +122,7 @@ def _miscounted(index: Index, counts: Counts) -> list[str]:
 
 
 def _missing(index: Index) -> list[str]:
-    """Paths without a file, in order; each folder is listed once, which is quick on any disk."""
+    """Paths without a file, in order. Each folder is listed once, which is fast on any disk."""
     present: dict[str, set[str]] = {}
     missing = []
     for item in index.items:
@@ -129,17 +136,17 @@ def _missing(index: Index) -> list[str]:
 
 
 def require_files(name: str, root: Path, files: list[str]) -> None:
-    """One ValueError that lists all annotation files that are missing."""
+    """Raise one ValueError that lists all missing annotation files."""
     if missing := [file for file in files if not (root / file).is_file()]:
         received = f"a folder without {', '.join(missing)}"
-        remedy = "Unpack the archive again, annotations as well as images."
-        refuse(ValueError, name, f"{root} must have its annotation files", received, remedy)
+        remedy = "Unpack the archive again, including the annotations."
+        refuse(ValueError, name, f"{root} must contain the annotation files", received, remedy)
 
 
 def read_rows(name: str, file: Path, columns: int) -> list[list[str]]:
-    """The lines of a text file in `columns` words, the last of which may hold spaces.
+    """Split each line of a text file into `columns` words. The last word may contain spaces.
 
-    Raises: ValueError naming file and line for one with fewer.
+    Raises: ValueError that names the file and the line if a line has fewer words.
     """
     rows = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -152,7 +159,7 @@ def read_rows(name: str, file: Path, columns: int) -> list[list[str]]:
 
 
 def read_boxes(name: str, file: Path) -> dict[str, tuple[float, ...]]:
-    """Image -> the four numbers beside it."""
+    """Read bounding boxes: image -> four numbers."""
     boxes = {}
     for key, *words in read_rows(name, file, 5):
         try:
@@ -163,5 +170,5 @@ def read_boxes(name: str, file: Path) -> dict[str, tuple[float, ...]]:
 
 
 def refuse_line(name: str, invariant: str, received: str) -> NoReturn:
-    """ValueError for annotations that contradict themselves."""
+    """Raise ValueError for contradictory annotations."""
     refuse(ValueError, name, invariant, received, "Unpack the annotations again.")

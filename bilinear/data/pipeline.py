@@ -1,4 +1,4 @@
-"""Batches of a data set, decoded in other processes, equal in every run and resumable anywhere."""
+"""Reproducible, resumable batches of a data set, decoded in worker processes."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -15,8 +15,8 @@ import numpy as np
 
 from ..contract import message, refuse
 from ..contract._counts import check_count, check_seed
-from .augment import Augmentation, resized_by
-from .decode import Decoder, begin, decode, without_interrupts
+from .augment import Augmentation, with_resize
+from .decode import Decoder, decode, start_worker, without_interrupts
 from .images import Preprocessing, normalize
 from .index import Index, Split
 from .seeds import ORDER, generator
@@ -25,51 +25,60 @@ LAST_EPOCH = 2**32 - 1
 
 
 class Batch(NamedTuple):
-    """Images (N, H, W, 3) float32, normalised, channels last; labels (N,) int64; and indices
-    (N,) int64, the place of each image in ``index.items``."""
+    """Normalised images (N, H, W, 3) float32, labels (N,) int64, and indices (N,) int64.
+
+    The indices are the positions of the images in ``index.items``.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     indices: np.ndarray
 
 
-Assembled = tuple[Batch | None, dict[str, str]]
-"""A batch, unless no image of it is left; and those that were left out, with the reasons."""
+Result = tuple[Batch | None, dict[str, str]]
+"""A batch, or None if all its images were skipped; and skipped paths with the error messages."""
 
 
 class Pipeline:
-    """One part of a data set in batches; a context manager, which shuts its workers down.
+    """Batches of one split of a data set; a context manager that shuts its workers down.
 
         with Pipeline(index, "train", batch_size=32, preprocessing=Preprocessing(),
                       augmentation=Augmentation(), workers=2) as pipeline:
             for batch in pipeline.epoch(3, start=17): ...
 
-    An epoch is a function of (index, seed, epoch): its order comes from one generator, the view
-    of each image from another that depends on seed, epoch and image alone. So ``start=17`` gives
-    batch 17 and those after it with the bits that a run from 0 gives, and (epoch, next batch) is
-    all the state there is. The number of workers changes no bit.
+    An epoch depends only on index, seed and epoch number: one random generator gives its order,
+    and another one, seeded by (seed, epoch, image), gives the augmentation of each image. So
+    ``start=17`` yields batch 17 and the following ones exactly as an epoch from the start does. The
+    state of a run is (epoch, next batch). The number of workers does not change the batches.
 
-    - `augmentation` None is what `load_image` does, as for evaluation.
-    - `shuffle` None shuffles the training part and no other.
-    - `drop_last` leaves out a last batch that is not full.
-    - `workers` are processes (0: decode in this one), started by the first epoch. They are
-      spawned, so a script that has workers keeps its work under ``if __name__ == "__main__"``.
-    - `prefetch` batches are in flight while one is used: with workers, a thread of this process
-      stacks and normalises them as they are decoded, so that taking the next one computes nothing.
-      Beside the batch that it gave, the pipeline holds at most ``prefetch + 1`` such batches and
-      the pixels, uint8, of one more.
-    - ``on_error="skip"`` leaves an image that cannot be read out of its batch and lists it, with
-      the reason, in `skipped`; ``"raise"`` raises what `read_image` raises, which names the file.
+    Args:
+        index: the index of the data set.
+        split: ``"train"`` (default), ``"validation"`` or ``"test"``.
+        batch_size: images in a batch, at least 1.
+        preprocessing: size and normalisation of the images.
+        augmentation: applied to each image. Default None: as `load_image`, for evaluation.
+        seed: a non-negative integer, default 0.
+        workers: number of worker processes. Default 0: decode in the calling process. Workers are
+            spawned by the first epoch, so a script with workers needs
+            ``if __name__ == "__main__":``.
+        shuffle: Default None: shuffle only the training split.
+        drop_last: drop the last batch if it is not full. Default False.
+        prefetch: batches that are prepared while one is used, at least 1, default 2. With workers,
+            a thread of the calling process stacks and normalises them. Besides the batch in use,
+            the pipeline holds at most ``prefetch + 1`` batches, and the uint8 pixels of one more.
+        on_error: ``"raise"`` (default) raises the error of `read_image` for an image that cannot be
+            read. ``"skip"`` leaves the image out of its batch and adds its path and the error
+            message to `skipped`.
 
-    Raises: ValueError or TypeError for arguments outside these, for a part without images, or
-        fewer than a batch with `drop_last`; in an epoch RuntimeError for a worker that was
-        killed, ValueError for a batch of which, skipping, no image is left.
+    Raises: ValueError or TypeError for invalid arguments, for a split without images, or with fewer
+        images than one batch with `drop_last`. During an epoch: RuntimeError if a worker was
+        killed, ValueError if all images of a batch were skipped.
     """
 
     def __init__(
         self,
         index: Index,
-        part: Split = "train",
+        split: Split = "train",
         *,
         batch_size: int,
         preprocessing: Preprocessing,
@@ -87,19 +96,22 @@ class Pipeline:
             check_count("Pipeline", "workers", workers, "0 decodes in the calling process.")
         check_seed("Pipeline", seed)
         if on_error not in ("raise", "skip"):
-            remedy = "Raising is the default."
-            refuse(ValueError, "Pipeline", "on_error must be raise or skip", repr(on_error), remedy)
+            invariant, remedy = "on_error must be 'raise' or 'skip'", "The default is 'raise'."
+            refuse(ValueError, "Pipeline", invariant, repr(on_error), remedy)
         if augmentation is not None:
-            resized_by(augmentation, preprocessing)  # refused now rather than in a worker
-        count = len(index.part(part))
+            with_resize(preprocessing, augmentation)  # raises here instead of in a worker
+        count = len(index.split(split))
         if count < (batch_size if drop_last else 1):
-            invariant = f"the {part} part must hold {'a whole batch' if drop_last else 'an image'}"
-            remedy = "validation_split makes a validation part; drop_last needs a smaller batch."
+            least = "one full batch" if drop_last else "one image"
+            invariant = f"the {split} split must have at least {least}"
+            remedy = (
+                "Reduce batch_size." if count else "validation_split creates a validation split."
+            )
             refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
         self.skipped: dict[str, str] = {}
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
-        self.index, self.part, self.batch_size = index, part, batch_size
-        self._shuffle = part == "train" if shuffle is None else shuffle
+        self.index, self.split, self.batch_size = index, split, batch_size
+        self._shuffle = split == "train" if shuffle is None else shuffle
         self._workers, self._prefetch, self.on_error = workers, prefetch, on_error
         self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
         self._pool: ProcessPoolExecutor | None = None
@@ -113,126 +125,128 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Shut the workers down and wait until they have ended. Further epochs are refused."""
+        """Shut the workers down and wait for them. The pipeline cannot be used afterwards."""
         self._closed = True
         for executor in (self._pool, self._assembler):
             if executor is not None:
                 executor.shutdown(wait=True, cancel_futures=True)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from `start` on; all numbers count from 0."""
-        return self._views(epoch, self.chunks(epoch, start))
+        """Yield the batches of an epoch from batch `start` on. Epochs and batches count from 0."""
+        return self._batches(epoch, self.batch_indices(epoch, start))
 
     def in_order(self, epoch: int) -> Iterator[Batch]:
-        """The same views of an epoch, in batches in the order of the index."""
+        """Yield the same images as `epoch`, in the order of the index."""
         self._check("epoch", epoch, LAST_EPOCH)
-        return self._views(epoch, self._chunks(self.places))
+        return self._batches(epoch, self._in_batches(self.indices))
 
-    def chunks(self, epoch: int, start: int = 0) -> list[np.ndarray]:
-        """The places in ``index.items`` of which the batches of `epoch` are; no file is opened."""
+    def batch_indices(self, epoch: int, start: int = 0) -> list[np.ndarray]:
+        """Return `Batch.indices` of the batches of an epoch. No file is opened."""
         self._check("epoch", epoch, LAST_EPOCH)
         self._check("start", start, self.batches_per_epoch)
-        return self._chunks(self._order(epoch))[start : self.batches_per_epoch]
+        return self._in_batches(self._order(epoch))[start : self.batches_per_epoch]
 
     @property
-    def places(self) -> np.ndarray:
-        """Those of the part in ``index.items``, in their order."""
+    def indices(self) -> np.ndarray:
+        """Positions of the images of the split in ``index.items``, in ascending order."""
         items = self.index.items
-        return np.array([i for i, item in enumerate(items) if item.split == self.part])
+        return np.array([i for i, item in enumerate(items) if item.split == self.split])
 
-    def _chunks(self, places: np.ndarray) -> list[np.ndarray]:
+    def _in_batches(self, indices: np.ndarray) -> list[np.ndarray]:
         size = self.batch_size
-        return [places[k : k + size] for k in range(0, len(places), size)]
+        return [indices[k : k + size] for k in range(0, len(indices), size)]
 
-    def _check(self, name: str, number: Any, most: int) -> None:
-        if not (isinstance(number, Integral) and 0 <= int(number) <= most):
-            invariant = f"{name} must be a whole number from 0 to {most}"
-            remedy = "Resume with the numbers of the same pipeline."
-            refuse(ValueError, "Pipeline", invariant, repr(number), remedy)
+    def _check(self, name: str, value: Any, largest: int) -> None:
+        if not (isinstance(value, Integral) and 0 <= int(value) <= largest):
+            invariant = f"{name} must be an integer from 0 to {largest}"
+            remedy = "Epochs and batches count from 0."
+            refuse(ValueError, "Pipeline", invariant, repr(value), remedy)
 
-    def _views(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
+    def _batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
         if self._closed:
-            remedy = "Stay inside the with block, or make another pipeline."
-            refuse(ValueError, "Pipeline", "the pipeline must be open", "a closed one", remedy)
+            remedy = "Use the pipeline inside its with block, or create another one."
+            refuse(ValueError, "Pipeline", "the pipeline must be open", "a closed pipeline", remedy)
         if self._workers and self._pool is None:
-            context = get_context("spawn")  # a fork would copy a framework's threads and locks
-            resource_tracker.ensure_running()  # which, begun with a worker, lets interrupts through
-            self._pool = ProcessPoolExecutor(self._workers, context, begin, (self.decoder,))
+            context = get_context("spawn")  # fork would copy the threads and locks of a framework
+            resource_tracker.ensure_running()  # if a worker started it, it would receive SIGINT
+            self._pool = ProcessPoolExecutor(self._workers, context, start_worker, (self.decoder,))
             self._assembler = ThreadPoolExecutor(1)
-        return self._batches(epoch, chunks)
+        return self._yield_batches(epoch, chunks)
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = generator(self.decoder.seed, ORDER, epoch)
-        return rng.permutation(self.places) if self._shuffle else self.places
+        return rng.permutation(self.indices) if self._shuffle else self.indices
 
-    def _batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
-        made = self._in_workers(epoch, chunks) if self._workers else self._here(epoch, chunks)
+    def _yield_batches(self, epoch: int, chunks: list[np.ndarray]) -> Iterator[Batch]:
+        decode_all = self._decode_in_workers if self._workers else self._decode_here
+        results = decode_all(epoch, chunks)
         try:
-            with closing(made):
-                for batch, skipped in made:
+            with closing(results):
+                for batch, skipped in results:
                     self.skipped |= skipped
                     if batch is None:
-                        invariant = "a batch must hold an image that can be read"
-                        received = f"none; the last: {[*skipped.values()][-1]}"
-                        refuse(ValueError, "Pipeline", invariant, received, "Mend the data set.")
+                        invariant = "each batch must have an image that can be read"
+                        received = f"none; last error: {[*skipped.values()][-1]}"
+                        remedy = "Replace or remove the damaged files."
+                        refuse(ValueError, "Pipeline", invariant, received, remedy)
                     yield batch
         except BrokenProcessPool as error:
-            invariant, received = "workers must live as long as the pipeline", "one that died"
+            invariant, received = "workers must run as long as the pipeline", "one that died"
             remedy = (
-                "Killed for its memory? Use fewer workers. At its very start? A script keeps its "
-                'work under if __name__ == "__main__".'
+                "If memory ran out, use fewer workers. If it died at the start, put the code of "
+                'the script under if __name__ == "__main__":.'
             )
             raise RuntimeError(message("Pipeline", invariant, received, remedy)) from error
 
-    def _here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Assembled]:
+    def _decode_here(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Result]:
         for chunk in chunks:
             calls = [partial(self.decoder, self.index.items[i], epoch, int(i)) for i in chunk]
-            yield self._assembled(chunk, calls)
+            yield self._assemble(chunk, calls)
 
-    def _in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Assembled]:
-        """The same, decoded in workers and assembled in the thread, while batches before are used.
+    def _decode_in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Result]:
+        """Decode in workers and assemble batches in a thread, while earlier batches are used.
 
-        What an unfinished epoch leaves is cancelled.
+        Pending work is cancelled when the epoch is abandoned.
         """
         assert self._pool is not None
         assert self._assembler is not None
         submit, assemble, items = self._pool.submit, self._assembler.submit, self.index.items
-        ahead: deque[tuple[Future[Assembled], list[Future]]] = deque()
+        ahead: deque[tuple[Future[Result], list[Future]]] = deque()
         rest = iter(chunks)
         try:
             for _ in chunks:
-                with without_interrupts():  # a worker starts when there is more to do
+                with without_interrupts():  # submitting work may start a worker
                     for chunk in islice(rest, self._prefetch + 1 - len(ahead)):
-                        views = [submit(decode, items[i], epoch, int(i)) for i in chunk]
-                        calls = [partial(_taken, views)] * len(chunk)
-                        ahead.append((assemble(self._assembled, chunk, calls), views))
+                        pixels = [submit(decode, items[i], epoch, int(i)) for i in chunk]
+                        calls = [partial(_pop_result, pixels)] * len(chunk)
+                        ahead.append((assemble(self._assemble, chunk, calls), pixels))
                 batch, _ = ahead.popleft()
                 yield batch.result()
         finally:
-            for batch, views in ahead:
-                for future in (batch, *views):
+            for batch, pixels in ahead:
+                for future in (batch, *pixels):
                     future.cancel()
 
-    def _assembled(self, chunk: np.ndarray, calls: list[Callable]) -> Assembled:
-        """What the calls give of the images of a chunk, waited for one after the other."""
+    def _assemble(self, chunk: np.ndarray, calls: list[Callable]) -> Result:
+        """Stack and normalise the images that the calls return, one after the other."""
         shape = len(chunk), *self.decoder.preprocessing.shape, 3
-        images, kept, skipped = np.empty(shape, np.float32), [], {}
-        for place, call in zip(chunk, calls, strict=True):
+        images, indices, skipped = np.empty(shape, np.float32), [], {}
+        for index, call in zip(chunk, calls, strict=True):
             try:
                 pixels = call()
-            except (ValueError, OSError) as error:  # what an image that cannot be read raises
+            except (ValueError, OSError) as error:  # an image that cannot be read
                 if self.on_error == "raise":
                     raise
-                skipped[self.index.items[place].path] = str(error)
+                skipped[self.index.items[index].path] = str(error)
                 continue
-            images[len(kept)] = normalize(pixels, self.decoder.preprocessing)
-            kept.append(place)
-        if not kept:
+            images[len(indices)] = normalize(pixels, self.decoder.preprocessing)
+            indices.append(index)
+        if not indices:
             return None, skipped
-        labels = np.array([self.index.items[i].label for i in kept], np.int64)
-        return Batch(images[: len(kept)], labels, np.array(kept, np.int64)), skipped
+        labels = np.array([self.index.items[i].label for i in indices], np.int64)
+        return Batch(images[: len(indices)], labels, np.array(indices, np.int64)), skipped
 
 
-def _taken(views: list[Future]) -> np.ndarray:
-    """The pixels of the first one, once they are there, which the list then holds no longer."""
-    return views.pop(0).result()
+def _pop_result(futures: list[Future]) -> np.ndarray:
+    """Wait for the first future and remove it, so that its pixels are freed after use."""
+    return futures.pop(0).result()

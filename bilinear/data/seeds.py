@@ -1,7 +1,7 @@
-"""The random numbers of the data: one generator for each purpose, place and epoch.
+"""Random generators of the data pipeline, one for each purpose, epoch and image.
 
-A generator depends on what it is for alone, not on what was drawn before it, so that neither the
-number of workers nor the place where a run was resumed changes a number.
+A generator does not depend on earlier draws. So neither the number of workers nor the step at which
+a run was resumed changes the random numbers.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 SPLIT, ORDER, AUGMENTATION = range(3)
 
 
-def generator(seed: int, purpose: int, *place: int) -> np.random.Generator:
-    """NumPy's generator for a purpose and a place: a class, an epoch, or an epoch and an image."""
-    # as a spawn key: in a plain list [seed, epoch] and [seed, epoch, 0] would be the same seed
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *place)))
+def generator(seed: int, purpose: int, *key: int) -> np.random.Generator:
+    """Return a NumPy generator. `key` is a class, an epoch, or an epoch and an image."""
+    # a spawn key, because in a plain list [seed, epoch] and [seed, epoch, 0] are the same seed
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *key)))

@@ -1,4 +1,4 @@
-"""A validation part, cut from the training part: what is chosen must not be chosen by the test."""
+"""A validation split, taken from the training split."""
 
 import math
 from dataclasses import replace
@@ -10,29 +10,35 @@ from .seeds import SPLIT, generator
 
 
 def validation_split(index: Index, fraction: float = 0.1, seed: int = 0) -> Index:
-    """The index with about `fraction` of each class's training images for validation.
+    """Move about `fraction` of each class's training images to the validation split.
 
-    Of n images of a class ``⌊fraction·n + ½⌋`` are taken, but at least one, and at least one is
-    left to train on; of a single image none. Which they are depends on index, fraction and seed
-    alone. A data set that has a validation part (Aircraft) keeps it, as it is.
+    From n images of a class, ``⌊fraction·n + ½⌋`` are taken, but at least one, and at least one
+    stays for training. A class with a single image keeps it for training. The choice depends only
+    on `index`, `fraction` and `seed`. An index that already has a validation split (Aircraft) is
+    returned unchanged.
 
-    Raises: ValueError for a fraction that is not between 0 and 1, or a negative seed.
+    Args:
+        index: the index of a data set.
+        fraction: between 0 and 1, default 0.1.
+        seed: a non-negative integer, default 0.
+
+    Raises: ValueError for an invalid fraction or seed.
     """
     if not 0 < fraction < 1:
-        remedy = "The published recipes have no validation part; 0.1 is usual."
-        invariant = "fraction must lie between 0 and 1"
+        remedy = "The default is 0.1."
+        invariant = "fraction must be between 0 and 1"
         refuse(ValueError, "validation_split", invariant, repr(fraction), remedy)
     check_seed("validation_split", seed)
-    if index.part("validation"):
+    if index.split("validation"):
         return index
     by_class: list[list[int]] = [[] for _ in index.classes]
-    for place, item in enumerate(index.items):
+    for position, item in enumerate(index.items):
         if item.split == "train":
-            by_class[item.label].append(place)
+            by_class[item.label].append(position)
     items = list(index.items)
-    for label, places in enumerate(by_class):
-        wanted = math.floor(fraction * len(places) + 0.5)
-        taken = min(max(wanted, 1), len(places) - 1)
-        for place in generator(seed, SPLIT, label).permutation(places)[: max(taken, 0)]:
-            items[place] = items[place]._replace(split="validation")
+    for label, positions in enumerate(by_class):
+        count = math.floor(fraction * len(positions) + 0.5)
+        count = max(min(max(count, 1), len(positions) - 1), 0)
+        for position in generator(seed, SPLIT, label).permutation(positions)[:count]:
+            items[position] = items[position]._replace(split="validation")
     return replace(index, items=tuple(items))

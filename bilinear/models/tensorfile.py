@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .._files import replacing
+from .._files import replace_file
 from ..contract import Spec, refuse
 
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
@@ -108,7 +108,7 @@ def write_tensors(
     A symbolic link is followed and stays; a file that is replaced hands on its permissions.
     Raises: OSError where it cannot be written; what was there is still there.
     """
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         try:
             save_file(dict(tensors), temporary, metadata)
         except SafetensorError as error:

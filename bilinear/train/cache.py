@@ -136,7 +136,7 @@ class Kept:
         text = json.dumps(shared | {"epoch": epoch if varies(pipeline) else None}, sort_keys=True)
         folder = Path(self.cache.folder) / hashlib.sha256(text.encode()).hexdigest()
         kinds = self.kinds[pipeline.decoder.preprocessing.shape]
-        return Part(folder, json.loads(text), pipeline, epoch, kinds, len(pipeline.places))
+        return Part(folder, json.loads(text), pipeline, epoch, kinds, len(pipeline.indices))
 
     @property
     def parts(self) -> list[Part]:
@@ -205,8 +205,8 @@ class Stored:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         maps = self._filled(self._parts[(epoch - self._first) % len(self._parts)])
         pipeline = self._pipeline
-        items, places = pipeline.index.items, pipeline.places
-        for chunk in pipeline.chunks(epoch, start):
+        items, places = pipeline.index.items, pipeline.indices
+        for chunk in pipeline.batch_indices(epoch, start):
             labels = np.array([items[i].label for i in chunk], np.int64)
             yield Batch(maps.rows(np.searchsorted(places, chunk)), labels, chunk)
 
@@ -219,7 +219,7 @@ def _check(engine: Engine, *pipelines: Pipeline) -> None:
         refuse(ValueError, "cache", invariant, "a network of your own", remedy)
     for pipeline in pipelines:
         if pipeline.on_error == "skip":
-            invariant = f"the {pipeline.part} pipeline must give every image"
+            invariant = f"the {pipeline.split} pipeline must give every image"
             remedy = 'Mend the images, and use on_error="raise".'
             refuse(ValueError, "cache", invariant, 'on_error="skip"', remedy)
 

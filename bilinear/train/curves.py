@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .._files import append, replacing
+from .._files import append, replace_file
 from .run import Run
 
 SHARE = 0.05
@@ -56,7 +56,7 @@ def draw(run: Run) -> None:
         return
     buffer = io.BytesIO()
     FigureCanvasAgg(figure(events)).print_png(buffer)
-    with replacing(run.curves) as temporary:
+    with replace_file(run.curves) as temporary:
         append(temporary, buffer.getvalue(), name=run.curves)
 
 

@@ -57,13 +57,13 @@ def images_key(pipeline: Pipeline) -> dict[str, Any]:
     """
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation
-    states = [_state(decoder.root / index.items[i].path) for i in pipeline.places]
+    states = [_state(decoder.root / index.items[i].path) for i in pipeline.indices]
     files = json.dumps([(state.st_size, state.st_mtime_ns) for state in states])
     return {
         "data": index.checksum(),
         "files": hashlib.sha256(files.encode()).hexdigest(),
         "pillow": PIL.__version__,
-        "part": pipeline.part,
+        "part": pipeline.split,
         "batch_size": pipeline.batch_size,
         "preprocessing": decoder.preprocessing.to_dict(),
         "augmentation": augmentation and asdict(augmentation),

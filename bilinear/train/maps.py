@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from .._files import locked, naming, replacing, sync, write_all
+from .._files import locked, name_in_errors, replace_file, sync_folder, write_all
 from ..contract import refuse
 from ..models.plans import DTYPES
 
@@ -124,10 +124,10 @@ def write(
         temporary.mkdir()
         try:
             sums = _write_rows(temporary, kinds, count, batches())
-            with replacing(temporary / "maps.json") as name:
+            with replace_file(temporary / "maps.json") as name:
                 Path(name).write_text(_text(kinds, count, about, sums), encoding="utf-8")
             os.rename(temporary, folder)
-            sync(cache)
+            sync_folder(cache)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -224,7 +224,7 @@ def _write_rows(
 
 def _write(path: Path, file: BinaryIO, data: bytes | memoryview) -> None:
     """Some bytes more, or none: then all to the disk. Errors of the system name the file."""
-    with naming(path):
+    with name_in_errors(path):
         write_all(file, data)
         if not data:
             os.fsync(file.fileno())

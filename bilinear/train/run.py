@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._files import LEFTOVERS, append, locked, replacing
+from .._files import LEFTOVERS, append, locked, replace_file
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
@@ -247,5 +247,5 @@ def _progress(op: str, text: str | None) -> Progress:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

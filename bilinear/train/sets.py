@@ -57,7 +57,7 @@ class Part(NamedTuple):
     def _computed(
         self, engine: Engine, tell: Tell, pause: Callable[[], None]
     ) -> Iterator[Sequence[np.ndarray]]:
-        event = {"event": "fill", "part": self.pipeline.part, "epoch": self.epoch}
+        event = {"event": "fill", "part": self.pipeline.split, "epoch": self.epoch}
         done = 0
         for batch in self.pipeline.in_order(self.epoch):
             pause()

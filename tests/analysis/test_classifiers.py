@@ -1,4 +1,4 @@
-"""Classifiers carried between full and half descriptors, and between orders of flattening."""
+"""Conversion of classifiers between full and packed descriptors and orders of flattening."""
 
 import math
 
@@ -19,8 +19,8 @@ DTYPES = {
 over_dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 
 
-def half_descriptor(full: np.ndarray, channels: int) -> np.ndarray:
-    """The pairs c ≤ d one by one, √2 times the entry where they differ."""
+def pack_descriptor(full: np.ndarray, channels: int) -> np.ndarray:
+    """Entries of the pairs c ≤ d, multiplied by √2 where c ≠ d."""
     return np.stack(
         [
             full[:, c * channels + d] * (1 if c == d else math.sqrt(2))
@@ -31,31 +31,31 @@ def half_descriptor(full: np.ndarray, channels: int) -> np.ndarray:
     )
 
 
-def test_logits_are_unchanged_on_descriptors_of_one_stream():
-    """Weights are not symmetric; the sum of 49 products errs by at most 50 roundings of 1 each."""
+def test_logits_of_one_stream_descriptors_do_not_change():
+    """With asymmetric weights. A sum of 49 products has at most 50 rounding errors."""
     x = RNG.standard_normal((3, 11, 7))
     descriptors = reference.bilinear_pool(x)
-    packed = half_descriptor(descriptors, 7)
+    packed = pack_descriptor(descriptors, 7)
     np.testing.assert_allclose(np.linalg.norm(packed, axis=1), 1, rtol=50 * 2.0**-53)
     weight = RNG.standard_normal((4, 49))
-    carried = pack_classifier(weight)
-    assert carried.shape == (4, 28)
+    converted = pack_classifier(weight)
+    assert converted.shape == (4, 28)
     scale = np.abs(descriptors) @ np.abs(weight).T
-    assert np.all(np.abs(packed @ carried.T - descriptors @ weight.T) <= 100 * 2.0**-53 * scale)
-    back = unpack_classifier(carried)
+    assert np.all(np.abs(packed @ converted.T - descriptors @ weight.T) <= 100 * 2.0**-53 * scale)
+    back = unpack_classifier(converted)
     assert np.all(np.abs(descriptors @ (back - weight).T) <= 100 * 2.0**-53 * scale)
 
 
 def test_by_hand():
     weight = np.array([[1.0, 2.0, 4.0, 8.0]])
     np.testing.assert_array_equal(pack_classifier(weight), [[1, 6 / math.sqrt(2), 8]])
-    halves = np.array([[1.0, math.sqrt(2), 8.0]])
-    np.testing.assert_array_equal(unpack_classifier(halves), [[1, 1, 1, 8]])
+    packed = np.array([[1.0, math.sqrt(2), 8.0]])
+    np.testing.assert_array_equal(unpack_classifier(packed), [[1, 1, 1, 8]])
 
 
 @over_dtypes
-def test_back_and_forth_is_the_symmetric_part(dtype):
-    """Rounded once each way, in float64 three times (sum, root, quotient); the diagonal never."""
+def test_packing_and_unpacking_gives_the_symmetric_part(dtype):
+    """Each conversion rounds once, after three roundings in float64. The diagonal is exact."""
     weight = RNG.standard_normal((2, 25)).astype(dtype)
     packed = pack_classifier(weight)
     back = unpack_classifier(packed)
@@ -71,8 +71,8 @@ def test_back_and_forth_is_the_symmetric_part(dtype):
 
 
 @over_dtypes
-def test_permuting_finds_each_pair(dtype):
-    """Feature c·3 + d of ours is d·2 + c of the other, for two streams of 2 and 3 channels."""
+def test_permutation_moves_each_pair(dtype):
+    """Feature c·3 + d here is feature d·2 + c in column-major order, for 2 and 3 channels."""
     theirs = np.arange(12, dtype=np.float64).reshape(2, 6).astype(dtype)
     ours = permute_classifier(theirs, (2, 3), "column-major")
     assert ours.dtype == theirs.dtype
@@ -87,7 +87,7 @@ def test_permuting_finds_each_pair(dtype):
     np.testing.assert_array_equal(one, theirs[:, [0, 2, 1, 3]])
 
 
-def test_the_weights_given_are_not_changed():
+def test_arguments_are_not_modified():
     weight = RNG.standard_normal((2, 9))
     before = weight.copy()
     pack_classifier(weight)
@@ -96,7 +96,7 @@ def test_the_weights_given_are_not_changed():
 
 
 class Parameter:
-    """What PyTorch's parameters do: NumPy takes them only once they are detached."""
+    """Like a PyTorch parameter, which must be detached before NumPy accepts it."""
 
     def __array__(self, *_, **__):
         raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
@@ -110,13 +110,13 @@ class OnAnAccelerator:
         raise TypeError("can't convert cuda:0 device type tensor to numpy.")
 
 
-def test_a_parameter_is_taken_as_it_is():
+def test_parameters_are_accepted():
     assert pack_classifier(Parameter()).dtype == np.float32
     with pytest.raises(TypeError, match=r"OnAnAccelerator, can't convert cuda.*to the CPU"):
         pack_classifier(OnAnAccelerator())
 
 
-@pytest.mark.parametrize("carry", [pack_classifier, unpack_classifier])
+@pytest.mark.parametrize("convert", [pack_classifier, unpack_classifier])
 @pytest.mark.parametrize(
     ("weight", "kind", "words"),
     [
@@ -124,25 +124,25 @@ def test_a_parameter_is_taken_as_it_is():
         (np.ones(4), ValueError, r"must be \(K, features\); got weight \(4,\)\. Keras and Flax"),
         (np.ones((2, 0)), ValueError, r"must be \(K, features\); got weight \(2, 0\)"),
         (np.ones((2, 4), int), TypeError, "must be of a real floating type"),
-        ([[1, 2], [3]], TypeError, "must be an array that NumPy can hold; got builtins.list"),
+        ([[1, 2], [3]], TypeError, "must be convertible to a NumPy array; got builtins.list"),
     ],
 )
-def test_weights_that_cannot_be_carried(carry, weight, kind, words):
+def test_invalid_weights_are_refused(convert, weight, kind, words):
     with pytest.raises(kind, match=words) as caught:
-        carry(weight)
-    assert str(caught.value).startswith(f"{carry.__name__}: ")
+        convert(weight)
+    assert str(caught.value).startswith(f"{convert.__name__}: ")
 
 
 @pytest.mark.parametrize(
     ("channels", "order", "words"),
     [
         (3, "column-major", r"weight must be \(K, 3 × 3\); got weight \(1, 6\)"),
-        ((2, 3, 1), "column-major", r"positive integer or a pair; got \(2, 3, 1\)"),
-        ((0, 3), "column-major", r"positive integer or a pair; got \(0, 3\)"),
-        (True, "column-major", r"positive integer or a pair; got True"),
+        ((2, 3, 1), "column-major", r"positive integer or a pair of them; got \(2, 3, 1\)"),
+        ((0, 3), "column-major", r"positive integer or a pair of them; got \(0, 3\)"),
+        (True, "column-major", r"positive integer or a pair of them; got True"),
         ((2, 3), "C", r"order must be 'row-major' or 'column-major'; got 'C'"),
     ],
 )
-def test_permutations_that_cannot_be(channels, order, words):
+def test_invalid_permutations_are_refused(channels, order, words):
     with pytest.raises(ValueError, match=f"permute_classifier: .*{words}"):
         permute_classifier(np.ones((1, 6)), channels, order)

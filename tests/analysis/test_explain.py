@@ -1,4 +1,4 @@
-"""`bilinear explain` and the maps it is made of, in every door."""
+"""``bilinear explain`` and the feature maps that it uses, in every framework."""
 
 import importlib
 import itertools
@@ -39,7 +39,7 @@ def evidence(backend: str, model: Any, x: np.ndarray) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_evidence_is_the_models_own_and_equal_in_every_door(case: str) -> None:
+def test_inputs_of_explain_are_equal_in_every_framework(case: str) -> None:
     x, heats = images(2, (32, 48), "float32"), {}
     for backend in PRESENT:
         model = driver(backend).model("resnet18", 3, seed=4, **CASES[case])
@@ -48,7 +48,7 @@ def test_the_evidence_is_the_models_own_and_equal_in_every_door(case: str) -> No
         own = driver(backend).logits(model, cast), driver(backend).descriptors(model, cast)
         maps, descriptors, logits = evidence(backend, model, x)
         assert logits.dtype.name == dtype
-        if dtype == "float32":  # compilers round bfloat16 where they like
+        if dtype == "float32":  # compilers may round bfloat16 differently
             assert relative_error(logits, own[0]) <= LOGITS[dtype]
             assert relative_error(descriptors, own[1]) <= LOGITS[dtype]
         assert {m.shape[:3] for m in maps} == {maps[0].shape[:3]}
@@ -60,7 +60,10 @@ def test_the_evidence_is_the_models_own_and_equal_in_every_door(case: str) -> No
         bound = score_bound(weight.size, sizes, dtype)
         assert abs(explained.score - float(logits[1, 2])) <= bound
         heats[backend] = explained.heat, sizes
-    if case in ("one map", "two maps of two sizes"):  # others cancel, or round by themselves
+    if case in (
+        "one map",
+        "two maps of two sizes",
+    ):  # in the other cases terms cancel or are rounded
         for (a, (first, sizes)), (b, (other, _)) in itertools.combinations(heats.items(), 2):
             assert np.abs(first - other).sum() <= HEAT * sizes, f"{a} against {b}"
 
@@ -71,8 +74,8 @@ def run(*arguments: object) -> Any:
     return testing.CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def saved(folder: Path, backend: str, **options: Any) -> tuple[Path, Path]:
-    """A model's file and a photograph."""
+def save_files(folder: Path, backend: str, **options: Any) -> tuple[Path, Path]:
+    """Write a model file and an image file."""
     file, photograph = folder / "model.safetensors", folder / "bird.png"
     settings: dict[str, Any] = {"classes": CLASSES, "preprocessing": Preprocessing(48, 64)}
     settings |= {k: options.pop(k) for k in settings.keys() & options.keys()}
@@ -85,22 +88,22 @@ def saved(folder: Path, backend: str, **options: Any) -> tuple[Path, Path]:
 
 
 @over_backends
-def test_the_command_writes_a_picture_and_says_why(backend: str, tmp_path: Path) -> None:
-    file, photograph = saved(tmp_path, backend)
+def test_the_command_writes_an_image_and_a_report(backend: str, tmp_path: Path) -> None:
+    file, photograph = save_files(tmp_path, backend)
     x = load_image(photograph, Preprocessing(48, 64))[None]
     logits = driver(backend).logits(driver(backend).load(file), x)[0]
     common = file, photograph, "--framework", backend, "-o", tmp_path / "out.png"
     result = run(*common, "--json", "--pairs", 3)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    winner = int(np.argmax(logits))
-    assert (report["index"], report["class"]) == (winner, CLASSES[winner])
-    assert abs(report["score"] - logits[winner]) <= LOGITS["float32"] * np.abs(logits).max()
+    predicted = int(np.argmax(logits))
+    assert (report["index"], report["class"]) == (predicted, CLASSES[predicted])
+    assert abs(report["score"] - logits[predicted]) <= LOGITS["float32"] * np.abs(logits).max()
     total = report["for"] + report["against"] + report["bias"]
     assert total == pytest.approx(report["score"], abs=LOGITS["float32"])
-    parts = [pair["part"] for pair in report["pairs"]]
-    assert parts == sorted(parts, reverse=True)
-    assert len(parts) == 3
+    values = [pair["contribution"] for pair in report["pairs"]]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 3
     heat = np.array(report["heat"])
     assert heat.shape == (12, 12)
     assert heat.sum() == pytest.approx(report["score"] - report["bias"], abs=LOGITS["float32"])
@@ -108,7 +111,7 @@ def test_the_command_writes_a_picture_and_says_why(backend: str, tmp_path: Path)
         assert drawn.format == "PNG"
         assert drawn.height > drawn.width * 0.5 > 24
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bird.png", file.name, "out.png"]
-    other = CLASSES[(winner + 1) % 3]
+    other = CLASSES[(predicted + 1) % 3]
     table = run(*common, "--class", other, "--pairs", 2)
     assert table.exit_code == 0, table.output
     assert table.stdout.startswith(f"{other}: score")
@@ -116,9 +119,9 @@ def test_the_command_writes_a_picture_and_says_why(backend: str, tmp_path: Path)
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_the_heat_of_two_maps_sums_to_the_score_too(tmp_path: Path) -> None:
+def test_heat_of_two_streams_sums_to_the_score(tmp_path: Path) -> None:
     options = {"taps": ("layer2", "layer1"), "projection": None}
-    file, photograph = saved(tmp_path, PRESENT[0], **options)
+    file, photograph = save_files(tmp_path, PRESENT[0], **options)
     common = file, photograph, "--framework", PRESENT[0], "-o", tmp_path / "out.png"
     result = run(*common, "--json", "--pairs", 500)
     report = json.loads(result.stdout)
@@ -130,31 +133,37 @@ def test_the_heat_of_two_maps_sums_to_the_score_too(tmp_path: Path) -> None:
 
 
 @over_backends
-def test_a_class_is_named_or_numbered(backend: str, tmp_path: Path) -> None:
-    """A name before a number: here class 2 is called 1."""
-    file, photograph = saved(tmp_path, backend)
+def test_a_class_is_given_by_name_or_index(backend: str, tmp_path: Path) -> None:
+    """Names come before indices: here the name of class 2 is "1"."""
+    file, photograph = save_files(tmp_path, backend)
     common = file, photograph, "--framework", backend, "-o", tmp_path / "out.png", "--json"
     found = {n: json.loads(run(*common, "--class", n).stdout)["index"] for n in ("finch", "1", "0")}
     assert found == {"finch": 1, "1": 2, "0": 0}
     for wrong in ("owl", "3", "-1"):
         result = run(*common, "--class", wrong)
-        words = "--class must be a name of the file or a number below 3; got "
+        words = "--class must be a class name of the file or an index below 3; got "
         assert words + repr(wrong) in str(result.exception)
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_what_cannot_be_explained_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_unsupported_models_and_images_are_refused_before_writing(tmp_path: Path) -> None:
     backend = PRESENT[0]
     for words, options in (
-        ("its pool must be BilinearPool; got CovariancePool", {"pool": "CovariancePool"}),
-        ("its pool must be BilinearPool; got LowRankBilinearClassifier", {"pool": "lrbp"}),
-        ("must say how images are prepared", {"preprocessing": None}),
+        (
+            "the pool of the model must be BilinearPool; got CovariancePool",
+            {"pool": "CovariancePool"},
+        ),
+        (
+            "the pool of the model must be BilinearPool; got LowRankBilinearClassifier",
+            {"pool": "lrbp"},
+        ),
+        ("must contain the preprocessing of images", {"preprocessing": None}),
     ):
-        file, photograph = saved(tmp_path, backend, **options)
+        file, photograph = save_files(tmp_path, backend, **options)
         result = run(file, photograph, "-o", tmp_path / "out.png")
         assert isinstance(result.exception, ValueError)
         assert words in str(result.exception)
-    file, photograph = saved(tmp_path, backend)
+    file, photograph = save_files(tmp_path, backend)
     photograph.write_bytes(photograph.read_bytes()[:100])
     result = run(file, photograph, "-o", tmp_path / "out.png")
     assert "bird.png must be a complete image file" in str(result.exception)

@@ -1,4 +1,4 @@
-"""Metrics on numbers whose answers are known."""
+"""Metrics on logits with known results."""
 
 import math
 
@@ -10,23 +10,23 @@ from bilinear.analysis import metrics
 LOGITS = np.log(
     np.array(
         [
-            [0.70, 0.20, 0.10],  # right
-            [0.25, 0.50, 0.25],  # wrong: 2, which is third, since of equals the first comes first
-            [0.10, 0.30, 0.60],  # right
-            [0.20, 0.70, 0.10],  # wrong: 0, which is second
+            [0.70, 0.20, 0.10],  # correct
+            [0.25, 0.50, 0.25],  # wrong: class 2 is third, because ties are in class order
+            [0.10, 0.30, 0.60],  # correct
+            [0.20, 0.70, 0.10],  # wrong: class 0 is second
         ]
     )
 )
 LABELS = np.array([0, 2, 2, 0])
 
 
-def test_softmax_is_of_unit_sum_and_never_overflows() -> None:
+def test_softmax_sums_to_one_and_does_not_overflow() -> None:
     np.testing.assert_allclose(metrics.softmax(LOGITS + 5), np.exp(LOGITS), rtol=1e-15)
     huge = metrics.softmax(np.array([[1e4, 0, -1e4], [3e38, 3e38, 0]], np.float32))
     np.testing.assert_array_equal(huge, [[1, 0, 0], [0.5, 0.5, 0]])
 
 
-def test_cross_entropy_is_the_mean_logarithm() -> None:
+def test_cross_entropy() -> None:
     expected = -np.mean(np.log([0.7, 0.25, 0.6, 0.2]))
     assert metrics.cross_entropy(LOGITS, LABELS) == pytest.approx(expected, rel=1e-15)
     assert metrics.cross_entropy(np.array([[0.0, 1e5]]), np.array([0])) == 1e5
@@ -40,7 +40,7 @@ def test_top_k() -> None:
     np.testing.assert_array_equal(metrics.top_k(np.zeros((1, 4)), 3), [[0, 1, 2]])
 
 
-def test_confusion_has_a_row_for_each_true_class() -> None:
+def test_rows_of_the_confusion_matrix_are_true_classes() -> None:
     matrix = metrics.confusion_matrix(LOGITS, LABELS)
     np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 0, 0], [0, 1, 1]])
     assert matrix.dtype == np.int64
@@ -48,10 +48,10 @@ def test_confusion_has_a_row_for_each_true_class() -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    """A confidence of 0.5 is in the bin (0, 1/2] of two, one of 1 in (1/2, 1]."""
+    """With two bins, a confidence of 0.5 is in (0, 1/2] and a confidence of 1 in (1/2, 1]."""
     halved = np.array([[0.0, 0.0], [1e3, 0.0]])
     assert metrics.calibration_error(halved, np.array([0, 1]), 2) == (0.5 + 1) / 2
-    # of 15: 0.7 is in (10/15, 11/15] twice, 0.6 in (8/15, 9/15], 0.5 in (7/15, 8/15]
+    # with 15 bins: 0.7 is in (10/15, 11/15] twice, 0.6 in (8/15, 9/15], 0.5 in (7/15, 8/15]
     expected = (abs(1 - 1.4) + abs(1 - 0.6) + abs(0 - 0.5)) / 4
     assert metrics.calibration_error(LOGITS, LABELS) == pytest.approx(expected, abs=1e-15)
     certain = np.array([[1e3, 0.0], [1e3, 0.0]])
@@ -70,7 +70,7 @@ def test_calibration_error_by_hand() -> None:
         (LOGITS, LABELS.astype(float)),
     ],
 )
-def test_what_does_not_fit_is_refused(logits: np.ndarray, labels: np.ndarray) -> None:
+def test_invalid_arguments_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
     for metric in (
         metrics.cross_entropy,
         metrics.top_k_accuracy,

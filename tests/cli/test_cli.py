@@ -1,4 +1,4 @@
-"""The command line in each framework: what it prints and writes is what the library computes."""
+"""The command line in each framework: its output equals what the library computes."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.analysis import metrics
-from bilinear.analysis.descriptors import open_features
+from bilinear.analysis.descriptors import open_descriptors
 from bilinear.cli import run
 from bilinear.cli._model import Model
 from bilinear.data import open_dataset
@@ -31,8 +31,8 @@ PREPROCESSING = Preprocessing(24, 28)
 over_frameworks = pytest.mark.parametrize("framework", PRESENT)
 
 
-def saved(folder: Path, dtype: str = "float32") -> Path:
-    """A small model, written by the first door, whose logits tell images apart."""
+def save_model(folder: Path, dtype: str = "float32") -> Path:
+    """Save a small model whose logits differ between images, with the first framework."""
     made, path = driver(PRESENT[0]), folder / "model.safetensors"
     options = {"taps": ("layer1",), "projection": 8, "seed": 3, "dtype": dtype}
     model = made.model("resnet18", len(CLASSES), **options)
@@ -45,46 +45,46 @@ def saved(folder: Path, dtype: str = "float32") -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cli")
-    for part, count in (("train", 2), ("test", 3)):
-        datasets.photographs(root / "birds" / part, **dict.fromkeys(CLASSES, count))
+    for split, count in (("train", 2), ("test", 3)):
+        datasets.photographs(root / "birds" / split, **dict.fromkeys(CLASSES, count))
     (root / "birds/test/wren/0.jpg").unlink()  # eight images: two batches of three, one of two
-    saved(root)
+    save_model(root)
     return root
 
 
-def said(capsys: pytest.CaptureFixture, *arguments: object, code: int = 0) -> list[str]:
-    """The lines of stdout of a command that ends with `code`."""
+def output(capsys: pytest.CaptureFixture, *arguments: object, code: int = 0) -> list[str]:
+    """Run a command, check its exit code and return the lines of stdout."""
     found = run([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     assert found == code, captured.err
     return captured.out.splitlines()
 
 
-def truth(folder: Path, paths: list[Path], mirror: bool = False) -> np.ndarray:
-    """The logits by the first door itself, of all images at once."""
+def expected_logits(folder: Path, paths: list[Path], mirror: bool = False) -> np.ndarray:
+    """The logits of the first framework, without the command line."""
     model = driver(PRESENT[0]).load(folder / "model.safetensors")
     images = load_images(paths, PREPROCESSING)
     return driver(PRESENT[0]).logits(model, images[:, :, ::-1].copy() if mirror else images)
 
 
 @over_frameworks
-def test_info_opens_the_model_where_it_is_asked_to(framework: str, folder: Path, capsys) -> None:
-    """Without a framework no tensor is read: one that is not finite is found with it."""
+def test_info_opens_the_model_with_framework(framework: str, folder: Path, capsys) -> None:
+    """Only with --framework are tensors read: a NaN is found then."""
     file, options = folder / "model.safetensors", ("--framework", framework, "--json")
-    plain = json.loads(said(capsys, "info", file, "--json")[0])
-    found = json.loads(said(capsys, "info", file, *options)[0])
+    plain = json.loads(output(capsys, "info", file, "--json")[0])
+    found = json.loads(output(capsys, "info", file, *options)[0])
     assert found.pop("opened_in").startswith(f"{framework} ")
     assert found == plain
     broken = folder / "broken.safetensors"
     broken.write_bytes(file.read_bytes()[:-4] + np.float32("nan").tobytes())
-    assert said(capsys, "info", broken, "--json")
-    assert said(capsys, "info", broken, *options, code=2) == []
-    assert said(capsys, "info", file, "--framework", "x", code=2) == []
+    assert output(capsys, "info", broken, "--json")
+    assert output(capsys, "info", broken, *options, code=2) == []
+    assert output(capsys, "info", file, "--framework", "x", code=2) == []
 
 
 @over_frameworks
 def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
-    """Of a folder, a glob and a file, in order; a last batch of one is filled up and cut."""
+    """A folder, a glob and a file, in order. The last batch has one image and is padded."""
     birds = folder / "birds" / "test"
     paths = sorted((birds / "finch").iterdir())
     paths += [birds / "robin/0.jpg", birds / "robin/1.jpg", birds / "robin/2.jpg"]
@@ -92,18 +92,18 @@ def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) ->
     inputs = (birds / "finch", birds / "robin/?.jpg", birds / "wren/1.jpg")
     options = ("--framework", framework, "-k", 2, "--batch-size", 3)
     model = folder / "model.safetensors"
-    lines = [json.loads(x) for x in said(capsys, "predict", model, *inputs, *options, "--json")]
+    lines = [json.loads(x) for x in output(capsys, "predict", model, *inputs, *options, "--json")]
     assert [line["image"] for line in lines] == list(map(str, paths))
-    shares = metrics.softmax(truth(folder, paths))
-    for line, share in zip(lines, shares, strict=True):
+    probabilities = metrics.softmax(expected_logits(folder, paths))
+    for line, expected in zip(lines, probabilities, strict=True):
         first, second = line["predictions"]
         assert first["probability"] > second["probability"] > 0
         for one in (first, second):
             assert CLASSES[one["index"]] == one["class"]
-            # p(1 − p) ≤ 1/4 is the slope: an error of logits of 8e-5 of their size, below 100
-            assert one["probability"] == pytest.approx(share[one["index"]], abs=2e-3)
-        assert first["index"] == share.argmax()
-    text = said(capsys, "predict", model, inputs[2], *options)
+            # the slope is p(1 − p) ≤ 1/4; the error of a logit is 8e-5 of its size, which is < 100
+            assert one["probability"] == pytest.approx(expected[one["index"]], abs=2e-3)
+        assert first["index"] == expected.argmax()
+    text = output(capsys, "predict", model, inputs[2], *options)
     best = (
         f"{lines[-1]['predictions'][0]['class']} {lines[-1]['predictions'][0]['probability']:.2f}"
     )
@@ -115,18 +115,18 @@ def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) ->
 @pytest.mark.parametrize("mirror", [False, True])
 def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: Path) -> None:
     index = open_dataset(folder / "birds")
-    items = index.part("test")
+    items = index.split("test")
     paths = [index.root / item.path for item in items]
     labels = np.array([item.label for item in items])
-    logits = truth(folder, paths)
+    logits = expected_logits(folder, paths)
     if mirror:
-        logits = (logits + truth(folder, paths, mirror=True)) / 2
+        logits = (logits + expected_logits(folder, paths, mirror=True)) / 2
     options = ["--framework", framework, "--batch-size", 3, "--json", "--out", tmp_path / "out"]
     options += ["--mirror"] if mirror else []
-    (line,) = said(capsys, "evaluate", folder / "model.safetensors", folder / "birds", *options)
+    (line,) = output(capsys, "evaluate", folder / "model.safetensors", folder / "birds", *options)
     report = json.loads(line)
     assert report == json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (report["part"], report["images"], report["skipped"]) == ("test", 8, 0)
+    assert (report["split"], report["images"], report["skipped"]) == ("test", 8, 0)
     assert ("mirror" in report["logits"]) == mirror
     assert report["loss"] == pytest.approx(metrics.cross_entropy(logits, labels), rel=1e-3)
     assert report["top1"] == metrics.top_k_accuracy(logits, labels)
@@ -144,20 +144,20 @@ def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: 
 
 
 @over_frameworks
-def test_features_and_retrieve(framework: str, folder: Path, capsys, tmp_path: Path) -> None:
+def test_descriptors_and_retrieve(framework: str, folder: Path, capsys, tmp_path: Path) -> None:
     out, model = tmp_path / "birds.npy", folder / "model.safetensors"
-    options = ("--framework", framework, "--batch-size", 4, "--part", "test")
-    assert said(capsys, "features", model, folder / "birds", out, *options) == []
-    descriptors, rows = open_features(out)
+    options = ("--framework", framework, "--batch-size", 4, "--split", "test")
+    assert output(capsys, "descriptors", model, folder / "birds", out, *options) == []
+    descriptors, rows = open_descriptors(out)
     index = open_dataset(folder / "birds")
-    paths = [str(index.root / item.path) for item in index.part("test")]
+    paths = [str(index.root / item.path) for item in index.split("test")]
     assert rows.paths == paths
-    assert rows.labels == [item.label for item in index.part("test")]
+    assert rows.labels == [item.label for item in index.split("test")]
     made = driver(PRESENT[0])
     expected = made.descriptors(made.load(model), load_images(paths, PREPROCESSING))
     assert descriptors.dtype == np.float32
     assert relative_error(descriptors, expected) <= LOGITS["float32"]
-    found = said(capsys, "retrieve", out, model, paths[4], "-k", 3, "--json", *options[:2])
+    found = output(capsys, "retrieve", out, model, paths[4], "-k", 3, "--json", *options[:2])
     found = [json.loads(line) for line in found]
     similarity = expected @ expected[4]
     order = np.argsort(-similarity)[:3]
@@ -170,9 +170,9 @@ def test_features_and_retrieve(framework: str, folder: Path, capsys, tmp_path: P
 
 @over_frameworks
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
-def test_a_model_computes_in_its_own_dtype(framework: str, dtype: str, tmp_path: Path) -> None:
-    """Images are cast to it; what comes back is float64 only of a float64 model."""
-    path = saved(tmp_path, dtype)
+def test_a_model_computes_in_its_dtype(framework: str, dtype: str, tmp_path: Path) -> None:
+    """Images are cast to the dtype. Results are float64 for a float64 model, else float32."""
+    path = save_model(tmp_path, dtype)
     images = np.random.default_rng(2).standard_normal((2, 24, 24, 3)).astype(np.float32)
     logits = Model(path, framework, 3).logits(images)
     assert logits.dtype == (np.float64 if dtype == "float64" else np.float32)
@@ -184,7 +184,7 @@ def test_a_model_computes_in_its_own_dtype(framework: str, dtype: str, tmp_path:
 
 
 @pytest.mark.parametrize("framework", [f for f in PRESENT if f != "torch"])
-def test_compilers_meet_one_shape(framework: str, folder: Path, capsys) -> None:
+def test_only_one_shape_is_compiled(framework: str, folder: Path, capsys) -> None:
     model = Model(folder / "model.safetensors", framework, 4)
     for count in (4, 1, 3, 2):
         images = np.zeros((count, 24, 24, 3), np.float32)

@@ -1,4 +1,4 @@
-"""What the command line refuses, reports and ends with: scripts rely on its exit codes."""
+"""Errors, progress and exit codes of the command line."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 
 import bilinear
 from bilinear import __version__
-from bilinear.analysis.descriptors import open_features
+from bilinear.analysis.descriptors import open_descriptors
 from bilinear.cli import _console, app, run
-from bilinear.cli._errors import Settings, guarded, sentence
+from bilinear.cli._errors import Settings, one_line, run_guarded
 from bilinear.data import open_dataset
 from bilinear.data.images import Preprocessing
 from bilinear.models.checkpoint import read_description, write
@@ -44,14 +44,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two classes of two images, one of them a text."""
+    """Two classes with two images each; one image is a text file."""
     datasets.photographs(tmp_path / "photos", finch=2, wren=2)
     (tmp_path / "photos" / "finch" / "1.jpg").write_text("no image")
     return tmp_path / "photos"
 
 
 def refused(capsys: pytest.CaptureFixture, *arguments: object, code: int = 2) -> str:
-    """The last sentence of a command that ends with `code` and prints no result."""
+    """Run a command that fails with `code` and prints no result; return its last line."""
     assert run([str(argument) for argument in arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -77,18 +77,18 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize(
     "line", ["", "predict", "unknown", "info --no", "predict a b -k 0", "--no"]
 )
-def test_usage_is_refused_with_the_way_to_help(line: str, capsys) -> None:
+def test_invalid_usage_names_the_help_command(line: str, capsys) -> None:
     assert "--help` lists" in refused(capsys, *line.split())
 
 
-def test_a_file_that_is_none_is_refused(tmp_path: Path, capsys) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, capsys) -> None:
     (tmp_path / "text").write_text("no model")
-    for command in ("info", "predict", "evaluate", "features"):
+    for command in ("info", "predict", "evaluate", "descriptors"):
         rest = {
             "info": [],
             "predict": ["a.jpg"],
             "evaluate": [tmp_path],
-            "features": ["a", "b.npy"],
+            "descriptors": ["a", "b.npy"],
         }
         datasets.photographs(tmp_path / "test", wren=1)
         datasets.photographs(tmp_path / "train", wren=1)
@@ -96,7 +96,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, capsys) -> None:
         assert "No such file" in refused(capsys, command, tmp_path / "none", *rest[command])
 
 
-def test_info_reads_what_the_file_says(tmp_path: Path, capsys) -> None:
+def test_info_prints_the_description(tmp_path: Path, capsys) -> None:
     path = tmp_path / "m.safetensors"
     write(path, describe(), tiny())
     assert run(["info", str(path), "--json"]) == 0
@@ -105,29 +105,29 @@ def test_info_reads_what_the_file_says(tmp_path: Path, capsys) -> None:
     assert found["classes"] == list(description.classes or ())
     assert found["pooling"] == dict(description.pooling)
     sizes = {name: array.size for name, array in tiny().items()}
-    kept = sizes["backbone.norm.running_mean"] + sizes["backbone.norm.num_batches_tracked"]
-    assert found["parameters"]["total"] == sum(sizes.values()) - kept
-    assert found["other"] == {"backbone": kept, "total": kept}
+    buffers = sizes["backbone.norm.running_mean"] + sizes["backbone.norm.num_batches_tracked"]
+    assert found["parameters"]["total"] == sum(sizes.values()) - buffers
+    assert found["other"] == {"backbone": buffers, "total": buffers}
     classifier = sum(k for name, k in sizes.items() if name.startswith("classifier."))
     assert found["parameters"]["classifier"] == classifier
     assert run(["info", str(path)]) == 0
     assert "descriptor size" in capsys.readouterr().out
 
 
-def test_an_unexpected_failure_has_a_code_of_its_own(capsys) -> None:
+def test_an_unexpected_error_has_its_own_exit_code(capsys) -> None:
     def fail() -> None:
         raise RuntimeError("out of\n memory")
 
-    assert guarded(Settings(), fail) == 3
-    said = capsys.readouterr().err
-    assert said.startswith("bilinear: unexpected RuntimeError: out of memory (`bilinear --trace")
-    assert sentence(OSError(28, "No space left")).startswith("a file: No space left. ")
-    assert guarded(Settings(traceback=True), fail) == 3
+    assert run_guarded(Settings(), fail) == 3
+    message = capsys.readouterr().err
+    assert message.startswith("bilinear: unexpected RuntimeError: out of memory (`bilinear --trace")
+    assert one_line(OSError(28, "No space left")).startswith("a file: No space left. ")
+    assert run_guarded(Settings(traceback=True), fail) == 3
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    pty = pytest.importorskip("pty")  # of POSIX
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")  # POSIX only
     master, slave = pty.openpty()
     seconds = iter([0.0, 4.0, 10.0])
     with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
@@ -137,7 +137,7 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
             progress.advance(400)
             print("b.jpg is broken", file=sys.stderr)
     shown = b""
-    with contextlib.suppress(OSError):  # of Linux, once all is read
+    with contextlib.suppress(OSError):  # Linux raises it at the end
         while more := os.read(master, 100_000):
             shown += more
     os.close(master)
@@ -146,7 +146,7 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert words in text
 
 
-def test_the_log_of_no_terminal_has_a_line_every_few_seconds(capsys) -> None:
+def test_progress_without_a_terminal_is_a_line_every_few_seconds(capsys) -> None:
     now = [0.0]
     with _console.Progress(1000, clock=lambda: now[0]) as progress:
         for _ in range(10):
@@ -161,8 +161,8 @@ def test_the_log_of_no_terminal_has_a_line_every_few_seconds(capsys) -> None:
 
 
 @needs_a_framework
-def test_unreadable_images_are_named_and_the_others_go_on(model, photos, capsys, tmp_path) -> None:
-    """By every command of many images, which then ends with 1."""
+def test_unreadable_images_are_named_and_skipped(model, photos, capsys, tmp_path) -> None:
+    """In every command for many images, which then exits with 1."""
     inputs = [str(photos), str(photos / "none.jpg"), str(photos / "*.gif"), str(tmp_path / "x/*")]
     assert run(["predict", str(model), *inputs, "--json", "--batch-size", "1"]) == 1
     captured = capsys.readouterr()
@@ -172,7 +172,7 @@ def test_unreadable_images_are_named_and_the_others_go_on(model, photos, capsys,
         assert sum(str(name) in line for line in captured.err.splitlines()) == 1
     assert "7 of 7 images" in captured.err
 
-    assert run(["evaluate", str(model), str(photos), "--part", "train", "--json"]) == 1
+    assert run(["evaluate", str(model), str(photos), "--split", "train", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["images"], report["skipped"]) == (3, 1)
     assert [row["images"] for row in report["classes"]] == [1, 2]
@@ -181,55 +181,61 @@ def test_unreadable_images_are_named_and_the_others_go_on(model, photos, capsys,
     datasets.photographs(none, finch=1, wren=1)
     for path in none.rglob("*.jpg"):
         path.write_text("no image")
-    assert "some image must be read" in refused(capsys, "evaluate", model, none, "--part", "train")
+    message = "at least one image must be read"
+    assert message in refused(capsys, "evaluate", model, none, "--split", "train")
 
     out = tmp_path / "f.safetensors"
-    assert run(["features", str(model), str(photos), str(out)]) == 1
+    assert run(["descriptors", str(model), str(photos), str(out)]) == 1
     captured = capsys.readouterr()
     assert "f.safetensors: 4 descriptors of 16 float32" in captured.err
-    descriptors, rows = open_features(out)
+    descriptors, rows = open_descriptors(out)
     assert descriptors.shape == (3, 16)
     assert rows.labels == [0, 1, 1]
     broken = photos / "finch" / "1.jpg"
     before = sorted(os.listdir(tmp_path))
-    assert "must hold an image" in refused(capsys, "features", model, broken, tmp_path / "g.npy")
+    message = "must have at least one row"
+    assert message in refused(capsys, "descriptors", model, broken, tmp_path / "g.npy")
     assert "complete image" in refused(capsys, "retrieve", out, model, broken)
     assert sorted(os.listdir(tmp_path)) == before
 
 
 @needs_a_framework
-def test_what_does_not_fit_together_is_refused(model, photos, capsys, tmp_path) -> None:
+def test_mismatched_models_and_data_are_refused(model, photos, capsys, tmp_path) -> None:
     evaluate = ("evaluate", model, photos)
-    assert "the test part must hold an image" in refused(capsys, *evaluate)
-    assert "a part must be one of" in refused(capsys, *evaluate, "--part", "all")
+    assert "the test split must have at least one image" in refused(capsys, *evaluate)
+    assert "split must be one of" in refused(capsys, *evaluate, "--split", "all")
     assert "kind must be one of" in refused(capsys, *evaluate, "--kind", "birds")
     assert "--framework must be one of" in refused(
         capsys, "predict", model, photos, "--framework", "x"
     )
-    assert "must end in .npy or .safetensors" in refused(capsys, "features", model, photos, "f.txt")
-    train = ("--part", "train")
+    assert "must end in .npy or .safetensors" in refused(
+        capsys, "descriptors", model, photos, "f.txt"
+    )
+    train = ("--split", "train")
     (photos / "wren").rename(photos / "auk")
-    said = refused(capsys, *evaluate, *train)
-    assert "only in the model: wren; only in the data: auk" in said
+    message = refused(capsys, *evaluate, *train)
+    assert "only in the model: wren; only in the data: auk" in message
     made, reverse = driver(PRESENT[0]), tmp_path / "reverse.safetensors"
     network, names = made.load(model), ("finch", "auk")
     made.save(network, reverse, classes=names, preprocessing=Preprocessing(16))
-    said = refused(capsys, "evaluate", reverse, photos, *train)
-    assert "class 0 is finch in the model, auk in the data" in said
+    message = refused(capsys, "evaluate", reverse, photos, *train)
+    assert "class 0 is finch in the model, auk in the data" in message
     network.classes = network.preprocessing = None
     made.save(network, reverse, preprocessing=Preprocessing(16))
     datasets.photographs(photos, tern=1)
-    said = refused(capsys, "evaluate", reverse, photos, *train)
-    assert "2 in the model and 3 in the data" in said
+    message = refused(capsys, "evaluate", reverse, photos, *train)
+    assert "2 in the model and 3 in the data" in message
     made.save(network, reverse)
-    assert "how images are prepared" in refused(capsys, "predict", reverse, photos)
-    assert run(["features", str(model), str(photos / "tern/0.jpg"), str(tmp_path / "f.npy")]) == 0
-    said = refused(capsys, "retrieve", tmp_path / "f.npy", reverse, photos / "tern/0.jpg")
-    assert f"those of {model}" in said
+    assert "must contain the preprocessing of images" in refused(capsys, "predict", reverse, photos)
+    assert (
+        run(["descriptors", str(model), str(photos / "tern/0.jpg"), str(tmp_path / "f.npy")]) == 0
+    )
+    message = refused(capsys, "retrieve", tmp_path / "f.npy", reverse, photos / "tern/0.jpg")
+    assert f"descriptors of {model}" in message
     scores = made.model("resnet18", 2, taps=("layer1",), projection=4, pool="lrbp")
     made.save(scores, reverse, preprocessing=Preprocessing(16))
-    said = refused(capsys, "features", reverse, photos, tmp_path / "g.npy")
-    assert "what a linear classifier sees" in said
+    message = refused(capsys, "descriptors", reverse, photos, tmp_path / "g.npy")
+    assert "must have a descriptor and a linear classifier" in message
 
 
 def process(*arguments: object) -> subprocess.Popen[str]:
@@ -240,20 +246,20 @@ def process(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes)
 
 
-def test_a_process_ends_with_the_code_and_one_sentence(tmp_path: Path) -> None:
+def test_a_process_exits_with_the_code_and_one_line(tmp_path: Path) -> None:
     one = process("info", tmp_path / "none.safetensors")
     out, err = one.communicate(timeout=60)
     assert (one.returncode, out) == (2, "")
     path = tmp_path / "none.safetensors"
-    assert err == f"bilinear: {path}: No such file or directory. Check the path and its disk.\n"
+    assert err == f"bilinear: {path}: No such file or directory. Check the path and the disk.\n"
     one = process("--traceback", "info", tmp_path / "none.safetensors")
     assert "Traceback" in one.communicate(timeout=60)[1]
     assert one.returncode == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-@pytest.mark.parametrize("unbuffered", ["", "1"])  # found at the end, and in the command
-def test_what_nobody_reads_ends_quietly(
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # error at exit, and before
+def test_a_broken_pipe_exits_silently(
     unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "m.safetensors", describe(), tiny())
@@ -269,14 +275,14 @@ def test_what_nobody_reads_ends_quietly(
 
 @needs_a_framework
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_ctrl_c_ends_with_130_and_keeps_what_was_printed(model: Path, photos: Path) -> None:
+def test_ctrl_c_exits_with_130_and_keeps_the_output(model: Path, photos: Path) -> None:
     image = str(photos / "wren" / "0.jpg")
     many = process("predict", model, *[image] * 20_000, "--batch-size", 4, "--json")
     assert many.stdout is not None
     assert many.stderr is not None
     watchdog = threading.Timer(60, many.kill)
     watchdog.start()
-    with many.stdout, many.stderr:  # communicate would lose what readline had read ahead
+    with many.stdout, many.stderr:  # communicate would lose data buffered by readline
         first = json.loads(many.stdout.readline())
         assert first["image"] == image
         many.send_signal(signal.SIGINT)
@@ -292,7 +298,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed(model: Path, photos: Pa
         json.loads(line)
 
 
-def test_without_its_packages_the_command_says_what_to_install(tmp_path: Path) -> None:
+def test_without_its_packages_the_error_names_the_pip_command(tmp_path: Path) -> None:
     (tmp_path / "bilinear").symlink_to(Path(bilinear.__file__).parent)
     command = [sys.executable, "-S", "-m", "bilinear", "info", "x"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
@@ -307,7 +313,7 @@ def test_without_its_packages_the_command_says_what_to_install(tmp_path: Path) -
 @needs_a_framework
 @pytest.mark.skipif(not DOCS.is_file(), reason="the documents are elsewhere")
 def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, capsys) -> None:
-    """On a subset of the data set, which is said."""
+    """On a subset of the data set, with --subset."""
     monkeypatch.chdir(tmp_path)
     birds = datasets.cub(tmp_path / "CUB_200_2011")
     classes = open_dataset(birds, check_counts=False).classes
@@ -320,12 +326,12 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", DOCS.read_text(), re.DOTALL)
     commands = [shlex.split(line)[1:] for line in shell.splitlines()]
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert {words[0] for words in commands} == names - {"convert"}  # it has a page of its own
-    commands = [words for words in commands if words[0] != "train"]  # which would download
+    assert {words[0] for words in commands} == names - {"convert"}  # it has its own page
+    commands = [words for words in commands if words[0] != "train"]  # it would download weights
     for command in commands:
         subset = ["--subset"] if birds.name in command else []
         assert run([*command, *subset]) == 0, command
-        assert (capsys.readouterr().out == "") == (command[0] == "features")
+        assert (capsys.readouterr().out == "") == (command[0] == "descriptors")
     assert len(os.listdir("report")) == 2
     exec(python, {})
     printed = capsys.readouterr().out
@@ -333,10 +339,8 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
 
 
 @needs_a_framework
-@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
-def test_names_that_are_no_text_are_printed_all_the_same(
-    model: Path, tmp_path: Path, capsys
-) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_file_names_that_are_not_text_are_printed(model: Path, tmp_path: Path, capsys) -> None:
     name = tmp_path / "ü\udcff.jpg"
     datasets.jpeg(name)
     assert run(["predict", str(model), str(tmp_path), "--json"]) == 0

@@ -1,4 +1,4 @@
-"""``bilinear train``, killed at random points and interrupted: going on ends with the same bits."""
+"""``bilinear train`` killed or interrupted at random points: resumed runs give identical files."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("resource", reason="of POSIX")
+pytest.importorskip("resource", reason="POSIX only")
 pytest.importorskip("tensorboard", reason="the extra cli is absent")
 
 from bilinear.train import NAMED
@@ -28,16 +28,16 @@ KILLS = {
     "tensorflow": {"bcnn-two-phase": 1},
     "jax": {"bcnn-two-phase": 1},
 }
-"""Of each recipe: 12 in torch, fewer where each process compiles for seconds."""
+"""Kills of each recipe: 12 in torch, fewer where each process compiles for seconds."""
 WITH_ALL = 4
-"""Of a command with a cache and a worker, in torch: that often, unless it ends before."""
+"""Interruptions of a command with a cache and a worker, in torch, unless it ends before."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 PYTHON = sys.executable, "-W", "ignore", "-m"
 
 
 @functools.cache
-def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
-    """The directory with the runs of each recipe, and what was seen of them."""
+def run_killed(framework: str) -> tuple[Path, dict[str, list[int]]]:
+    """Run and kill each recipe; return the folder of the runs and what was observed."""
     folder = shared_folder()
     asked = [f"{name}={kills}" for name, kills in KILLS[framework].items()]
     command = [*PYTHON, "tests.commanded", framework, str(folder), *asked]
@@ -45,13 +45,13 @@ def survived(framework: str) -> tuple[Path, dict[str, list[int]]]:
         command, capture_output=True, text=True, timeout=900, check=False, env=ENVIRONMENT
     )
     assert result.returncode == 0, result.stderr
-    print(result.stderr)  # for a failure
+    print(result.stderr)  # shown if the test fails
     return folder, json.loads(result.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("framework", PRESENT)
-def test_a_killed_command_ends_as_an_undisturbed_one(framework: str) -> None:
-    folder, seen = survived(framework)
+def test_a_killed_command_gives_the_files_of_an_uninterrupted_one(framework: str) -> None:
+    folder, seen = run_killed(framework)
     assert seen == {name: [0, kills] for name, kills in KILLS[framework].items()}
     for name in seen:
         whole = contents(folder / name / "whole")
@@ -60,16 +60,16 @@ def test_a_killed_command_ends_as_an_undisturbed_one(framework: str) -> None:
         assert runs
         for run in runs:
             assert contents(run) == whole
-            assert not half_written(run)
+            assert not incomplete_maps(run)
 
 
-def half_written(run: Path) -> list[Path]:
-    """The sets of maps that were not finished."""
+def incomplete_maps(run: Path) -> list[Path]:
+    """Cached feature maps that are incomplete."""
     return [*maps_of(run).glob(".maps-*.tmp")]
 
 
-def begun(words: list[str], run: Path, ready: Callable[[], object]) -> subprocess.Popen[str]:
-    """A process of the command, when the run is ready for what is to happen, or at its end."""
+def start(words: list[str], run: Path, ready: Callable[[], object]) -> subprocess.Popen[str]:
+    """Start the command and wait until `ready` is true or the process has ended."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [*PYTHON, "bilinear", *words, *caching(run), str(run)]
     process = subprocess.Popen(command, env=ENVIRONMENT, **pipes)
@@ -78,41 +78,41 @@ def begun(words: list[str], run: Path, ready: Callable[[], object]) -> subproces
     return process
 
 
-def farther(run: Path, more: int) -> Callable[[], bool]:
-    """Whether a run gave so many signs more than now."""
+def progressed(run: Path, more: int) -> Callable[[], bool]:
+    """Return a function that tells whether a run has made `more` more signs of progress."""
     until = signs(run) + more
     return lambda: signs(run) >= until
 
 
 def steps(run: Path) -> int:
-    """In the metrics, of which a line may be half there."""
+    """Number of steps in the metrics file, whose last line may be incomplete."""
     return (run / "metrics.jsonl").read_bytes().count(b'"event":"step"')
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="one framework will do")
+@pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
 def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
-    """Of whole processes, from their start; a worker must not hold on to the run or the cache."""
+    """Whole processes. A worker must not keep the locks of the run or the cache."""
     words = prepared(tmp_path / "data", CACHED)
     words += ["--framework", "torch", "--workers", "1", "--save-every", "1"]
     run, rng = tmp_path / "run", np.random.default_rng(0)
-    process = begun(words, run, lambda: half_written(run))  # the worker has yet to start
+    process = start(words, run, lambda: incomplete_maps(run))  # the worker has not started yet
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert half_written(run)
-    process = begun(words, run, lambda: steps(run))
+    assert incomplete_maps(run)
+    process = start(words, run, lambda: steps(run))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, ""), err
-    said = f"{run} can be resumed at step {steps(run)}", "bilinear: interrupted"
-    assert tuple(err.splitlines()[-2:]) == said
+    expected = f"{run} can be resumed at step {steps(run)}", "bilinear: interrupted"
+    assert tuple(err.splitlines()[-2:]) == expected
     for _ in range(WITH_ALL - 1):
-        process = begun(words, run, farther(run, int(rng.integers(1, 4))))
+        process = start(words, run, progressed(run, int(rng.integers(1, 4))))
         time.sleep(float(rng.uniform(0, QUICK)))
         process.kill()
         out, err = process.communicate(timeout=60)
-        assert process.returncode in (-signal.SIGKILL, 0), err  # 0: it came to its end before
-    out, err = begun(words, run, lambda: True).communicate(timeout=60)
+        assert process.returncode in (-signal.SIGKILL, 0), err  # 0: it ended before the kill
+    out, err = start(words, run, lambda: True).communicate(timeout=60)
     assert out == f"{run / 'best.safetensors'}\n", err
-    assert contents(run) == contents(survived("torch")[0] / CACHED / "whole")
-    assert not half_written(run)
+    assert contents(run) == contents(run_killed("torch")[0] / CACHED / "whole")
+    assert not incomplete_maps(run)

@@ -1,4 +1,4 @@
-"""``bilinear train``: from a folder of pictures to a model that every other command takes."""
+"""``bilinear train``: from a folder of images to a model for the other commands."""
 
 import json
 from pathlib import Path
@@ -27,18 +27,18 @@ def pictures(tmp_path: Path) -> Path:
 
 @over_backends
 def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
-    """By a recipe in a file; a finished run is taken as it is when it is resumed."""
+    """With a recipe file. Resuming a finished run changes nothing."""
     file, folder = tmp_path / "mine.json", tmp_path / "run"
     file.write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
     words = ["train", str(file), str(pictures), str(folder), "--framework", backend]
     words += ["--fraction", "0.34", "--workers", "0"]
     assert run(words) == 0
-    told = capsys.readouterr()
-    assert told.out == f"{folder / 'best.safetensors'}\n"
-    assert "images: 12 to train on, 6 to validate on" in told.err
+    captured = capsys.readouterr()
+    assert captured.out == f"{folder / 'best.safetensors'}\n"
+    assert "images: 12 training, 6 validation" in captured.err
     for line in ("phase head, epoch 1: loss ", "phase all, epoch 0: loss ", "12 of 12 images in "):
-        assert line in told.err
-    lines = told.err.splitlines()
+        assert line in captured.err
+    lines = captured.err.splitlines()
     begun = lines.index("validating on 6 images")
     assert lines[begun - 1].startswith("12 of 12 images in ")
     assert lines[begun + 1].startswith("6 of 6 images in ")
@@ -49,31 +49,33 @@ def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Pa
     capsys.readouterr()
     assert run(words) == 2
     best = str(folder / "best.safetensors")
-    given = [best, str(pictures), "--part", "train", "--framework", backend, "--json"]
+    given = [best, str(pictures), "--split", "train", "--framework", backend, "--json"]
     capsys.readouterr()
     assert run(["evaluate", *given]) == 0
-    assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # a third by chance
+    assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # chance level is one third
 
 
 @over_backends
-def test_a_cache_is_told_of_and_kept(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
-    """Its size before anything, a bar while it is filled, and nothing is computed twice."""
+def test_the_cache_is_reported_and_reused(
+    backend: str, pictures: Path, tmp_path: Path, capsys
+) -> None:
+    """Its size is printed first, then progress while it is filled. Nothing is computed twice."""
     file, cache = tmp_path / "mine.json", tmp_path / "maps"
     file.write_text(recipe(images=Images(32, 36), phases=PHASES[:1]).to_json())
     words = ["--framework", backend, "--fraction", "0.34", "--workers", "0"]
     words += ["--cache", str(cache), "--views", "1", "--cache-limit", "0.5"]
     for name in "one", "two":
         assert run(["train", str(file), str(pictures), str(tmp_path / name), *words]) == 0
-        told = capsys.readouterr().err
-        filled = "computing maps, train images, epoch 0\n12 of 12 images in " in told
+        captured = capsys.readouterr().err
+        filled = "computing feature maps, train images, epoch 0\n12 of 12 images in " in captured
         assert filled == (name == "one")
-        assert f"0.6 MiB of it there, 0.5 GiB allowed in {cache}" in told or filled
-        assert "augmentation: 1 cached view of each image, repeated every epoch\n" in told
+        assert f"0.6 MiB of it there, 0.5 GiB allowed in {cache}" in captured or filled
+        assert "augmentation: 1 cached view of each image, repeated every epoch\n" in captured
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys) -> None:
+def test_printed_recipes_can_be_read(name: str, tmp_path: Path, capsys) -> None:
     assert run(["train", name, "--print"]) == 0
     text = capsys.readouterr().out
     assert Recipe.from_json(text) == named(name)
@@ -82,7 +84,7 @@ def test_recipes_are_printed_as_they_are_read(name: str, tmp_path: Path, capsys)
     assert capsys.readouterr().out == text
 
 
-def test_a_recipe_is_changed_at_the_command_line(capsys) -> None:
+def test_set_changes_a_recipe(capsys) -> None:
     words = ["train", "bcnn-two-phase", "--print"]
     assert run([*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2"]) == 0
     made = Recipe.from_json(capsys.readouterr().out)
@@ -93,36 +95,39 @@ def test_a_recipe_is_changed_at_the_command_line(capsys) -> None:
     )
 
 
-def test_what_cannot_be_trained_is_refused(pictures: Path, tmp_path: Path, capsys) -> None:
+def test_invalid_arguments_are_refused(pictures: Path, tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.json"
     file.write_text("{}")
     folders = [str(pictures), str(tmp_path / "run")]
-    for words, sentence in (
+    for words, message in (
         (["multi"], "its name must be one of 'bcnn-two-phase', "),
-        (["multi-phase"], "it needs DATA and RUN"),
+        (["multi-phase"], "DATA and RUN are required"),
         ([str(file)], "recipe: format must be "),
         ([str(tmp_path / "none.json")], "none.json: No such file"),
-        (["multi-phase", *folders, "--framework", "jax", "--compile"], "jax has no such options"),
-        (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit are of --cache"),
-        (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be a number or none"),
+        (
+            ["multi-phase", *folders, "--framework", "jax", "--compile"],
+            "jax supports none; got --compile",
+        ),
+        (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit require --cache"),
+        (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be an integer or none"),
         (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be at least 1"),
         *(
-            (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be abo")
+            (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be pos")
             for wrong in ("0", "inf", "nan", "1e308")
         ),
     ):
         assert run(["train", *words]) == 2
-        assert sentence in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(not PRESENT, reason="there is no engine")
-def test_one_class_is_no_data_set(tmp_path: Path, capsys) -> None:
-    """As when the folder of a class is named, or that which holds the data set."""
+@pytest.mark.skipif(not PRESENT, reason="no framework")
+def test_a_data_set_with_one_class_is_refused(tmp_path: Path, capsys) -> None:
+    """For example if the folder of a class is named, or the parent of the data set."""
     folders = [str(photographs(tmp_path / "birds", wren=4)), str(tmp_path / "run")]
     assert run(["train", "multi-phase", *folders, "--framework", PRESENT[0]]) == 2
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert "train: a data set must have two classes or more; got 1. Name the folder" in told
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "train: a data set must have two classes or more; got 1. Name the folder" in last
     assert not (tmp_path / "run").exists()
 
 

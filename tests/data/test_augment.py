@@ -1,4 +1,4 @@
-"""Random views: where crops lie, what is mirrored, and what cannot be asked for."""
+"""Augmentation: positions of crops, mirroring, and invalid arguments."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bilinear.data.images import Preprocessing
 
 
 def ramp(height, width):
-    """Every pixel tells its row and its column."""
+    """An image whose pixel values are the row and the column."""
     y, x = np.mgrid[0:height, 0:width]
     return Image.fromarray(np.stack([y, x, 0 * x], axis=-1).astype(np.uint8))
 
@@ -20,7 +20,7 @@ def corners(image):
     return (*pixels[0, 0, :2].tolist(), *pixels[-1, -1, :2].tolist())
 
 
-def test_random_crops_reach_every_place():
+def test_random_crops_reach_every_position():
     rng = np.random.default_rng(0)
     found = {corners(augment.random_crop(ramp(12, 9), (10, 8), rng)) for _ in range(200)}
     assert found == {(t, l, t + 9, l + 7) for t in range(3) for l in range(2)}  # noqa: E741
@@ -30,13 +30,13 @@ def test_half_of_the_images_are_mirrored():
     rng = np.random.default_rng(0)
     found = [corners(augment.random_flip(ramp(3, 5), rng)) for _ in range(1000)]
     assert set(found) == {(0, 0, 2, 4), (0, 4, 2, 0)}
-    assert abs(found.count((0, 4, 2, 0)) - 500) < 4 * 1000**0.5 / 2  # four deviations
+    assert abs(found.count((0, 4, 2, 0)) - 500) < 4 * 1000**0.5 / 2  # four standard deviations
 
 
-def test_resized_crops_have_the_areas_and_aspects_asked_for():
+def test_resized_crops_have_the_requested_areas_and_aspect_ratios():
     rng = np.random.default_rng(0)
     scale, ratio = (0.2, 0.4), (1.0, 2.0)
-    areas, aspects, places = [], [], []
+    areas, aspects, positions = [], [], []
     for _ in range(300):
         view = augment.random_resized_crop(ramp(200, 240), (50, 50), rng, scale, ratio)
         assert view.size == (50, 50)
@@ -45,15 +45,15 @@ def test_resized_crops_have_the_areas_and_aspects_asked_for():
         rows, columns = (bottom - top) * 50 / 49, (right - left) * 50 / 49
         areas.append(rows * columns / (200 * 240))
         aspects.append(columns / rows)
-        places.append((top, left))
-    assert 0.18 < min(areas) < 0.22  # pixels are whole numbers
+        positions.append((top, left))
+    assert 0.18 < min(areas) < 0.22  # sizes are rounded to pixels
     assert 0.38 < max(areas) < 0.42
     assert 0.9 < min(aspects) < 1.1
     assert 1.7 < max(aspects) < 2.2
-    assert np.std(places, axis=0).min() > 15
+    assert np.std(positions, axis=0).min() > 15
 
 
-def test_where_no_rectangle_fits_the_middle_is_taken():
+def test_the_centre_is_taken_if_no_rectangle_fits():
     rng = np.random.default_rng(0)
     view = augment.random_resized_crop(ramp(4, 200), (4, 8), rng, (0.9, 1.0), (1.0, 2.0))
     assert corners(view) == (0, 96, 3, 103)
@@ -67,16 +67,16 @@ def test_where_no_rectangle_fits_the_middle_is_taken():
         (Augmentation("centre", square=True, resize=40, flip=False), None),
     ],
 )
-def test_centre_crops_of_covers_and_squares(augmentation, expected):
-    """The middle of the resized image; a square one holds all of it."""
+def test_centre_crops(augmentation, expected):
+    """The centre of the resized image. With square=True it contains the whole image."""
     rng = np.random.default_rng(0)
-    view = augment.augmented(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
+    view = augment.augment(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
     assert view.size == (40, 40)
     top, left, bottom, right = corners(view)
     if augmentation.square:
         assert left < 2
         assert right > 77
-    elif augmentation.resize == 60:  # two thirds of the height, and as much of the width
+    elif augmentation.resize == 60:  # two thirds of the height
         assert (bottom - top, right - left) == (26, 26)
     else:
         assert (top, left, bottom, right) == expected
@@ -88,14 +88,17 @@ def test_centre_crops_of_covers_and_squares(augmentation, expected):
         ({"crop": "corner"}, "crop must be one of random, centre, resized"),
         ({"resize": 0}, "resize must be at least 1"),
         ({"resize": 9.5}, "resize must be a whole number"),
-        ({"crop": "resized", "square": True}, "a resized crop is of the whole image"),
-        ({"crop": "resized", "resize": 512}, "a resized crop is of the whole image"),
-        ({"scale": (0.5, 1.1)}, "scale must be two numbers in order, above 0 up to 1"),
+        ({"crop": "resized", "square": True}, "crop='resized' allows neither resize nor square"),
+        ({"crop": "resized", "resize": 512}, "crop='resized' allows neither resize nor square"),
+        (
+            {"scale": (0.5, 1.1)},
+            "scale must be two numbers in ascending order, above 0 and at most 1",
+        ),
         ({"scale": (0, 1)}, "scale must be two numbers"),
-        ({"ratio": (2, 1)}, "ratio must be two numbers in order, above 0;"),
+        ({"ratio": (2, 1)}, "ratio must be two numbers in ascending order, above 0;"),
         ({"ratio": 1}, "ratio must be two numbers"),
     ],
 )
-def test_augmentation_that_cannot_be_is_refused(fields, words):
+def test_invalid_augmentation_is_refused(fields, words):
     with pytest.raises((ValueError, TypeError), match=words):
         Augmentation(**fields)

@@ -1,4 +1,4 @@
-"""Data sets in the layouts they are published in, whole and not."""
+"""Data sets in their published layouts, complete and incomplete."""
 
 import subprocess
 import sys
@@ -11,11 +11,13 @@ from bilinear.data import Item, open_dataset, read_aircraft
 
 from .. import datasets
 
-needs_scipy = pytest.mark.skipif(find_spec("scipy") is None, reason="SciPy reads MATLAB's files")
+needs_scipy = pytest.mark.skipif(
+    find_spec("scipy") is None, reason="SciPy is needed to read MATLAB files"
+)
 KINDS = ["cub", "aircraft", pytest.param("cars", marks=needs_scipy)]
 
 
-def opened(root, kind, **options):
+def open_sample(root, kind, **options):
     return open_dataset(getattr(datasets, kind)(root), check_counts=False, **options)
 
 
@@ -29,7 +31,7 @@ def refused(words, root, **options):
 
 
 def test_cub(tmp_path):
-    index = opened(tmp_path, "cub")
+    index = open_sample(tmp_path, "cub")
     assert index.classes == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
     first = "images/001.Black_footed_Albatross/Black_footed_Albatross_1.jpg"
     assert index.items[0] == Item(first, 0, "train")
@@ -38,7 +40,7 @@ def test_cub(tmp_path):
         *((1, "train"), (1, "test")),
     ]
     assert open_dataset(tmp_path, "cub", check_counts=False, boxes=True).items[0].box == (
-        *(5, 10, 25, 41),  # 10.5 + 30 rows, widened to whole pixels
+        *(5, 10, 25, 41),  # 10.5 + 30 rows, extended to whole pixels
     )
 
 
@@ -75,11 +77,11 @@ def test_cars(tmp_path, combined):
 
 
 @needs_scipy
-def test_labels_of_cars_may_lie_in_the_devkit(tmp_path):
+def test_labels_of_cars_may_be_in_the_devkit(tmp_path):
     datasets.cars(tmp_path)
     labels = "cars_test_annos_withlabels.mat"
     (tmp_path / labels).rename(tmp_path / "devkit" / labels)
-    assert len(open_dataset(tmp_path, check_counts=False).part("test")) == 1
+    assert len(open_dataset(tmp_path, check_counts=False).split("test")) == 1
 
 
 def test_a_folder_of_class_folders(tmp_path):
@@ -99,31 +101,31 @@ def test_a_folder_of_class_folders(tmp_path):
     )
 
 
-def test_a_folder_with_parts_on_top(tmp_path):
+def test_a_folder_with_splits(tmp_path):
     for part, counts in {"train": (2, 1), "val": (1, 0), "test": (0, 3)}.items():
         datasets.photographs(tmp_path / part, wren=counts[0], finch=counts[1])
     index = open_dataset(tmp_path)
     assert index.classes == ("finch", "wren")
-    assert [len(index.part(split)) for split in ("train", "validation", "test")] == [3, 1, 3]
-    assert index.part("validation") == (Item("val/wren/0.jpg", 1, "validation"),)
+    assert [len(index.split(split)) for split in ("train", "validation", "test")] == [3, 1, 3]
+    assert index.split("validation") == (Item("val/wren/0.jpg", 1, "validation"),)
 
 
-def test_what_lies_beside_parts_is_no_class(tmp_path):
-    """The images to test on would be trained on otherwise."""
+def test_folders_beside_splits_are_not_classes(tmp_path):
+    """Otherwise the test images would be used for training."""
     for part in ("train", "val", "test"):
         datasets.photographs(tmp_path / part, wren=1, finch=1)
     alone = open_dataset(tmp_path)
     for path in ("run/curves.png", "run/phases/1.png", "test2/1.jpg", "notes/wren.jpg"):
         datasets.jpeg(tmp_path / path)
     assert open_dataset(tmp_path) == alone
-    assert [len(alone.part(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
+    assert [len(alone.split(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
     datasets.jpeg(tmp_path / "dev" / "wren" / "more" / "1.jpg")
     refused(r"must be named train, val, valid, validation, test; got dev\. Rename", tmp_path)
 
 
-def test_parts_without_class_folders_are_refused(tmp_path):
+def test_splits_without_class_folders_are_refused(tmp_path):
     datasets.photographs(tmp_path, train=1, test=1, plane=1)
-    refused("train must hold class folders with images to train on; got no folder", tmp_path)
+    refused("train must have class folders with training images; got no subfolder", tmp_path)
 
 
 def test_train_may_be_a_class(tmp_path):
@@ -132,12 +134,12 @@ def test_train_may_be_a_class(tmp_path):
     )
 
 
-# --- what is not whole ---
+# --- incomplete data sets ---
 
 
 @pytest.fixture(scope="module")
 def whole_cub(tmp_path_factory):
-    """All 11,788 images of 200 classes by name; the files are empty."""
+    """All 11,788 image files of 200 classes, which are empty."""
     root = tmp_path_factory.mktemp("CUB_200_2011")
     names = [f"{k:03d}.Bird_{k}" for k in range(1, 201)]
     for name in names:
@@ -155,19 +157,19 @@ def whole_cub(tmp_path_factory):
     return root
 
 
-def test_a_whole_data_set_passes_and_a_half_unpacked_one_is_one_error(whole_cub):
+def test_all_missing_images_are_one_error(whole_cub):
     index = open_dataset(whole_cub)
-    assert (len(index.items), len(index.classes), len(index.part("test"))) == (11788, 200, 5794)
+    assert (len(index.items), len(index.classes), len(index.split("test"))) == (11788, 200, 5794)
     for item in index.items[-3210:]:
         (whole_cub / item.path).unlink()
-    found = refused("CUB-200-2011: .* must have every image", whole_cub, check_counts=False)
+    found = refused("CUB-200-2011: .* must contain every image", whole_cub, check_counts=False)
     first = index.items[-3210].path
     assert f"got 11,788 images are listed, 3,210 are missing, the first {first}. Unpack" in found
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_counts_and_missing_images_are_one_error(tmp_path, kind):
-    lost = opened(tmp_path, kind).items[-1]
+    lost = open_sample(tmp_path, kind).items[-1]
     root = tmp_path / "data" if kind == "aircraft" else tmp_path
     (root / lost.path).unlink()
     found = refused("2 classes of ", tmp_path)
@@ -234,7 +236,7 @@ def test_missing_annotations_are_listed(tmp_path, kind, lost):
         ),
     ],
 )
-def test_annotations_that_contradict_themselves_are_refused(tmp_path, kind, file, text, words):
+def test_contradictory_annotations_are_refused(tmp_path, kind, file, text, words):
     getattr(datasets, kind)(tmp_path)
     (tmp_path / file).write_text(text)
     refused(words, tmp_path, check_counts=False, boxes=True)
@@ -247,10 +249,10 @@ def test_a_damaged_matlab_file_is_named(tmp_path, damage):
     file = tmp_path / "devkit" / "cars_train_annos.mat"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"<html>" + bytes(500))
-    refused(r"cars_train_annos\.mat must be the MATLAB file", tmp_path, check_counts=False)
+    refused(r"cars_train_annos\.mat must be the annotation file", tmp_path, check_counts=False)
 
 
-def test_without_scipy_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+def test_without_scipy_the_error_names_the_pip_command(tmp_path, monkeypatch):
     (tmp_path / "cars_annos.mat").touch()
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(ImportError, match=r"Stanford Cars .* needs scipy.*'bilinear\[cli\]'"):
@@ -258,7 +260,7 @@ def test_without_scipy_one_sentence_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    refused("class folders with images to train on; got no folder", tmp_path)
+    refused("class folders with training images; got no subfolder", tmp_path)
     datasets.photographs(tmp_path, wren=1, finch=0, owl=0)
     for name in ("finch", "owl"):
         (tmp_path / name).mkdir()
@@ -266,7 +268,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
     assert len(open_dataset(tmp_path, check_counts=False).items) == 1
 
 
-def test_what_cannot_be_opened_is_said(tmp_path):
+def test_invalid_paths_and_kinds_are_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
         open_dataset(tmp_path / "nowhere")
     refused(
@@ -276,7 +278,7 @@ def test_what_cannot_be_opened_is_said(tmp_path):
     )
 
 
-def test_nothing_but_numpy_and_pillow_is_imported():
+def test_only_numpy_and_pillow_are_imported():
     roots = sorted({name for names, _ in BACKENDS.values() for name in names} | {"scipy"})
     code = f"import sys, bilinear.data; print(sorted({{*sys.modules}} & {{*{roots}}}))"
     result = subprocess.run(

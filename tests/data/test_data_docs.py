@@ -1,4 +1,4 @@
-"""What docs/data.md prints runs as printed, and gives the pipeline's own batches."""
+"""The examples of docs/data.md run, and give the batches of the pipeline."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_first_example_runs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("framework", ["PyTorch", "TensorFlow"])
-def test_the_frameworks_loaders_give_the_same_batches(tmp_path, framework):
+def test_framework_loaders_give_the_same_batches(tmp_path, framework):
     if {"PyTorch": "torch", "TensorFlow": "tensorflow"}[framework] not in PRESENT:
         pytest.skip(f"{framework} is absent")
     index = open_dataset(datasets.photographs(tmp_path, wren=3, finch=4))
@@ -50,12 +50,12 @@ def test_the_frameworks_loaders_give_the_same_batches(tmp_path, framework):
             assert found.dtype == np.int64
 
 
-def test_counts_are_those_that_are_checked():
+def test_the_table_has_the_checked_counts():
     from bilinear.data import aircraft, cars, cub  # noqa: PLC0415
 
     text = DOCS.read_text()
     for module in (cub, cars):
         counts = module.COUNTS
         assert f"| {counts.classes} | {counts.train:,}, –, {counts.test:,} |" in text
-    named = ", ".join(f"{n} {f.removesuffix('.txt')}" for f, n in aircraft.CLASSES.values())
-    assert f"| {named} | 3,334, 3,333, 3,333 |" in text
+    classes = ", ".join(f"{n} {f.removesuffix('.txt')}" for f, n in aircraft.CLASSES.values())
+    assert f"| {classes} | 3,334, 3,333, 3,333 |" in text

@@ -1,4 +1,4 @@
-"""Images of every mode and orientation, and files that are not what they should be."""
+"""Reading of images in every mode and orientation, and invalid files."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from bilinear.data.images import read_image
 
 
 def photograph(height=40, width=60):
-    """Smooth and lopsided, so that JPEG keeps it and every rotation of it differs."""
+    """A smooth image without symmetry: JPEG hardly changes it, and all rotations differ."""
     y, x = np.mgrid[0:height, 0:width]
     channels = [x * 255 / width, y * 255 / height, (x + 2 * y) * 255 / (width + 2 * height)]
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
@@ -53,7 +53,7 @@ def test_modes_are_read_as_pillow_converts_them(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparency_lies_over_white(tmp_path, mode):
+def test_transparency_is_composited_over_white(tmp_path, mode):
     image = photograph().convert(mode)
     alpha = Image.new("L", image.size, 255)
     alpha.paste(0, (0, 0, 10, 40))
@@ -62,12 +62,12 @@ def test_transparency_lies_over_white(tmp_path, mode):
     found = pixels(stored(image, tmp_path / "a.png")).astype(float)
     opaque = np.asarray(image.convert("RGB")).astype(float)
     assert (found[:, :10] == 255).all()
-    packed = 255 + (opaque[:, 10:20] - 255) * 128 / 255
-    assert np.abs(found[:, 10:20] - packed).max() <= 1
+    blended = 255 + (opaque[:, 10:20] - 255) * 128 / 255
+    assert np.abs(found[:, 10:20] - blended).max() <= 1
     np.testing.assert_array_equal(found[:, 20:], opaque[:, 20:])
 
 
-def test_a_transparent_colour_lies_over_white(tmp_path):
+def test_a_transparent_colour_is_composited_over_white(tmp_path):
     palette = photograph().quantize(8)
     path = stored(palette, tmp_path / "a.png", transparency=palette.getpixel((0, 0)))
     opaque = np.asarray(palette.convert("RGB"))
@@ -89,15 +89,15 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path, kind, order):
     np.testing.assert_array_equal(found, np.repeat(expected[..., None], 3, axis=-1))
 
 
-def test_wide_integers_hold_sixteen_bits(tmp_path):
+def test_32_bit_integers_are_read_as_16_bit_values(tmp_path):
     values = np.array([[0, 257, 65535]], np.int32)
     found = pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))
     assert found[0, :, 0].tolist() == [0, 1, 255]
     path = stored(Image.fromarray(values + 1), tmp_path / "b.tif")
-    refused(path, r"must lie in \[0, 65535\]; got values from 1 to 65536", path)
+    refused(path, r"must be in \[0, 65535\]; got values from 1 to 65536", path)
 
 
-def test_floating_values_are_in_the_unit_or_byte_range(tmp_path):
+def test_floating_values_are_on_the_scale_1_or_255(tmp_path):
     values = np.array([[0, 0.5, 1]], np.float32)
     assert pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))[0, :, 1].tolist() == [
         *(0, 128, 255)
@@ -107,7 +107,7 @@ def test_floating_values_are_in_the_unit_or_byte_range(tmp_path):
     np.testing.assert_array_equal(found[..., 0], np.asarray(grey))
     for bad in (-1, 256, np.nan):
         path = stored(Image.fromarray(values + np.float32(bad)), tmp_path / "c.tif")
-        refused(path, r"must lie in \[0, 255\]", path)
+        refused(path, r"must be in \[0, 255\]", path)
 
 
 # --- orientation and frames ---
@@ -116,7 +116,7 @@ def test_floating_values_are_in_the_unit_or_byte_range(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
 def test_exif_orientation_is_applied(tmp_path, orientation, kind):
-    """Stored as a camera would: what the viewer turns upright again."""
+    """The stored image is transposed, as a camera stores it."""
     upright = photograph()
     undo = {6: 8, 8: 6}.get(orientation, orientation)
     turn = images._UPRIGHT.get(undo)
@@ -130,8 +130,8 @@ def test_exif_orientation_is_applied(tmp_path, orientation, kind):
     assert np.abs(found - np.asarray(upright).astype(int)).max() <= (4 if kind == "jpg" else 0)
 
 
-def test_orientation_6_is_stored_lying_on_its_left(tmp_path):
-    """The tag's meaning, without the table: row 0 of the file is the right side of the image."""
+def test_orientation_6(tmp_path):
+    """Checked without the table: row 0 of the file is the right side of the image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     strip = Image.fromarray(np.array([[[10, 0, 0], [20, 0, 0]]], np.uint8))
@@ -141,7 +141,7 @@ def test_orientation_6_is_stored_lying_on_its_left(tmp_path):
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0broken", b"Exif\0\0II*\0\xff\xff\xff\xff", b"x"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_exif_that_cannot_be_read_is_no_orientation(tmp_path, exif):
+def test_unreadable_exif_is_ignored(tmp_path, exif):
     path = stored(photograph(), tmp_path / "a.jpg", exif=exif)
     assert pixels(path).shape == (40, 60, 3)
 
@@ -153,7 +153,7 @@ def test_an_animation_gives_its_first_frame(tmp_path, kind):
     assert np.abs(pixels(path) - [255, 0, 0]).max() <= 3
 
 
-# --- what is read ---
+# --- files ---
 
 
 def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path):
@@ -165,14 +165,14 @@ def test_a_file_object_is_read_from_its_start_and_left_open(tmp_path):
     np.testing.assert_array_equal(pixels(io.BytesIO(path.read_bytes())), pixels(str(path)))
 
 
-def test_what_is_no_file_is_a_type_error():
+def test_other_objects_are_a_type_error():
     with pytest.raises(TypeError, match=r"got builtins.bytes. Wrap encoded bytes in io.BytesIO"):
         read_image(b"\x89PNG")
     with pytest.raises(TypeError, match="a path or a binary file"):
         read_image(None)
 
 
-def test_a_path_that_cannot_be_opened_says_so_as_open_does(tmp_path):
+def test_a_path_that_cannot_be_opened_raises_oserror(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_image(tmp_path / "nowhere.png")
     with pytest.raises(IsADirectoryError):
@@ -197,7 +197,7 @@ def test_a_damaged_image_is_refused(tmp_path):
     refused(path, "must be a complete image file", path)
 
 
-def test_what_is_not_an_image_is_refused(tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(tmp_path):
     path = tmp_path / "page.jpg"
     for content in (b"", b"<html>not found</html>", bytes(100)):
         path.write_bytes(content)
@@ -206,7 +206,7 @@ def test_what_is_not_an_image_is_refused(tmp_path):
 
 
 def png_header(width, height):
-    """A PNG of that size whose pixels are missing: only its header can be read."""
+    """A PNG file of the given size with a valid header and no pixels."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
     return data + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 9) + b"IDAT" + bytes(13)
@@ -214,16 +214,16 @@ def png_header(width, height):
 
 @pytest.mark.parametrize(("width", "height"), [(10_000, 9_000), (50_000, 50_000), (2**31 - 1, 9)])
 @pytest.mark.filterwarnings("ignore:Image size")
-def test_an_absurdly_large_image_is_refused_by_its_header(tmp_path, width, height, monkeypatch):
+def test_a_very_large_image_is_refused_by_its_header(tmp_path, width, height, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(width, height))
     refused(path, "must have between 1 and 89,478,485 pixels", path)
     assert Image.MAX_IMAGE_PIXELS == 89_478_485
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow's own guard taken off
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # disables Pillow's own check
     refused(path, f"pixels; got {width} × {height}", path)
 
 
-def test_pillows_warning_as_an_error_is_the_same_error(tmp_path):
+def test_pillows_warning_raised_as_error_gives_the_same_error(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(10_000, 9_000))
     refused(path, "must have between 1 and 89,478,485 pixels", path)

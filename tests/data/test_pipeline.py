@@ -1,4 +1,4 @@
-"""Batches that are equal in every run, whatever the workers, wherever one resumes."""
+"""Batches do not depend on the number of workers or on where an epoch was resumed."""
 
 import itertools
 from dataclasses import replace
@@ -23,14 +23,14 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(index):
-    """The same pipeline in this process and in two workers."""
+    """The same pipeline without workers and with two workers."""
     options = {"batch_size": SIZE, "preprocessing": SMALL, "augmentation": Augmentation()}
     with Pipeline(index, **options) as here, Pipeline(index, workers=2, **options) as workers:
         yield here, workers
 
 
-def pipeline(index, part="train", **options):
-    return Pipeline(index, part, **{"batch_size": SIZE, "preprocessing": SMALL} | options)
+def pipeline(index, split="train", **options):
+    return Pipeline(index, split, **{"batch_size": SIZE, "preprocessing": SMALL} | options)
 
 
 def assert_equal(found, expected):
@@ -42,15 +42,15 @@ def assert_equal(found, expected):
             np.testing.assert_array_equal(array, same)
 
 
-def views(batches):
-    """Place in the index -> the image as it was seen."""
+def images_by_index(batches):
+    """Position in the index -> augmented image."""
     return {int(i): image for b in batches for i, image in zip(b.indices, b.images, strict=True)}
 
 
-# --- what is in a batch ---
+# --- contents of a batch ---
 
 
-def test_without_augmentation_a_batch_is_what_load_images_gives(index):
+def test_without_augmentation_a_batch_equals_load_images(index):
     (batch,) = pipeline(index, batch_size=COUNT, shuffle=False).epoch(5)
     files = [index.root / item.path for item in index.items]
     np.testing.assert_array_equal(batch.images, load_images(files, SMALL))
@@ -61,14 +61,14 @@ def test_without_augmentation_a_batch_is_what_load_images_gives(index):
     assert batch.indices.tolist() == list(range(COUNT))
 
 
-def test_banners_and_what_is_outside_boxes_are_never_seen(tmp_path):
+def test_banners_and_pixels_outside_boxes_are_cut_off(tmp_path):
     index = open_dataset(datasets.aircraft(tmp_path), check_counts=False)
     view = {"preprocessing": Preprocessing((40, 60), mean=(0, 0, 0), std=(1, 1, 1))}
-    for part in ("train", "validation", "test"):
-        (batch,) = pipeline(index, part, **view).epoch(0)
+    for split in ("train", "validation", "test"):
+        (batch,) = pipeline(index, split, **view).epoch(0)
         assert batch.images.max() < 0.95  # the banner is white
-        assert {index.items[i].split for i in batch.indices} == {part}
-    (whole,) = pipeline(without_cuts(index), **view).epoch(0)
+        assert {index.items[i].split for i in batch.indices} == {split}
+    (whole,) = pipeline(without_boxes(index), **view).epoch(0)
     assert (whole.images > 0.95).any()
 
     boxed = open_dataset(tmp_path, check_counts=False, boxes=True)
@@ -80,17 +80,17 @@ def test_banners_and_what_is_outside_boxes_are_never_seen(tmp_path):
     np.testing.assert_array_equal(batch.images[:1], expected)
 
 
-def without_cuts(index):
+def without_boxes(index):
     return replace(index, items=tuple(Item(*item[:3]) for item in index.items))
 
 
 def test_a_box_outside_the_image_is_refused(index):
     items = (index.items[0]._replace(box=(500, 0, 600, 40)),)
-    with pytest.raises(ValueError, match=r"0\.jpg must hold its box.*got 50 × 60, box \(500, "):
+    with pytest.raises(ValueError, match=r"0\.jpg must contain its box.*got 50 × 60, box \(500, "):
         list(pipeline(replace(index, items=items)).epoch(0))
 
 
-def test_the_last_batch_may_be_dropped(index):
+def test_drop_last(index):
     assert pipeline(index).batches_per_epoch == BATCHES
     assert [len(b.labels) for b in pipeline(index).epoch(0)] == [3, 3, 3, 2]
     dropped = pipeline(index, drop_last=True)
@@ -98,19 +98,19 @@ def test_the_last_batch_may_be_dropped(index):
     assert_equal(dropped.epoch(0), list(pipeline(index).epoch(0))[:-1])
 
 
-# --- order, views and resuming ---
+# --- order, augmentation and resuming ---
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_resuming_at_every_batch_changes_no_bit(pair, workers):
-    """The same bits as the undisturbed epoch in this process, from each place on."""
+def test_resuming_at_any_batch_gives_identical_batches(pair, workers):
+    """Compared with the whole epoch in this process."""
     for epoch in (0, 3):
         whole = list(pair[0].epoch(epoch))
         for start in range(BATCHES + 1):
             assert_equal(pair[workers].epoch(epoch, start=start), whole[start:])
 
 
-def test_an_epoch_that_is_left_does_not_disturb_the_next(pair):
+def test_an_abandoned_epoch_does_not_affect_the_next(pair):
     first = next(iter(pair[1].epoch(1)))
     assert_equal([first], itertools.islice(pair[0].epoch(1), 1))
     two = zip(pair[1].epoch(2), pair[1].epoch(3), strict=True)  # two at a time
@@ -119,36 +119,37 @@ def test_an_epoch_that_is_left_does_not_disturb_the_next(pair):
         assert_equal(found, same)
 
 
-def test_epochs_and_seeds_differ_in_order_and_views(index):
+def test_epochs_and_seeds_differ_in_order_and_augmentation(index):
     augmented = {"augmentation": Augmentation(), "batch_size": COUNT}
     runs = [(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     found = [next(pipeline(index, seed=s, **augmented).epoch(e)) for s, e in runs]
     assert len({tuple(b.indices) for b in found}) == 4
     assert all(sorted(b.indices) == list(range(COUNT)) for b in found)
-    for one, other in itertools.combinations([views([b]) for b in found], 2):
+    for one, other in itertools.combinations([images_by_index([b]) for b in found], 2):
         assert any((one[i] != other[i]).any() for i in range(COUNT))
     again = next(pipeline(index, seed=1, **augmented).epoch(1))
     assert_equal([again], [found[-1]])
 
 
-def test_a_view_depends_on_seed_epoch_and_image_alone(index):
-    """Not on the order, the size of batches, or which other images there are."""
+def test_augmentation_depends_on_seed_epoch_and_image_only(index):
+    """It does not depend on the order, the batch size or the other images."""
     augmented = {"augmentation": Augmentation(), "seed": 5}
-    expected = views(pipeline(index, **augmented).epoch(2))
+    expected = images_by_index(pipeline(index, **augmented).epoch(2))
     other = pipeline(index, shuffle=False, batch_size=2, **augmented).epoch(2)
     items = tuple(
         item._replace(split="train" if k == 4 else "test") for k, item in enumerate(index.items)
     )
     alone = pipeline(replace(index, items=items), **augmented).epoch(2)
-    for i, image in (views(other) | views(alone)).items():
+    for i, image in (images_by_index(other) | images_by_index(alone)).items():
         np.testing.assert_array_equal(image, expected[i])
 
 
-def test_only_training_is_shuffled_unless_told(index):
-    def order(part, shuffle):
-        items = tuple(item._replace(split=part) for item in index.items)
-        chosen = pipeline(replace(index, items=items), part, shuffle=shuffle, batch_size=COUNT)
-        return next(chosen.epoch(0)).indices.tolist()
+def test_only_the_training_split_is_shuffled_by_default(index):
+    def order(split, shuffle):
+        items = tuple(item._replace(split=split) for item in index.items)
+        changed = replace(index, items=items)
+        batches = pipeline(changed, split, shuffle=shuffle, batch_size=COUNT)
+        return next(batches.epoch(0)).indices.tolist()
 
     given = list(range(COUNT))
     assert order("train", None) != given
@@ -156,14 +157,14 @@ def test_only_training_is_shuffled_unless_told(index):
     assert order("test", True) == order("train", None)
 
 
-def test_every_purpose_and_place_has_a_generator_of_its_own():
-    places = [(s, p, *rest) for s in (0, 1) for p in range(3) for rest in ((0,), (1,), (0, 0))]
-    places += [(2**32, seeds.ORDER, 0), (2**32 + 1, seeds.ORDER, 0)]
-    draws = {seeds.generator(*place).random() for place in places}
-    assert len(draws) == len(places)
+def test_each_purpose_and_key_has_its_own_generator():
+    keys = [(s, p, *rest) for s in (0, 1) for p in range(3) for rest in ((0,), (1,), (0, 0))]
+    keys += [(2**32, seeds.ORDER, 0), (2**32 + 1, seeds.ORDER, 0)]
+    draws = {seeds.generator(*key).random() for key in keys}
+    assert len(draws) == len(keys)
 
 
-# --- what is refused ---
+# --- invalid arguments ---
 
 
 @pytest.mark.parametrize(
@@ -174,35 +175,38 @@ def test_every_purpose_and_place_has_a_generator_of_its_own():
         ({"workers": -1}, "workers must be at least 1; got -1. 0 decodes in the calling process"),
         ({"workers": None}, "workers must be a whole number"),
         ({"seed": -1}, "seed must be a whole number from 0 up"),
-        ({"on_error": "ignore"}, "on_error must be raise or skip"),
+        ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
         ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
-        ({"batch_size": 12, "drop_last": True}, "train part must hold a whole batch; got 11 im"),
-        ({"part": "test"}, "the test part must hold an image; got 0 images"),
-        ({"part": "val"}, "a part must be one of train, validation, test"),
+        (
+            {"batch_size": 12, "drop_last": True},
+            "train split must have at least one full batch; got 11 im",
+        ),
+        ({"split": "test"}, "the test split must have at least one image; got 0 images"),
+        ({"split": "val"}, "split must be one of train, validation, test"),
     ],
 )
-def test_a_pipeline_that_cannot_be_is_refused(index, options, words):
+def test_invalid_arguments_are_refused(index, options, words):
     with pytest.raises((ValueError, TypeError), match=words):
         pipeline(index, **options)
 
 
-def test_places_outside_an_epoch_are_refused(index):
+def test_invalid_epochs_and_starts_are_refused(index):
     with pipeline(index) as opened:
         for bad in ({"start": BATCHES + 1}, {"start": -1}, {"epoch": -1}, {"epoch": 0.5}):
             (name,) = bad
-            with pytest.raises(ValueError, match=f"{name} must be a whole number from 0 to"):
+            with pytest.raises(ValueError, match=f"{name} must be an integer from 0 to"):
                 opened.epoch(**{"epoch": 0} | bad)
         assert list(opened.epoch(0, start=BATCHES)) == []
     with pytest.raises(ValueError, match="the pipeline must be open"):
         opened.epoch(0)
 
 
-# --- what cannot be read ---
+# --- unreadable images ---
 
 
 @pytest.fixture
 def damaged(tmp_path):
-    """The second batch holds a truncated file, the third misses one."""
+    """The second batch has a truncated file; a file of the third batch is missing."""
     index = datasets.listed(tmp_path, 9)
     whole = (tmp_path / "4.jpg").read_bytes()
     (tmp_path / "4.jpg").write_bytes(whole[: len(whole) // 2])
@@ -211,7 +215,7 @@ def damaged(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_cannot_be_read_is_named_or_left_out(damaged, workers):
+def test_an_unreadable_image_is_an_error_or_skipped(damaged, workers):
     with pipeline(damaged, shuffle=False, workers=workers) as opened:
         batches = opened.epoch(0)
         assert next(batches).indices.tolist() == [0, 1, 2]
@@ -230,7 +234,7 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(damaged, workers):
     assert "must be a complete image file" in opened.skipped["4.jpg"]
 
 
-def test_a_batch_of_which_nothing_can_be_read_is_an_error(damaged):
+def test_a_batch_without_readable_images_is_an_error(damaged):
     opened = pipeline(damaged, batch_size=1, shuffle=False, on_error="skip")
-    with pytest.raises(ValueError, match=r"image that can be read; got none; the last: .*4\.jpg"):
+    with pytest.raises(ValueError, match=r"image that can be read; got none; last error: .*4\.jpg"):
         list(opened.epoch(0, start=4))

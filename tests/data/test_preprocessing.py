@@ -1,4 +1,4 @@
-"""From an image to a model's input: resize, crop, normalise; and the plain data that says how."""
+"""Preprocessing: resize, crop and normalise; validation and JSON form of `Preprocessing`."""
 
 import io
 import json
@@ -17,7 +17,7 @@ RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))
 
 
 def resized(image, preprocessing):
-    return images._resized(image.height, image.width, preprocessing)
+    return images._resized_shape(image.height, image.width, preprocessing)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_crop_is_central(tmp_path):
     np.testing.assert_array_equal(np.rint(found * 255), expected)
 
 
-def test_shrinking_averages():
-    """Antialiased: a fine checkerboard becomes grey, where two taps would alias."""
+def test_resizing_is_antialiased():
+    """A fine checkerboard becomes uniformly grey."""
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     file = io.BytesIO()
     Image.fromarray(board.astype(np.uint8)).save(file, "png")
@@ -74,7 +74,7 @@ def test_shrinking_averages():
     assert np.abs(found - 0.5).max() < 0.01
 
 
-def test_batches_are_the_images_one_by_one(tmp_path):
+def test_a_batch_contains_the_single_images(tmp_path):
     paths = [
         stored(photograph(40, 60), tmp_path / "a.png"),
         stored(photograph(90, 50), tmp_path / "b.jpg"),
@@ -96,9 +96,11 @@ def test_one_bad_file_in_a_batch_is_named(tmp_path):
         load_images([good, bad], RAW)
 
 
-def test_a_strip_that_would_grow_absurdly_is_refused(tmp_path):
+def test_a_long_image_that_would_become_too_large_is_refused(tmp_path):
     path = stored(Image.new("L", (50_000, 1)), tmp_path / "strip.png")
-    with pytest.raises(ValueError, match=r"strip\.png resized for the crop.*448"):
+    with pytest.raises(
+        ValueError, match=r"strip\.png must have at most 89,478,485 pixels after resizing.*448"
+    ):
         load_image(path, Preprocessing())
 
 
@@ -117,7 +119,7 @@ def test_preprocessing_survives_json(preprocessing):
     assert hash(again) == hash(preprocessing)
 
 
-def test_preprocessing_takes_numpys_numbers():
+def test_preprocessing_accepts_numpy_values():
     found = Preprocessing(np.int64(8), np.int32(9), np.float32([0, 0, 0]), np.ones(3))
     assert found == Preprocessing(8, 9, (0, 0, 0), (1, 1, 1))
     json.dumps(found.to_dict())
@@ -126,12 +128,12 @@ def test_preprocessing_takes_numpys_numbers():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"size": 0}, "size must be a positive whole number"),
-        ({"size": 4.5}, "size must be a positive whole number"),
-        ({"size": True}, "size must be a positive whole number"),
-        ({"size": (1, 2, 3)}, "size must be a positive whole number"),
-        ({"size": (4, -1)}, "width must be a positive whole number"),
-        ({"resize": -1}, "resize must be a positive whole number"),
+        ({"size": 0}, "size must be a positive integer"),
+        ({"size": 4.5}, "size must be a positive integer"),
+        ({"size": True}, "size must be a positive integer"),
+        ({"size": (1, 2, 3)}, "size must be a positive integer"),
+        ({"size": (4, -1)}, "width must be a positive integer"),
+        ({"resize": -1}, "resize must be a positive integer"),
         ({"size": 8, "resize": 7}, "resize must be at least size; got resize 7 and size 8"),
         ({"size": (8, 9), "resize": 8}, "resize must be at least size"),
         ({"mean": (0, 0)}, "mean must be three finite numbers; got"),
@@ -139,20 +141,20 @@ def test_preprocessing_takes_numpys_numbers():
         ({"mean": (0, 0, float("nan"))}, "mean must be three finite numbers"),
         ({"std": (1, 1, 0)}, "std must be three finite numbers above 0"),
         ({"std": (1, 1, "1")}, "std must be three finite numbers above 0"),
-        ({"square": 1}, "square must be true or false; got 1"),
+        ({"square": 1}, "square must be True or False; got 1"),
     ],
 )
-def test_preprocessing_that_cannot_be_is_refused(fields, words):
+def test_invalid_preprocessing_is_refused(fields, words):
     with pytest.raises(ValueError, match=words):
         Preprocessing(**fields)
 
 
 @pytest.mark.parametrize("data", [{}, {"size": 4}, [], Preprocessing().to_dict() | {"crop": 1}])
-def test_a_dictionary_of_other_fields_is_refused(data):
+def test_a_dictionary_with_other_fields_is_refused(data):
     with pytest.raises(ValueError, match="the fields must be size, resize, mean, std, square"):
         Preprocessing.from_dict(data)
 
 
-def test_what_is_not_square_does_not_say_so():
-    """Files without it open in versions that know of none."""
+def test_square_is_omitted_from_the_dictionary_if_false():
+    """So files without it open in versions without this field."""
     assert Preprocessing().to_dict().keys() == {"size", "resize", "mean", "std"}

@@ -1,4 +1,4 @@
-"""The list of a data set, and the parts of it, which stay apart."""
+"""The index of a data set and its splits."""
 
 from dataclasses import replace
 
@@ -6,24 +6,24 @@ import pytest
 
 from bilinear.data import Index, Item, validation_split
 
-from .test_data import opened
+from .test_data import open_sample
 
 # --- the index ---
 
 
-def test_an_image_is_in_one_part_only(tmp_path):
+def test_an_image_is_in_one_split_only(tmp_path):
     items = (Item("a.jpg", 0, "train"), Item("a.jpg", 0, "test"))
-    with pytest.raises(ValueError, match=r"one part only; got a\.jpg in train and in test"):
+    with pytest.raises(ValueError, match=r"one split only; got a\.jpg in train and in test"):
         Index(tmp_path, ("bird",), items, "mine")
-    with pytest.raises(ValueError, match=r"from 0 to 0, .*; got 1 for a\.jpg"):
+    with pytest.raises(ValueError, match=r"from 0 to 0; got 1 for a\.jpg"):
         Index(tmp_path, ("bird",), (Item("a.jpg", 1, "train"),), "mine")
     with pytest.raises(ValueError, match="train, validation, test; got 'val'"):
-        Index(tmp_path, ("bird",), (), "mine").part("val")  # type: ignore[arg-type]
+        Index(tmp_path, ("bird",), (), "mine").split("val")  # type: ignore[arg-type]
 
 
-def test_the_checksum_is_of_the_list_alone(tmp_path):
-    index = opened(tmp_path / "here", "cub")
-    there = opened(tmp_path / "there", "cub")
+def test_the_checksum_depends_on_the_list_only(tmp_path):
+    index = open_sample(tmp_path / "here", "cub")
+    there = open_sample(tmp_path / "there", "cub")
     assert index.root != there.root
     assert index.checksum() == there.checksum()
     last = index.items[-1]
@@ -37,7 +37,7 @@ def test_the_checksum_is_of_the_list_alone(tmp_path):
         assert changed.checksum() != index.checksum()
 
 
-# --- the validation part ---
+# --- the validation split ---
 
 
 def plain(tmp_path, *counts):
@@ -46,36 +46,36 @@ def plain(tmp_path, *counts):
     return Index(tmp_path, tuple(map(str, range(len(counts)))), tuple(items), "mine")
 
 
-def test_validation_is_a_share_of_every_class(tmp_path):
+def test_validation_is_a_fraction_of_each_class(tmp_path):
     counts = {30: 3, 10: 1, 3: 1, 2: 1, 1: 0, 0: 0, 15: 2}  # ⌊n/10 + ½⌋, within the limits
     index = plain(tmp_path, *counts)
     cut = validation_split(index, 0.1, seed=4)
-    taken = [item.label for item in cut.part("validation")]
+    taken = [item.label for item in cut.split("validation")]
     assert [taken.count(label) for label in range(len(counts))] == list(counts.values())
-    left = [item.label for item in cut.part("train")]
+    left = [item.label for item in cut.split("train")]
     assert [left.count(k) for k in range(len(counts))] == [n - v for n, v in counts.items()]
-    assert cut.part("test") == index.part("test")
+    assert cut.split("test") == index.split("test")
     assert [item[:2] for item in cut.items] == [item[:2] for item in index.items]
-    assert len(validation_split(plain(tmp_path, 4), 0.99).part("train")) == 1
+    assert len(validation_split(plain(tmp_path, 4), 0.99).split("train")) == 1
 
 
-def test_validation_depends_on_index_fraction_and_seed_alone(tmp_path):
+def test_validation_depends_on_index_fraction_and_seed_only(tmp_path):
     index = plain(tmp_path, 20, 20)
     first = validation_split(index, 0.3, seed=1)
     assert first == validation_split(index, 0.3, seed=1)
     assert first.checksum() != validation_split(index, 0.3, seed=2).checksum()
-    one, other = ([i.path[2:] for i in first.part("validation") if i.label == c] for c in (0, 1))
-    assert one != other  # classes are drawn apart
+    one, other = ([i.path[2:] for i in first.split("validation") if i.label == c] for c in (0, 1))
+    assert one != other  # each class has its own generator
 
 
-def test_an_official_validation_part_is_kept(tmp_path):
-    index = opened(tmp_path, "aircraft")
+def test_an_official_validation_split_is_not_changed(tmp_path):
+    index = open_sample(tmp_path, "aircraft")
     assert validation_split(index, 0.5) is index
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
-def test_a_fraction_that_cannot_be_is_refused(tmp_path, fraction):
-    with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):
+def test_an_invalid_fraction_is_refused(tmp_path, fraction):
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
         validation_split(plain(tmp_path, 3), fraction)
     with pytest.raises(ValueError, match="seed must be a whole number"):
         validation_split(plain(tmp_path, 3), seed=-1)

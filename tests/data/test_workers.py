@@ -1,4 +1,4 @@
-"""Workers end with the pipeline, however it ends, and hold no more than a few batches."""
+"""Workers end with the pipeline in every case, and few batches are in memory."""
 
 import contextlib
 import os
@@ -16,29 +16,29 @@ from bilinear.data.images import Preprocessing, normalize
 from .. import datasets
 from .test_pipeline import pipeline
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is alive")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
-def alive(pid):
-    """Whether a process runs; what has ended and waits to be collected does not."""
+def is_running(pid):
+    """Whether a process is running. Zombies are not running."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def ends(pids, seconds=60):
+def wait_for_end(pids, seconds=60):
     deadline = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < deadline:
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return not any(map(alive, pids))
+    return not any(map(is_running, pids))
 
 
-def test_no_more_than_a_few_batches_are_in_flight(tmp_path):
+def test_few_batches_are_prepared_ahead(tmp_path):
     index = datasets.listed(tmp_path, 9)
     with pipeline(index, shuffle=False, workers=1, prefetch=1) as opened:
         batches = opened.epoch(0)
-        next(batches)  # batch 1 is asked for, batch 2 is not
+        next(batches)  # batch 1 is submitted, batch 2 is not
         time.sleep(0.5)
         for name in ("6.jpg", "7.jpg", "8.jpg"):
             (tmp_path / name).unlink()
@@ -47,8 +47,8 @@ def test_no_more_than_a_few_batches_are_in_flight(tmp_path):
             next(batches)
 
 
-def test_the_next_batch_is_assembled_while_one_is_used(tmp_path):
-    """Taking it costs a fraction of stacking and normalising, which a step would else wait for."""
+def test_the_next_batch_is_assembled_in_the_background(tmp_path):
+    """Waiting for it takes a fraction of the time of stacking and normalising."""
     size = Preprocessing(448)
     with pipeline(
         datasets.listed(tmp_path, 96), workers=1, batch_size=24, preprocessing=size
@@ -56,7 +56,7 @@ def test_the_next_batch_is_assembled_while_one_is_used(tmp_path):
         batches, waited = opened.epoch(0), []
         whole = next(batches).images
         for _ in range(3):
-            time.sleep(0.5)  # in which a worker decodes them several times
+            time.sleep(0.5)  # enough for a worker to decode a batch several times
             begun = time.perf_counter()
             next(batches)
             waited.append(time.perf_counter() - begun)
@@ -66,40 +66,40 @@ def test_the_next_batch_is_assembled_while_one_is_used(tmp_path):
     assert min(waited) < (time.thread_time() - begun) / 4
 
 
-def read_by(pid):
-    """Bytes a process has read so far."""
+def bytes_read(pid):
+    """Bytes that a process has read so far."""
     return int(Path(f"/proc/{pid}/io").read_text().split()[1])
 
 
 @on_linux
-def test_an_epoch_that_is_left_is_not_decoded(tmp_path):
-    """The next one does not wait for what nobody will see."""
+def test_an_abandoned_epoch_is_not_decoded(tmp_path):
+    """The next epoch does not wait for it."""
     index = datasets.listed(tmp_path, 60, scale=8)
     size = min(file.stat().st_size for file in tmp_path.iterdir())
     with pipeline(index, workers=1, prefetch=20) as opened:
         next(opened.epoch(0))
         (pid,) = opened._pool._processes
-        before = read_by(pid)
-        next(opened.epoch(1, start=19))  # the last batch, with none ahead of it
-        after = read_by(pid)
-    assert after - before < 15 * size  # a batch, and what the worker already had
+        before = bytes_read(pid)
+        next(opened.epoch(1, start=19))  # the last batch
+        after = bytes_read(pid)
+    assert after - before < 15 * size  # one batch, and what the worker had begun
 
 
 @on_linux
-def test_leaving_the_block_ends_the_workers(tmp_path):
+def test_leaving_the_with_block_ends_the_workers(tmp_path):
     pids = []
 
     def train():
         with pipeline(datasets.listed(tmp_path, 11), workers=2) as opened:
             for _ in opened.epoch(0):
                 pids.extend(opened._pool._processes)
-                assert all(map(alive, pids))
+                assert all(map(is_running, pids))
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         train()
     assert len(pids) == 2
-    assert not any(map(alive, pids))
+    assert not any(map(is_running, pids))
 
 
 @on_linux
@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_is_an_error(tmp_path):
         batches = opened.epoch(0)
         next(batches)
         os.kill(next(iter(opened._pool._processes)), signal.SIGKILL)
-        with pytest.raises(RuntimeError, match="workers must live as long as the pipeline"):
+        with pytest.raises(RuntimeError, match="workers must run as long as the pipeline"):
             list(batches)
 
 
@@ -131,7 +131,7 @@ def work():
 
 @pytest.fixture
 def script(tmp_path):
-    """A program of two workers that goes on until it is stopped, in a session of its own."""
+    """A program with two workers that runs until it is stopped, in its own session."""
     datasets.photographs(tmp_path / "photographs", wren=4, finch=4)
     started = []
 
@@ -154,7 +154,9 @@ def script(tmp_path):
     yield start
     for process in started:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its workers too, or their pipes stay open
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # includes its workers, whose pipes would stay open
         process.communicate()
 
 
@@ -163,18 +165,18 @@ GUARDED = "if __name__ == '__main__':\n    work()\n"
 
 @on_linux
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_its_program(script, end):
-    """Ctrl-C, which the terminal sends to the workers too, and a program that is killed."""
+def test_no_worker_survives_its_program(script, end):
+    """After Ctrl-C, which a terminal also sends to the workers, and after a kill."""
     program = script(GUARDED)
     pids = [int(word) for word in program.stdout.readline().split()]
     assert len(pids) == 2
-    assert all(map(alive, pids))
+    assert all(map(is_running, pids))
     (os.killpg if end == signal.SIGINT else os.kill)(program.pid, end)
     program.wait(timeout=60)
-    assert ends(pids)
+    assert wait_for_end(pids)
     _, errors = program.communicate()
     if end == signal.SIGINT:
-        assert errors.count("Traceback") == 1  # the program's own
+        assert errors.count("Traceback") == 1  # that of the program
         assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
@@ -188,18 +190,18 @@ if __name__ == '__mp_main__':
 
 
 @on_linux
-def test_ctrl_c_while_a_worker_still_starts_is_told_once(script):
+def test_ctrl_c_during_worker_start_prints_one_traceback(script):
     program = script(LATE + GUARDED)
-    program.stdout.readline()  # the first worker's batch: the second sleeps
+    program.stdout.readline()  # from the first worker; the second sleeps
     os.killpg(program.pid, signal.SIGINT)
     _, errors = program.communicate(timeout=60)
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_a_script_without_a_guard_is_told_so(script):
+def test_a_script_without_main_guard_gets_a_clear_error(script):
     program = script("work()\n")
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 1
     last = [line for line in errors.splitlines() if line.startswith("RuntimeError")][-1]
-    assert "under if __name__ ==" in last  # multiprocessing may warn of its own after it
+    assert "under if __name__ ==" in last  # multiprocessing may print a warning after it

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: its tables, its file of results, the document it writes, its refusals."""
+"""``python -m benchmarks``: its tables, results file, document and errors."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def row(framework: str, operator: str = "old", **ratios: list[float]) -> dict:
-    """Of a table of operators."""
+    """A row of the table of operators."""
     found = {"framework": f"{framework} 1", "operator": operator, "size": "1 × 2 × 3"}
     known = {"eager": [0.5, 1, 2], "compiled": [0.5, 1, 2], **ratios}
     return {**found, "dtype": "float32", "pass": "forward + backward", "own": 1, "ratios": known}
@@ -27,13 +27,13 @@ def row(framework: str, operator: str = "old", **ratios: list[float]) -> dict:
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
 def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was measured before on this machine; those of the same framework are replaced."""
-    one = PRESENT[-1]  # JAX, if it is there: its compiler is the fastest
+    """Earlier rows of other frameworks stay; rows of the same framework are replaced."""
+    one = PRESENT[-1]  # JAX if it is installed: its compiler is the fastest
     other = next(framework for framework in command.FRAMEWORKS if framework != one)
     document, file = tmp_path / "figures.md", tmp_path / "bench.json"
     document.write_text("a\n<!-- measured: operators -->\nold\n<!-- end: operators -->\nb\n")
     monkeypatch.delenv(machine.ONEDNN, raising=False)
-    where = machine.described(command.present(), "cpu", 1)
+    where = machine.describe(command.present(), "cpu", 1)
     parts = {name: {"command": "before", "found": [row(name)]} for name in (one, other)}
     elsewhere = {"machine": "another", "frameworks": {}}
     operators_before = {"machine": where, "frameworks": parts}
@@ -63,14 +63,16 @@ def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("section", ["memory", "models", "cache", "scaling"])
-def test_what_no_gpu_can_do_is_refused(section: str, capsys: pytest.CaptureFixture) -> None:
+def test_sections_without_gpu_support_are_refused(
+    section: str, capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit):
         command.main(["--device", "cuda", f"--{section}"])
-    assert f"can be on a GPU; got --{section}. " in capsys.readouterr().err
+    assert f"can run on a GPU; got --{section}. " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_a_gpu_that_is_not_found_is_refused(
+def test_a_missing_gpu_is_refused(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in command.NO_GPU.items():
@@ -80,23 +82,23 @@ def test_a_gpu_that_is_not_found_is_refused(
     assert f"must find a GPU; got none in {PRESENT[-1]}. " in capsys.readouterr().err
 
 
-def test_slower_is_what_is_slower_in_most_rounds() -> None:
+def test_rows_slower_in_most_rounds_are_listed() -> None:
     fast = row("torch", "fast", eager=[1.0, 1.2, 1.4])
     slow = [row("torch", "plain", eager=[1.1, 1.2, 1.4]), row("jax", "jit", compiled=[1.06, 2, 3])]
     lines = operators.slower([fast, *slow])
     assert [line.split(" | ")[1] for line in lines[5:]] == ["plain", "jit"]
     assert "1.05" in lines[1]
-    assert operators.slower([fast]) == ["", f"{lines[1].removesuffix(':')}, in no row."]
+    assert operators.slower([fast]) == ["", f"{lines[1].removesuffix(':')}: none."]
 
 
-def test_half_is_timed_with_the_whole() -> None:
+def test_packed_descriptors_are_compared_with_full_ones() -> None:
     rows = [row("torch"), row("torch", "packed", full=[0.5, 0.6, 0.7])]
     title, _, *lines = operators.tables(rows)
     assert title.endswith("÷ full |")
     assert [line.split(" | ")[-1] for line in lines] == [" |", "0.60 (0.50–0.70) |"]
 
 
-def test_a_chart_that_is_not_drawn_is_said(
+def test_without_matplotlib_the_chart_is_skipped_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)

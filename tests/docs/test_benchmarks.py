@@ -1,4 +1,4 @@
-"""The benchmark runs, and what it says of memory is held to what the operator promises."""
+"""The benchmarks run, and memory stays within the documented bounds."""
 
 import functools
 import importlib
@@ -22,24 +22,24 @@ if not (Path(__file__).parents[2] / "benchmarks").is_dir():
 
 from benchmarks import cache, head, machine, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
-from benchmarks.data import photographs, timed
-from benchmarks.measure import alternating, apart, exponent
-from benchmarks.operators import measured
+from benchmarks.data import photographs, throughput
+from benchmarks.measure import exponent, in_new_process, time_in_turn
+from benchmarks.operators import measure
 
 SMALL = Size(2, 6, 8)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
-accounted = pytest.mark.skipif(
-    not os.access("/proc/self/clear_refs", os.W_OK), reason="the system keeps no account of peaks"
+measures_peaks = pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="the system does not measure peaks"
 )
 
 
 @over_backends
 def test_operators_and_layers_are_measured(backend: str, tmp_path: Path) -> None:
-    """One of each kind: that every one can run is the next test's."""
+    """One of each kind. The next test runs all of them."""
     pytest.importorskip("matplotlib")
     sizes = [("CovariancePool", SMALL, "float32")]
     sizes += [("bilinear_pool", SMALL._replace(streams=2), "bfloat16")]
-    found = measured(backend, sizes, 0.0, "cpu", passes=(True,))
+    found = measure(backend, sizes, 0.0, "cpu", passes=(True,))
     assert len(found) == len(sizes)
     for row in found:
         assert all(0 < low <= median <= high for low, median, high in row["ratios"].values())
@@ -49,16 +49,17 @@ def test_operators_and_layers_are_measured(backend: str, tmp_path: Path) -> None
 
 
 @over_backends
-def test_formulas_are_those_of_the_operators(backend: str) -> None:
-    """What is compared computes the same: in float32, where eps stands elsewhere, and where
-    published sketches have the noise of Fourier transforms in empty bins, which the root magnifies.
+def test_formulas_agree_with_the_operators(backend: str) -> None:
+    """In float32, up to the position of eps and the noise of FFTs in published sketches.
+
+    The square root magnifies this noise in empty bins.
     """
     subject = importlib.import_module(f"benchmarks.{backend}")
     sizes = [(name, SMALL) for name in (*OPERATORS, *LAYERS)]
     for name, size in [*sizes, ("bilinear_pool", SMALL._replace(packed=True))]:
         runs = subject.runs(name, size, "float32", False, "cpu")
-        chosen = subject.BEST[subject.OURS][0], subject.EAGER
-        ours, formula = (np.asarray(runs[one]()) for one in chosen)
+        names = subject.BEST[subject.OURS][0], subject.EAGER
+        ours, formula = (np.asarray(runs[name]()) for name in names)
         assert ours.shape == formula.shape, name
         assert relative_error(ours, formula) < 5e-3, name
 
@@ -71,44 +72,44 @@ def test_formulas_are_those_of_the_operators(backend: str) -> None:
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_little_is_held_between_the_passes(backend: str, size: Size, dtype: str) -> None:
-    """The inputs, the output (in float32 for half types) and a few numbers a sample."""
+    """The inputs, the output (float32 for half precision) and a few values per sample."""
     subject = importlib.import_module(f"benchmarks.{backend}")
-    held = subject.held("bilinear_pool", size, dtype, True)
+    held = subject.bytes_held("bilinear_pool", size, dtype, True)
     inputs = size.streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
     output = 4 * (packed_size(16) if size.packed else 16 * 16) * (8 if dtype == "float64" else 4)
     assert held <= inputs + output + 4 * 4 * 8
 
 
-def test_waiting_for_images_is_told_from_training(tmp_path: Path) -> None:
+def test_waiting_and_training_times_are_separated(tmp_path: Path) -> None:
     index = photographs(tmp_path, 4, 64, 48)
     batches = list(Pipeline(index, batch_size=2, preprocessing=Preprocessing(16)).epoch(0))
-    rate, waited = timed(batches, lambda _: time.sleep(0.05))
+    rate, waited = throughput(batches, lambda _: time.sleep(0.05))
     assert 0 < rate <= 4 / 0.1
     assert waited < 0.5
     slowly = (time.sleep(0.05) or batch for batch in batches)
-    rate, waited = timed(slowly, lambda _: None)
+    rate, waited = throughput(slowly, lambda _: None)
     assert 0 < rate <= 4 / 0.1
     assert waited > 0.5
 
 
 @over_backends
-def test_plain_networks_are_those_of_the_models(backend: str) -> None:
-    """Equal logits and, of a training step, an equal loss; of both a row can be made."""
+def test_plain_networks_agree_with_the_models(backend: str) -> None:
+    """Logits and the loss of a training step are equal, and both give a row."""
     subject = importlib.import_module(f"benchmarks.{backend}")
     for training in (False, True):
         step = models.Step("resnet18", 33, 2, training, classes=3)
-        how = models.ways(backend)[0]  # the one that is made soonest
+        how = models.ways(backend)[0]  # the fastest to build
         runs = models.runs(backend, step, how)
         ours, plain = (np.atleast_1d(runs[one]()) for one in ("ours", "plain"))
         assert ours.shape == ((1,) if training else (2, 3))
         assert relative_error(ours, plain) <= LOGITS["float32"]
-        row = models.compared(subject.VERSION, step, how, runs, 0.0)
+        row = models.compare(subject.VERSION, step, how, runs, 0.0)
         assert len(models.tables([row])) == 3
         assert row["share"][1] > 0
 
 
 @over_backends
-def test_an_epoch_of_kept_maps_is_measured(backend: str) -> None:
+def test_an_epoch_with_cached_feature_maps_is_measured(backend: str) -> None:
     row = cache.row(backend, cache.Epoch("resnet18", 33, 2, classes=2), 0.0)
     assert len(cache.tables([row])) == 3
     assert 0 < row["milliseconds"]["reading"] < row["milliseconds"]["kept"]
@@ -123,42 +124,44 @@ POOLED = [
     (Size(1, 49, 2048, masked=True), "bfloat16"),
     (Size(64, 1024, 128, masked=True), "float32"),
 ]
-"""Of many channels, and of many locations in a large batch."""
+"""Many channels, and many locations in a large batch."""
 
 
-@accounted
+@measures_peaks
 @over_backends
 def test_memory_stays_within_a_multiple_of_the_arrays(backend: str) -> None:
-    """In every form; one process for all, since each peak starts from what it has then.
+    """For every form, in one process, since each peak is relative to the memory before.
 
-    An operator that breaks the bound breaks it in every process; what else a process does, it
-    does not do in each of three.
+    The test fails only if a bound is exceeded in each of three processes. Other activity of a
+    process may exceed it once.
     """
     subject = importlib.import_module(f"benchmarks.{backend}")
 
     def bound(row: dict) -> float:
-        form = row["dtype"] + (", half" if "packed" in row["size"] else "")
+        form = row["dtype"] + (", packed" if "packed" in row["size"] else "")
         return PEAK[backend][form][row["pass"] != "forward"] * row["arrays"] + PEAK_SLACK
 
     over = []
     for _ in range(3):
-        found = apart(functools.partial(scaling.peaks, only_ours=True), backend, POOLED)
+        found = in_new_process(functools.partial(scaling.peaks, only_ours=True), backend, POOLED)
         assert len(found) == len(POOLED) * 2 * len(subject.BEST[subject.OURS])
         for row in found:
-            assert row["peak"] >= row["arrays"] / 10, row  # what is written, if nothing else
+            assert row["peak"] >= row["arrays"] / 10, row  # at least the output
         over.append([row for row in found if row["peak"] > bound(row)])
         if not over[-1]:
             return
     pytest.fail(f"in every process: {over}")
 
 
-@accounted
+@measures_peaks
 @over_backends
-def test_peaks_have_room_for_what_is_held(backend: str) -> None:
-    """Of passes that are two calls: what a compiler sees in one need not hold that much."""
+def test_peaks_include_held_memory(backend: str) -> None:
+    """For passes in two calls. A compiler that sees both passes may hold less."""
     size = Size(4, 49, 512)
-    found = apart(
-        functools.partial(memory.used, compiled=False), backend, ("matrix_sqrt", size, "float32")
+    found = in_new_process(
+        functools.partial(memory.measure_memory, compiled=False),
+        backend,
+        ("matrix_sqrt", size, "float32"),
     )
     assert {one["name"].partition(",")[0] for one in found} == {"ours", "formula"}
     matrices = 4 * size.samples * size.channels**2
@@ -170,14 +173,14 @@ def test_peaks_have_room_for_what_is_held(backend: str) -> None:
     assert len(memory.tables(found)) == 2 + len(found)
 
 
-@accounted
+@measures_peaks
 @pytest.mark.skipif("torch" not in PRESENT, reason="needs PyTorch")
-def test_a_step_has_to_find_room_for_its_gradients() -> None:
-    """Those of the classifier, of the maps and of the descriptor."""
+def test_the_peak_of_a_step_includes_its_gradients() -> None:
+    """Gradients of the classifier, the features and the descriptor."""
     size = Size(4, 49, 256)
     features = packed_size(size.channels)
     arrays = 200 * features + size.samples * (size.locations * size.channels + features)
-    assert apart(head.memory, "torch", "training step", "ours", size) >= 4 * arrays
+    assert in_new_process(head.memory, "torch", "training step", "ours", size) >= 4 * arrays
 
 
 @over_backends
@@ -191,7 +194,7 @@ def test_exponents_are_slopes() -> None:
     assert exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2)
 
 
-def test_tables_are_put_between_their_marks(tmp_path: Path) -> None:
+def test_tables_are_written_between_their_marks(tmp_path: Path) -> None:
     file = tmp_path / "figures.md"
     file.write_text("a\n<!-- measured: x -->\nold\n<!-- end: x -->\nb\n")
     for _ in range(2):
@@ -204,12 +207,12 @@ def test_tables_are_put_between_their_marks(tmp_path: Path) -> None:
 
 
 def test_the_machine_is_named() -> None:
-    where = machine.described([], "cpu", 3)
+    where = machine.describe([], "cpu", 3)
     assert "3 threads" in where
     assert "Python 3." in where
 
 
-@accounted
+@measures_peaks
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs TensorFlow")
 @pytest.mark.parametrize(
     ("size", "graph"),
@@ -221,26 +224,26 @@ def test_the_machine_is_named() -> None:
     ids=["one stream", "two streams, graph", "packed"],
 )
 def test_little_is_held_by_a_tape(size: Size, graph: bool) -> None:
-    """The same, seen from outside: another matrix, or half of one, would be 9 or 4.5 MiB more."""
+    """As above, by the growth of a process. Another matrix would be 9 MiB, a packed one 4.5 MiB."""
     subject = importlib.import_module("benchmarks.tensorflow")
     inputs = size.streams * 16 * 49 * 384 * 4
     output = 16 * (packed_size(384) if size.packed else 384**2) * 4
-    held = subject.held("bilinear_pool", size, "float32", True, graph=graph)
+    held = subject.bytes_held("bilinear_pool", size, "float32", True, graph=graph)
     assert abs(held - inputs - output) <= RESIDENT
 
 
 @over_backends
-def test_heads_are_measured_and_learn_alike(backend: str) -> None:
-    """Every way to score gives what the published one gives, and every step lessens the loss."""
+def test_heads_are_measured_and_agree(backend: str) -> None:
+    """All variants give the published scores, and every training step reduces the loss."""
     published = importlib.import_module(f"benchmarks.{backend}").EAGER
     for which in head.PASSES:
         runs = head.runs(backend, which, SMALL, "cpu")
         results = {name: [np.asarray(run()) for _ in range(3)] for name, run in runs.items()}
-        row = head.row(backend, which, SMALL, alternating(runs, 0.0, rounds=(2, 2)))
+        row = head.row(backend, which, SMALL, time_in_turn(runs, 0.0, rounds=(2, 2)))
         assert all(0 < low <= median <= high for low, median, high in row["ratios"].values())
         assert len(head.tables([row])) == 3 + 1 + 2 + len(runs)
         for name, (first, *_, last) in results.items():
             if which == "training step":
                 assert last < first, name
-            else:  # eps stands elsewhere
+            else:  # eps is in another position
                 assert relative_error(last, results[published][0]) < 5e-3, name

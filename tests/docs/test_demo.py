@@ -1,5 +1,5 @@
-"""The demo's data are what it says they are, and its figure adds up."""
-# ruff: noqa: E402 (what is absent is found before anything needs it)
+"""The demo: its data, its networks, its figure and a small run."""
+# ruff: noqa: E402 (missing packages are found first)
 
 import importlib.util
 from pathlib import Path
@@ -33,7 +33,7 @@ def pixels(box: textures.Box, shape: tuple[int, ...]) -> np.ndarray:
     return inside
 
 
-def test_the_other_photographs_are_others() -> None:
+def test_the_other_photographs_are_different() -> None:
     assert not set(textures.OTHER_PHOTOGRAPHS) & set(CLASSES)
     crops = textures.other_crops(2, seed=0)
     assert crops.images.shape == (2 * len(textures.OTHER_PHOTOGRAPHS), CROP, CROP)
@@ -41,8 +41,8 @@ def test_the_other_photographs_are_others() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_no_crop_sees_a_pixel_of_another_split(name: str) -> None:
-    """Regions share no pixel, and bilinear interpolation reads none outside the region."""
+def test_no_crop_contains_a_pixel_of_another_split(name: str) -> None:
+    """Regions are disjoint, and bilinear interpolation stays inside the region."""
     photo = textures.photograph(name)
     assert photo.min() >= 0
     assert photo.max() <= 1
@@ -68,7 +68,7 @@ def test_crops_are_large_and_rotated_without_scaling() -> None:
     for _ in range(50):
         rows, columns = textures.crop_grid(box, rng)
         step = np.array([rows[1, 0] - rows[0, 0], columns[1, 0] - columns[0, 0]])
-        assert_rounded(np.linalg.norm(step), 1, 8, scale=300)  # differences of places up to 300
+        assert_rounded(np.linalg.norm(step), 1, 8, scale=300)  # differences of positions up to 300
         angles.append(np.arctan2(step[1], step[0]))
     assert np.ptp(angles) > np.pi
 
@@ -84,11 +84,12 @@ def test_crops_are_deterministic(split: textures.Split) -> None:
     assert not np.array_equal(first.images, other.images)
 
 
-def test_brightness_and_contrast_do_not_tell_classes_apart() -> None:
-    """Both are drawn alike for all classes, so classifiers of mean and deviation must guess.
+def test_brightness_and_contrast_do_not_predict_the_class() -> None:
+    """Both have one distribution for all classes, so they cannot predict the class.
 
-    Drawn with 7 · 64 test crops, guessing is right in 14.3 % ± 1.7 % (one deviation) of them; the
-    bound is four deviations above. A nearest class mean and a linear discriminant are tried.
+    With 7 · 64 test crops, guessing has an accuracy of 14.3 % ± 1.7 % (one standard deviation). The
+    bound is four standard deviations above. The classifiers are a nearest class mean and a linear
+    discriminant.
     """
     train, test = (textures.texture_crops(split, 64, seed=0) for split in ("train", "test"))
     a, b = moments(train.images), moments(test.images)
@@ -101,48 +102,50 @@ def test_brightness_and_contrast_do_not_tell_classes_apart() -> None:
     assert max(accuracies(a, train.labels, b, test.labels)) < bound
 
 
-def test_a_saved_crop_loads_as_the_networks_saw_it(tmp_path: Path) -> None:
+def test_a_saved_crop_loads_as_model_input(tmp_path: Path) -> None:
     crop = textures.texture_crops("test", 1, seed=0).images[:1]
     Image.fromarray(crop[0]).save(tmp_path / "crop.png")
     loaded = load_image(tmp_path / "crop.png", textures.PREPROCESSING)
     np.testing.assert_array_equal(loaded, textures.normalized(crop)[0])
 
 
-def test_the_networks_start_alike() -> None:
-    first, *others = (training.network(pooling, 7, 1).canonical() for pooling in training.POOLINGS)
+def test_the_networks_have_equal_initial_backbones() -> None:
+    first, *others = (
+        training.make_network(pooling, 7, 1).canonical() for pooling in training.POOLINGS
+    )
     for name, tensor in first.items():
         if name.startswith("backbone."):
             assert all(torch.equal(tensor, other[name]) for other in others)
 
 
-def test_batches_hold_equally_many_of_each_class() -> None:
+def test_batches_have_equal_numbers_of_each_class() -> None:
     order = training.batches(3 * 8, 3, np.random.default_rng(0))
     assert sorted(order.ravel()) == list(range(24))
-    assert all(np.bincount(batch // 8).tolist() == [training.SHARE] * 3 for batch in order)
+    assert all(np.bincount(batch // 8).tolist() == [training.PER_CLASS] * 3 for batch in order)
 
 
-def test_the_control_knows_a_map_by_its_average_alone() -> None:
-    maps = torch.rand(2, 6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    moved = torch.stack([maps[:, c].roll(c, 1) for c in range(6)], 1)  # channels part company
+def test_the_control_depends_on_the_average_only() -> None:
+    x = torch.rand(2, 6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    moved = torch.stack([x[:, c].roll(c, 1) for c in range(6)], 1)  # changes the products
     control, pool = training.BilinearOfAverage(), BilinearPool()
-    assert_rounded(control(moved).numpy(), control(maps).numpy(), 16 + 36 + 8)
-    assert (pool(moved) - pool(maps)).norm() > 0.01
+    assert_rounded(control(moved).numpy(), control(x).numpy(), 16 + 36 + 8)
+    assert (pool(moved) - pool(x)).norm() > 0.01
 
 
-def test_the_evidence_of_all_locations_is_the_logit() -> None:
-    pool = BilinearPool(eps=0.0)  # it is the root of |g| that is shared out, not of |g| + eps
+def test_the_heat_sums_to_the_logit() -> None:
+    pool = BilinearPool(eps=0.0)  # the formula has no eps
     model = BCNN("resnet18", 4, pool=pool, seed=0, dtype="float64").eval()
     images = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 96, 128)))
     classes = torch.tensor([0, 3, 1])
-    maps = figure.evidence(model, images, classes)
+    heat = figure.class_heat(model, images, classes)
     with torch.inference_mode():
         logits, descriptors = model(images), model.descriptors(images)
     expected = logits[range(3), classes] - logits.mean(1)  # the biases are 0
-    assert maps.shape == (3, 3, 4)
+    assert heat.shape == (3, 3, 4)
     weight = model.canonical()["classifier.weight"].detach()
     summed = ((weight[classes] - weight.mean(0)) * descriptors).abs().sum(1).max()
-    terms = 2 * 512 * 512 + 12 + 20  # sums over channel pairs and locations, and each term's own
-    result = maps.sum((1, 2)).numpy()
+    terms = 2 * 512 * 512 + 12 + 20  # sums over channel pairs and locations
+    result = heat.sum((1, 2)).numpy()
     assert_rounded(result, expected.numpy(), terms, scale=float(summed))
 
 
@@ -164,14 +167,15 @@ def test_the_figure_is_written(tmp_path: Path) -> None:
 
 
 def test_the_whole_demo_in_small(tmp_path: Path, monkeypatch, capsys) -> None:
-    """Two seeds of a few crops: both trainings, the table, the file and the figure."""
-    monkeypatch.setattr(demo, "settle", lambda: 2)  # it would bind all later tests to two cores
-    monkeypatch.setattr(demo, "DOORS", {name: demo.DOORS[name] for name in PRESENT})
+    """Two seeds with few crops: training, the table, the file and the figure."""
+    # the real function would restrict all later tests to two cores
+    monkeypatch.setattr(demo, "limit_to_cores", lambda: 2)
+    monkeypatch.setattr(demo, "FRAMEWORKS", {name: demo.FRAMEWORKS[name] for name in PRESENT})
     monkeypatch.setattr(demo, "TEST", 2)
     for module in (demo, training):
         monkeypatch.setattr(module, "TRAIN", 2)
         monkeypatch.setattr(module, "EPOCHS", 1)
-    monkeypatch.setattr(training, "EPOCHS_BEFORE", 1)
+    monkeypatch.setattr(training, "EPOCHS_PRETRAINING", 1)
     demo.run(2, tmp_path, scratch=False)
     printed = capsys.readouterr().out
     assert all(f"\n{pooling}  " in printed for pooling in training.POOLINGS)
@@ -182,5 +186,5 @@ def test_the_whole_demo_in_small(tmp_path: Path, monkeypatch, capsys) -> None:
 
 def test_intervals_are_student_t() -> None:
     assert demo.interval([0.5]).strip() == "50.0 %"
-    # two values 2 apart: deviation of the mean 1, and t(0.975; 1) = 12.706
+    # two values with difference 2: standard error 1, and t(0.975; 1) = 12.706
     assert demo.interval([0.49, 0.51]).split() == ["50.0", "%", "±", "12.7"]

@@ -1,4 +1,4 @@
-"""Every ``bilinear …`` in a document is a command with such options, and its recipe can be."""
+"""Every ``bilinear`` command in the documents parses, and its recipe is valid."""
 
 import re
 import shlex
@@ -20,9 +20,9 @@ if not (ROOT / "docs").is_dir():
 
 
 def commands(path: Path) -> list[list[str]]:
-    """What follows ``bilinear``: of the lines in blocks of sh, and of `bilinear …` with an option.
+    """Arguments of all ``bilinear`` commands in sh blocks, and of inline ones with ``--set``.
 
-    In a sentence a command may be named without its arguments; with an option it is meant whole.
+    Other inline commands may be incomplete.
     """
     text = path.read_text(encoding="utf-8")
     lines = [
@@ -43,7 +43,7 @@ def test_documented_commands_parse(
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, *words in commands(path):
         known[name].make_context(name, list(words))
-        if name == "train" and words[0] != "mine.json":  # which is the reader's
+        if name == "train" and words[0] != "mine.json":  # written by the reader
             assert run(["train", *words, "--print"]) == 0
             Recipe.from_json(capsys.readouterr().out)
 

@@ -1,4 +1,4 @@
-"""The README's examples run as printed, and are as short as it promises."""
+"""The examples of the README run and are short."""
 
 import os
 import re
@@ -17,18 +17,18 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n# (\w+)\n(.*?)```", README, re.DOTALL)
 
 
-def door(code: str) -> str:
+def namespace(code: str) -> str:
     return re.findall(r"from bilinear\.(\w+) import", code)[0]
 
 
-def test_there_is_an_example_for_every_door() -> None:
-    assert {door(code) for _, code in EXAMPLES} == set(BACKENDS)
+def test_there_is_an_example_for_every_framework() -> None:
+    assert {namespace(code) for _, code in EXAMPLES} == set(BACKENDS)
     assert len(EXAMPLES) == README.count("```python")
 
 
 @pytest.mark.parametrize(("title", "code"), EXAMPLES)
-def test_examples_run_as_printed(title: str, code: str, tmp_path: Path) -> None:
-    if door(code) not in PRESENT:
+def test_examples_run(title: str, code: str, tmp_path: Path) -> None:
+    if namespace(code) not in PRESENT:
         pytest.skip(f"{title} is absent")
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= 6
@@ -45,7 +45,7 @@ def test_examples_run_as_printed(title: str, code: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_every_operator_has_its_row() -> None:
+def test_every_operator_has_a_row() -> None:
     for name in reference.__all__:
         if not name.endswith("_vjp"):
             assert f"(bilinear/reference/{name}.py)" in README

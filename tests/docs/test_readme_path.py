@@ -1,9 +1,9 @@
-"""The README's way from a folder of images to a classifier, walked as printed, in each framework.
+"""The README's section on training a classifier from a folder of images, in each framework.
 
-Only training is cut short. With the first framework every command is a process of its own, as in a
-shell; with the others they are called here, which saves opening the framework five times.
+The commands run as printed, except that training is shortened. With the first framework, every
+command is a new process, as in a shell. With the others they run in this process, which is faster.
 """
-# ruff: noqa: E402 (what is absent is found before anything needs it)
+# ruff: noqa: E402 (missing packages are found first)
 
 import importlib.util
 import os
@@ -36,7 +36,7 @@ ENDINGS = {"torch": ".pt", "tensorflow": ".keras", "jax": ".orbax"}
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the commands name of a clone, and the images that the first one makes."""
+    """A folder with the files of a clone that the commands need, and the images."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "examples", folder / "examples")
     in_shell(MAKE, folder)
@@ -44,7 +44,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_shell(line: str, folder: Path) -> str:
-    """What a line of the README prints, with the Python of the tests."""
+    """Run a line of the README with the Python of the tests; return its output."""
     program, *words = shlex.split(line, comments=True)
     command = {"python": [sys.executable], "bilinear": [sys.executable, "-m", "bilinear"]}[program]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -61,8 +61,8 @@ def in_shell(line: str, folder: Path) -> str:
     return done.stdout
 
 
-def of(line: str, framework: str) -> str:
-    """A line of the README for a framework; training is cut short."""
+def adapt(line: str, framework: str) -> str:
+    """Adapt a line of the README to a framework and shorten training."""
     line = line.partition("#")[0].replace("torch", framework).replace(".pt", ENDINGS[framework])
     if line.startswith("bilinear train"):
         words = [word for change in SHORT for word in ("--set", change)]
@@ -70,21 +70,21 @@ def of(line: str, framework: str) -> str:
     return line.replace("out/run", f"out/{framework}")
 
 
-def test_the_path_begins_with_what_is_installed_and_the_images(clone: Path) -> None:
+def test_the_section_starts_with_installation_and_images(clone: Path) -> None:
     assert INSTALL.startswith("pip install -e '.[cli,torch]'")
     crops = list((clone / "out" / "textures").rglob("*.png"))
-    assert len(crops) == len(texture_folder.listed())
+    assert len(crops) == len(texture_folder.read_list())
     names = [shlex.split(line)[1] for line in PATH]
     assert names == ["train", "evaluate", "predict", "explain", "convert"]
 
 
 @pytest.mark.parametrize("framework", PRESENT)
-def test_the_path_is_walked_as_printed(
+def test_the_commands_run_as_printed(
     framework: str, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(clone)
     printed = []
-    for line in (of(line, framework) for line in PATH):
+    for line in (adapt(line, framework) for line in PATH):
         if framework == PRESENT[0]:
             printed.append(in_shell(line, clone))
         else:

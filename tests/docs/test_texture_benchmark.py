@@ -1,5 +1,5 @@
-"""The benchmark on textures: its recipes are the published ones in small, its tables add up."""
-# ruff: noqa: E402 (what is absent is found before anything needs it)
+"""The texture benchmark: its recipes, its runs and its tables."""
+# ruff: noqa: E402 (missing packages are found first)
 
 import importlib.util
 import json
@@ -27,8 +27,8 @@ from ..subjects import PRESENT
 DOCS = (ROOT / "docs" / "textures.md").read_text(encoding="utf-8")
 
 
-def test_recipes_are_the_named_ones_in_small() -> None:
-    """The same phases, parts and schedules; the document says every field that is otherwise."""
+def test_recipes_have_the_phases_of_the_named_recipes() -> None:
+    """Phases, parameter groups and schedules are equal; the docs list all other fields."""
     assert {path.stem for path in texture_run.RECIPES.iterdir()} == {*NAMED}
     for name in NAMED:
         here = Recipe.from_json((texture_run.RECIPES / f"{name}.json").read_text(encoding="utf-8"))
@@ -55,10 +55,10 @@ def test_rows_have_recipes(key: str) -> None:
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_a_run_leaves_its_result_once(tmp_path: Path) -> None:
-    """The program of the rows, on a data set in small; a result of another recipe is not taken."""
+def test_a_run_writes_its_result(tmp_path: Path) -> None:
+    """On a small data set. A result of another recipe or machine is not reused."""
     data, job = tmp_path / "data", Job("two-phase", PRESENT[0], 0)
-    for crop in texture_folder.listed():
+    for crop in texture_folder.read_list():
         if crop.number < 2:
             texture_folder.save(crop, data)
     short = ["images.size=32", 'model.taps=["layer1"]', "phases.0.epochs=1", "phases.1.epochs=1"]
@@ -71,10 +71,10 @@ def test_a_run_leaves_its_result_once(tmp_path: Path) -> None:
     assert [event["phase"] for event in result["epochs"]] == ["classifier", "all"]
     assert result["test"]["images"] == 2 * len(texture_folder.CLASSES)
     assert textures.load(tmp_path, [job]) == {}
-    mended = result | {"recipe": texture_run.recipe(job.key, job.seed).checksum()}
-    job.file(tmp_path).write_text(json.dumps(mended))
-    assert textures.load(tmp_path, [job]) == {job: mended}
-    job.file(tmp_path).write_text(json.dumps(mended | {"machine": "another"}))
+    corrected = result | {"recipe": texture_run.recipe(job.key, job.seed).checksum()}
+    job.file(tmp_path).write_text(json.dumps(corrected))
+    assert textures.load(tmp_path, [job]) == {job: corrected}
+    job.file(tmp_path).write_text(json.dumps(corrected | {"machine": "another"}))
     assert textures.load(tmp_path, [job]) == {}
 
 
@@ -83,8 +83,8 @@ def result(top1: float, loss: float) -> dict[str, Any]:
     return {"epochs": ends, "test": {"images": 200, "top1": top1}, "stopped": False, "seconds": 9.6}
 
 
-def test_the_tables_add_up() -> None:
-    """Two values two apart: the deviation of their mean is 1, and t(0.975; 1) is 12.706."""
+def test_tables() -> None:
+    """For two values with difference 2, the standard error is 1 and t(0.975; 1) is 12.706."""
     numbers = {"two-phase": (0.60, 0.62), "two-phase-average": (0.50, 0.54)}
     found = {
         Job(key, framework, seed): result(values[seed] + (framework == "jax") * 0.01, 1 - seed / 4)
@@ -97,7 +97,7 @@ def test_the_tables_add_up() -> None:
     assert "| two-phase | 61.0 ± 12.7 (60.0 62.0) | 62.0 ± 12.7 (61.0 63.0) |" in lines
     assert "| multi-phase | – | – |" in lines
     assert "| two-stream | – | 50.0† |" in lines
-    assert any(line.startswith("† stopped") for line in lines)
+    assert any(line.startswith("† training stopped") for line in lines)
     ahead = "9.0 ± 12.7 (10.0 8.0)"
     assert f"| B-CNN − average pooling, two-phase | {ahead} | {ahead} |" in lines
     row = (
@@ -106,7 +106,7 @@ def test_the_tables_add_up() -> None:
     assert row in lines
 
 
-def test_seeds_come_one_after_the_other() -> None:
+def test_jobs_are_in_the_order_of_seeds() -> None:
     seeds = [job.seed for job in textures.jobs(["two-phase", "two-stream"], ["torch", "jax"], 3)]
     assert seeds == sorted(seeds)
     assert len(seeds) == 3 * 2 * 2

@@ -1,5 +1,5 @@
-"""The textures that every command is proved on: the list, the pixels, the folder."""
-# ruff: noqa: E402 (what is absent is found before anything needs it)
+"""The texture data set: its list, its pixels and its folder."""
+# ruff: noqa: E402 (missing packages are found first)
 
 import importlib.util
 from collections import Counter
@@ -19,50 +19,50 @@ from examples.textures import radius
 
 from ..brightness import accuracies, guessing, moments
 
-PARTS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+SPLIT_NAMES: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 APART = 8
-"""Pixels of the unscaled photograph between the parts, at least."""
+"""Smallest distance between splits, in pixels of the unscaled photograph."""
 
 
-def test_the_list_is_what_was_drawn() -> None:
-    crops = made.listed()
-    assert crops == list(made.drawn())
-    counts = Counter((crop.part, crop.name) for crop in crops)
+def test_the_list_can_be_reproduced() -> None:
+    crops = made.read_list()
+    assert crops == list(made.draw_list())
+    counts = Counter((crop.split, crop.name) for crop in crops)
     assert counts == {(p, name): n for p, n in made.COUNTS.items() for name in made.CLASSES}
     assert len({crop.path for crop in crops}) == len(crops)
 
 
 @pytest.mark.parametrize("name", sorted({photo for photo, _ in made.CLASSES.values()}))
-def test_no_crop_is_near_a_pixel_of_another_part(name: str) -> None:
-    """By the circles around the crops, in the photograph itself: near and far classes share it."""
+def test_no_crop_is_near_a_pixel_of_another_split(name: str) -> None:
+    """Checked with the circles around the crops in the unscaled photograph."""
     height, width = made.photograph(name, 1.0).shape
     down, across = np.ogrid[:height, :width]
-    seen = {part: np.zeros((height, width), bool) for part in PARTS}
-    near = {part: np.zeros((height, width), bool) for part in PARTS}
-    for crop in made.listed():
+    seen = {part: np.zeros((height, width), bool) for part in SPLIT_NAMES}
+    near = {part: np.zeros((height, width), bool) for part in SPLIT_NAMES}
+    for crop in made.read_list():
         if crop.photograph == name:
             row, column = ((x + 0.5) / crop.scale - 0.5 for x in (crop.row, crop.column))
             size = radius(made.SIZE) / crop.scale
             assert min(row, column, height - 1 - row, width - 1 - column) >= size - 1
             away = np.hypot(down - row, across - column)
-            seen[crop.part] |= away <= size
-            near[crop.part] |= away <= size + APART
-    for part in PARTS:
-        others = [seen[other] for other in PARTS if other != part]
+            seen[crop.split] |= away <= size
+            near[crop.split] |= away <= size + APART
+    for part in SPLIT_NAMES:
+        others = [seen[other] for other in SPLIT_NAMES if other != part]
         assert not (near[part] & np.any(others, axis=0)).any()
 
 
-def test_the_folder_is_a_data_set_of_the_published_pixels(tmp_path: Path) -> None:
+def test_the_folder_has_the_published_pixels(tmp_path: Path) -> None:
     assert made.write(tmp_path) == made.CHECKSUM
     index = open_dataset(tmp_path)
     assert index.classes == tuple(sorted(made.CLASSES))
     for part, count in made.COUNTS.items():
-        items = index.part(PARTS[part])
+        items = index.split(SPLIT_NAMES[part])
         assert Counter(item.label for item in items) == dict.fromkeys(range(8), count)
 
 
-def test_brightness_and_contrast_say_nothing() -> None:
-    crops = {part: [c for c in made.listed() if c.part == part] for part in ("train", "test")}
+def test_brightness_and_contrast_do_not_predict_the_class() -> None:
+    crops = {part: [c for c in made.read_list() if c.split == part] for part in ("train", "test")}
     found = {part: moments(np.stack([*map(made.pixels, crops[part])])) for part in crops}
     names = sorted(made.CLASSES)
     labels = {part: np.array([names.index(c.name) for c in crops[part]]) for part in crops}

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import keras
 
-from ..._files import replacing
+from ..._files import replace_file
 from ...contract import Spec, message, refuse
 from ..tensorfile import check_layout
 from .bcnn import BCNN
@@ -19,7 +19,7 @@ _SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
     """``model.save(path)`` or ``model.save_weights(path)``, whole or not at all."""
     beside = os.path.dirname(os.path.realpath(path))
-    with replacing(path) as temporary, TemporaryDirectory(dir=beside) as folder:
+    with replace_file(path) as temporary, TemporaryDirectory(dir=beside) as folder:
         os.replace(_saved(model, folder, form), temporary)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..._files import replacing
+from ..._files import replace_file
 from ...contract import Spec
 from ..imports import read_saved, state_tensors
 from ..tensorfile import check_layout, spec
@@ -12,7 +12,7 @@ from .imports import read_pth
 
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
     """``torch.save(model.state_dict(), path)``, whole or not at all."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         torch.save(model.state_dict(), temporary)
 
 

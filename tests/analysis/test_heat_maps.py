@@ -1,4 +1,4 @@
-"""Heat is the formula, sums to the score, and says which pairs of channels carry it."""
+"""Heat maps: the formula, the sum, the channel pairs, and drawing."""
 
 import math
 import re
@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bilinear import reference
-from bilinear.analysis.drawing import AGAINST, FOR, STRENGTH, heat_over, with_legend
-from bilinear.analysis.heat_maps import Explanation, Pair, explain, pairs
+from bilinear.analysis.drawing import AGAINST_COLOUR, FOR_COLOUR, STRENGTH, add_legend, overlay_heat
+from bilinear.analysis.heat_maps import Explanation, Pair, explain, top_pairs
 
 from ..tolerances import sharing_bound
 
@@ -37,12 +37,13 @@ def descriptor(x: np.ndarray, y: np.ndarray | None = None, **form) -> np.ndarray
     return reference.bilinear_pool(*flat, **form)[0]
 
 
-def terms(x: np.ndarray, y: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """``w_cd u_cd · x_lc y_ld / Σ_l x_lc y_ld``, one by one: (L, C, D)."""
+def terms(x: np.ndarray, y: np.ndarray, contributions: np.ndarray) -> np.ndarray:
+    """``w_cd u_cd · x_lc y_ld / Σ_l x_lc y_ld`` for each l, c, d: (L, C, D)."""
     found = np.zeros((L, x.shape[-1], y.shape[-1]))
     for c, d in np.ndindex(found.shape[1:]):
         products = x.reshape(L, -1)[:, c] * y.reshape(L, -1)[:, d]
-        found[:, c, d] = parts[c, d] * products / products.sum() if products.any() else 0
+        if products.any():
+            found[:, c, d] = contributions[c, d] * products / products.sum()
     return found
 
 
@@ -50,7 +51,7 @@ def terms(x: np.ndarray, y: np.ndarray, parts: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("streams", [1, 2])
 def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> None:
     if form == "packed" and streams == 2:
-        pytest.skip("half is of one stream")
+        pytest.skip("packed descriptors have one stream")
     signed = form != "unsigned"
     x = features(1, C, signed=signed)
     y = features(2, D, signed=signed) if streams == 2 else None
@@ -58,40 +59,40 @@ def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> N
     u = descriptor(x, y, **FORMS[form])
     weight = np.random.default_rng(3).standard_normal(u.shape)
     found = explain(x, y, u, weight, 0.5)
-    parts = np.zeros((C, second.shape[-1]))
-    parts[np.triu_indices(C) if form == "packed" else np.nonzero(parts == 0)] = weight * u
-    single = terms(x, second, parts)
+    expected = np.zeros((C, second.shape[-1]))
+    expected[np.triu_indices(C) if form == "packed" else np.nonzero(expected == 0)] = weight * u
+    single = terms(x, second, expected)
     bound = sharing_bound(L, u.size, np.abs(single).sum())
     assert found.heat.shape == (2, L // 2)
     np.testing.assert_allclose(found.heat.ravel(), single.sum((1, 2)), rtol=0, atol=bound)
     score = math.fsum(weight * u)
     assert abs(found.heat.sum() - score) <= bound
-    assert abs(found.parts.sum() - score) <= bound
-    assert found.score == 0.5 + found.parts.sum()
+    assert abs(found.contributions.sum() - score) <= bound
+    assert found.score == 0.5 + found.contributions.sum()
 
 
 def test_by_hand() -> None:
     x, y = np.array([[1.0], [3.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]])
     u, w = np.array([0.6, 0.8]), np.array([10.0, -5.0])
     found = explain(x, y, u, w)
-    # sums are 2 - 3 = -1 and 0 + 15; parts are 6 and -4
-    np.testing.assert_allclose(found.parts, [[6, -4]], rtol=1e-15)
+    # sums are 2 - 3 = -1 and 0 + 15; contributions are 6 and -4
+    np.testing.assert_allclose(found.contributions, [[6, -4]], rtol=1e-15)
     np.testing.assert_allclose(found.heat, [6 * 2 / -1, 6 * -3 / -1 - 4], rtol=1e-15)
 
 
-def test_a_location_without_features_has_no_heat_and_a_dead_channel_no_part() -> None:
+def test_zero_features_have_no_heat_and_zero_channels_no_contribution() -> None:
     x = features(4, C, signed=False)
     x[0, 1] = 0
     x[..., 2] = 0
     found = explain(x, None, descriptor(x), np.ones(C * C))
     assert found.heat[0, 1] == 0
-    assert not found.parts[2].any()
-    assert not found.parts[:, 2].any()
+    assert not found.contributions[2].any()
+    assert not found.contributions[:, 2].any()
     assert np.isfinite(found.heat).all()
 
 
-def test_what_no_location_made_is_spread_evenly() -> None:
-    """Under the unsigned root a dead entry is √eps / norm."""
+def test_contributions_of_zero_entries_are_divided_equally() -> None:
+    """With the unsigned root a zero entry is √eps / norm."""
     x = np.zeros((L, 2))
     x[0, 0] = 1.0
     u = descriptor(x, root="unsigned", eps=1e-2)
@@ -105,27 +106,27 @@ def test_both_orders_of_one_stream_are_one_pair() -> None:
     x = features(5, C, signed=False)
     full = explain(x, None, descriptor(x), np.ones(C * C))
     rows, columns = np.triu_indices(C)
-    half_weight = np.where(rows == columns, 1, math.sqrt(2))
-    packed = explain(x, None, descriptor(x, packed=True), half_weight)
-    assert not np.tril(full.parts, -1).any()
-    np.testing.assert_allclose(full.parts, packed.parts, rtol=1e-13)
+    packed_weight = np.where(rows == columns, 1, math.sqrt(2))
+    packed = explain(x, None, descriptor(x, packed=True), packed_weight)
+    assert not np.tril(full.contributions, -1).any()
+    np.testing.assert_allclose(full.contributions, packed.contributions, rtol=1e-13)
     np.testing.assert_allclose(full.heat, packed.heat, rtol=1e-13)
 
 
-def test_pairs_are_the_strongest_first() -> None:
-    parts = np.array([[1.0, 4.0, -2.0], [0.0, 4.0, 3.0]])
-    found = Explanation(np.zeros(1), parts, 1.0)
+def test_pairs_are_sorted_by_contribution() -> None:
+    contributions = np.array([[1.0, 4.0, -2.0], [0.0, 4.0, 3.0]])
+    found = Explanation(np.zeros(1), contributions, 1.0)
     strongest = [Pair(0, 1, 4.0, 0.4), Pair(1, 1, 4.0, 0.4), Pair(1, 2, 3.0, 0.3)]
-    assert pairs(found, 3) == strongest
-    assert pairs(found, 99) == [*strongest, Pair(0, 0, 1.0, 0.1)]
-    assert pairs(found, 0) == []
-    assert pairs(Explanation(np.zeros(1), np.array([[1.0, -1.0]]), 0.0), 1) == [
+    assert top_pairs(found, 3) == strongest
+    assert top_pairs(found, 99) == [*strongest, Pair(0, 0, 1.0, 0.1)]
+    assert top_pairs(found, 0) == []
+    assert top_pairs(Explanation(np.zeros(1), np.array([[1.0, -1.0]]), 0.0), 1) == [
         Pair(0, 0, 1.0, None)
     ]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
-def test_narrow_numbers_are_widened_first(dtype) -> None:
+def test_low_precision_inputs_are_converted_to_float64(dtype) -> None:
     x = features(6, C).astype(dtype)
     u = descriptor(x.astype(np.float64)).astype(dtype)
     found = explain(x, None, u, np.ones(C * C, dtype))
@@ -134,12 +135,12 @@ def test_narrow_numbers_are_widened_first(dtype) -> None:
     assert found.heat.dtype == np.float64
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     x, y, u = features(7, C), features(8, D), np.ones(C * D)
     for words, arguments in (
-        ("maps must be .*; got x .2, 3, 4. and y .1, 3, 3.", (x, y[:1], u, u)),
-        ("maps must be", (np.zeros((0, C)), None, u, u)),
-        ("of one length; got descriptor .12,. and weight .11,.", (x, y, u, u[:-1])),
+        ("x and y must be .*; got x .2, 3, 4. and y .1, 3, 3.", (x, y[:1], u, u)),
+        ("x and y must be", (np.zeros((0, C)), None, u, u)),
+        ("have the same length; got descriptor .12,. and weight .11,.", (x, y, u, u[:-1])),
         ("must have 12 entries; got 10", (x, y, u[:10], u[:10])),
         ("must have 16 or 10 entries; got 12", (x, None, u, u)),
         ("x must be finite", (x * np.nan, y, u, u)),
@@ -147,7 +148,7 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=f"^explain: .*{words}"):
             explain(*arguments)
-    with pytest.raises(TypeError, match="x must be of a real floating type; got int64"):
+    with pytest.raises(TypeError, match="x must have a real floating dtype; got int64"):
         explain(np.ones((2, C), np.int64), None, np.ones(C * C), np.ones(C * C))
 
 
@@ -155,53 +156,53 @@ PIXELS = np.random.default_rng(9).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 PHOTOGRAPH = Image.fromarray(PIXELS)
 
 
-def test_red_is_for_and_blue_against() -> None:
+def test_positive_heat_is_red_and_negative_heat_blue() -> None:
     grey = np.asarray(PHOTOGRAPH.convert("L"), np.float32)[..., None]
-    for sign, colour in ((2.0, FOR), (-0.5, AGAINST)):
-        drawn = np.asarray(heat_over(PHOTOGRAPH, np.full((3, 4), sign)))
+    for sign, colour in ((2.0, FOR_COLOUR), (-0.5, AGAINST_COLOUR)):
+        drawn = np.asarray(overlay_heat(PHOTOGRAPH, np.full((3, 4), sign)))
         expected = np.rint((1 - np.float32(STRENGTH)) * grey + np.float32(STRENGTH) * colour)
         assert np.abs(drawn - expected).max() <= 1  # the order of two float32 products
-    plain = np.asarray(heat_over(PHOTOGRAPH, np.zeros((3, 4))))
+    plain = np.asarray(overlay_heat(PHOTOGRAPH, np.zeros((3, 4))))
     np.testing.assert_array_equal(plain, np.repeat(grey, 3, -1))
 
 
-def test_heat_is_drawn_where_it_is() -> None:
+def test_heat_is_drawn_at_its_location() -> None:
     heat = np.zeros((3, 4))
     heat[0, 3] = 1.0  # of cells of 8 × 8 pixels
     heat[2, 0] = -1.0
-    drawn = np.asarray(heat_over(Image.new("RGB", (32, 24)), heat)).astype(int)
+    drawn = np.asarray(overlay_heat(Image.new("RGB", (32, 24)), heat)).astype(int)
     redness = drawn[..., 0] - drawn[..., 2]
     assert redness[:8, 24:].min() > 0 > redness[16:, :8].max()
     assert not drawn[:8, :16].any()
 
 
-def test_the_legend_is_beneath_and_wide_enough() -> None:
-    drawn = with_legend(PHOTOGRAPH, ["a long name of a class", "two"])
-    assert drawn.width > PHOTOGRAPH.width  # text of 8 pixels is the smallest
+def test_the_legend_is_below_the_image_and_wide_enough() -> None:
+    drawn = add_legend(PHOTOGRAPH, ["a long name of a class", "two"])
+    assert drawn.width > PHOTOGRAPH.width  # the smallest font has 8 pixels
     assert drawn.height > PHOTOGRAPH.height + 3 * 8
     assert drawn.crop((0, 0, *PHOTOGRAPH.size)).tobytes() == PHOTOGRAPH.tobytes()
     large = PHOTOGRAPH.resize((448, 448))
-    assert with_legend(large, ["name"]).width == 448
-    strip = np.asarray(with_legend(large, ["name"]).crop((0, 448, 448, 520)))
+    assert add_legend(large, ["name"]).width == 448
+    strip = np.asarray(add_legend(large, ["name"]).crop((0, 448, 448, 520)))
     assert (strip == 255).all(-1).any()
     assert (strip[..., 0].astype(int) - strip[..., 2] > 100).any()
     assert (strip[..., 2].astype(int) - strip[..., 0] > 100).any()
 
 
-def test_heat_that_cannot_be_drawn_is_refused() -> None:
+def test_invalid_heat_is_refused() -> None:
     for heat in (np.zeros(3), np.zeros((0, 3)), np.full((2, 2), np.nan)):
-        with pytest.raises(ValueError, match=r"heat_over: heat must be a finite \(h, w\)"):
-            heat_over(PHOTOGRAPH, heat)
+        with pytest.raises(ValueError, match=r"overlay_heat: heat must be a finite \(h, w\)"):
+            overlay_heat(PHOTOGRAPH, heat)
 
 
-def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_in_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
     document = Path(__file__).parents[2] / "docs" / "explain.md"
     if not document.is_file():
         pytest.skip("the documents are elsewhere")
     (code,) = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
-    found = names["found"]
+    found = names["explanation"]
     assert capsys.readouterr().out.startswith("(14, 14)")
-    bound = sharing_bound(14 * 14, 64, found.parts.sum())  # nothing is negative here
+    bound = sharing_bound(14 * 14, 64, found.contributions.sum())  # all terms are positive
     assert abs(found.heat.sum() - (found.score - 0.5)) <= bound

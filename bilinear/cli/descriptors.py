@@ -1,0 +1,114 @@
+"""``bilinear descriptors``: write the descriptors of images to a file."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..analysis.descriptors import check_disk_space, write_descriptors
+from ..contract import refuse
+from ..data.folder import is_image
+from ..models import pools
+from ..models.checkpoint import read_description
+from ..models.description import Description
+from ._console import Progress, say
+from ._dataset import open_data, split_items, split_options
+from ._errors import SOME_FAILED
+from ._images import Images, Reader, find_images
+from ._model import Model
+from ._options import (
+    BatchSize,
+    Boxes,
+    Fraction,
+    Framework,
+    Kind,
+    Level,
+    ModelFile,
+    Seed,
+    Subset,
+    Workers,
+)
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="The folder of a data set; or images, folders, globs.", metavar="IMAGES..."
+    ),
+]
+Out = Annotated[Path, typer.Argument(help="Output file, .npy or .safetensors.", metavar="OUT")]
+SplitName = Annotated[
+    str, typer.Option("--split", metavar="all|train|validation|test", help="Split of the data set.")
+]
+
+
+def descriptors(
+    file: ModelFile,
+    images: Inputs,
+    out: Out,
+    split: SplitName = "all",
+    fraction: Fraction = None,
+    seed: Seed = None,
+    kind: Kind = None,
+    subset: Subset = False,
+    boxes: Boxes = False,
+    level: Level = None,
+    framework: Framework = None,
+    batch_size: BatchSize = 32,
+    workers: Workers = 4,
+) -> None:
+    """Write the descriptors of images as float32, and their paths and labels to OUT.json.
+
+    An image that cannot be read is named on stderr and skipped, and the exit code is 1.
+    """
+    folder = _data_folder(images)
+    if folder is None:
+        if boxes or level:
+            invariant = "--boxes and --level require the folder of a data set"
+            refuse(ValueError, "descriptors", invariant, "images", "Leave them out.")
+        selected = find_images(images)
+    else:
+        index = open_data(folder, kind, subset, boxes, level)
+        options = split_options(file, index, split, fraction, seed)
+        items = index.items if split == "all" else split_items(index, split, options)
+        selected = Images(index.root, items, index.classes)
+    description = read_description(file)
+    check_descriptors(file, description)
+    size = description.descriptor_size
+    needed, free = check_disk_space(out, len(selected.items), size)
+    space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
+    say(f"{out}: {len(selected.items):,} descriptors of {size:,} float32, {space}")
+    model = Model(file, framework, min(batch_size, len(selected.items)))
+    reader = Reader(selected, model.preprocessing, workers)
+    about = {"model": str(file), "sha256": checksum(file), "classes": selected.classes}
+    with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:
+        for batch in reader.batches(model.batch_size, progress.advance):
+            paths = [str(selected.root / item.path) for item in batch.items]
+            labels = [item.label for item in batch.items]
+            writer.append(model.descriptors(batch.images), paths, labels)
+            progress.advance(len(batch.items))
+    if reader.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def check_descriptors(file: Path, description: Description) -> None:
+    """Raise ValueError if the model has no descriptors."""
+    pooling = description.pooling
+    if pools.is_classifier(pooling):
+        remedy = "Use bilinear predict for its logits."
+        invariant = "the model must have a descriptor and a linear classifier"
+        refuse(ValueError, f"{file}", invariant, f"{pooling['name']}, which has none", remedy)
+
+
+def checksum(file: Path) -> str:
+    """The SHA-256 checksum of a file."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _data_folder(inputs: list[str]) -> Path | None:
+    """Return the folder of a data set: a single folder with no image directly in it; else None."""
+    folder = Path(inputs[0])
+    if len(inputs) > 1 or not folder.is_dir():
+        return None
+    return None if any(is_image(path.name) for path in folder.iterdir()) else folder
