@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bilinear.contract import low_rank, sketches
-from bilinear.contract.packed import packed_size
+from bilinear.backends import initial_values
+from bilinear.contract.pooling import packed_size
 
 ELEMENTWISE = ("signed_sqrt", "l2_normalize")
 """Operators whose floor is one read and one write of their arrays."""
@@ -104,12 +104,12 @@ def _matrix(size: Size, rng: np.random.Generator):
 
 
 def _tensor_sketch(size: Size, rng: np.random.Generator):
-    tables = sketches.sketch_tables(size.channels, size.channels, DIM, 0)
+    tables = initial_values.sketch_tables(size.channels, size.channels, DIM, 0)
     return _features(size, rng), {"tables": tables}, (size.samples, DIM)
 
 
 def _random_maclaurin(size: Size, rng: np.random.Generator):
-    tables = sketches.maclaurin_tables(size.channels, size.channels, DIM, 0)
+    tables = initial_values.maclaurin_tables(size.channels, size.channels, DIM, 0)
     return _features(size, rng), {"tables": tables}, (size.samples, DIM)
 
 
@@ -176,17 +176,17 @@ def _layer_call(name: str, size: Size) -> Call:
     streams = 1
     if name == "CompactBilinearPool":
         arguments = {"channels": c, "dim": DIM}
-        options = {"tables": sketches.sketch_tables(c, None, DIM, 0)}
+        options = {"tables": initial_values.sketch_tables(c, None, DIM, 0)}
     elif name == "LowRankBilinearPool":
         arguments = {"channels": c, "dim": DIM}
-        weights = tuple(low_rank.low_rank_projections(c, DIM, 1, 0))
+        weights = tuple(initial_values.low_rank_projections(c, DIM, 1, 0))
     elif name == "LowRankBilinearClassifier":
         arguments = {"channels": c, "num_classes": CLASSES, "rank": RANK}
-        plus, minus = low_rank.classifier_projections(c, CLASSES, RANK, 0)
+        plus, minus = initial_values.classifier_projections(c, CLASSES, RANK, 0)
         weights = plus, minus, np.zeros(CLASSES, "float32")
     elif name == "HierarchicalBilinearPool":
         streams, arguments = 3, {"channels": [c] * 3, "dim": DIM}
-        weights = tuple(low_rank.projections([(c, DIM)] * 3, 0))
+        weights = tuple(initial_values.projections([(c, DIM)] * 3, 0))
         out = out[0], 3 * DIM
     arrays = _features(size, rng, streams=streams)
     cotangent = rng.standard_normal(out, "float32")

@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from bilinear.contract.packed import packed_size
+from bilinear.contract.pooling import packed_size
 
 from .calls import Size
 from .measure import (

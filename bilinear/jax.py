@@ -8,6 +8,7 @@ from ._require import require
 
 require("jax")
 
+from .backends.initial_values import maclaurin_tables, sketch_tables
 from .backends.jax._presets import preset
 from .backends.jax.bilinear_pool import bilinear_pool
 from .backends.jax.bilinear_scores import bilinear_scores
@@ -37,12 +38,7 @@ from .backends.jax.outer_pool import outer_pool
 from .backends.jax.random_maclaurin import random_maclaurin
 from .backends.jax.signed_sqrt import signed_sqrt
 from .backends.jax.tensor_sketch import tensor_sketch
-from .contract.sketches import (
-    MaclaurinTables,
-    SketchTables,
-    maclaurin_tables,
-    sketch_tables,
-)
+from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.jax.bcnn import BCNN
 from .models.jax.files import load, load_image, save

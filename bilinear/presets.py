@@ -14,7 +14,8 @@ preset loses its own in half precision.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .contract import REDUCTIONS, check_floor, check_reduction, refuse
+from .contract import check_floor, check_reduction, refuse
+from .contract.arguments import REDUCTIONS
 
 NO_FLOOR = 1e-30
 """Under any norm whose squares float32 can hold: stands for an L2 norm without eps."""

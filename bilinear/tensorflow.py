@@ -12,6 +12,7 @@ from .backends.tensorflow import require_keras_backend
 
 require_keras_backend()
 
+from .backends.initial_values import maclaurin_tables, sketch_tables
 from .backends.tensorflow._presets import preset
 from .backends.tensorflow.bilinear_pool import bilinear_pool
 from .backends.tensorflow.bilinear_scores import bilinear_scores
@@ -41,12 +42,7 @@ from .backends.tensorflow.outer_pool import outer_pool
 from .backends.tensorflow.random_maclaurin import random_maclaurin
 from .backends.tensorflow.signed_sqrt import signed_sqrt
 from .backends.tensorflow.tensor_sketch import tensor_sketch
-from .contract.sketches import (
-    MaclaurinTables,
-    SketchTables,
-    maclaurin_tables,
-    sketch_tables,
-)
+from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.tensorflow.bcnn import BCNN
 from .models.tensorflow.files import load, load_image, save

@@ -8,6 +8,7 @@ from ._require import require
 
 require("torch")
 
+from .backends.initial_values import maclaurin_tables, sketch_tables
 from .backends.torch._presets import preset
 from .backends.torch.bilinear_pool import bilinear_pool
 from .backends.torch.bilinear_scores import bilinear_scores
@@ -37,12 +38,7 @@ from .backends.torch.outer_pool import outer_pool
 from .backends.torch.random_maclaurin import random_maclaurin
 from .backends.torch.signed_sqrt import signed_sqrt
 from .backends.torch.tensor_sketch import tensor_sketch
-from .contract.sketches import (
-    MaclaurinTables,
-    SketchTables,
-    maclaurin_tables,
-    sketch_tables,
-)
+from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.torch.bcnn import BCNN
 from .models.torch.files import load, load_image, save

@@ -67,7 +67,9 @@ def democratic(x, aim=None):
 
 
 def sketched(x, dim=2):
-    tables = importlib.import_module("bilinear.contract.sketches").sketch_tables(C, None, dim, 1)
+    tables = importlib.import_module("bilinear.backends.initial_values").sketch_tables(
+        C, None, dim, 1
+    )
     z = np.zeros((N, dim))
     for c in range(C):
         for d in range(C):
@@ -78,8 +80,8 @@ def sketched(x, dim=2):
 
 
 def scores(x):
-    contract = importlib.import_module("bilinear.contract.low_rank")
-    plus, minus = contract.classifier_projections(C, 3, 8, 0)
+    drawing = importlib.import_module("bilinear.backends.initial_values")
+    plus, minus = drawing.classifier_projections(C, 3, 8, 0)
     parts = (np.sum(np.einsum("nlc,kcr->nlkr", x, u) ** 2, (1, 3)) for u in (plus, minus))
     positive, negative = parts
     return positive - negative

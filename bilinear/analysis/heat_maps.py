@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import ACCUMULATION, refuse
-from ..contract.packed import packed_size
+from ..contract.pooling import packed_size
 
 OP = "explain"
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from ..contract import refuse
-from ..contract._counts import check_count
+from ..contract import check_argument, refuse
+from ..contract.arguments import COUNT
 from .images import Preprocessing, centre_crop, cover
 
 Crop = Literal["random", "centre", "resized"]
@@ -60,7 +60,7 @@ class Augmentation:
             remedy = "The default is 'random'."
             refuse(ValueError, "Augmentation", invariant, repr(self.crop), remedy)
         if self.resize is not None:
-            check_count("Augmentation", "resize", self.resize)
+            check_argument("Augmentation", "resize", self.resize, COUNT)
         if self.crop == "resized" and (self.resize or self.square):
             received = f"resize {self.resize} and square {self.square}"
             invariant = "crop='resized' allows neither resize nor square"

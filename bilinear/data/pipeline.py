@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..contract import message, refuse
-from ..contract._counts import check_count, check_seed
+from ..contract.arguments import COUNT, WHOLE, check_argument
 from .augment import Augmentation, with_resize
 from .decode import Decoder, decode, start_worker, without_interrupts
 from .images import Preprocessing, normalize
@@ -90,11 +90,11 @@ class Pipeline:
         prefetch: int = 2,
         on_error: Literal["raise", "skip"] = "raise",
     ):
-        check_count("Pipeline", "batch_size", batch_size)
-        check_count("Pipeline", "prefetch", prefetch)
+        check_argument("Pipeline", "batch_size", batch_size, COUNT)
+        check_argument("Pipeline", "prefetch", prefetch, COUNT)
         if workers != 0:
-            check_count("Pipeline", "workers", workers, "0 decodes in the calling process.")
-        check_seed("Pipeline", seed)
+            check_argument("Pipeline", "workers", workers, COUNT)
+        check_argument("Pipeline", "seed", seed, WHOLE)
         if on_error not in ("raise", "skip"):
             invariant, remedy = "on_error must be 'raise' or 'skip'", "The default is 'raise'."
             refuse(ValueError, "Pipeline", invariant, repr(on_error), remedy)

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from ..contract import refuse
-from ..contract._counts import check_seed
+from ..contract.arguments import WHOLE, check_argument
 from .index import Index
 from .seeds import SPLIT, generator
 
@@ -28,7 +28,7 @@ def validation_split(index: Index, fraction: float = 0.1, seed: int = 0) -> Inde
         remedy = "The default is 0.1."
         invariant = "fraction must be between 0 and 1"
         refuse(ValueError, "validation_split", invariant, repr(fraction), remedy)
-    check_seed("validation_split", seed)
+    check_argument("validation_split", "seed", seed, WHOLE)
     if index.split("validation"):
         return index
     by_class: list[list[int]] = [[] for _ in index.classes]

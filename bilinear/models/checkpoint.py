@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import Spec, refuse
+from ..contract.layers import TensorSpec
 from . import pools
 from .description import DAMAGED, Custom, Description
 from .plans import DTYPES, bcnn_shapes, is_parameter
@@ -174,7 +175,7 @@ def _parted(file: Any) -> tuple[dict[str, Spec], dict[str, Spec]]:
     return found, kept
 
 
-def _tables(description: Description) -> dict[str, pools.Table]:
+def _tables(description: Description) -> dict[str, TensorSpec]:
     found = pools.tensors(description.pooling, description.pooled)
     return {POOL + name: table for name, table in found.items()}
 
@@ -214,7 +215,7 @@ def _check(
 
 
 def _check_values(
-    op: str, name: str, array: np.ndarray, tables: Mapping[str, pools.Table]
+    op: str, name: str, array: np.ndarray, tables: Mapping[str, TensorSpec]
 ) -> np.ndarray:
     """The array itself, which is finite and, of a pool's integers, within their range."""
     values = tables[name].values if name in tables else None

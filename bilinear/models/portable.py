@@ -130,12 +130,12 @@ def _pooling(op: str, pool: Any) -> dict[str, Any]:
         refuse(ValueError, op, f"the pool of a portable file must be one of {known}", kind, remedy)
     found: dict[str, Any] = {"name": kind}
     optional = POOLS[kind].optional
-    for argument, rule in POOLS[kind].arguments.items():
-        value = getattr(pool, argument)
-        if argument == "pool":
+    for name, (rule, default) in POOLS[kind].arguments.items():
+        value = getattr(pool, name)
+        if name == "pool":
             value = _pooling(op, value)
-        if argument not in optional or value != optional[argument]:
-            found[argument] = rule.form(value)
+        if name not in optional or value != default:
+            found[name] = rule.normalize(value) if rule.accepts(value) else value
     return found
 
 

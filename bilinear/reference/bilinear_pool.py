@@ -1,7 +1,7 @@
 """The descriptor of the bilinear CNN: outer product, signed root, unit length."""
 
-from ..contract import EPS, L2_EPS, Reduction
-from ..contract.forms import Norm, Root, check_bilinear_pool
+from ..contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ..contract.pooling import check_bilinear_pool
 from ._arrays import Array, like, spec, wide
 from .half_vectorize import _half_vectorize, _half_vectorize_vjp
 from .l2_normalize import _l2_normalize, _l2_normalize_vjp
@@ -37,9 +37,9 @@ def bilinear_pool(
     Cost: time N·L·C·D, output N·C·D (by half for `packed`).
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3 (equations 1 and 2, then 3.1).
     """
-    options = reduction, eps, l2_eps, packed, root, slope_eps, norm
-    check_bilinear_pool(spec(x), spec(y), spec(mask), *options)
-    return like(_bilinear_pool(wide(x), wide(y), mask, *options), x)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
+    check_bilinear_pool(spec(x), spec(y), spec(mask), options)
+    return like(_bilinear_pool(wide(x), wide(y), mask, options), x)
 
 
 def bilinear_pool_vjp(
@@ -57,32 +57,20 @@ def bilinear_pool_vjp(
     norm: Norm = "floor",
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, bilinear_pool(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
-    options = reduction, eps, l2_eps, packed, root, slope_eps, norm
-    check_bilinear_pool(spec(x), spec(y), spec(mask), *options)
-    gradients = _bilinear_pool_vjp(wide(cotangent), wide(x), wide(y), mask, *options)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
+    check_bilinear_pool(spec(x), spec(y), spec(mask), options)
+    gradients = _bilinear_pool_vjp(wide(cotangent), wide(x), wide(y), mask, options)
     return tuple(like(gradient, x) for gradient in gradients)
 
 
-def _bilinear_pool(
-    x, y, mask, reduction, eps, l2_eps, packed=False, root="signed", slope_eps=None, norm="floor"
-):
+def _bilinear_pool(x, y, mask, options):
+    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
     s = _signed_sqrt(_outer_pool(x, y, mask, reduction), eps, root, slope_eps)
     return _l2_normalize(_flatten(s, packed), l2_eps, norm)
 
 
-def _bilinear_pool_vjp(
-    ct,
-    x,
-    y,
-    mask,
-    reduction,
-    eps,
-    l2_eps,
-    packed=False,
-    root="signed",
-    slope_eps=None,
-    norm="floor",
-):
+def _bilinear_pool_vjp(ct, x, y, mask, options):
+    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
     g = _outer_pool(x, y, mask, reduction)
     s = _signed_sqrt(g, eps, root, slope_eps)
     ct = _l2_normalize_vjp(ct, _flatten(s, packed), l2_eps, norm)

@@ -1,7 +1,7 @@
 """The scores of a linear classifier on the bilinear descriptor."""
 
-from ..contract import EPS, L2_EPS, Reduction
-from ..contract.scores import check_bilinear_scores
+from ..contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ..contract.pooling import check_bilinear_scores
 from ._arrays import Array, like, spec, wide
 from .bilinear_pool import _bilinear_pool, _bilinear_pool_vjp
 
@@ -34,10 +34,10 @@ def bilinear_scores(
     Cost: time N·C·D·(L + K), memory N·C·D.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
-    options = reduction, eps, l2_eps, packed
-    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed)
+    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
     arrays = wide(x), wide(weight), wide(bias), wide(y)
-    return like(_bilinear_scores(*arrays, mask, *options), x)
+    return like(_bilinear_scores(*arrays, mask, options), x)
 
 
 def bilinear_scores_vjp(
@@ -54,20 +54,19 @@ def bilinear_scores_vjp(
     packed: bool = False,
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, bilinear_scores(…)⟩``: ∂x, ∂weight, then ∂bias and ∂y if given."""
-    options = reduction, eps, l2_eps, packed
-    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed)
+    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
     arrays = wide(x), wide(weight), wide(bias), wide(y)
-    gradients = _bilinear_scores_vjp(wide(cotangent), *arrays, mask, *options)
+    gradients = _bilinear_scores_vjp(wide(cotangent), *arrays, mask, options)
     return tuple(like(gradient, x) for gradient in gradients)
 
 
-def _bilinear_scores(x, weight, bias, y, mask, reduction, eps, l2_eps, packed):
-    scores = _bilinear_pool(x, y, mask, reduction, eps, l2_eps, packed) @ weight.T
+def _bilinear_scores(x, weight, bias, y, mask, options):
+    scores = _bilinear_pool(x, y, mask, options) @ weight.T
     return scores if bias is None else scores + bias
 
 
-def _bilinear_scores_vjp(ct, x, weight, bias, y, mask, reduction, eps, l2_eps, packed):
-    options = y, mask, reduction, eps, l2_eps, packed
-    dx, *dy = _bilinear_pool_vjp(ct @ weight, x, *options)
-    dweight = ct.T @ _bilinear_pool(x, *options)
+def _bilinear_scores_vjp(ct, x, weight, bias, y, mask, options):
+    dx, *dy = _bilinear_pool_vjp(ct @ weight, x, y, mask, options)
+    dweight = ct.T @ _bilinear_pool(x, y, mask, options)
     return dx, dweight, *([] if bias is None else [ct.sum(axis=0)]), *dy

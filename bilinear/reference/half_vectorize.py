@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..contract.packed import check_half_vectorize
+from ..contract.pooling import check_half_vectorize
 from ._arrays import Array, like, spec, wide
 
 

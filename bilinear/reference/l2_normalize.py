@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..contract import L2_EPS, check_l2_normalize
-from ..contract.forms import Norm, check_norm
+from ..contract import L2_EPS, Norm
+from ..contract.pooling import check_l2_normalize
 from ._arrays import Array, like, spec, wide
 
 
@@ -24,8 +24,7 @@ def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Arra
         of the accumulation dtype; TypeError for integer or complex z.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalisation); the floor is ours.
     """
-    check_l2_normalize(spec(z), eps)
-    check_norm("l2_normalize", norm)
+    check_l2_normalize(spec(z), eps, norm)
     return like(_l2_normalize(wide(z), eps, norm), z)
 
 
@@ -33,8 +32,7 @@ def l2_normalize_vjp(
     cotangent: Array, z: Array, *, eps: float = L2_EPS, norm: Norm = "floor"
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, l2_normalize(z)⟩`` with respect to z."""
-    check_l2_normalize(spec(z), eps)
-    check_norm("l2_normalize", norm)
+    check_l2_normalize(spec(z), eps, norm)
     return (like(_l2_normalize_vjp(wide(cotangent), wide(z), eps, norm), z),)
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..contract import Reduction, check_outer_pool
+from ..contract import Reduction
+from ..contract.pooling import check_outer_pool
 from ._arrays import Array, like, spec, wide
 
 

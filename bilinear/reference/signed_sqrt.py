@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..contract import EPS, check_signed_sqrt
-from ..contract.forms import Root, check_root
+from ..contract import EPS, Root
+from ..contract.pooling import check_signed_sqrt
 from ._arrays import Array, like, spec, wide
 
 
@@ -49,8 +49,7 @@ def signed_sqrt_vjp(
 
 
 def _check(g, eps, root, slope_eps):
-    check_signed_sqrt(spec(g), eps)
-    check_root("signed_sqrt", g.dtype.name, eps, root, slope_eps)
+    check_signed_sqrt(spec(g), eps, root, slope_eps)
 
 
 def _signed_sqrt(g, eps, root="signed", slope_eps=None):

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..contract import refuse
-from ..contract._counts import check_count
+from ..contract import check_argument, refuse
+from ..contract.arguments import COUNT
 from ..data import Pipeline
 from .batches import Feed
 from .engines import Engine
@@ -47,8 +47,8 @@ class Cache:
 
     def __post_init__(self) -> None:
         if self.views is not None:
-            check_count("cache", "views", self.views, "None keeps one view that is not varied.")
-        check_count("cache", "limit", self.limit, "It is a number of bytes.")
+            check_argument("cache", "views", self.views, COUNT)
+        check_argument("cache", "limit", self.limit, COUNT)
 
     def __str__(self) -> str:
         return "none" if self.views is None else f"{self.views}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilinear.contract.packed import packed_size
+from bilinear.contract.pooling import packed_size
 from bilinear.data import Pipeline
 from bilinear.data.images import Preprocessing
 

@@ -24,13 +24,12 @@ def check_kept(method):
     x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))  # no spatial axis at all
     expected, names = pool(x), set(pool.tables._fields) - {"dim"}
     assert set(pool.state_dict()) == names
-    blank = door.CompactBilinearPool(5, 4096, method=method, seed=None)
-    assert not blank(x).any()
-    blank.load_state_dict(pool.state_dict())
-    for twin in (blank, copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):
+    other = door.CompactBilinearPool(5, 4096, method=method, seed=None)
+    other.load_state_dict(pool.state_dict())
+    for twin in (other, copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):
         assert torch.equal(twin(x), expected)
     assert pool.to("meta").tables[0].device.type == "meta"
-    for cast in (blank.half(), blank.double()):
+    for cast in (other.half(), other.double()):
         assert torch.equal(cast(x), expected)  # no table was rounded
     assert not list(pool.parameters())
     assert "seed=1" in repr(pool)

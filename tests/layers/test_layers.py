@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bilinear.contract import MASK_SHAPE, SAME_PLACES
+from bilinear.contract.arrays import MASK_SHAPE, SAME_LOCATIONS
 from bilinear.testing import DTYPES, LAYERS, Case, assert_within, truth
 from bilinear.testing.cases import seeded
 from bilinear.testing.layers import check_layer
@@ -57,7 +57,7 @@ def test_wrong_sizes_met_at_run_time(layout: str) -> None:
     x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 4, 3, 5)
     keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
     layer = driver("tensorflow").layer_of_any_size((x, y), keep, layout=layout)
-    for maps, sentence in (((x, y), SAME_PLACES), ((x, x), MASK_SHAPE)):
+    for maps, sentence in (((x, y), SAME_LOCATIONS), ((x, x), MASK_SHAPE)):
         with pytest.raises(Exception, match=re.escape(f"BilinearPool: {sentence}")):
             layer(cotangent, maps, keep)
 

@@ -39,7 +39,7 @@ DESCRIPTIONS = {
     "count": (SKETCH | {"dim": 0}, "dim of CompactBilinearPool must be a positive integer; got 0"),
     "true": (SKETCH | {"dim": True}, "dim of CompactBilinearPool must be a positive integer"),
     "choice": (SKETCH | {"method": "sha"}, "method .* must be 'tensor_sketch' or .*got 'sha'"),
-    "seed": (SKETCH | {"seed": -1}, "seed of CompactBilinearPool must be null or an integer from"),
+    "seed": (SKETCH | {"seed": -1}, "seed of CompactBilinearPool must be None or an integer from"),
     "eps": (SKETCH | {"eps": -1.0}, "eps of CompactBilinearPool must be 0 or a normal"),
     "huge": (SKETCH | {"eps": 10**400}, "eps of CompactBilinearPool must be 0 or a normal"),
     "floor": (SKETCH | {"l2_eps": 0}, "l2_eps of CompactBilinearPool must be a normal positive"),
@@ -71,10 +71,10 @@ DESCRIPTIONS = {
     "subnormal floor": (POOL | {"l2_eps": 1e-310}, "l2_eps of BilinearPool must be a normal"),
     "subnormal slope": (
         POOL | {"eps": 0, "slope_eps": 1e-310},
-        "slope_eps of BilinearPool must be null or a normal",
+        "slope_eps of BilinearPool must be None or a normal",
     ),
     "damping": (DEMOCRATIC | {"damping": 0}, "damping of DemocraticPool must be a number above 0"),
-    "unseeded": (SCORES | {"seed": None}, "seed of LowRank.* must be an integer from 0 up"),
+    "unseeded": (SCORES | {"seed": 1.5}, "seed of LowRank.* must be None or an integer from 0 up"),
     "alone": (SKETCH | {"channels": [2]}, "channels of Compact.* must be .* or a pair of those"),
     "size": (SKETCH | {"dim": 5}, "descriptor_size must be 5; got 4"),
 }

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from bilinear import reference
-from bilinear.contract.low_rank import classifier_projections, low_rank_projections, projections
+from bilinear.backends.initial_values import (
+    classifier_projections,
+    low_rank_projections,
+    projections,
+)
 from bilinear.testing import DTYPES, assert_within
 from bilinear.testing.bounds import exact
 from bilinear.testing.cases import seeded
@@ -273,10 +277,14 @@ def test_integer_maps_are_refused(name: str, backend: str) -> None:
 @pytest.mark.parametrize(
     ("name", "made_of", "sentence"),
     [
-        ("LowRankBilinearPool", {"channels": [3, 2, 1], "dim": 4}, "channels must be those"),
-        ("LowRankBilinearPool", {"channels": 3, "dim": 0}, "dim must be at least 1"),
-        ("LowRankBilinearPool", {"channels": 3, "dim": 4, "seed": -1}, "seed must be a whole"),
-        ("HierarchicalBilinearPool", {"channels": [3], "dim": 4}, "channels must be those"),
+        ("LowRankBilinearPool", {"channels": [3, 2, 1], "dim": 4}, "channels must be a positive"),
+        ("LowRankBilinearPool", {"channels": 3, "dim": 0}, "dim must be a positive"),
+        (
+            "LowRankBilinearPool",
+            {"channels": 3, "dim": 4, "seed": -1},
+            "seed must be None or an integer",
+        ),
+        ("HierarchicalBilinearPool", {"channels": [3], "dim": 4}, "channels must be a list of two"),
         ("LowRankBilinearClassifier", {"channels": 3, "num_classes": 0, "rank": 2}, "num_classes"),
         ("Projection", {"channels": 3, "dim": 2, "activation": "tanh"}, "activation must be None"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilinear import reference
-from bilinear.contract.sketches import maclaurin_tables, sketch_tables
+from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
 from bilinear.testing import (
     OPERATORS,
     OPS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bilinear import reference
-from bilinear.contract.scores import BLOCKS, entries, row_blocks
+from bilinear.backends.row_blocks import BLOCKS, entries, row_blocks
 from bilinear.testing import assert_within, truth
 from bilinear.testing.cases import Case, seeded
 

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from bilinear import reference
-from bilinear.contract.sketches import (
-    CHANNELS,
-    MaclaurinTables,
-    SketchTables,
-    maclaurin_tables,
-    sketch_tables,
-)
+from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
+from bilinear.contract.sketches import CHANNELS, MaclaurinTables, SketchTables
 from bilinear.testing.cases import seeded
 from bilinear.testing.closeness import assert_rounded
 
@@ -185,7 +180,7 @@ BAD = {
     "no signs": ("tensor_sketch", (X, Y), GOOD._replace(s2=2 * GOOD.s2), "s2 must hold +1 and -1"),
     "other channels": ("tensor_sketch", (X,), GOOD, CHANNELS),
     "traced dim": ("tensor_sketch", (X, Y), GOOD._replace(dim=np.int64(8)), "must be a Python int"),
-    "no bin": ("tensor_sketch", (X, Y), GOOD._replace(dim=0), "dim must be at least 1"),
+    "no bin": ("tensor_sketch", (X, Y), GOOD._replace(dim=0), "dim must be a positive integer"),
     "real hashes": ("tensor_sketch", (X, Y), GOOD._replace(h1=GOOD.h1 * 1.0), "h1 must be one of"),
     "narrow hashes": (
         "tensor_sketch",
@@ -216,9 +211,9 @@ def test_wrong_tables_are_refused(backend: str, mistake: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (((3, 4, 5), 8), "channels must be one number or two"),
-        ((3.0, 8), "channels must be a whole number"),
-        ((3, 0), "dim must be at least 1"),
+        (((3, 4, 5), 8), "channels must be a positive integer or a pair"),
+        ((3.0, 8), "channels must be a positive integer or a pair"),
+        ((3, 0), "dim must be a positive integer"),
         ((3, 8, "count"), "method must be 'tensor_sketch' or 'random_maclaurin'"),
         ((3, 8, "tensor_sketch", SIGNS), "tables must be a SketchTables"),
         (((3, 5), 9, "tensor_sketch", GOOD), "tables must be of dim 9"),
@@ -239,16 +234,27 @@ def test_layers_that_cannot_be_made(backend: str, arguments: tuple, sentence: st
         door.CompactBilinearPool(channels, dim, **options)
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, True, "0", None])
-def test_seeds_are_whole_numbers(seed) -> None:
-    sentence = "seed must be a whole number from 0 up"
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
+def test_seeds_are_none_or_integers_from_0_up(seed) -> None:
+    error = ValueError if seed == -1 else TypeError
+    sentence = "seed must be None or an integer from 0 up"
     for _, draw in METHODS:
-        with pytest.raises(ValueError, match=f"{draw.__name__}: {sentence}"):
+        with pytest.raises(error, match=f"{draw.__name__}: {sentence}"):
             draw(3, None, 8, seed)
-    for backend in PRESENT if seed is not None else []:
+    for backend in PRESENT:
         door = importlib.import_module(f"bilinear.{backend}")
-        with pytest.raises(ValueError, match=f"CompactBilinearPool: {sentence}"):
+        with pytest.raises(error, match=f"CompactBilinearPool: {sentence}"):
             door.CompactBilinearPool(3, 8, seed=seed)
+
+
+@over_backends
+@over_methods
+def test_without_a_seed_each_layer_has_other_tables(backend: str, method, draw) -> None:
+    door = importlib.import_module(f"bilinear.{backend}")
+    first, second = (door.CompactBilinearPool(64, 8, method=method, seed=None) for _ in range(2))
+    assert first.seed is None
+    assert (np.asarray(first.tables[0]) != np.asarray(second.tables[0])).any()
+    assert (draw(64, None, 8, None)[0] != draw(64, None, 8, None)[0]).any()
 
 
 @over_methods
@@ -268,10 +274,10 @@ def test_streams_that_a_layer_was_not_made_for(backend: str) -> None:
     axis = 1 if backend == "torch" else -1
     x, y = (sketches(backend).to_array(np.moveaxis(a, -1, axis)) for a in (X, Y))
     for channels, maps, sentence in (
-        (3, (x, y), "y must be given where channels is a pair"),
-        ([3, 5], (x,), "y must be given where channels is a pair"),
-        (4, (x,), "x must have 4 channels"),
-        ([3, 4], (x, y), "y must have 4 channels"),
+        (3, (x, y), "the layer must be called with one map for each of channels 3"),
+        ([3, 5], (x,), "the layer must be called with one map for each of channels [3, 5]"),
+        (4, (x,), "a map must have the 4 channels that the layer was made for"),
+        ([3, 4], (x, y), "a map must have the 4 channels that the layer was made for"),
     ):
         with pytest.raises(Exception, match=re.escape(f"CompactBilinearPool: {sentence}")):
             door.CompactBilinearPool(channels, 8)(*maps)

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ...contract import ACCUMULATION, EPS, L2_EPS, Reduction
-from ...contract.forms import Norm, Root, check_bilinear_pool
+from ...contract import ACCUMULATION, EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.pooling import check_bilinear_pool
 from ._arrays import ArrayLike, specs
 from ._fused import fused
 from .half_vectorize import upper, weighed
@@ -44,29 +44,24 @@ def bilinear_pool(
         and output, both passes 3.5 times those of input, output and their cotangents; 3.25 and
         3.75 times with `packed`. Half types count as float32, in which they are computed, and with
         them it is 2.5 and 4 times, 3.25 and 4.5 with `packed`.
-    Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
-    descriptor = eps, l2_eps, packed, root, slope_eps, norm
-    check_bilinear_pool(*specs("bilinear_pool", x, y, mask), reduction, *descriptor)
-    return described(x, y, mask, reduction, *descriptor)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
+    check_bilinear_pool(*specs("bilinear_pool", x, y, mask), options)
+    return described(x, y, mask, options)
 
 
 def described(
     x: ArrayLike,
     y: ArrayLike | None,
     mask: ArrayLike | None,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool = False,
-    root: Root = "signed",
-    slope_eps: float | None = None,
-    norm: Norm = "floor",
+    options: DescriptorOptions,
 ) -> jax.Array:
     """The unchecked formula, rounded back to the dtype of `x`."""
     first, kept = jnp.asarray(x), None if mask is None else jnp.asarray(mask)
-    if root != "signed" or slope_eps is not None or norm != "floor":
+    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
+    if not options.is_standard:
         g = pooled(first, y, kept, reduction)
         n, c, d = g.shape
         s = rooted(upper(g) if packed else g.reshape(n, c * d), eps, root, slope_eps)

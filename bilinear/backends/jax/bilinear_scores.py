@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from ...contract import EPS, L2_EPS, Reduction
-from ...contract.scores import check_bilinear_scores, entries, row_blocks
+from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ...contract.pooling import check_bilinear_scores
+from ..row_blocks import entries, row_blocks
 from ._arrays import ArrayLike, spec, specs, wide
 from .outer_pool import counted, keep
 from .signed_sqrt import rooted
@@ -42,15 +43,15 @@ def bilinear_scores(
     Cost: time N·C·D·(L + K), the gradient thrice that. Memory without gradient about
         (2K + 4N)·C·D / 8 beside the inputs, with it their gradients too, that of the weight twice
         or more; between the passes the inputs are held.
-    Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_scores`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     of_bias = None if bias is None else spec(op, "bias", bias)
-    options = reduction, eps, l2_eps, packed
-    check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, *options)
-    return scored(x, weight, bias, y, mask, *options).astype(jnp.asarray(x).dtype)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed)
+    check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, options)
+    return scored(x, weight, bias, y, mask, options).astype(jnp.asarray(x).dtype)
 
 
 def scored(
@@ -59,12 +60,10 @@ def scored(
     bias: ArrayLike | None,
     y: ArrayLike | None,
     mask: ArrayLike | None,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool,
+    options: DescriptorOptions,
 ) -> jax.Array:
     """The unchecked formula, in the accumulation dtype."""
+    reduction, eps, l2_eps, packed = options[:4]
     chosen = None if mask is None else jnp.asarray(mask)
     x_kept, w = keep(wide(jnp.asarray(x)), chosen), wide(jnp.asarray(weight))
     y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)

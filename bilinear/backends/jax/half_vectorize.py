@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...contract.packed import check_half_vectorize, packed_size
+from ...contract.pooling import check_half_vectorize, packed_size
 from ._arrays import ArrayLike, spec, wide
 
 
@@ -20,7 +20,7 @@ def half_vectorize(g: ArrayLike, *, isometric: bool = True) -> jax.Array:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.packed.check_half_vectorize`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_half_vectorize`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ...contract import Reduction, check_outer_pool
+from ...contract import Reduction
+from ...contract.pooling import check_outer_pool
 from ._arrays import ArrayLike, specs, wide
 
 
@@ -24,7 +25,7 @@ def outer_pool(
     Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
         without a location kept pools to 0 with gradient 0. Half types accumulate in float32.
     Cost: time O(N·L·C·D), twice that for the gradient; memory and output N·C·D beside x and y.
-    Raises: ValueError and TypeError as `bilinear.contract.check_outer_pool`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
     """
     check_outer_pool(*specs("outer_pool", x, y, mask), reduction)

@@ -3,12 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ...contract.sketches import (
-    SketchReduction,
-    SketchTables,
-    check_entries,
-    check_tensor_sketch,
-)
+from ...contract.sketches import SketchReduction, SketchTables, check_entries, check_tensor_sketch
 from ._arrays import ArrayLike, specs, wide
 from .outer_pool import keep, pooled
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from ... import contract
-from ...contract import ACCUMULATION, Spec
+from ...contract import ACCUMULATION, Spec, arrays
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -100,26 +100,26 @@ def sure_operands(
     for t in (x,) if y is None else (x, y):
         if not t.shape[1:].is_fully_defined():
             occupied = tf.reduce_all(shape(t)[1:] > 0)
-            claims.append((occupied, contract.EMPTY, contract.EMPTY_REMEDY, [t]))
+            claims.append((occupied, arrays.EMPTY, arrays.EMPTY_REMEDY, [t]))
     if y is not None:
         if not _known(x.shape[:1], y.shape[:1]):
             same = _equal(shape(x)[:1], shape(y)[:1])
-            claims.append((same, contract.SAME_BATCH, contract.SAME_BATCH_REMEDY, [x, y]))
+            claims.append((same, arrays.SAME_BATCH, arrays.SAME_BATCH_REMEDY, [x, y]))
         if not _known(x.shape[spatial], y.shape[spatial]):
             same = _equal(shape(x)[spatial], shape(y)[spatial])
-            claims.append((same, contract.SAME_PLACES, contract.SAME_PLACES_REMEDY, [x, y]))
+            claims.append((same, arrays.SAME_LOCATIONS, arrays.SAME_LOCATIONS_REMEDY, [x, y]))
     for mask in masks:
         if not _known(mask.shape, x.shape[:1], x.shape[spatial]):
             places = tf.concat([shape(x)[:1], shape(x)[spatial]], 0)
             fits = _equal(shape(mask), places)
-            claims.append((fits, contract.MASK_SHAPE, contract.MASK_SHAPE_REMEDY, [mask, x]))
+            claims.append((fits, arrays.MASK_SHAPE, arrays.MASK_SHAPE_REMEDY, [mask, x]))
     return sure(op, x, claims)
 
 
 def sure_locations(op: str, x: tf.Tensor, y: Any, mask: Any) -> tuple[tf.Tensor, Any, Any]:
     """The operands of an operator on (N, L, C), checked and with their ranks known."""
     claims = [
-        (tf.equal(tf.size(shape(t)), 3), f"{name} must be (N, L, C)", contract.LAYOUT_REMEDY, [t])
+        (tf.equal(tf.size(shape(t)), 3), f"{name} must be (N, L, C)", arrays.LAYOUT_REMEDY, [t])
         for name, t in (("x", x), ("y", y))
         if t is not None and t.shape.rank is None
     ]

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import EPS, L2_EPS, Reduction
-from ...contract.forms import Norm, Root, check_bilinear_pool
+from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.pooling import check_bilinear_pool
 from ._fused import fused
 from ._tensors import as_written, operands, sizes, spec, sure_locations
 from .half_vectorize import upper, weighed
@@ -47,32 +47,27 @@ def bilinear_pool(
         and output, both passes 2.25 times those of input, output and their cotangents; 4 and
         2 times with `packed`. Half types count as float32, in which they are computed, and with
         them it is 3.25 and 2.75 times, 3.5 and 2 with `packed`.
-    Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`; sizes unknown
+    Raises: ValueError and TypeError as `contract.pooling.check_bilinear_pool`; sizes unknown
         when a tf.function is traced as `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
     op = "bilinear_pool"
     x, y, mask = operands(op, x, y, mask)
-    descriptor = eps, l2_eps, packed, root, slope_eps, norm
-    check_bilinear_pool(spec(x), spec(y), spec(mask), reduction, *descriptor)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
+    check_bilinear_pool(spec(x), spec(y), spec(mask), options)
     x, y, mask = sure_locations(op, x, y, mask)
-    return described(x, y, mask, reduction, *descriptor)
+    return described(x, y, mask, options)
 
 
 def described(
     x: tf.Tensor,
     y: Any,
     mask: Any,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool = False,
-    root: Root = "signed",
-    slope_eps: float | None = None,
-    norm: Norm = "floor",
+    options: DescriptorOptions,
 ) -> tf.Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    if root != "signed" or slope_eps is not None or norm != "floor":
+    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
+    if not options.is_standard:
         g = pooled(x, y, mask, reduction)
         n, c, d = sizes(g)
         s = rooted(upper(g) if packed else tf.reshape(g, [n, c * d]), eps, root, slope_eps)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...contract import EPS, L2_EPS, Reduction
-from ...contract.scores import check_bilinear_scores, entries, layout, row_blocks
+from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ...contract.pooling import check_bilinear_scores, scores_layout
+from ..row_blocks import entries, row_blocks
 from ._tensors import (
     as_written,
     constant,
@@ -59,7 +60,7 @@ def bilinear_scores(
         (2K + 4N)·C·D / 8 beside the inputs, also in a tf.function; XLA copies all of the weight.
         With it their gradients too, that of the weight twice; between the passes the inputs are
         held.
-    Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`; sizes
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_scores`; sizes
         unknown when a tf.function is traced as `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
@@ -67,15 +68,15 @@ def bilinear_scores(
     x, y, mask = operands(op, x, y, mask)
     weight = required(op, "weight", weight)
     bias = None if bias is None else required(op, "bias", bias)
-    options = reduction, eps, l2_eps, packed
-    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), *options)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed)
+    check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
     x, y, mask = sure_locations(op, x, y, mask)
     c, d = sizes(x)[2], sizes(x if y is None else y)[2]
     of_weight = [None, c * (c + 1) // 2 if packed else c * d]
-    x, weight = sure_weight(op, x, "weight", weight, layout(y, packed), of_weight)
+    x, weight = sure_weight(op, x, "weight", weight, scores_layout(y, packed), of_weight)
     if bias is not None:
         x, bias = sure_weight(op, x, "bias", bias, "(K,)", [sizes(weight)[0]])
-    return tf.cast(scored(x, weight, bias, y, mask, *options), x.dtype)
+    return tf.cast(scored(x, weight, bias, y, mask, options), x.dtype)
 
 
 def scored(
@@ -84,12 +85,10 @@ def scored(
     bias: Any,
     y: Any,
     mask: Any,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool,
+    options: DescriptorOptions,
 ) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
+    reduction, eps, l2_eps, packed = options[:4]
     x_kept, w = kept(wide(x), mask), wide(weight)
     y_kept = x_kept if y is None else kept(wide(y), mask)
     z = count(x_kept, mask, reduction)

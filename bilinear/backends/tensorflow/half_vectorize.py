@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...contract import EMPTY, EMPTY_REMEDY
-from ...contract.packed import SQUARE, SQUARE_REMEDY, check_half_vectorize
+from ...contract.arrays import EMPTY, EMPTY_REMEDY
+from ...contract.pooling import SQUARE, SQUARE_REMEDY, check_half_vectorize
 from ._tensors import as_written, constant, ranked, required, shape, sizes, spec, sure, wide
 
 
@@ -24,7 +24,7 @@ def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: as `bilinear.contract.packed.check_half_vectorize`. Sizes unknown
+    Raises: as `bilinear.contract.pooling.check_half_vectorize`. Sizes unknown
         when a tf.function is traced are checked at run time, as in `outer_pool`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """

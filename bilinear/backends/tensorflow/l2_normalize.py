@@ -4,8 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import L2_EPS, LAST_AXIS, LAST_AXIS_REMEDY, check_l2_normalize
-from ...contract.forms import Norm, check_norm
+from ...contract import L2_EPS, Norm
+from ...contract.arrays import LAST_AXIS, LAST_AXIS_REMEDY
+from ...contract.pooling import check_l2_normalize
 from ._tensors import as_written, constant, required, shape, spec, sure, wide
 
 
@@ -22,7 +23,7 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Ten
         added). A NaN makes its whole vector NaN. Half types are computed in float32. The floor
         is on the norm; `tf.math.l2_normalize` has its epsilon under the root, on the square.
     Cost: time, memory and output of the size of z.
-    Raises: ValueError and TypeError as `bilinear.contract.check_l2_normalize`, and for an
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_l2_normalize`, and for an
         unknown form. A last axis unknown when a tf.function is traced is checked at run time,
         as in `outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is that of
@@ -30,8 +31,7 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Ten
     """
     op = "l2_normalize"
     z = required(op, "z", z)
-    check_l2_normalize(spec(z), eps)
-    check_norm(op, norm)
+    check_l2_normalize(spec(z), eps, norm)
     if not z.shape[-1:].is_fully_defined():
         filled = tf.reduce_any(shape(z)[-1:] > 0)  # a scalar has no last axis: False
         z = sure(op, z, [(filled, LAST_AXIS, LAST_AXIS_REMEDY, [z])])

@@ -4,15 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import LAYOUT_REMEDY
-from ...contract.matrices import (
-    SQUARE,
-    SQUARE_REMEDY,
-    STEPS,
-    Method,
-    Normalize,
-    check_matrix_sqrt,
-)
+from ...contract.arrays import LAYOUT_REMEDY
+from ...contract.matrices import SQUARE, SQUARE_REMEDY, STEPS, Method, Normalize, check_matrix_sqrt
 from ._spectral import spectral_root
 from ._tensors import as_written, constant, ranked, required, shape, sizes, spec, sure, wide
 

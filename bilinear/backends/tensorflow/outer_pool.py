@@ -4,7 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import ACCUMULATION, Reduction, check_outer_pool
+from ...contract import ACCUMULATION, Reduction
+from ...contract.pooling import check_outer_pool
 from ._tensors import as_written, constant, operands, shape, spec, sure_locations, wide
 
 
@@ -25,7 +26,7 @@ def outer_pool(
         On GPUs TensorFlow multiplies float32 matrices in TF32 unless
         `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
     Cost: time O(N·L·C·D), twice that for the gradient; memory and output N·C·D beside x and y.
-    Raises: ValueError and TypeError as `bilinear.contract.check_outer_pool`, in a tf.function
+    Raises: ValueError and TypeError as `contract.pooling.check_outer_pool`, in a tf.function
         when it is traced. Sizes unknown then are checked at run time, with the same sentence in
         a tf.errors.InvalidArgumentError; XLA (``jit_compile=True``) drops the sentence and says
         that a node named ``..._needs_sizes_that_fit`` cannot be compiled.

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...contract import EPS, check_signed_sqrt
-from ...contract.forms import Root, check_root
+from ...contract import EPS, Root
+from ...contract.pooling import check_signed_sqrt
 from ._tensors import as_written, constant, required, spec, wide
 
 
@@ -27,14 +27,13 @@ def signed_sqrt(
         is NaN), and the slope 1 / (2 slope_eps). NaN stays NaN. Half types are computed in
         float32.
     Cost: time, memory and output of the size of g.
-    Raises: ValueError and TypeError as `bilinear.contract.check_signed_sqrt` and
-        `bilinear.contract.forms.check_root`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_signed_sqrt` and
+        `bilinear.contract.options.check_root`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1.
     """
     op = "signed_sqrt"
     g = required(op, "g", g)
-    check_signed_sqrt(spec(g), eps)
-    check_root(op, spec(g).dtype, eps, root, slope_eps)
+    check_signed_sqrt(spec(g), eps, root, slope_eps)
     return tf.cast(rooted(wide(g), eps, root, slope_eps), g.dtype)
 
 

@@ -16,7 +16,7 @@ the other with that makes up for the halves of S.
 import torch
 from torch import Tensor
 
-from ...contract.packed import packed_size
+from ...contract.pooling import packed_size
 from ._tensors import wide
 from ._triangle import blocks, diagonal, unpacked
 from .signed_sqrt import rooted_

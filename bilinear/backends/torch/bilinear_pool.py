@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from ...contract import EPS, L2_EPS, Reduction
-from ...contract.forms import Norm, Root, check_bilinear_pool
+from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.pooling import check_bilinear_pool
 from ._fused import fused, plain
 from ._tensors import by_plain_steps, check_devices, specs, wide
 from .half_vectorize import upper, weighed
@@ -44,30 +44,25 @@ def bilinear_pool(
         with `packed`. Half types count as float32, in which they are computed, and with them it is
         2 and 2.25 times, 2 and 2.75 with `packed`.
         On a CPU the places of a triangle's entries, 12 C² bytes, are kept for the last four C.
-    Raises: ValueError and TypeError as `bilinear.contract.forms.check_bilinear_pool`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
     op = "bilinear_pool"
-    descriptor = eps, l2_eps, packed, root, slope_eps, norm
-    check_bilinear_pool(*specs(op, x, y, mask), reduction, *descriptor)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
+    check_bilinear_pool(*specs(op, x, y, mask), options)
     check_devices(op, x=x, y=y, mask=mask)
-    return described(x, y, mask, reduction, *descriptor)
+    return described(x, y, mask, options)
 
 
 def described(
     x: Tensor,
     y: Tensor | None,
     mask: Tensor | None,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool = False,
-    root: Root = "signed",
-    slope_eps: float | None = None,
-    norm: Norm = "floor",
+    options: DescriptorOptions,
 ) -> Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
-    if root != "signed" or slope_eps is not None or norm != "floor":
+    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
+    if not options.is_standard:
         g = pooled(x, y, mask, reduction)
         s = rooted(upper(g) if packed else g.flatten(1), eps, root, slope_eps)
         s = weighed(s, g.shape[1]) if packed else s

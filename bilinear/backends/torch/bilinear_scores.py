@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from ...contract import EPS, L2_EPS, Reduction
-from ...contract.scores import check_bilinear_scores, entries, row_blocks
+from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ...contract.pooling import check_bilinear_scores
+from ..row_blocks import entries, row_blocks
 from ._tensors import by_plain_steps, check_devices, matmul, no_autocast, spec, specs, wide
 from .half_vectorize import upper, weighed
 from .l2_normalize import length
@@ -40,16 +41,16 @@ def bilinear_scores(
     Cost: time N·C·D·(L + K), the gradient thrice that. Memory some 4·N·C·D / 8 beside the
         inputs, and their gradients; between the passes the inputs are held. Compiled, the
         gradient holds what the compiler chooses.
-    Raises: ValueError and TypeError as `bilinear.contract.scores.check_bilinear_scores`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_scores`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     of_bias = None if bias is None else spec(op, "bias", bias)
-    options = reduction, eps, l2_eps, packed
-    check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, *options)
+    options = DescriptorOptions(reduction, eps, l2_eps, packed)
+    check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, options)
     check_devices(op, x=x, weight=weight, bias=bias, y=y, mask=mask)
-    return scored(x, weight, bias, y, mask, *options).to(x.dtype)
+    return scored(x, weight, bias, y, mask, options).to(x.dtype)
 
 
 def scored(
@@ -58,12 +59,10 @@ def scored(
     bias: Tensor | None,
     y: Tensor | None,
     mask: Tensor | None,
-    reduction: Reduction,
-    eps: float,
-    l2_eps: float,
-    packed: bool,
+    options: DescriptorOptions,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
+    reduction, eps, l2_eps, packed = options[:4]
     x_kept = keep(wide(x), mask)
     y_kept = None if y is None else keep(wide(y), mask)
     z: Tensor | int = 1

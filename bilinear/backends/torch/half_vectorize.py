@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ...contract.packed import check_half_vectorize
+from ...contract.pooling import check_half_vectorize
 from ._tensors import spec, wide
 from ._triangle import diagonal, packed
 
@@ -18,7 +18,7 @@ def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
     Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
         float32.
     Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.packed.check_half_vectorize`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_half_vectorize`.
     Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)

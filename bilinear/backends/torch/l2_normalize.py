@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ...contract import L2_EPS, check_l2_normalize
-from ...contract.forms import Norm, check_norm
+from ...contract import L2_EPS, Norm
+from ...contract.pooling import check_l2_normalize
 from ._tensors import spec, wide
 
 
@@ -19,13 +19,12 @@ def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Ten
     Edges: the zero vector gives the zero vector, with slope 1/eps (1/√eps where it is
         added). A NaN makes its whole vector NaN. Half types are computed in float32.
     Cost: time, memory and output of the size of z.
-    Raises: ValueError and TypeError as `bilinear.contract.check_l2_normalize`, and for an
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_l2_normalize`, and for an
         unknown form.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is that of
         `torch.nn.functional.normalize`.
     """
-    check_l2_normalize(spec("l2_normalize", "z", z), eps)
-    check_norm("l2_normalize", norm)
+    check_l2_normalize(spec("l2_normalize", "z", z), eps, norm)
     return normalized(wide(z), eps, norm).to(z.dtype)
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ...contract import Reduction, check_outer_pool
+from ...contract import Reduction
+from ...contract.pooling import check_outer_pool
 from ._tensors import check_devices, matmul, specs, wide
 
 
@@ -26,7 +27,7 @@ def outer_pool(
         On GPUs PyTorch multiplies float32 matrices in TF32 only where
         `torch.set_float32_matmul_precision` allows it.
     Cost: time O(N·L·C·D), twice that for the gradient; memory and output N·C·D beside x and y.
-    Raises: ValueError and TypeError as `bilinear.contract.check_outer_pool`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_outer_pool`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
     """
     op = "outer_pool"

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ...contract import EPS, check_signed_sqrt
-from ...contract.forms import Root, check_root
+from ...contract import EPS, Root
+from ...contract.pooling import check_signed_sqrt
 from ._tensors import by_plain_steps, spec, wide
 
 
@@ -25,14 +25,13 @@ def signed_sqrt(
         is NaN), and the slope 1 / (2 slope_eps). NaN stays NaN. Half types are computed in
         float32.
     Cost: time, memory and output of the size of g.
-    Raises: ValueError and TypeError as `bilinear.contract.check_signed_sqrt` and
-        `bilinear.contract.forms.check_root`.
+    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_signed_sqrt` and
+        `bilinear.contract.options.check_root`.
     Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1.
     """
     op = "signed_sqrt"
     received = spec(op, "g", g)
-    check_signed_sqrt(received, eps)
-    check_root(op, received.dtype, eps, root, slope_eps)
+    check_signed_sqrt(received, eps, root, slope_eps)
     return rooted(wide(g), eps, root, slope_eps).to(g.dtype)
 
 

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from ...backends.tensorflow._tensors import constant, sizes, sure, wide
-from ...contract import LONE_VALUE, LONE_VALUE_REMEDY, check_batch_norm
+from ...contract import check_batch_norm
+from ...contract.arrays import SINGLE_VALUE, SINGLE_VALUE_REMEDY
 from .. import plans
 
 CONV = {"weight": "kernel", "bias": "bias"}
@@ -100,7 +101,7 @@ def _counted(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     n, h, w, _ = sizes(values)
     count = n * h * w
     if isinstance(count, tf.Tensor):
-        claim = (tf.not_equal(count, 1), LONE_VALUE, LONE_VALUE_REMEDY, [values])
+        claim = (tf.not_equal(count, 1), SINGLE_VALUE, SINGLE_VALUE_REMEDY, [values])
         values = sure("BatchNorm", values, [claim])
     return values, tf.cast(count, values.dtype)
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from ... import reference
+from ...backends.initial_values import maclaurin_tables, sketch_tables
 from ...contract import EPS, L2_EPS
-from ...contract.sketches import MaclaurinTables, maclaurin_tables, sketch_tables
+from ...contract.sketches import MaclaurinTables
 from .. import bounds
 from ..bounds import Bounded
 from ..cases import Case, Maps, located, map_calls

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ... import reference
-from ...contract.low_rank import projections
+from ...backends.initial_values import projections
 from ..bounds import Bounded, exact
 from ..cases import Case, Maps, located, map_calls, seeded
 from ..contractions import contracted, kept

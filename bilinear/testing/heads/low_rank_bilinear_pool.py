@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ... import reference
-from ...contract.low_rank import low_rank_projections
+from ...backends.initial_values import low_rank_projections
 from ..bounds import Bounded
 from ..cases import Case, Maps, located, map_calls
 from ..ops import low_rank_pool

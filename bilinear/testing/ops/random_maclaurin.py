@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from ...contract.sketches import MaclaurinTables, maclaurin_tables
+from ...backends.initial_values import maclaurin_tables
+from ...contract.sketches import MaclaurinTables
 from ..bounds import Bounded, exact, gamma, products
 from ..cases import Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
 from .outer_pool import unpack

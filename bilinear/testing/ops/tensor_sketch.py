@@ -24,7 +24,8 @@ sums stand in place of the brackets where they are more.
 import numpy as np
 from hypothesis import strategies as st
 
-from ...contract.sketches import SketchTables, sketch_tables
+from ...backends.initial_values import sketch_tables
+from ...contract.sketches import SketchTables
 from ..bounds import Bounded, exact, gamma, products
 from ..cases import Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
 from ..tolerances import UNIT_ROUNDOFF

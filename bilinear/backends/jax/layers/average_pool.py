@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract.packed import check_one_stream
+from ....contract.pooling import check_one_stream
 from .._arrays import ArrayLike, wide
 from ..outer_pool import counted, keep
 from ._maps import flattened

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import jax
 
-from ....contract import EPS, L2_EPS, Reduction, check_reduction
-from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.packed import descriptor_size
+from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ....contract.layers import check_arguments
+from ....contract.options import check_options
+from ....contract.pooling import descriptor_size
 from .._arrays import ArrayLike, specs
 from ..bilinear_pool import described
 from ._maps import flattened
@@ -39,8 +40,7 @@ class BilinearPool:
     norm: Norm = "floor"
 
     def __post_init__(self) -> None:
-        check_reduction("BilinearPool", self.reduction)
-        check_descriptor("BilinearPool", "float64", None, *self._given())
+        check_arguments("BilinearPool", vars(self))
 
     def __call__(
         self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
@@ -48,12 +48,13 @@ class BilinearPool:
         op = "BilinearPool"
         x, y, mask = flattened(op, x, y, mask)
         of_x, of_y, _ = specs(op, x, y, None)
-        check_descriptor(op, of_x.dtype, of_y, *self._given())
-        return described(x, y, mask, self.reduction, *self._given())
+        options = self._options()
+        check_options(op, options, of_x.dtype, of_y)
+        return described(x, y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
         return descriptor_size("BilinearPool", self.packed, channels, channels_b)
 
-    def _given(self) -> tuple[float, float, bool, Root, float | None, Norm]:
-        return self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm
+    def _options(self) -> DescriptorOptions:
+        return DescriptorOptions(**vars(self))

@@ -6,15 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
-from ....contract.sketches import (
-    MaclaurinTables,
-    SketchMethod,
-    SketchTables,
-    check_layer_streams,
-    layer_channels,
-    layer_tables,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ...initial_values import layer_tables
 from .._arrays import ArrayLike, spec
 from ..l2_normalize import normalized
 from ..random_maclaurin import projected
@@ -60,9 +55,8 @@ class CompactBilinearPool(nnx.Module):
         l2_eps: float = L2_EPS,
     ) -> None:
         op = "CompactBilinearPool"
-        own = layer_channels(op, channels)
+        own = check_arguments(op, locals())["channels"]
         made = layer_tables(op, own, dim, method, seed, tables)
-        check_layer(op, reduction, eps, l2_eps)
         self.channels = own if isinstance(own, int) else tuple(own)
         self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
         self.reduction: Reduction = reduction
@@ -82,8 +76,8 @@ class CompactBilinearPool(nnx.Module):
     ) -> jax.Array:
         op = "CompactBilinearPool"
         x, y, mask = flattened(op, x, y, mask)
-        check_layer_streams(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_power(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
+        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         x = jnp.asarray(x)
         sketch = sketched if self.method == "tensor_sketch" else projected
         z = sketch(x, y, self.tables, mask, self.reduction)  # pyright: ignore

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract.matrices import STEPS, Method, Normalize, check_root
-from ....contract.packed import check_flag, check_one_stream, packed_size
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream, packed_size
 from .._arrays import ArrayLike
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
@@ -41,8 +42,7 @@ class CovariancePool:
 
     def __post_init__(self) -> None:
         op = "CovariancePool"
-        check_root(op, self.method, self.steps, self.normalize, self.tol)
-        check_flag(op, "isometric", self.isometric)
+        check_arguments(op, vars(self))
 
     def __call__(self, x: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
         x, _, mask = flattened("CovariancePool", x, None, mask)

@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS
-from ....contract.aggregation import (
-    DAMPING,
-    GAMMA,
-    STEPS,
-    WEIGHT_EPS,
-    check_democracy,
-    check_inner_pool,
-)
+from ....contract import EPS, check_floor
+from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layers import check_arguments
 from .._arrays import ArrayLike, spec, wide
 from ..democratic_weights import weights
 from ._maps import flattened
@@ -50,8 +44,7 @@ class DemocraticPool(nnx.Module):
         weight_eps: float = WEIGHT_EPS,
         detach_target: bool = False,
     ) -> None:
-        given = gamma, damping, steps, eps, detach_target, weight_eps
-        check_democracy("DemocraticPool", "float64", *given)
+        check_arguments("DemocraticPool", locals())
         check_inner_pool(pool)
         self.pool = BilinearPool("sum") if pool is None else pool
         self.gamma = gamma
@@ -65,7 +58,9 @@ class DemocraticPool(nnx.Module):
         op = "DemocraticPool"
         places, _, kept = flattened(op, x, None, mask)
         numbers = self.gamma, self.damping, self.steps, self.eps, self.detach_target
-        check_democracy(op, spec(op, "x", x).dtype, *numbers, self.weight_eps)
+        dtype = spec(op, "x", x).dtype
+        check_floor(op, self.eps, dtype)
+        check_floor(op, self.weight_eps, dtype, name="weight_eps")
         x, places = jnp.asarray(x), wide(jnp.asarray(places))  # widened once, also in the gradient
         alpha = weights(places, kept, *numbers)
         scaled = places * jnp.sqrt(alpha + float(self.weight_eps))[:, :, None]

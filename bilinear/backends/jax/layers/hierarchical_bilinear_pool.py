@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import check_hierarchical_layer, check_maps, hashable, projections
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ...initial_values import projections
 from .._arrays import ArrayLike, spec, wide
 from ..hadamard_pool import pooled
 from ..l2_normalize import normalized
@@ -51,8 +53,8 @@ class HierarchicalBilinearPool(nnx.Module):
         l2_eps: float = L2_EPS,
     ) -> None:
         op = "HierarchicalBilinearPool"
-        check_hierarchical_layer(op, channels, dim, seed, reduction, eps, l2_eps)
-        self.channels = hashable(channels)
+        check_arguments(op, locals())
+        self.channels = tuple(plain_channels(channels))
         self.dim, self.seed = dim, seed
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
@@ -68,7 +70,7 @@ class HierarchicalBilinearPool(nnx.Module):
         for other in more:
             first, flat, flat_mask = flattened(op, x, other, mask)
             others.append(flat)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         kept = None if flat_mask is None else jnp.asarray(flat_mask)
         streams = [
             projected(keep(wide(jnp.asarray(stream)), kept), getattr(self, f"u{i}")[...])

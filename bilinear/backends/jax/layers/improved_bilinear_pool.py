@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract import EPS, L2_EPS, Reduction
-from ....contract.forms import Root
-from ....contract.matrices import STEPS, Method, Normalize, check_improved, check_root
-from ....contract.packed import check_one_stream
+from ....contract import EPS, L2_EPS, Reduction, Root, check_root_and_norm
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream
 from .._arrays import ArrayLike, spec
 from ..l2_normalize import normalized
 from ..matrix_sqrt import matrix_rooted
@@ -48,14 +48,12 @@ class ImprovedBilinearPool:
 
     def __post_init__(self) -> None:
         op = "ImprovedBilinearPool"
-        check_root(op, self.method, self.steps, self.normalize, self.tol)
-        check_improved(op, "float64", self.reduction, self.eps, self.root, self.l2_eps)
+        check_arguments(op, vars(self))
 
     def __call__(self, x: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
         op = "ImprovedBilinearPool"
         x, _, mask = flattened(op, x, None, mask)
-        given = self.eps, self.root, self.l2_eps
-        check_improved(op, spec(op, "x", x).dtype, self.reduction, *given)
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         g = pooled(x, None, mask, self.reduction)
         g = matrix_rooted(g, self.method, self.steps, self.normalize, self.tol)
         flat = g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0

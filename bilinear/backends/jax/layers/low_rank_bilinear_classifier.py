@@ -5,12 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import Reduction
-from ....contract.low_rank import (
-    CLASSIFIER_RANK,
-    check_classifier_layer,
-    check_maps,
-    classifier_projections,
-)
+from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_maps
+from ...initial_values import classifier_projections
 from .._arrays import ArrayLike, spec
 from ..low_rank_scores import scored
 from ._maps import flattened
@@ -49,7 +45,7 @@ class LowRankBilinearClassifier(nnx.Module):
         reduction: Reduction = "sum",
     ) -> None:
         op = "LowRankBilinearClassifier"
-        check_classifier_layer(op, channels, num_classes, rank, seed, reduction)
+        check_arguments(op, locals())
         self.channels, self.num_classes, self.rank = channels, num_classes, rank
         self.seed = seed
         self.reduction: Reduction = reduction

@@ -6,14 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import (
-    Activation,
-    check_low_rank_layer,
-    check_maps,
-    hashable,
-    low_rank_projections,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract.low_rank import Activation
+from ...initial_values import low_rank_projections
 from .._arrays import ArrayLike, spec
 from ..l2_normalize import normalized
 from ..low_rank_pool import factored
@@ -56,9 +53,9 @@ class LowRankBilinearPool(nnx.Module):
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
-        settings = rank, activation, seed, reduction, eps, l2_eps
-        check_low_rank_layer("LowRankBilinearPool", channels, dim, *settings)
-        self.channels = hashable(channels)
+        check_arguments("LowRankBilinearPool", locals())
+        listed = plain_channels(channels)
+        self.channels = tuple(listed) if isinstance(listed, list) else listed
         self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
@@ -73,7 +70,7 @@ class LowRankBilinearPool(nnx.Module):
         maps = [spec(op, name, m) for name, m in (("x", x), ("y", y)) if m is not None]
         check_maps(op, maps, self.channels, channels_first=False)
         x, y, mask = flattened(op, x, y, mask)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         u, v = self.u[...], self.v[...]
         h = factored(x, u, v, y, self.activation, self.rank, mask, self.reduction)
         return normalized(rooted(h, self.eps), self.l2_eps).astype(maps[0].dtype)

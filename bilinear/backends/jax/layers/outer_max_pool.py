@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ....contract import EPS, L2_EPS, check_power
-from ....contract.aggregation import check_outer_max_layer
+from ....contract import EPS, L2_EPS, check_root_and_norm
+from ....contract.layers import check_arguments
 from .._arrays import ArrayLike, spec
 from ..l2_normalize import normalized
 from ..outer_max_pool import largest
@@ -35,14 +35,14 @@ class OuterMaxPool:
     l2_eps: float = L2_EPS
 
     def __post_init__(self) -> None:
-        check_outer_max_layer(self.eps, self.l2_eps)
+        check_arguments("OuterMaxPool", vars(self))
 
     def __call__(
         self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "OuterMaxPool"
         x, y, mask = flattened(op, x, y, mask)
-        check_power(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         products = largest(x, y, mask)
         n, c, d = products.shape
         z = normalized(rooted(products.reshape(n, c * d), self.eps), self.l2_eps)

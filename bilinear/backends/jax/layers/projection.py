@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract.low_rank import check_maps, check_projection_layer, projections
+from ....contract.layers import check_arguments, check_maps
+from ...initial_values import projections
 from .._arrays import ArrayLike, spec, wide
 from ..low_rank_pool import activated, projected
 from ..outer_pool import keep
@@ -43,7 +44,7 @@ class Projection(nnx.Module):
         activation: Literal["relu"] | None = None,
         seed: int = 0,
     ) -> None:
-        check_projection_layer("Projection", channels, dim, activation, seed)
+        check_arguments("Projection", locals())
         self.channels, self.dim, self.seed = channels, dim, seed
         self.activation: Literal["relu"] | None = activation
         (weight,) = projections([(channels, dim)], seed)

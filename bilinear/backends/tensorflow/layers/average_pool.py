@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract.packed import check_one_stream
+from ....contract.pooling import check_one_stream
 from .._tensors import as_written, wide
 from ..outer_pool import count, kept
 from ._maps import checked, chosen_format, flattened

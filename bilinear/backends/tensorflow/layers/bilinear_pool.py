@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, Reduction, check_reduction
-from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.packed import descriptor_size
+from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ....contract.layers import check_arguments
+from ....contract.options import check_options
+from ....contract.pooling import descriptor_size
 from .._tensors import as_written, spec
 from ..bilinear_pool import described
 from ._maps import checked, chosen_format, flattened
@@ -49,9 +50,7 @@ class BilinearPool(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_reduction("BilinearPool", reduction)
-        given = eps, l2_eps, packed, root, slope_eps, norm
-        check_descriptor("BilinearPool", "float64", None, *given)
+        check_arguments("BilinearPool", locals())
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = float(eps), float(l2_eps)
         self.packed = packed
@@ -69,8 +68,9 @@ class BilinearPool(keras.layers.Layer):
     ) -> tf.Tensor:
         op = "BilinearPool"
         x, y, kept = flattened(op, self.data_format, x, y, mask, x_mask, y_mask)
-        check_descriptor(op, spec(x).dtype, spec(y), *self._given())
-        return described(x, y, kept, self.reduction, *self._given())
+        options = self._options()
+        check_options(op, options, spec(x).dtype, spec(y))
+        return described(x, y, kept, options)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """None: a descriptor has no locations left to mask."""
@@ -85,7 +85,7 @@ class BilinearPool(keras.layers.Layer):
     ) -> keras.KerasTensor:
         op = "BilinearPool"
         checked(op, self.data_format, x, y, mask, x_mask, y_mask)
-        check_descriptor(op, spec(x).dtype, spec(y), *self._given())
+        check_options(op, self._options(), spec(x).dtype, spec(y))
         shape = self.compute_output_shape(x.shape, None if y is None else y.shape)
         return keras.KerasTensor(shape, x.dtype)
 
@@ -97,5 +97,5 @@ class BilinearPool(keras.layers.Layer):
         own = ("reduction", "eps", "l2_eps", "packed", "root", "slope_eps", "norm", "data_format")
         return super().get_config() | {name: getattr(self, name) for name in own}
 
-    def _given(self) -> tuple[float, float, bool, Root, float | None, Norm]:
-        return self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm
+    def _options(self) -> DescriptorOptions:
+        return DescriptorOptions._make(getattr(self, name) for name in DescriptorOptions._fields)

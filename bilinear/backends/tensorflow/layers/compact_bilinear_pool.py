@@ -6,15 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
-from ....contract.sketches import (
-    MaclaurinTables,
-    SketchMethod,
-    SketchTables,
-    check_layer_streams,
-    layer_channels,
-    layer_tables,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ...initial_values import layer_tables
 from .._tables import sure_channels
 from .._tensors import as_written, spec
 from ..l2_normalize import normalized
@@ -64,9 +59,8 @@ class CompactBilinearPool(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         op = "CompactBilinearPool"
-        self.channels = layer_channels(op, channels)
+        self.channels = check_arguments(op, locals())["channels"]
         made = layer_tables(op, self.channels, dim, method, seed, tables)
-        check_layer(op, reduction, eps, l2_eps)
         self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = float(eps), float(l2_eps)
@@ -100,7 +94,7 @@ class CompactBilinearPool(keras.layers.Layer):
         checked(op, self.data_format, x, y, mask, x_mask, y_mask)
         self._check_streams(x, y)
         x, y, kept = flattened(op, self.data_format, x, y, mask, x_mask, y_mask)
-        check_power(op, spec(x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         tables = self.tables
         x = sure_channels(op, x, y, tables)
         sketch = sketched if self.method == "tensor_sketch" else projected
@@ -119,7 +113,7 @@ class CompactBilinearPool(keras.layers.Layer):
         op = "CompactBilinearPool"
         checked(op, self.data_format, x, y, mask, x_mask, y_mask)
         self._check_streams(x, y)
-        check_power(op, spec(x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         return keras.KerasTensor((x.shape[0], self.dim), x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
@@ -133,4 +127,4 @@ class CompactBilinearPool(keras.layers.Layer):
     def _check_streams(self, x: Any, y: Any) -> None:
         axis = 1 if self.data_format == "channels_first" else -1
         given = [m.shape[axis] for m in (x, y) if m is not None]
-        check_layer_streams("CompactBilinearPool", self.channels, *given)
+        check_channels("CompactBilinearPool", self.channels, *given)

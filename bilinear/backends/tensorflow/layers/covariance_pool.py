@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract.matrices import STEPS, Method, Normalize, check_root
-from ....contract.packed import check_flag, check_one_stream, packed_size
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream, packed_size
 from .._tensors import as_written
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
@@ -47,8 +48,7 @@ class CovariancePool(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         op = "CovariancePool"
-        check_root(op, method, steps, normalize, tol)
-        check_flag(op, "isometric", isometric)
+        check_arguments(op, locals())
         self.method: Method = method
         self.steps = int(steps)
         self.normalize: Normalize = normalize

@@ -5,15 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import ACCUMULATION, EPS, refuse
-from ....contract.aggregation import (
-    DAMPING,
-    GAMMA,
-    STEPS,
-    WEIGHT_EPS,
-    check_democracy,
-    check_inner_pool,
-)
+from ....contract import ACCUMULATION, EPS, check_floor, refuse
+from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layers import check_arguments
 from .._tensors import as_written, constant, sizes, spec, wide
 from ..democratic_weights import weights
 from ._maps import checked, chosen_format, flattened
@@ -66,8 +60,7 @@ class DemocraticPool(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        given = gamma, damping, steps, eps, detach_target, weight_eps
-        check_democracy("DemocraticPool", "float64", *given)
+        check_arguments("DemocraticPool", locals())
         check_inner_pool(pool)
         self.data_format = chosen_format("DemocraticPool", data_format)
         self._check_layout(pool)
@@ -131,5 +124,6 @@ class DemocraticPool(keras.layers.Layer):
         return super().from_config(config | {"pool": pool})
 
     def _check_numbers(self, x: Any) -> None:
-        numbers = self.gamma, self.damping, self.steps, self.eps, self.detach_target
-        check_democracy("DemocraticPool", spec(x).dtype, *numbers, self.weight_eps)
+        dtype = spec(x).dtype
+        check_floor("DemocraticPool", self.eps, dtype)
+        check_floor("DemocraticPool", self.weight_eps, dtype, name="weight_eps")

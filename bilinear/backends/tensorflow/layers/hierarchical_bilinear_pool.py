@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import check_hierarchical_layer, check_maps, plain, projections
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ...initial_values import projections
 from .._tensors import as_written, spec, wide
 from ..hadamard_pool import pooled
 from ..l2_normalize import normalized
@@ -62,8 +64,8 @@ class HierarchicalBilinearPool(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         op = "HierarchicalBilinearPool"
-        check_hierarchical_layer(op, channels, dim, seed, reduction, eps, l2_eps)
-        self.channels = plain(channels)
+        check_arguments(op, locals())
+        self.channels = plain_channels(channels)
         self.dim, self.seed = dim, seed
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = float(eps), float(l2_eps)
@@ -129,5 +131,5 @@ class HierarchicalBilinearPool(keras.layers.Layer):
             checked(op, self.data_format, x, other, *masks)
         maps = [spec(m) for m in (x, *more)]
         check_maps(op, maps, self.channels, channels_first=first)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         return masks

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, Reduction
-from ....contract.forms import Root
-from ....contract.matrices import STEPS, Method, Normalize, check_improved, check_root
-from ....contract.packed import check_one_stream
+from ....contract import EPS, L2_EPS, Reduction, Root, check_root_and_norm
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream
 from .._tensors import as_written, sizes, spec
 from ..l2_normalize import normalized
 from ..matrix_sqrt import matrix_rooted
@@ -54,8 +54,7 @@ class ImprovedBilinearPool(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         op = "ImprovedBilinearPool"
-        check_root(op, method, steps, normalize, tol)
-        check_improved(op, "float64", reduction, eps, root, l2_eps)
+        check_arguments(op, locals())
         self.method: Method = method
         self.steps = int(steps)
         self.normalize: Normalize = normalize
@@ -72,8 +71,7 @@ class ImprovedBilinearPool(keras.layers.Layer):
     def call(self, x: Any, mask: Any = None, x_mask: Any = None) -> tf.Tensor:
         op = "ImprovedBilinearPool"
         x, _, kept = flattened(op, self.data_format, x, None, mask, x_mask)
-        given = self.eps, self.root, self.l2_eps
-        check_improved(op, spec(x).dtype, self.reduction, *given)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         g = pooled(x, None, kept, self.reduction)
         g = matrix_rooted(g, self.method, self.steps, self.normalize, self.tol)
         n, channels, _ = sizes(g)
@@ -88,9 +86,9 @@ class ImprovedBilinearPool(keras.layers.Layer):
         return x_shape[0], None if channels is None else self.descriptor_size(channels)
 
     def compute_output_spec(self, x: Any, mask: Any = None, x_mask: Any = None) -> Any:
-        op, given = "ImprovedBilinearPool", (self.eps, self.root, self.l2_eps)
+        op = "ImprovedBilinearPool"
         checked(op, self.data_format, x, None, mask, x_mask)
-        check_improved(op, spec(x).dtype, self.reduction, *given)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         return keras.KerasTensor(self.compute_output_shape(x.shape), x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:

@@ -7,12 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from ....contract import Reduction
-from ....contract.low_rank import (
-    CLASSIFIER_RANK,
-    check_classifier_layer,
-    check_maps,
-    classifier_projections,
-)
+from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_maps
+from ...initial_values import classifier_projections
 from .._tensors import as_written, spec
 from ..low_rank_scores import scored
 from ._maps import checked, chosen_format, flattened
@@ -61,7 +57,7 @@ class LowRankBilinearClassifier(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         op = "LowRankBilinearClassifier"
-        check_classifier_layer(op, channels, num_classes, rank, seed, reduction)
+        check_arguments(op, locals())
         self.channels, self.num_classes, self.rank = channels, num_classes, rank
         self.seed = seed
         self.reduction: Reduction = reduction

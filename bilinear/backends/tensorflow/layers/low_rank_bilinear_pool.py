@@ -6,14 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import (
-    Activation,
-    check_low_rank_layer,
-    check_maps,
-    low_rank_projections,
-    plain,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract.low_rank import Activation
+from ...initial_values import low_rank_projections
 from .._tensors import as_written, spec
 from ..l2_normalize import normalized
 from ..low_rank_pool import factored
@@ -67,9 +64,9 @@ class LowRankBilinearPool(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        op, settings = "LowRankBilinearPool", (rank, activation, seed, reduction, eps, l2_eps)
-        check_low_rank_layer(op, channels, dim, *settings)
-        self.channels = plain(channels)
+        op = "LowRankBilinearPool"
+        check_arguments(op, locals())
+        self.channels = plain_channels(channels)
         self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
@@ -120,4 +117,4 @@ class LowRankBilinearPool(keras.layers.Layer):
         op, first = "LowRankBilinearPool", self.data_format == "channels_first"
         maps = [spec(m) for m in (x, y) if m is not None]
         check_maps(op, maps, self.channels, channels_first=first)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ....contract import EPS, L2_EPS, check_power
-from ....contract.aggregation import check_outer_max_layer
+from ....contract import EPS, L2_EPS, check_root_and_norm
+from ....contract.layers import check_arguments
 from .._tensors import as_written, sizes, spec
 from ..l2_normalize import normalized
 from ..outer_max_pool import largest
@@ -37,7 +37,7 @@ class OuterMaxPool(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_outer_max_layer(eps, l2_eps)
+        check_arguments("OuterMaxPool", locals())
         self.eps, self.l2_eps = float(eps), float(l2_eps)
         self.data_format = chosen_format("OuterMaxPool", data_format)
 
@@ -50,7 +50,7 @@ class OuterMaxPool(keras.layers.Layer):
     ) -> tf.Tensor:
         op = "OuterMaxPool"
         x, y, kept = flattened(op, self.data_format, x, y, mask, x_mask, y_mask)
-        check_power(op, spec(x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         products = largest(x, y, kept)
         n, c, d = sizes(products)
         roots = rooted(tf.reshape(products, [n, c * d]), self.eps)
@@ -69,7 +69,7 @@ class OuterMaxPool(keras.layers.Layer):
     ) -> keras.KerasTensor:
         op = "OuterMaxPool"
         checked(op, self.data_format, x, y, mask, x_mask, y_mask)
-        check_power(op, spec(x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(x).dtype, self.eps, self.l2_eps)
         shape = self.compute_output_shape(x.shape, None if y is None else y.shape)
         return keras.KerasTensor(shape, x.dtype)
 

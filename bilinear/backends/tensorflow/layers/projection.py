@@ -5,7 +5,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from ....contract.low_rank import check_maps, check_projection_layer, projections
+from ....contract.layers import check_arguments, check_maps
+from ...initial_values import projections
 from .._tensors import as_written, sizes, spec, wide
 from ..low_rank_pool import activated, projected
 from ..outer_pool import kept
@@ -51,7 +52,7 @@ class Projection(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_projection_layer("Projection", channels, dim, activation, seed)
+        check_arguments("Projection", locals())
         self.channels, self.dim, self.seed = channels, dim, seed
         self.activation: Literal["relu"] | None = activation
         self.data_format = chosen_format("Projection", data_format)

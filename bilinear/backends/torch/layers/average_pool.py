@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ....contract.packed import check_one_stream
+from ....contract.pooling import check_one_stream
 from .._tensors import wide
 from ..outer_pool import counted, keep
 from ._maps import flattened

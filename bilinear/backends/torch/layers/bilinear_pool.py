@@ -2,9 +2,10 @@
 
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_reduction
-from ....contract.forms import Norm, Root, check_descriptor
-from ....contract.packed import descriptor_size
+from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ....contract.layers import check_arguments
+from ....contract.options import check_options
+from ....contract.pooling import descriptor_size
 from .._tensors import spec
 from ..bilinear_pool import described
 from ._maps import flattened
@@ -36,8 +37,7 @@ class BilinearPool(nn.Module):
     ) -> None:
         super().__init__()
         op = "BilinearPool"
-        check_reduction(op, reduction)
-        check_descriptor(op, "float64", None, eps, l2_eps, packed, root, slope_eps, norm)
+        check_arguments(op, locals())
         self.reduction: Reduction = reduction
         self.eps = eps
         self.l2_eps = l2_eps
@@ -51,8 +51,9 @@ class BilinearPool(nn.Module):
         x, y, mask = flattened(op, x, y, mask)
         given = self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm
         of_y = None if y is None else spec(op, "y", y)
-        check_descriptor(op, spec(op, "x", x).dtype, of_y, *given)
-        return described(x, y, mask, self.reduction, *given)
+        options = DescriptorOptions(self.reduction, *given)
+        check_options(op, options, spec(op, "x", x).dtype, of_y)
+        return described(x, y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""

@@ -5,15 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_layer, check_power
-from ....contract.sketches import (
-    MaclaurinTables,
-    SketchMethod,
-    SketchTables,
-    check_layer_streams,
-    layer_channels,
-    layer_tables,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ...initial_values import layer_tables
 from .._tensors import spec
 from ..l2_normalize import normalized
 from ..random_maclaurin import projected
@@ -56,9 +51,8 @@ class CompactBilinearPool(nn.Module):
     ) -> None:
         super().__init__()
         op = "CompactBilinearPool"
-        self.channels = layer_channels(op, channels)
+        self.channels = check_arguments(op, locals())["channels"]
         made = layer_tables(op, self.channels, dim, method, seed, tables)
-        check_layer(op, reduction, eps, l2_eps)
         self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
@@ -76,8 +70,8 @@ class CompactBilinearPool(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         op = "CompactBilinearPool"
         x, y, mask = flattened(op, x, y, mask)
-        check_layer_streams(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_power(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
+        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         sketch = sketched if self.method == "tensor_sketch" else projected
         z = sketch(x, y, self.tables, mask, self.reduction)  # pyright: ignore
         return normalized(rooted(z, self.eps), self.l2_eps).to(x.dtype)

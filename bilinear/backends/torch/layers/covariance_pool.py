@@ -2,8 +2,9 @@
 
 from torch import Tensor, nn
 
-from ....contract.matrices import STEPS, Method, Normalize, check_root
-from ....contract.packed import check_flag, check_one_stream, packed_size
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream, packed_size
 from ..covariance_pool import covaried
 from ..half_vectorize import halved
 from ..matrix_sqrt import matrix_rooted
@@ -35,8 +36,7 @@ class CovariancePool(nn.Module):
     ) -> None:
         super().__init__()
         op = "CovariancePool"
-        check_root(op, method, steps, normalize, tol)
-        check_flag(op, "isometric", isometric)
+        check_arguments(op, locals())
         self.method: Method = method
         self.steps = steps
         self.normalize: Normalize = normalize

@@ -5,15 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS
-from ....contract.aggregation import (
-    DAMPING,
-    GAMMA,
-    STEPS,
-    WEIGHT_EPS,
-    check_democracy,
-    check_inner_pool,
-)
+from ....contract import EPS, check_floor
+from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layers import check_arguments
 from .._tensors import spec, wide
 from ..democratic_weights import weights
 from ._maps import flattened
@@ -51,8 +45,7 @@ class DemocraticPool(nn.Module):
         detach_target: bool = False,
     ) -> None:
         super().__init__()
-        given = gamma, damping, steps, eps, detach_target, weight_eps
-        check_democracy("DemocraticPool", "float64", *given)
+        check_arguments("DemocraticPool", locals())
         check_inner_pool(pool)
         self.pool = BilinearPool("sum") if pool is None else pool
         self.gamma = gamma
@@ -66,7 +59,9 @@ class DemocraticPool(nn.Module):
         op = "DemocraticPool"
         places, _, kept = flattened(op, x, None, mask)
         numbers = self.gamma, self.damping, self.steps, self.eps, self.detach_target
-        check_democracy(op, spec(op, "x", x).dtype, *numbers, self.weight_eps)
+        dtype = spec(op, "x", x).dtype
+        check_floor(op, self.eps, dtype)
+        check_floor(op, self.weight_eps, dtype, name="weight_eps")
         places = wide(places)  # once, so that its two gradients meet before they are rounded
         alpha = weights(places, kept, *numbers)
         scaled = places * torch.sqrt(alpha + self.weight_eps)[:, :, None]

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import check_hierarchical_layer, check_maps, plain, projections
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ...initial_values import projections
 from .._tensors import spec, wide
 from ..hadamard_pool import pooled
 from ..l2_normalize import normalized
@@ -51,8 +53,8 @@ class HierarchicalBilinearPool(nn.Module):
     ) -> None:
         super().__init__()
         op = "HierarchicalBilinearPool"
-        check_hierarchical_layer(op, channels, dim, seed, reduction, eps, l2_eps)
-        self.channels = plain(channels)
+        check_arguments(op, locals())
+        self.channels = plain_channels(channels)
         self.dim, self.seed = dim, seed
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
@@ -68,7 +70,7 @@ class HierarchicalBilinearPool(nn.Module):
         for other in more:
             first, flat, kept = flattened(op, x, other, mask)
             others.append(flat)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         streams = [
             projected(keep(wide(stream), kept), getattr(self, f"u{i}"))
             for i, stream in enumerate((first, *others), start=1)

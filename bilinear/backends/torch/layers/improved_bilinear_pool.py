@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction
-from ....contract.forms import Root
-from ....contract.matrices import STEPS, Method, Normalize, check_improved, check_root
-from ....contract.packed import check_one_stream
+from ....contract import EPS, L2_EPS, Reduction, Root, check_root_and_norm
+from ....contract.layers import check_arguments
+from ....contract.matrices import STEPS, Method, Normalize
+from ....contract.pooling import check_one_stream
 from .._tensors import spec
 from ..l2_normalize import normalized
 from ..matrix_sqrt import matrix_rooted
@@ -43,8 +43,7 @@ class ImprovedBilinearPool(nn.Module):
     ) -> None:
         super().__init__()
         op = "ImprovedBilinearPool"
-        check_root(op, method, steps, normalize, tol)
-        check_improved(op, "float64", reduction, eps, root, l2_eps)
+        check_arguments(op, locals())
         self.method: Method = method
         self.steps = steps
         self.normalize: Normalize = normalize
@@ -57,8 +56,7 @@ class ImprovedBilinearPool(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         op = "ImprovedBilinearPool"
         x, _, mask = flattened(op, x, None, mask)
-        given = self.eps, self.root, self.l2_eps
-        check_improved(op, spec(op, "x", x).dtype, self.reduction, *given)
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         g = pooled(x, None, mask, self.reduction)
         g = matrix_rooted(g, self.method, self.steps, self.normalize, self.tol)
         return normalized(rooted(g.flatten(1), self.eps, self.root), self.l2_eps).to(x.dtype)

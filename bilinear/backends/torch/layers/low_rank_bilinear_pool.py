@@ -5,14 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import DIM, EPS, L2_EPS, Reduction, check_power
-from ....contract.low_rank import (
-    Activation,
-    check_low_rank_layer,
-    check_maps,
-    low_rank_projections,
-    plain,
-)
+from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
+from ....contract.arguments import plain_channels
+from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract.low_rank import Activation
+from ...initial_values import low_rank_projections
 from .._tensors import spec
 from ..l2_normalize import normalized
 from ..low_rank_pool import factored
@@ -56,9 +53,8 @@ class LowRankBilinearPool(nn.Module):
         l2_eps: float = L2_EPS,
     ) -> None:
         super().__init__()
-        settings = rank, activation, seed, reduction, eps, l2_eps
-        check_low_rank_layer("LowRankBilinearPool", channels, dim, *settings)
-        self.channels = plain(channels)
+        check_arguments("LowRankBilinearPool", locals())
+        self.channels = plain_channels(channels)
         self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
@@ -72,7 +68,7 @@ class LowRankBilinearPool(nn.Module):
         maps = [spec(op, name, m) for name, m in (("x", x), ("y", y)) if m is not None]
         check_maps(op, maps, self.channels, channels_first=True)
         x, y, mask = flattened(op, x, y, mask)
-        check_power(op, maps[0].dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         h = factored(x, self.u, self.v, y, self.activation, self.rank, mask, self.reduction)
         return normalized(rooted(h, self.eps), self.l2_eps).to(x.dtype)
 

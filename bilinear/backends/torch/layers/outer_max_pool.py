@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, check_power
-from ....contract.aggregation import check_outer_max_layer
+from ....contract import EPS, L2_EPS, check_root_and_norm
+from ....contract.layers import check_arguments
 from .._tensors import spec
 from ..l2_normalize import normalized
 from ..outer_max_pool import largest
@@ -28,14 +28,14 @@ class OuterMaxPool(nn.Module):
 
     def __init__(self, eps: float = EPS, l2_eps: float = L2_EPS) -> None:
         super().__init__()
-        check_outer_max_layer(eps, l2_eps)
+        check_arguments("OuterMaxPool", locals())
         self.eps = eps
         self.l2_eps = l2_eps
 
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         op = "OuterMaxPool"
         x, y, mask = flattened(op, x, y, mask)
-        check_power(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
         products = largest(x, y, mask).flatten(1)
         return normalized(rooted(products, self.eps), self.l2_eps).to(x.dtype)
 

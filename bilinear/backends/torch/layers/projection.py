@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ....contract.low_rank import check_maps, check_projection_layer, projections
+from ....contract.layers import check_arguments, check_maps
+from ...initial_values import projections
 from .._tensors import spec, wide
 from ..low_rank_pool import activated, projected
 from ..outer_pool import keep
@@ -43,7 +44,7 @@ class Projection(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_projection_layer("Projection", channels, dim, activation, seed)
+        check_arguments("Projection", locals())
         self.channels, self.dim, self.seed = channels, dim, seed
         self.activation: Literal["relu"] | None = activation
         (weight,) = projections([(channels, dim)], seed)

@@ -1,0 +1,223 @@
+"""Shapes, dtypes and devices of arrays, described without a framework, and their checks."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .errors import refuse, type_name
+
+ACCUMULATION = {
+    "float16": "float32",
+    "bfloat16": "float32",
+    "float32": "float32",
+    "float64": "float64",
+}
+"""For each dtype that operators accept, the dtype in which they compute sums, roots and norms."""
+
+RANGE = {
+    "float32": (2.0**-126, (2.0 - 2.0**-23) * 2.0**127),
+    "float64": (2.0**-1022, (2.0 - 2.0**-52) * 2.0**1023),
+}
+"""The smallest normal and the largest finite number of each accumulation dtype."""
+
+
+class Spec(NamedTuple):
+    """The shape of an array, the name of its dtype and, where it matters, its device.
+
+    `shape` is None where even the rank is unknown, and an entry is None where that size is unknown.
+    """
+
+    shape: Sequence[Any] | None
+    dtype: str
+    device: str | None = None
+
+
+# Backends that can check a size only at run time quote these texts too.
+
+EMPTY = "every sample needs at least one location and one channel"
+EMPTY_REMEDY = "Only the batch axis may be empty (it gives an empty result)."
+SAME_BATCH = "x and y must hold the same number of samples"
+SAME_BATCH_REMEDY = "Both streams must describe the same batch of images."
+SAME_LOCATIONS = "x and y must describe the same locations"
+SAME_LOCATIONS_REMEDY = "Resample or crop one of them first (BCNN resamples its streams by itself)."
+MASK_SHAPE = "mask must have one entry for each location of each sample"
+MASK_SHAPE_REMEDY = "Bring the mask to the resolution of the feature map, without a channel axis."
+LAYOUT_REMEDY = "Reshape it to that layout."
+LAST_AXIS = "z needs a last axis with at least one entry"
+LAST_AXIS_REMEDY = "Only other axes may be empty."
+SINGLE_VALUE = "in training each channel needs more than one value"
+SINGLE_VALUE_REMEDY = "Use a larger batch or larger images, or evaluation mode."
+
+
+def shape_text(shape: Sequence[Any] | None) -> str:
+    if shape is None:
+        return "a shape of unknown rank"
+    sizes = ["?" if size is None else f"{size}" for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def differ(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether two shapes cannot be equal, given the sizes known so far."""
+    if len(a) != len(b):
+        return True
+    return any(p is not None and q is not None and p != q for p, q in zip(a, b, strict=True))
+
+
+def check_tensor(
+    op: str, name: str, value: object, kind: type | tuple[type, ...], word: str
+) -> None:
+    """TypeError unless `value` is an array of the framework, which is called `word`."""
+    if not isinstance(value, kind):
+        refuse(
+            TypeError, op, f"{name} must be a {word}", type_name(value), f"Convert it to a {word}."
+        )
+
+
+def check_float(op: str, name: str, dtype: str) -> None:
+    """TypeError unless operators are specified for `dtype`."""
+    if dtype not in ACCUMULATION:
+        known = ", ".join(ACCUMULATION)
+        requirement = f"{name} must be of a real floating type ({known})"
+        refuse(TypeError, op, requirement, dtype, f"Cast {name}.")
+
+
+def check_operands(
+    op: str,
+    x: Spec,
+    y: Spec | None = None,
+    mask: Spec | None = None,
+    *,
+    channels_first: bool = False,
+    rank: int | None = None,
+) -> None:
+    """Check features (or feature maps) that are pooled together, in any layout.
+
+    Operators take location features ``(N, L, C)``, ``rank=3``; layers take feature maps of any
+    rank in their own layout, so a message has the shapes that the caller passed. Sizes that are
+    None are left to the run-time checks of the backend.
+    """
+    for name, spec in (("x", x), ("y", y)):
+        if spec is None:
+            continue
+        check_float(op, name, spec.dtype)
+        if spec.shape is None:
+            continue
+        if len(spec.shape) != rank if rank else len(spec.shape) < 2:
+            layout = "(N, C, *spatial)" if channels_first else "(N, *spatial, C)"
+            requirement = f"{name} must be {'(N, L, C)' if rank else layout}"
+            received = f"{name} {shape_text(spec.shape)}"
+            refuse(ValueError, op, requirement, received, LAYOUT_REMEDY)
+        for size in spec.shape[1:]:
+            if size is not None and size == 0:
+                refuse(ValueError, op, EMPTY, f"{name} {shape_text(spec.shape)}", EMPTY_REMEDY)
+    if y is not None:
+        _check_pair(op, x, y, channels_first)
+    if mask is not None:
+        _check_mask(op, x, mask, channels_first)
+
+
+def _spatial(shape: Sequence[Any], channels_first: bool) -> tuple[Any, ...]:
+    return tuple(shape[2:] if channels_first else shape[1:-1])
+
+
+def _pair_text(x: Sequence[Any], y: Sequence[Any]) -> str:
+    return f"x {shape_text(x)} and y {shape_text(y)}"
+
+
+def _check_pair(op: str, x: Spec, y: Spec, channels_first: bool) -> None:
+    if x.dtype != y.dtype:
+        received = f"x {x.dtype} and y {y.dtype}"
+        refuse(TypeError, op, "x and y must have the same dtype", received, "Cast one of them.")
+    if x.shape is None or y.shape is None:
+        return
+    shapes = x.shape, y.shape  # put into words only for an error: Dynamo would fix the sizes
+    if differ(x.shape[:1], y.shape[:1]):
+        refuse(ValueError, op, SAME_BATCH, _pair_text(*shapes), SAME_BATCH_REMEDY)
+    if differ(_spatial(x.shape, channels_first), _spatial(y.shape, channels_first)):
+        refuse(ValueError, op, SAME_LOCATIONS, _pair_text(*shapes), SAME_LOCATIONS_REMEDY)
+
+
+def _check_mask(op: str, x: Spec, mask: Spec, channels_first: bool) -> None:
+    if mask.dtype != "bool":
+        remedy = "It selects locations; to weight them, scale x instead."
+        refuse(TypeError, op, "mask must be boolean", mask.dtype, remedy)
+    if x.shape is None or mask.shape is None:
+        return
+    if differ(mask.shape, (x.shape[0], *_spatial(x.shape, channels_first))):
+        received = f"mask {shape_text(mask.shape)} for x {shape_text(x.shape)}"
+        refuse(ValueError, op, MASK_SHAPE, received, MASK_SHAPE_REMEDY)
+
+
+def check_last_axis(op: str, z: Spec) -> None:
+    """ValueError unless z has a last axis that is not empty."""
+    check_float(op, "z", z.dtype)
+    if z.shape is None:
+        return
+    if len(z.shape) == 0 or (z.shape[-1] is not None and z.shape[-1] == 0):
+        refuse(ValueError, op, LAST_AXIS, f"z {shape_text(z.shape)}", LAST_AXIS_REMEDY)
+
+
+def check_same_device(op: str, devices: dict[str, str]) -> None:
+    """TypeError unless all the named arrays are on one device."""
+    if len(set(devices.values())) > 1:
+        received = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        refuse(TypeError, op, "all arrays must be on one device", received, "Move them to one.")
+
+
+def check_weight(
+    op: str,
+    name: str,
+    weight: Spec,
+    x: Spec,
+    layout: str,
+    expected: Sequence[Any],
+    *,
+    empty: int | None = None,
+) -> None:
+    """A learned array of the dtype of `x` and of the expected sizes, as far as they are known.
+
+    Only the axis `empty` may be of size 0.
+    """
+    check_float(op, name, weight.dtype)
+    if weight.dtype != x.dtype:
+        received = f"x {x.dtype} and {name} {weight.dtype}"
+        requirement = f"x and {name} must have the same dtype"
+        refuse(TypeError, op, requirement, received, "Cast one of them.")
+    if weight.shape is None:
+        return
+    received = f"{name} {shape_text(weight.shape)}"
+    if differ(weight.shape, expected):
+        if x.shape is not None:
+            received += f" for x {shape_text(x.shape)}"
+        remedy = "Its sizes must fit the features and the other weights."
+        refuse(ValueError, op, f"{name} must be {layout}", received, remedy)
+    if any(size == 0 for axis, size in enumerate(weight.shape) if axis != empty):
+        refuse(ValueError, op, f"{name} must not be empty", received)
+
+
+def check_batch_norm(shape: Sequence[Any], channel_axis: int) -> None:
+    """In training each channel needs two values: a single one has no variance."""
+    rest = [size for axis, size in enumerate(shape) if axis != channel_axis]
+    if None not in rest and math.prod(rest) == 1:
+        refuse(ValueError, "BatchNorm", SINGLE_VALUE, shape_text(shape), SINGLE_VALUE_REMEDY)
+
+
+def check_images(images: Spec, *, channels_first: bool, channels: int | None, least: int) -> None:
+    """A batch of normalized images that a named backbone can take.
+
+    `channels` is None for a custom network, which checks its images itself; `least` is the
+    smallest height and width that leave one location.
+    """
+    layout = "(N, 3, H, W)" if channels_first else "(N, H, W, 3)"
+    if images.dtype not in ACCUMULATION:
+        remedy = "load_image gives what the model takes; raw pixels must be scaled first."
+        refuse(TypeError, "BCNN", "images must be normalised real numbers", images.dtype, remedy)
+    if images.shape is None or channels is None:
+        return
+    received = shape_text(images.shape)
+    if len(images.shape) != 4 or images.shape[1 if channels_first else 3] not in (channels, None):
+        remedy = "Add a batch axis, or move the colour axis."
+        refuse(ValueError, "BCNN", f"images must be {layout}", received, remedy)
+    if any(size is not None and size < least for size in _spatial(images.shape, channels_first)):
+        requirement = f"images must be at least {least} × {least}"
+        refuse(ValueError, "BCNN", requirement, received, "Load them larger.")

@@ -1,0 +1,295 @@
+"""The one table of layers: arguments, feature maps, descriptor sizes and tensors of each class.
+
+It feeds the constructors of all backends, ``get_config`` of Keras, ``extra_repr`` of PyTorch and
+the portable file, in which a layer is ``{"name": class, **arguments}``.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from . import arguments as kinds
+from .aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS
+from .arguments import Kind, as_list, check_argument, plain_channels
+from .arrays import Spec
+from .errors import refuse
+from .matrices import STEPS as ROOT_STEPS
+from .options import EPS, L2_EPS, check_forms
+from .pooling import packed_size
+
+DIM = 8192
+"""Default length of compact and low-rank descriptors: Gao et al. 2016 and Yu et al. 2018."""
+CLASSIFIER_RANK = 8
+"""Default rank of the matrix of each class: that of Kong and Fowlkes 2017, section 4."""
+
+REQUIRED: Any = object()
+"""The default of an argument that has none."""
+
+
+class Argument(NamedTuple):
+    """An argument of a constructor."""
+
+    kind: Kind
+    default: Any = REQUIRED
+
+
+class TensorSpec(NamedTuple):
+    """A tensor of a layer: a learned one, or a table of integers from a range."""
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+    """None is the dtype of the model."""
+    values: range | None = None
+
+
+Arguments = Mapping[str, Any]
+Sizes = Sequence[int]
+
+
+class Layer(NamedTuple):
+    """One class of layers."""
+
+    arguments: Mapping[str, Argument]
+    size: Callable[[Arguments, Sizes], int]
+    """The length of the descriptor, by the arguments and the channels of each feature map."""
+    tensors: Callable[[Arguments, Sizes], dict[str, TensorSpec]] = lambda arguments, channels: {}
+    maps: tuple[int, float] = (1, 2)
+    """The least and the largest number of feature maps."""
+    optional: frozenset[str] = frozenset()
+    """Arguments that a file leaves out where they have their default."""
+    is_pool: bool = True
+    """Whether the layer can be the pool of a model."""
+
+
+def check_arguments(layer: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a constructor and return them in their normal form.
+
+    `given` may have other entries too, such as ``self``.
+
+    Raises: ValueError and TypeError that name the class and the argument.
+    """
+    normal = {}
+    for name, (kind, _) in LAYERS[layer].arguments.items():
+        value = given[name]
+        check_argument(layer, name, value, kind)
+        normal[name] = kind.normalize(value)
+    check_forms(layer, normal.get("eps"), normal.get("root", "signed"), normal.get("slope_eps"))
+    return normal
+
+
+def read_arguments(layer: str, instance: object) -> dict[str, Any]:
+    """The arguments that make `instance`, a layer of this class, again."""
+    return {name: getattr(instance, name) for name in LAYERS[layer].arguments}
+
+
+def argument_text(layer: str, instance: object) -> str:
+    """The arguments of `instance` as its representation shows them."""
+    return ", ".join(f"{name}={value!r}" for name, value in read_arguments(layer, instance).items())
+
+
+def check_channels(op: str, channels: Any, *found: Any) -> None:
+    """Check that a layer got one feature map for each of `channels`, with that many channels.
+
+    `found` are the channels of each feature map, None where they are not known yet.
+    """
+    counts = as_list(channels)
+    if len(found) != len(counts):
+        requirement = (
+            f"the layer must be called with one map for each of channels {plain_channels(channels)}"
+        )
+        remedy = "Give channels a list with one int for each map, or an int for one map."
+        refuse(ValueError, op, requirement, f"{len(found)}", remedy)
+    for size, count in zip(found, counts, strict=True):
+        if size is not None and size != count:
+            requirement = f"a map must have the {count} channels that the layer was made for"
+            refuse(ValueError, op, requirement, f"{size}")
+
+
+def check_maps(op: str, maps: Sequence[Spec], channels: Any, *, channels_first: bool) -> None:
+    """`check_channels` for feature maps in the layout of a layer."""
+    axis = 1 if channels_first else -1
+    shapes = [x.shape or () for x in maps]  # a shape of too few axes is refused later
+    check_channels(op, channels, *(s[axis] if len(s) > 1 else None for s in shapes))
+
+
+def _outer_size(arguments: Arguments, channels: Sizes) -> int:
+    return channels[0] * channels[-1]
+
+
+def _packed_size(arguments: Arguments, channels: Sizes) -> int:
+    return packed_size(channels[0])
+
+
+def _bilinear_size(arguments: Arguments, channels: Sizes) -> int:
+    return (_packed_size if arguments.get("packed") else _outer_size)(arguments, channels)
+
+
+def _dim(arguments: Arguments, channels: Sizes) -> int:
+    return arguments["dim"]
+
+
+def _sketch_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
+    c, d, dim = channels[0], channels[-1], arguments["dim"]
+    signs = range(-1, 2, 2)
+    if arguments["method"] == "random_maclaurin":
+        shapes = {"w1": (c, dim), "w2": (d, dim)}
+        return {name: TensorSpec(shape, "int8", signs) for name, shape in shapes.items()}
+    tables = {}
+    for number, size in ("1", c), ("2", d):
+        tables[f"h{number}"] = TensorSpec((size,), "int64", range(dim))
+        tables[f"s{number}"] = TensorSpec((size,), "int8", signs)
+    return tables
+
+
+def _low_rank_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
+    width = arguments["dim"] * arguments["rank"]
+    return {"u": TensorSpec((channels[0], width)), "v": TensorSpec((channels[-1], width))}
+
+
+def _classifier_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
+    classes, negative = arguments["num_classes"], arguments["rank"] // 2
+    shape = classes, channels[0]
+    return {
+        "u_plus": TensorSpec((*shape, arguments["rank"] - negative)),
+        "u_minus": TensorSpec((*shape, negative)),
+        "bias": TensorSpec((classes,)),
+    }
+
+
+def _hierarchical_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
+    return {f"u{i}": TensorSpec((c, arguments["dim"])) for i, c in enumerate(channels, 1)}
+
+
+def _inner_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
+    inner = arguments["pool"]
+    found = LAYERS[inner["name"]].tensors(inner, channels)
+    return {f"pool.{name}": spec for name, spec in found.items()}
+
+
+def _inner_size(arguments: Arguments, channels: Sizes) -> int:
+    inner = arguments["pool"]
+    return LAYERS[inner["name"]].size(inner, channels)
+
+
+_COUNT = Argument(kinds.COUNT)
+_SEED = Argument(kinds.SEED, 0)
+_REDUCTION = {"reduction": Argument(kinds.REDUCTION, "mean")}
+_ROOT_AND_NORM = {"eps": Argument(kinds.EPS, EPS), "l2_eps": Argument(kinds.FLOOR, L2_EPS)}
+
+
+def _matrix_root(normalize: str) -> dict[str, Argument]:
+    return {
+        "method": Argument(kinds.ROOT_METHOD, "newton_schulz"),
+        "steps": Argument(kinds.COUNT, ROOT_STEPS),
+        "normalize": Argument(kinds.NORMALIZATION, normalize),
+        "tol": Argument(kinds.TOLERANCE, None),
+    }
+
+
+LAYERS: dict[str, Layer] = {
+    "BilinearPool": Layer(
+        {
+            **_REDUCTION,
+            **_ROOT_AND_NORM,
+            "packed": Argument(kinds.FLAG, False),
+            "root": Argument(kinds.ROOT, "signed"),
+            "slope_eps": Argument(kinds.SLOPE, None),
+            "norm": Argument(kinds.NORM, "floor"),
+        },
+        _bilinear_size,
+        optional=frozenset({"packed", "root", "slope_eps", "norm"}),
+    ),
+    "CompactBilinearPool": Layer(
+        {
+            "channels": Argument(kinds.PAIR_OR_ONE),
+            "dim": Argument(kinds.COUNT, DIM),
+            "method": Argument(kinds.SKETCH_METHOD, "tensor_sketch"),
+            "seed": _SEED,
+            **_REDUCTION,
+            **_ROOT_AND_NORM,
+        },
+        _dim,
+        _sketch_tensors,
+    ),
+    "CovariancePool": Layer(
+        {**_matrix_root("trace"), "isometric": Argument(kinds.FLAG, False)},
+        _packed_size,
+        maps=(1, 1),
+    ),
+    "ImprovedBilinearPool": Layer(
+        {
+            **_matrix_root("frobenius"),
+            **_REDUCTION,
+            "root": Argument(kinds.ROOT, "signed"),
+            **_ROOT_AND_NORM,
+        },
+        _outer_size,
+        maps=(1, 1),
+    ),
+    "LowRankBilinearPool": Layer(
+        {
+            "channels": Argument(kinds.ONE_OR_TWO),
+            "dim": Argument(kinds.COUNT, DIM),
+            "rank": Argument(kinds.COUNT, 1),
+            "activation": Argument(kinds.ACTIVATION, None),
+            "seed": _SEED,
+            **_REDUCTION,
+            **_ROOT_AND_NORM,
+        },
+        _dim,
+        _low_rank_tensors,
+    ),
+    "LowRankBilinearClassifier": Layer(
+        {
+            "channels": _COUNT,
+            "num_classes": _COUNT,
+            "rank": Argument(kinds.COUNT, CLASSIFIER_RANK),
+            "seed": _SEED,
+            "reduction": Argument(kinds.REDUCTION, "sum"),
+        },
+        lambda arguments, channels: arguments["num_classes"],
+        _classifier_tensors,
+        maps=(1, 1),
+    ),
+    "HierarchicalBilinearPool": Layer(
+        {
+            "channels": Argument(kinds.SEVERAL),
+            "dim": Argument(kinds.COUNT, DIM),
+            "seed": _SEED,
+            **_REDUCTION,
+            **_ROOT_AND_NORM,
+        },
+        lambda arguments, channels: arguments["dim"] * math.comb(len(channels), 2),
+        _hierarchical_tensors,
+        maps=(2, math.inf),
+    ),
+    "DemocraticPool": Layer(
+        {
+            "pool": Argument(kinds.POOL, None),
+            "gamma": Argument(kinds.SHARE, GAMMA),
+            "damping": Argument(kinds.POSITIVE_SHARE, DAMPING),
+            "steps": Argument(kinds.COUNT, STEPS),
+            "eps": Argument(kinds.FLOOR, EPS),
+            "weight_eps": Argument(kinds.FLOOR, WEIGHT_EPS),
+            "detach_target": Argument(kinds.FLAG, False),
+        },
+        _inner_size,
+        _inner_tensors,
+        maps=(1, 1),
+    ),
+    "OuterMaxPool": Layer(_ROOT_AND_NORM, _outer_size),
+    "AveragePool": Layer({}, lambda arguments, channels: channels[0], maps=(1, 1)),
+    "Projection": Layer(
+        {
+            "channels": _COUNT,
+            "dim": _COUNT,
+            "activation": Argument(kinds.RELU, None),
+            "seed": _SEED,
+        },
+        _dim,
+        lambda arguments, channels: {"weight": TensorSpec((arguments["dim"], channels[0]))},
+        maps=(1, 1),
+        is_pool=False,
+    ),
+}
+"""Class name -> what is known of the layer without a framework."""
