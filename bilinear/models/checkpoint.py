@@ -192,7 +192,9 @@ def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec
         wanted[name] = Spec(table.shape, table.dtype or description.dtype)
     prefixes = _own_prefixes(description)
     mine = {
-        name: Spec(tuple(s or ()), d) for name, (s, d) in own.items() if name.startswith(prefixes)
+        name: Spec(tuple(given.shape or ()), given.dtype)
+        for name, given in own.items()
+        if name.startswith(prefixes)
     }
     return mine | wanted
 

@@ -49,7 +49,7 @@ DESCRIPTIONS = {
     ),
     "two": (SKETCH | {"channels": [2, 2]}, r"channels of CompactBilinearPool must be \(2,\)"),
     "classes": (SCORES | {"num_classes": 4}, "num_classes of LowRank.* must be 3; got 4"),
-    "maps": (LEVELS | {"channels": 2}, "HierarchicalBilinearPool takes 2 maps or more; got 1"),
+    "maps": (LEVELS | {"channels": [2, 2]}, "HierarchicalBilinearPool takes 2 maps or more; got 1"),
     "list": (SKETCH | {"channels": [2, "x"]}, "pooling must have a name, and finite JSON"),
     "gamma": (DEMOCRATIC | {"gamma": 2}, "gamma of DemocraticPool must be a number from 0 to 1"),
     "within": (DEMOCRATIC | {"pool": SKETCH | {"dim": -4}}, "dim of CompactBilinearPool must be"),
