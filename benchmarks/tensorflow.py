@@ -93,16 +93,16 @@ def _held_here(op: str, size: Size, dtype: str, own: bool, graph: bool) -> int:
     of = getattr(namespace, op) if own else FORMULAS[op]
     f = functools.partial(of, **call.options)
     f = tf.function(f) if graph else f
-    kept, grown = [], []
+    tapes, growth = [], []
     for _ in range(PASSES):
         before = resident()
         with tf.GradientTape() as tape:
             tape.watch(arrays)
             end = _end(f(*arrays))
-        kept.append((tape, end))
-        grown.append(resident() - before)
+        tapes.append((tape, end))
+        growth.append(resident() - before)
     inputs = sum(a.shape.num_elements() * a.dtype.size for a in arrays)
-    return inputs + round(statistics.median(grown))
+    return inputs + round(statistics.median(growth))
 
 
 @tf.custom_gradient

@@ -1,1 +1,1 @@
-"""What `bilinear` does, on real photographs: ``python examples/demo.py``."""
+"""Examples on photographs; start with ``python -m examples.demo``."""

@@ -18,7 +18,9 @@ from ._options import Boxes, Framework, Kind, Level, Subset
 
 RecipeName = Annotated[
     str,
-    typer.Argument(help=f"{', '.join(NAMED)}, or a JSON file as printed by --print."),
+    typer.Argument(
+        help=f"{', '.join(NAMED)}, or a JSON file as printed by --print.", metavar="RECIPE"
+    ),
 ]
 Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
 Folder = Annotated[

@@ -59,8 +59,8 @@ def test_a_failed_write_leaves_the_old_files(suffix: str, tmp_path: Path) -> Non
 @over_suffixes
 def test_a_damaged_file_is_named_in_the_error(suffix: str, tmp_path: Path) -> None:
     path = write_file(tmp_path / f"f{suffix}")
-    beside, content = tmp_path / f"f{suffix}.json", path.read_bytes()
-    listed = json.loads(beside.read_text())
+    json_file, content = tmp_path / f"f{suffix}.json", path.read_bytes()
+    listed = json.loads(json_file.read_text())
     for damaged in (content[:-4], content[:100], content + b"1234", b"?" + content[1:]):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=f"f{suffix} and f{suffix}.json must be written by"):
@@ -75,10 +75,10 @@ def test_a_damaged_file_is_named_in_the_error(suffix: str, tmp_path: Path) -> No
         json.dumps(listed | {"labels": [0] * 4}),
         json.dumps(listed | {"paths": [], "labels": []}),
     ):
-        beside.write_text(text)
+        json_file.write_text(text)
         with pytest.raises(ValueError, match=f"f{suffix} and f{suffix}.json must be written by"):
             descriptors.open_descriptors(path)
-    beside.unlink()
+    json_file.unlink()
     with pytest.raises(FileNotFoundError):
         descriptors.open_descriptors(path)
     with pytest.raises(ValueError, match=r"must end in \.npy or \.safetensors"):

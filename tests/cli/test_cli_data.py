@@ -150,7 +150,7 @@ def test_banners_of_single_images_are_cut_off(planes, tmp_path: Path, capsys) ->
 
 
 def test_the_most_confused_classes_are_listed() -> None:
-    """Of three finches one is predicted as a robin, and of four wrens two for a finch."""
+    """One of three finches is predicted as robin, two of four wrens as finch."""
     labels, predicted = np.array([0, 0, 0, 1, 2, 2, 2, 2]), [0, 0, 1, 1, 0, 0, 2, 2]
     confusion = np.array([[2, 1, 0], [0, 1, 0], [2, 0, 2]])
     assert most_confused(confusion) == [(2, 0, 2), (0, 1, 1)]
