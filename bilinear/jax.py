@@ -41,8 +41,7 @@ from .backends.jax.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.jax.bcnn import BCNN
-from .models.jax.files import load, load_image, save
-from .models.jax.imports import import_checkpoint
+from .models.jax.files import import_checkpoint, load, load_image, save
 
 __all__ = [
     "BCNN",

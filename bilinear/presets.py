@@ -1,14 +1,13 @@
-"""What published code computes, by name: one table of layers and their arguments.
+"""The pooling of published code, by name: one table of layers and their arguments.
 
-``from bilinear.torch import preset`` (or another door) makes the layer: ``preset("umass")``.
-`PRESETS` says where each is from and what its note is; `explain` puts one into words.
+``from bilinear.torch import preset`` (or another namespace) makes the layer: ``preset("umass")``.
+`PRESETS` has the source of each preset and a note; `explain` describes one in words.
 
-Two things are ours in all of them. A dead channel or an all-zero map gives finite numbers with a
-finite gradient, where published code may give NaN: zeros, but for ``haomood`` and ``hawkeye``,
-whose unit vector then has equal entries, and ``lrbp``, whose scores are its bias. And the gradient
-is the derivative of the forward formula, unless ``published_backward=True`` asks for the one
-published, where there is one. An eps that vanishes in the dtype of the sums is refused, so no
-preset loses its own in half precision.
+All presets differ from published code in two points. A dead channel or an all-zero map gives finite
+values with a finite gradient, where published code may give NaN: zeros, except for ``haomood`` and
+``hawkeye``, whose unit vector then has equal entries, and ``lrbp``, whose scores are its bias. The
+gradient is the derivative of the forward formula, unless ``published_backward=True`` asks for a
+published backward pass. An eps that vanishes in the dtype of the sums is refused.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from .contract import check_floor, check_reduction, refuse
 from .contract.arguments import REDUCTIONS
 
 NO_FLOOR = 1e-30
-"""Under any norm whose squares float32 can hold: stands for an L2 norm without eps."""
+"""An eps below any norm whose squares float32 can hold: an L2 norm without eps."""
 
 
 class Recipe(NamedTuple):
@@ -163,18 +162,20 @@ PRESETS: dict[str, Preset] = {
 
 
 def recipe(name: str, *, published_backward: bool = False, **arguments: Any) -> Recipe:
-    """The layer of a preset; `arguments` are added to its own, or stand in their place.
+    """Return the layer and arguments of a preset; `arguments` are added or replace its own.
 
-    Raises: ValueError for a name that is none, or a published backward pass that is none.
+    Raises: ValueError for an unknown preset, or where no backward pass was published.
     """
     if name not in PRESETS:
         known = ", ".join(PRESETS)
-        refuse(ValueError, "preset", f"its name must be one of {known}", repr(name), "Name one.")
+        refuse(
+            ValueError, "preset", f"name must be one of {known}", repr(name), "Check the spelling."
+        )
     chosen = PRESETS[name]
     published = chosen.published
     if published_backward and published is None:
         having = ", ".join(key for key, preset in PRESETS.items() if preset.published)
-        invariant = f"a published backward pass is known of {having}"
+        invariant = f"published_backward=True must be for one of {having}"
         refuse(ValueError, "preset", invariant, repr(name), "Leave out published_backward.")
     more = published if published_backward and published else {}
     return Recipe(chosen.layer, {**chosen.arguments, **more, **arguments})
@@ -192,28 +193,28 @@ def made(layers: Any, of: Recipe, **within: Any) -> Any:
 
 
 def equivalent_eps(eps: float, *, locations: int, of: str, to: str) -> float:
-    """The eps that does for reduction `to` what `eps` does for `of`, at so many locations.
+    """Return the eps that has the effect for reduction `to` that `eps` has for `of`.
 
     ``√(|L·m| + L·ε) = √L · √(|m| + ε)``: an eps of the mean, times L, is the same eps of the sum,
     and the norm undoes √L. So with ``"sum"`` the effect of an eps falls with the resolution: 1e-5
     of the mean is 7.84e-3 of the sum at 28 × 28 locations, and 1.96e-3 at 14 × 14.
 
-    It is for the element-wise root of a pooled sum. Behind a matrix root the sum is larger by √L
-    only, so `ImprovedBilinearPool` takes the square root of this factor: `explain` does.
+    This holds for the element-wise root of a pooled sum. After a matrix root the sum is larger by
+    √L only, so the factor of `ImprovedBilinearPool` is the square root of this one.
 
-    Raises: ValueError for a reduction that is none, or fewer than one location.
+    Raises: ValueError for an unknown reduction, or fewer than one location.
     """
     op = "equivalent_eps"
     check_reduction(op, of)
     check_reduction(op, to)
     if not isinstance(locations, int) or locations < 1:
-        remedy = "It is the height times the width of the maps."
+        remedy = "Pass the height times the width of the feature maps."
         refuse(ValueError, op, "locations must be a positive integer", repr(locations), remedy)
     return eps * locations ** (REDUCTIONS.index(to) - REDUCTIONS.index(of))
 
 
 def floor_of_squared(epsilon: float) -> float:
-    """Our `l2_eps` for TensorFlow's epsilon, which is a floor on the squared norm: its root.
+    """Return the `l2_eps` for TensorFlow's epsilon, which is a floor on the squared norm: its root.
 
     ``tf.math.l2_normalize`` and ``K.l2_normalize`` are ``z · rsqrt(max(Σz², epsilon))``.
     """
@@ -222,7 +223,7 @@ def floor_of_squared(epsilon: float) -> float:
 
 
 def explain(name: str, locations: int) -> str:
-    """A preset in words: its layer, source, note, and what its eps amounts to at so many places."""
+    """Describe a preset: its layer, source and note, and its eps for the other reduction."""
     layer, arguments = recipe(name)
     inner = arguments.get("pool")
     written = ", ".join(f"{k}={_written(v)}" for k, v in arguments.items())

@@ -45,8 +45,7 @@ from .backends.tensorflow.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.tensorflow.bcnn import BCNN
-from .models.tensorflow.files import load, load_image, save
-from .models.tensorflow.imports import import_checkpoint
+from .models.tensorflow.files import import_checkpoint, load, load_image, save
 
 __all__ = [
     "BCNN",

@@ -41,8 +41,7 @@ from .backends.torch.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.torch.bcnn import BCNN
-from .models.torch.files import load, load_image, save
-from .models.torch.imports import import_checkpoint
+from .models.torch.files import import_checkpoint, load, load_image, save
 
 __all__ = [
     "BCNN",

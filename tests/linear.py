@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bilinear.models.arguments import Streams
+from bilinear.models.streams import Streams
 from bilinear.models.tensorfile import write_tensors
 from bilinear.train import Recipe, train
 from bilinear.train.parts import Plan

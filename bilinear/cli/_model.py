@@ -12,6 +12,7 @@ from ..contract import refuse
 from ..data.images import Preprocessing
 from ..models.checkpoint import read_description
 from ..models.description import Description
+from ..models.inference import Inference
 from ..models.plans import DTYPES
 from ._console import say
 
@@ -29,9 +30,8 @@ class Model:
         self.classes = self.description.classes or tuple(numbers)
         self.batch_size = batch_size
         framework = select_framework(framework)
-        importlib.import_module(f"bilinear.{framework}")  # raises if the framework is missing
-        module = importlib.import_module(f"bilinear.models.{framework}.inference")
-        self._inference = module.Inference(path)
+        namespace = importlib.import_module(f"bilinear.{framework}")
+        self._inference = Inference(namespace.load(path), framework)
         self.framework = name_and_version(framework)
         self.device = self._inference.device
         say(f"{path} in {self.framework} on {self.device}")

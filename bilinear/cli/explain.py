@@ -20,6 +20,7 @@ from ..data.decode import crop_to_item
 from ..data.images import Preprocessing, centre_crop, cover, normalize, read_image
 from ..models.checkpoint import read_description
 from ..models.description import Description
+from ..models.inference import Inference
 from ..models.tensorfile import open_tensors
 from ._console import say
 from ._images import unlabelled_item
@@ -56,8 +57,7 @@ def explain(
     seen = centre_crop(cover(photograph, preprocessing, f"{image}"), preprocessing.shape)
     batch = normalize(np.asarray(seen), preprocessing)[None]
     model = importlib.import_module(f"bilinear.{framework}").load(file)
-    evidence = importlib.import_module(f"bilinear.models.{framework}.evidence").evidence
-    maps, descriptors, logits = evidence(model, batch)
+    maps, descriptors, logits = Inference(model, framework).stages(batch)
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = maps[0][0], maps[1][0] if len(maps) == 2 else None
     weight, bias = _classifier(op, file, index)

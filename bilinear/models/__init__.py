@@ -1,1 +1,1 @@
-"""B-CNN networks: the plans and files every framework shares, and one builder a framework."""
+"""B-CNN models: what all frameworks share, and one folder for each framework."""

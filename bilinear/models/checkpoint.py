@@ -1,12 +1,12 @@
-"""The portable file of a trained B-CNN: what is in it, written whole or not at all.
+"""Reading and writing the portable file of a trained B-CNN.
 
-It is one safetensors file. Its tensors carry the canonical names and layouts of `plans`, each
-SGD buffer is stored as ``momentum.<name>``, and the single metadata entry ``"bilinear"`` is the
+It is one safetensors file. Its tensors have the canonical names and layouts of `plans`, each SGD
+buffer is stored as ``momentum.<name>``, and the single metadata entry ``"bilinear"`` is the
 `Description` as JSON. Equal content gives equal bytes. Nothing is pickled.
 
-Reading checks everything before it returns anything: first the description, then names, shapes
-and dtypes from the file's header, and last the values. `read_description` does the first two for
-all that is not of the user's own networks, so that nothing is built of a file that does not fit.
+A file is checked before anything is returned: first the description, then the names, shapes and
+dtypes in the file's header, and last the values. `read_description` does the first two, except
+for the tensors of custom modules, so that no model is built from a file that does not fit.
 """
 
 import os
@@ -34,11 +34,11 @@ ENTRY = "bilinear"
 MOMENTUM = "momentum."
 POOL = "pool."
 
-_UNFIT = "A file holds the model it describes, no less and no more."
+_UNFIT = "Pass exactly the tensors of the model that is described."
 
 
 class Checkpoint(NamedTuple):
-    """A file's content: canonical name -> array, in the file's dtype. `momentum` may be None."""
+    """A file's content. Arrays have their canonical names, and the dtype of the file."""
 
     description: Description
     tensors: dict[str, np.ndarray]
@@ -51,14 +51,14 @@ def write(
     tensors: Mapping[str, np.ndarray],
     momentum: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a model's file; whatever fails, what was at `path` before is still there, whole.
+    """Write a model's file atomically: on an error, the file at `path` stays as it was.
 
-    A symbolic link is followed: the file it points to is replaced and the link stays. A file
-    that is replaced hands on its permissions, a new one has the process's usual ones.
+    A symbolic link is followed: the file it points to is replaced and the link stays. A replaced
+    file keeps its permissions; a new one has the process's usual permissions.
 
-    Raises: ValueError for a description that cannot be, tensors that do not fit it (missing,
-        unknown, misshapen, of another dtype, not finite) or momentum of no parameter; OSError
-        where the file cannot be written.
+    Raises: ValueError for an invalid description, tensors that do not fit it (missing, unknown,
+        misshapen, of another dtype, not finite) or momentum of a tensor that is no parameter;
+        OSError where the file cannot be written.
     """
     op = f"save {os.fsdecode(path)}"
     description.check(op, "Correct it before saving.")
@@ -75,12 +75,12 @@ def write(
 
 
 def read_description(path: str | os.PathLike) -> Description:
-    """What a file says of its model, without its tensors. Raises: as `read`, but for values."""
+    """Read a file's description without its tensors. Raises: as `read`, except for values."""
     op = f"load {os.fsdecode(path)}"
     with open_tensors(path, op) as file:
         description = _description(op, file)
-        own = _own_prefixes(description)
-        found, kept = _parted(file)
+        own = _custom_prefixes(description)
+        found, kept = _split_momentum(file)
         found = {name: found[name] for name in found if not name.startswith(own)}
         own_kept = tuple(MOMENTUM + prefix for prefix in own)
         kept = {name: kept[name] for name in kept if not name.startswith(own_kept)}
@@ -94,8 +94,7 @@ def read(
     """Read a model's file, checked whole before anything is returned.
 
     `expected` is needed only where a stream is `Custom`: shape and dtype of its tensors under
-    their full names (``backbone.…``). Tensors of other streams may be among them; the plans
-    already say what those must be.
+    their full names (``backbone.…``). Other tensors in it are ignored.
 
     Raises: ValueError naming file and tensor for a file that is truncated, foreign, newer, or
         whose tensors are missing, unknown, misshapen, of another dtype or not finite, and for
@@ -104,16 +103,16 @@ def read(
     op = f"load {os.fsdecode(path)}"
     with open_tensors(path, op) as file:
         description = _description(op, file)
-        custom = _own_prefixes(description)
+        custom = _custom_prefixes(description)
         if custom and expected is None:
-            invariant = "a file of one's own network must be opened with that network"
+            invariant = "a file with a custom backbone must be opened with that module"
             remedy = "Use load(path, backbone=module)."
             refuse(ValueError, op, invariant, f"no module for {custom[0][:-1]}", remedy)
-        found, kept = _parted(file)
+        found, kept = _split_momentum(file)
         wanted = _wanted(description, expected or {})
         _check(op, found, kept, wanted, DAMAGED)
         if momentum and not kept:
-            remedy = "Load without momentum=True; training then starts with empty buffers."
+            remedy = "Load without momentum=True: training then starts with empty buffers."
             refuse(ValueError, op, "momentum=True needs a file saved with momentum", "none", remedy)
         tables = _tables(description)
         tensors = {name: _check_values(op, name, file.get_tensor(name), tables) for name in wanted}
@@ -125,33 +124,44 @@ def read(
         return Checkpoint(description, tensors, buffers if momentum else None)
 
 
+def read_portable(weights: Any) -> Description | None:
+    """Read the description of the portable file that `weights` names; None for anything else."""
+    if not isinstance(weights, str | os.PathLike) or not os.path.isfile(weights):
+        return None
+    path = os.fsdecode(weights)
+    if not path.lower().endswith(".safetensors"):
+        return None
+    with open_tensors(path, f"weights {path}") as file:
+        portable = ENTRY in (file.metadata() or {})
+    return read_description(path) if portable else None
+
+
 def check_streams(
-    path: str | os.PathLike,
+    op: str,
     description: Description,
     framework: str,
     *,
     backbone: bool = False,
     backbone_b: bool = False,
 ) -> None:
-    """ValueError unless the door of `framework` can build the file's streams.
+    """ValueError unless the namespace of `framework` can build the file's streams.
 
     `backbone` and `backbone_b` say whether the caller gave a module for that stream.
     """
-    op = f"load {os.fsdecode(path)}"
     for key, stream, given in (
         ("backbone", description.backbone, backbone),
         ("backbone_b", description.backbone_b, backbone_b),
     ):
         if isinstance(stream, Custom):
-            invariant = f"{key} is {stream.name!r}, one's own network in {stream.framework}"
+            invariant = f"{key} is {stream.name!r}, a custom module of {stream.framework}"
             remedy = f"Open it with bilinear.{stream.framework}.load(path, {key}=module)."
             if stream.framework != framework:
                 refuse(ValueError, op, f"{invariant}, and opens only there", framework, remedy)
             if not given:
                 refuse(ValueError, op, f"{invariant}, and must be given", "no module", remedy)
         elif given:
-            invariant = f"{key}= is for files whose {key} is one's own network"
-            refuse(ValueError, op, invariant, f"{stream!r}", f"Leave {key}= out.")
+            invariant = f"{key}= must be left out for a file whose {key} is a named backbone"
+            refuse(ValueError, op, invariant, f"a module for {stream!r}", f"Leave {key}= out.")
 
 
 def _description(op: str, file: Any) -> Description:
@@ -163,13 +173,13 @@ def _description(op: str, file: Any) -> Description:
     return Description.from_json(metadata[ENTRY], op)
 
 
-def _own_prefixes(description: Description) -> tuple[str, ...]:
-    """Of the tensors of the user's own networks."""
+def _custom_prefixes(description: Description) -> tuple[str, ...]:
+    """The prefixes of the tensors of custom modules."""
     return tuple(k for k, stream in description.streams.items() if isinstance(stream, Custom))
 
 
-def _parted(file: Any) -> tuple[dict[str, Spec], dict[str, Spec]]:
-    """What the header says of the tensors and, apart, of the momentum."""
+def _split_momentum(file: Any) -> tuple[dict[str, Spec], dict[str, Spec]]:
+    """Split the specs in the header into those of the model and those of the momentum."""
     found = specs(file)
     kept = {name: found.pop(name) for name in list(found) if name.startswith(MOMENTUM)}
     return found, kept
@@ -181,7 +191,7 @@ def _tables(description: Description) -> dict[str, TensorSpec]:
 
 
 def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec]:
-    """What a file must hold: by the plans and the pool, by `own` for the user's streams."""
+    """The specs of all tensors of a file; `own` has those of custom modules."""
     first, second = (
         stream if isinstance(stream, str) else None
         for stream in (description.backbone, description.backbone_b)
@@ -190,7 +200,7 @@ def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec
     wanted = {name: Spec(shape, description.dtype) for name, shape in shapes.items()}
     for name, table in _tables(description).items():
         wanted[name] = Spec(table.shape, table.dtype or description.dtype)
-    prefixes = _own_prefixes(description)
+    prefixes = _custom_prefixes(description)
     mine = {
         name: Spec(tuple(given.shape or ()), given.dtype)
         for name, given in own.items()
@@ -206,7 +216,7 @@ def _check(
     wanted: Mapping[str, Spec],
     remedy: str,
 ) -> None:
-    """All tensors are there, and momentum only of some that are trained."""
+    """Check that all tensors are there, and momentum for parameters only."""
     check_layout(op, found, wanted, remedy)
     trained = {
         MOMENTUM + name: spec
@@ -219,7 +229,7 @@ def _check(
 def _check_values(
     op: str, name: str, array: np.ndarray, tables: Mapping[str, TensorSpec]
 ) -> np.ndarray:
-    """The array itself, which is finite and, of a pool's integers, within their range."""
+    """Return the array. Raises: ValueError for values that are not finite or out of range."""
     values = tables[name].values if name in tables else None
     return (
         check_finite(op, name, array) if values is None else check_values(op, name, array, values)

@@ -11,10 +11,11 @@
 | ``keras-weights`` | the weights of a Keras model | ``.weights.h5`` |
 | ``orbax`` | `nnx.state` of a JAX model, a folder of Orbax | ``.orbax`` |
 
-Where a name tells no form, `framework` does: ``torch``, ``keras`` or ``orbax`` is the one it has
-for whole models. Numbers keep every bit, there and back. Only a ``.keras`` archive says itself
-which model it is of; the others need `like`, a portable file of the same model, whose description
-(backbones, pool, classes, preprocessing) they take over. SGD buffers are left behind.
+Where the name of a file does not tell its form, `framework` selects the framework's form for whole
+models: ``torch``, ``keras`` or ``orbax``. Values are converted bit by bit, in both directions. Only
+a ``.keras`` archive describes its model; the other forms need `like`, a portable file of the same
+model, and take over its description (backbones, pool, classes, preprocessing). SGD buffers are
+left out.
 """
 
 import importlib
@@ -35,7 +36,7 @@ class Form(NamedTuple):
     framework: str
     suffixes: tuple[str, ...]
     complete: bool = False
-    """Whether it says itself which model it is of."""
+    """Whether the file describes its model."""
 
 
 FORMS = {
@@ -45,12 +46,12 @@ FORMS = {
     "orbax": Form("jax", (".orbax",)),
 }
 _OWN = {"torch": "torch", "tensorflow": "keras", "jax": "orbax"}
-"""The form of a framework's whole models."""
+"""Framework -> its form for whole models."""
 _SUFFIXES = {PORTABLE: (".safetensors",)} | {name: form.suffixes for name, form in FORMS.items()}
 
 
 class Conversion(NamedTuple):
-    """What was done."""
+    """The result of `convert`."""
 
     source: str
     """The form that was read."""
@@ -59,7 +60,7 @@ class Conversion(NamedTuple):
     tensors: int
     """How many tensors the model has."""
     momentum_left: bool
-    """Whether the portable file had SGD buffers, which no other form has."""
+    """Whether SGD buffers of the portable file were left out."""
 
 
 def convert(
@@ -90,12 +91,18 @@ def convert(
     op = f"convert {source}"
     if framework is not None and framework not in BACKENDS:
         invariant = f"framework (--framework) must be one of {', '.join(BACKENDS)}"
-        refuse(ValueError, op, invariant, repr(framework), "Without it the names tell the forms.")
+        refuse(
+            ValueError,
+            op,
+            invariant,
+            repr(framework),
+            "Leave it out where the names tell the forms.",
+        )
     read = _form(op, source, source_form, framework)
     written = _form(op, target, target_form, framework)
     if (read == PORTABLE) == (written == PORTABLE):
-        remedy = "Convert to a portable file first, and that to the other."
-        invariant = "one of both files must be portable, and one not"
+        remedy = "Convert in two steps, through a portable file."
+        invariant = "exactly one of both files must be portable"
         refuse(ValueError, op, invariant, f"{read} to {written}", remedy)
     foreign = written if read == PORTABLE else read
     form = FORMS[foreign]
@@ -104,7 +111,7 @@ def convert(
         refuse(ValueError, op, invariant, repr(framework), "Leave it out, or name another form.")
     needed = read != PORTABLE and not form.complete
     if needed != (like is not None):
-        invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file to be like"
+        invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file as like"
         remedy = (
             "Pass like= (--like), a file of the same model."
             if needed
@@ -124,18 +131,18 @@ def convert(
 
 
 def _form(op: str, path: str, given: str | None, framework: str | None) -> str:
-    """The form of a file, by its name where it is not given, by the framework where neither is."""
+    """Return the form of a file: as given, else by its name, else by the framework."""
     if given is None:
         name = path.lower().rstrip("/\\")
         own = _OWN[framework] if framework else ""
         given = next((form for form, ends in _SUFFIXES.items() if name.endswith(ends)), own)
         if not given:
             known = ", ".join(end for ends in _SUFFIXES.values() for end in ends)
-            remedy = f"Name its form ({', '.join(_SUFFIXES)}) or its framework."
+            remedy = f"Pass its form ({', '.join(_SUFFIXES)}) or its framework."
             refuse(ValueError, op, f"a name must end in one of {known}", repr(path), remedy)
     if given not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)
-        refuse(ValueError, op, f"a form must be one of {known}", repr(given), "Name one of them.")
+        refuse(ValueError, op, f"a form must be one of {known}", repr(given), "Pass one of them.")
     return given
 
 

@@ -1,4 +1,4 @@
-"""What the portable file says of its model beside the numbers: plain data, and its JSON."""
+"""The metadata of the portable file: plain data that describes a model, and its JSON."""
 
 import json
 import math
@@ -18,21 +18,21 @@ VERSION = 3
 
 DAMAGED = "The file is damaged or was not written by save; fetch or save it again."
 _ADDED = {"projection", "taps"}
-"""By version 2."""
+"""The fields that version 2 added."""
 _KEYS = {
     *("format", "format_version", "library_version", "backbone", "backbone_b", "num_classes"),
     *("descriptor_size", "pooling", "classes", "preprocessing", "dtype"),
 }
 _FIRST_POOL = {"name", "reduction", "eps", "l2_eps"}
-"""What version 1 says of its only pool."""
+"""The entries of the only pool that version 1 has."""
 _NAMED_IN_3 = {name: set(renamed.values()) for name, renamed in RENAMED.items()}
-"""Class name -> its arguments that versions before 3 name otherwise."""
+"""Class name -> the arguments that have other names in versions before 3."""
 
 
 class Custom(NamedTuple):
-    """A stream on the user's own network: its name, its framework's door, its channels.
+    """A stream on a custom module: its name, its framework, and the channels of its maps.
 
-    A network that gives several maps has a tuple of channels.
+    `channels` is a tuple for a module that gives several maps.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Custom(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """All a file says of its model beside the numbers; `write` and `from_json` check it.
+    """The description of a model in a file; `write` and `from_json` check it.
 
     `pooling` is ``{"name": "BilinearPool", "reduction": …, "eps": …, "l2_eps": …}``, or the name
-    and arguments of another of `pools`: each door maps names to its layers.
+    and the arguments of another pool.
     """
 
     backbone: str | Custom
@@ -62,13 +62,13 @@ class Description:
 
     @property
     def streams(self) -> dict[str, str | Custom]:
-        """Prefix of its tensors -> stream, for one stream or two."""
+        """Prefix of the tensors -> stream, for one stream or two."""
         second = {} if self.backbone_b is None else {"backbone_b.": self.backbone_b}
         return {"backbone.": self.backbone} | second
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Of every map, before it is projected."""
+        """The channels of every feature map, before projections."""
         if self.taps is not None and isinstance(self.backbone, str):
             return tuple(tapped(self.backbone, self.taps).values())
         found: list[int] = []
@@ -79,7 +79,7 @@ class Description:
 
     @property
     def pooled(self) -> tuple[int, ...]:
-        """Channels of every map as the pool gets it."""
+        """The channels of the feature maps that the pool receives."""
         return tuple(self.projection or c for c in self.channels)
 
     @property
@@ -92,7 +92,7 @@ class Description:
 
     @property
     def version(self) -> int:
-        """The first format version that can say this: older readers open what they can."""
+        """The lowest format version that can express this, so that older readers can open it."""
         streams = self.streams.values()
         many = any(isinstance(s, Custom) and isinstance(s.channels, tuple) for s in streams)
         added = self.projection is not None or self.taps is not None or many
@@ -102,7 +102,7 @@ class Description:
         return 1 if first and not added else 2
 
     def check(self, op: str, remedy: str) -> None:
-        """ValueError for the first field that cannot describe a model."""
+        """Raise ValueError for the first invalid field."""
         for holds, invariant, received in _rules(self):
             if not holds:
                 refuse(ValueError, op, invariant, f"{received!r}", remedy)
@@ -125,7 +125,7 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str, op: str = "load") -> "Description":
-        """The inverse of `to_json`. Raises: ValueError for anything else, or a newer version."""
+        """Parse what `to_json` wrote. Raises: ValueError for other text or a newer version."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -168,12 +168,12 @@ class Description:
 
 
 def _rules(d: Description) -> Iterator[tuple[bool, str, object]]:
-    """(holds, invariant, received), in an order in which each may rely on those before."""
+    """Yield (holds, requirement, received); each rule may rely on those before it."""
     streams = list(d.streams.values())
     names = ", ".join(CHANNELS)
     single = len(streams) == 1
     known = all(_is_stream(stream, single) for stream in streams)
-    yield known, f"a stream must be {names} or one's own, named", streams
+    yield known, f"a stream must be {names} or a named custom module", streams
     for name in ("num_classes", "descriptor_size"):
         count = getattr(d, name)
         yield is_count(count), f"{name} must be a positive integer", count
@@ -206,7 +206,7 @@ def _keys(version: object) -> set[str]:
 def _needs_3(pooling: Mapping[str, Any]) -> bool:
     """Whether the description of a pool uses an argument name that version 3 brought."""
     inner = pooling.get("pool")
-    own = pooling.keys() & _NAMED_IN_3.get(pooling.get("name"), set())
+    own = pooling.keys() & _NAMED_IN_3.get(str(pooling.get("name")), set())
     return bool(own) or (isinstance(inner, Mapping) and _needs_3(inner))
 
 
@@ -225,7 +225,7 @@ def _tuple(value: object) -> Any:
 
 
 def _is_stream(stream: object, single: bool) -> bool:
-    """Whether this is a named backbone or an own one, of several maps only where it is alone."""
+    """Whether this is a stream; only a single one may have several maps."""
     if not isinstance(stream, Custom):
         return isinstance(stream, str) and stream in CHANNELS
     texts = all(isinstance(text, str) and text for text in stream[:2])
@@ -235,7 +235,7 @@ def _is_stream(stream: object, single: bool) -> bool:
 
 
 def _is_pooling(pooling: object, *, within: bool = False) -> bool:
-    """Whether this is a name and JSON, whatever pool it may be."""
+    """Whether this is a pool's name and JSON values, for a known pool or not."""
     if not isinstance(pooling, Mapping) or not isinstance(pooling.get("name"), str):
         return False
     return all(isinstance(k, str) and _is_argument(v, within) for k, v in pooling.items())

@@ -1,4 +1,4 @@
-"""Checkpoints of other code, read by a `Layout` into what a `BCNN` of any door takes."""
+"""Checkpoints of other code, read by a `Layout` into the arguments and tensors of a `BCNN`."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -6,25 +6,24 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from .. import presets
 from ..analysis.classifiers import permute_classifier
 from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
-from .layouts import LAYOUTS, Backbones, Layout, named
+from . import pools
+from .construction import describe_preset
+from .layouts import LAYOUTS, Backbones, Layout, backbone_names
 from .plans import CHANNELS, DTYPES
 from .tensorfile import check_finite, check_layout, open_tensors, spec
 
 ReadPth = Callable[[str], Any]
 
-_OWN = "Other networks are loaded into a module of your own, for BCNN(module, ..., channels=...)."
+_OWN = "Load other networks into a custom module, for BCNN(module, ..., channels=...)."
 _PTH = (".pth", ".pt", ".tar")
 
 
-MakePool = Callable[[str, str], Any]
-"""(preset of `bilinear.presets`, dtype) -> a door's layer, which knows its ``descriptor_size``."""
-
-
 class Imported(NamedTuple):
-    """What a door builds the model from, and fills it with by canonical name."""
+    """The arguments of a `BCNN`, and its tensors by canonical name."""
 
     arguments: dict[str, Any]
     tensors: dict[str, np.ndarray]
@@ -37,16 +36,14 @@ def read_import(
     backbone: Backbones | None = None,
     num_classes: int | None = None,
     *,
-    make_pool: MakePool,
     read_pth: ReadPth | None = None,
 ) -> Imported:
-    """A checkpoint of another code's B-CNN, checked whole before anything is returned.
+    """Read a checkpoint of other code, and check it whole before anything is returned.
 
     The file is a ``.safetensors`` of that code's names or, where the caller can read one
     (`read_pth`: path -> what was saved, its tensors as NumPy arrays), what that code itself
     saved: a ``state_dict``, or a dictionary with it under ``state_dict`` or ``model``. The
-    ``module.`` of DataParallel and ``num_batches_tracked`` are left out. The pool of the
-    classifier's preset is made by `make_pool`.
+    ``module.`` of DataParallel and ``num_batches_tracked`` are left out.
 
     Raises: ValueError for an unknown layout, one whose network differs, or a backbone it cannot
         have; naming file and tensor for tensors that are missing, unknown, misshapen, not all of
@@ -62,7 +59,7 @@ def read_import(
     if backbone is None:
         fitting = (b for b in known.backbones if known.fits(arrays, b))
         backbone = next(fitting, known.backbones[0])
-    names, streams = known.names(backbone), named(backbone)
+    names, streams = known.names(backbone), backbone_names(backbone)
     for name in arrays:
         if name not in names and name not in known.constants:
             _refuse_unknown(op, name, arrays, backbone, layout)
@@ -74,15 +71,15 @@ def read_import(
     if dtype not in DTYPES:
         invariant = f"tensors must be of one type of {', '.join(DTYPES)}"
         refuse(ValueError, op, invariant, dtype, "Cast them before.")
-    pool = make_pool(known.pooling, dtype)
     channels = [CHANNELS[stream] for stream in streams]
+    pooling = describe_preset(presets.recipe(known.pooling))
     shapes = known.shapes(backbone) | {
-        f"{known.classifier}weight": (count, pool.descriptor_size(*channels)),
+        f"{known.classifier}weight": (count, pools.size(pooling, channels)),
         f"{known.classifier}bias": (count,),
     }
     found = {name: spec(array) for name, array in arrays.items()}
     expected = {name: Spec(shape, dtype) for name, shape in shapes.items()}
-    remedy = f"This is no B-CNN on {' and '.join(streams)} in the layout {layout!r}. {_OWN}"
+    remedy = f"The file is not a B-CNN on {' and '.join(streams)} in the layout {layout!r}. {_OWN}"
     check_layout(op, found, expected, remedy)
     tensors = {own: check_finite(op, their, arrays[their]) for their, own in names.items()}
     if known.order != "row-major":
@@ -92,8 +89,7 @@ def read_import(
         "backbone": streams[0],
         "num_classes": count,
         "backbone_b": streams[1] if len(streams) == 2 else None,
-        "pool": pool,
-        "seed": None,
+        "pool": known.pooling,
         "dtype": dtype,
     }
     return Imported(arguments, tensors, known.preprocessing)
@@ -107,19 +103,25 @@ def _layout(op: str, layout: str | Layout) -> Layout:
     known = LAYOUTS[layout] if isinstance(layout, str) else layout
     if known.differs:
         invariant = f"the layout {layout!r} cannot be a BCNN: {known.differs}"
-        remedy = "Load it into a module of your own, for BCNN(module, ..., channels=512)."
+        remedy = "Load it into a custom module, for BCNN(module, ..., channels=512)."
         refuse(ValueError, op, invariant, "its file", remedy)
     return known
 
 
 def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
-    """What the file holds; ValueError for one of a kind that cannot be read here."""
+    """Read the file. Raises: ValueError for a kind that cannot be read here."""
     if path.lower().endswith(".safetensors"):
         with open_tensors(path, op) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     if not path.lower().endswith(_PTH):
         invariant = f"the file must be a .safetensors or one of {', '.join(_PTH)}"
-        refuse(ValueError, op, invariant, os.path.basename(path), "Its name must say what it is.")
+        refuse(
+            ValueError,
+            op,
+            invariant,
+            os.path.basename(path),
+            "Rename it with the suffix of its format.",
+        )
     if read_pth is None:
         remedy = (
             "Convert it there once: model = import_checkpoint(path, layout), save(model, "
@@ -131,7 +133,7 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
 
 
 def read_saved(op: str, path: str, read_pth: ReadPth) -> Any:
-    """What `torch.save` wrote, read by `read_pth`. Raises: ValueError where it cannot be."""
+    """Read what `torch.save` wrote. Raises: ValueError where that is not possible."""
     try:
         return read_pth(path)
     except OSError:
@@ -144,10 +146,10 @@ def read_saved(op: str, path: str, read_pth: ReadPth) -> Any:
 
 
 def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:
-    """The tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
+    """Return the tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
 
     The ``module.`` of DataParallel and ``num_batches_tracked`` are left out.
-    Raises: ValueError for anything else, or a name that is there twice.
+    Raises: ValueError for anything else, or a name that occurs twice.
     """
     return dict(_tensors(op, saved))
 
@@ -176,13 +178,13 @@ def _tensors(op: str, saved: Any) -> Iterator[tuple[str, np.ndarray]]:
 def _refuse_unknown(
     op: str, name: str, arrays: Mapping[str, Any], backbone: Backbones, layout: str | Layout
 ) -> NoReturn:
-    """The first tensor that the layout does not have, and which layout has them all."""
+    """Name the first unknown tensor, and the layouts that have all of the file's tensors."""
     fitting = [
         f"layout={other!r}, backbone={known!r}"
         for other, candidate in LAYOUTS.items()
         for known in candidate.backbones
         if candidate.fits(arrays, known)
     ]
-    invariant = f"{name!r} is no tensor of layout={layout!r}, backbone={backbone!r}"
+    invariant = f"{name!r} is not a tensor of layout={layout!r}, backbone={backbone!r}"
     remedy = f"The file fits {' and '.join(fitting)}." if fitting else _OWN
     refuse(ValueError, op, invariant, f"it and {len(arrays) - 1} others", remedy)

@@ -1,9 +1,8 @@
 """Keras' own VGG16, read from its HDF5 files into canonical names and layout.
 
 Its weights are Caffe's: they expect blue, green and red from 0 to 255, less the mean. Both are
-undone exactly. The first convolution's input channels are reversed, so that it takes RGB, and
-`PREPROCESSING` makes ``(image − mean) / std`` of an image on [0, 1] the very numbers it was
-trained with, so that the zeros around them mean the same too.
+converted exactly: the first convolution's input channels are reversed, so that it takes RGB, and
+``(image − mean) / std`` of an image in [0, 1], by `PREPROCESSING`, is what it was trained with.
 """
 
 from collections.abc import Iterator
@@ -27,14 +26,14 @@ PREPROCESSING = Preprocessing(
 )
 
 HEADS = ("fc1", "fc2", "predictions")
-"""What Keras calls the layers after the backbone; skipped."""
+"""Keras' names of the layers after the backbone; skipped."""
 
 _PARTS = {0: "kernel", 1: "bias"}
 _REMEDY = "weights= takes VGG16 of keras.applications, as save_weights or save writes it."
 
 
 def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
-    """Keras' VGG16 without its head: canonical name (no prefix) -> array, file's dtype.
+    """Return Keras' VGG16 as {canonical name without prefix: array}, in the file's dtype.
 
     The file is what Keras 1 to 3 write by ``save_weights`` (Keras' published file is one), or
     by ``save`` in the HDF5 format.
@@ -86,11 +85,11 @@ def _shapes(conv: plans.Conv) -> dict[str, plans.Shape]:
 
 
 def _arrays(op: str, path: str) -> dict[str, np.ndarray]:
-    """Layer and part -> array, heads left out; parts after the second have their number."""
+    """Return {layer/part: array} without heads; parts after the second are numbered."""
     try:
         import h5py  # noqa: PLC0415 - needed for these files alone
     except ImportError as error:
-        invariant = "Keras' HDF5 files are read by h5py"
+        invariant = "h5py must be installed to read Keras' HDF5 files"
         remedy = "Install it: pip install 'bilinear[hdf5]'"
         raise ImportError(message(op, invariant, f"{error}", remedy)) from error
     try:

@@ -1,12 +1,12 @@
-"""Where published B-CNN code keeps its tensors, and what its classifiers were trained on.
+"""The names of tensors in published B-CNN code, and what its classifiers were trained on.
 
 Facts, read from that code at these commits:
 
 - ``umass``: cvl-umass/bilinear-cnn d6a05aa. One VGG16, or two on one image; ``state_dict`` in a
   dictionary, under DataParallel. Trained with ``--matrix_sqrt_iter`` it pools otherwise and its
   file also holds the identity ``m_sqrt.I``: ``umass-improved``. Trained with ``--pooling_method
-  gamma_demo`` it is ``umass-democratic``, whose file nothing tells from one of ``umass``: only
-  who trained it can. No file says how many steps the root took, nor γ: 5 and 0.5 are assumed.
+  gamma_demo`` it is ``umass-democratic``, whose file has the same names as one of ``umass``. No
+  file says how many steps the root took, nor γ: 5 and 0.5 are assumed.
 - ``haomood``: HaoMood/bilinear-cnn bcc2883 and blinear-cnn-faster (its second step). The bare
   ``state_dict``, under DataParallel.
 - ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69. The bare ``state_dict``, or ``model`` in a
@@ -14,11 +14,11 @@ Facts, read from that code at these commits:
 - ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``.
   ``state_dict`` in a dictionary, DataParallel around the backbone alone.
 
-All flatten row by row as we do, and test on the centre of an image normalised as torchvision has
-it: on 448 pixels, but for ImageNet ``fast-mpn-bcnn`` takes `Preprocessing(224, 256)`. ``umass`` for
-Cars, Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster for
-all first squash the image to a square: give such a model ``Preprocessing(448, square=True)``, for
-Aircraft ``Preprocessing(448, 512, square=True)``.
+All of them flatten row by row, and test on the centre of an image that is normalised as in
+torchvision. The size is 448 pixels; ``fast-mpn-bcnn`` for ImageNet takes `Preprocessing(224, 256)`.
+Some resize the image to a square first: ``umass`` for Cars, Aircraft and MIT Indoor,
+``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster for all. Give such a model
+``Preprocessing(448, square=True)``, for Aircraft ``Preprocessing(448, 512, square=True)``.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ from . import plans
 from .pools import POOLS, counted
 
 _RESNET18 = {"conv1": "0", "bn1": "1", **{f"layer{i}": f"{i + 3}" for i in range(1, 5)}}
-_PLACES: Mapping[str, Mapping[str, str]] = {"vgg16": {"features": ""}, "resnet18": _RESNET18}
-"""Backbone -> first part of a canonical name -> place in the `nn.Sequential` of its children."""
+_INDEXES: Mapping[str, Mapping[str, str]] = {"vgg16": {"features": ""}, "resnet18": _RESNET18}
+"""Backbone -> first part of a canonical name -> index in the `nn.Sequential` of its children."""
 
 _STREAMS = ("backbone", "backbone_b")
 _CLASSIFIER = ("weight", "bias")
@@ -43,31 +43,30 @@ Backbones = str | tuple[str, str]
 """The backbone of one stream, or of each of two."""
 
 
-def named(backbone: Backbones) -> tuple[str, ...]:
+def backbone_names(backbone: Backbones) -> tuple[str, ...]:
     """The backbone of each stream."""
     return (backbone,) if isinstance(backbone, str) else backbone
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and meaning of the tensors of one code's checkpoints.
+    """Names and meaning of the tensors in the checkpoints of one code base.
 
     Args:
-        streams: prefix of the backbone's tensors; of those of each backbone for two streams.
+        streams: prefix of the backbone's tensors, for each stream.
         classifier: prefix of the classifier's weight and bias.
-        pooling: the descriptor that the classifier was trained on, by its name in
-            `bilinear.presets`.
-        backbones: what the code can have of the backbones that `BCNN` can name, a pair for two
-            streams; the first is the usual one.
-        numbered: the backbone's layers are entries of one `nn.Sequential`, named by their place;
-            False where they have torchvision's names.
-        order: of the features, as `permute_classifier` has it.
+        pooling: the preset in `bilinear.presets` that the classifier was trained on.
+        backbones: the named backbones that the code supports, a pair for two streams; the first
+            is the usual one.
+        numbered: whether the backbone's layers are entries of one `nn.Sequential`, named by
+            their index; otherwise they have torchvision's names.
+        order: of the features, as in `permute_classifier`.
         preprocessing: of the images that the code tests on.
         differs: why no `BCNN` computes what the code does; empty where one does.
         constants: name -> shape of tensors that must be there and are skipped.
 
-    Raises: ValueError for an order or a pooling that is none, a pooling with tensors of its own
-        or of fewer maps than there are streams, or a backbone of more streams than `streams`.
+    Raises: ValueError for an unknown order or pooling, a pooling with tensors of its own or for
+        fewer maps than there are streams, or a backbone of more streams than `streams`.
     """
 
     streams: tuple[str, ...]
@@ -82,28 +81,32 @@ class Layout:
 
     def __post_init__(self) -> None:
         for backbone in self.backbones:
-            if not 0 < len(named(backbone)) <= min(len(self.streams), len(_STREAMS)):
+            if not 0 < len(backbone_names(backbone)) <= min(len(self.streams), len(_STREAMS)):
                 invariant = f"a backbone must have at most the {len(self.streams)} of streams"
                 remedy = "Give streams a prefix for each, of two at most."
                 refuse(ValueError, "Layout", invariant, repr(backbone), remedy)
         if self.order not in ORDERS:
-            known, remedy = " or ".join(map(repr, ORDERS)), "It is that of the code's features."
+            known, remedy = " or ".join(map(repr, ORDERS)), "Pass the order of the features."
             refuse(ValueError, "Layout", f"order must be {known}", repr(self.order), remedy)
         pool = POOLS[presets.recipe(self.pooling).layer]
         if "channels" in pool.arguments:
             invariant = "pooling must be a preset without tensors of its own"
-            remedy = "Load such a checkpoint into a BCNN with that pool yourself."
+            remedy = "Load such a checkpoint into a BCNN with that pool by assign()."
             refuse(ValueError, "Layout", invariant, repr(self.pooling), remedy)
-        most = max(len(named(backbone)) for backbone in self.backbones)
+        most = max(len(backbone_names(backbone)) for backbone in self.backbones)
         if most > pool.maps[1]:
             invariant = f"pooling {self.pooling!r} takes {counted(*pool.maps)}"
-            refuse(ValueError, "Layout", invariant, f"{most}", "Name backbones of that many.")
+            refuse(
+                ValueError, "Layout", invariant, f"{most}", "Pass backbones of that many streams."
+            )
 
     def names(self, backbone: Backbones) -> dict[str, str]:
-        """Name in the checkpoint -> canonical name."""
+        """Return {name in the checkpoint: canonical name}."""
         names = {
             prefix + self._layer(stream, name): f"{own}.{name}"
-            for own, prefix, stream in zip(_STREAMS, self.streams, named(backbone), strict=False)
+            for own, prefix, stream in zip(
+                _STREAMS, self.streams, backbone_names(backbone), strict=False
+            )
             for name in plans.tensor_shapes(stream)
         }
         return names | {f"{self.classifier}{part}": f"classifier.{part}" for part in _CLASSIFIER}
@@ -113,10 +116,10 @@ class Layout:
         return arrays.keys() == self.names(backbone).keys() | self.constants.keys()
 
     def shapes(self, backbone: Backbones) -> dict[str, plans.Shape]:
-        """Name in the checkpoint -> shape of the tensors of the backbones, and of constants."""
+        """Return {name in the checkpoint: shape} of the backbones' tensors and of constants."""
         return dict(self.constants) | {
             prefix + self._layer(stream, name): shape
-            for prefix, stream in zip(self.streams, named(backbone), strict=False)
+            for prefix, stream in zip(self.streams, backbone_names(backbone), strict=False)
             for name, shape in plans.tensor_shapes(stream).items()
         }
 
@@ -124,8 +127,8 @@ class Layout:
         if not self.numbered:
             return name
         group, _, rest = name.partition(".")
-        place = _PLACES[backbone][group]
-        return f"{place}.{rest}" if place else rest
+        index = _INDEXES[backbone][group]
+        return f"{index}.{rest}" if index else rest
 
 
 _EXTRACTORS = "feature_extractors.feature_extractors."

@@ -1,7 +1,7 @@
-"""VGG16 and ResNet18 as data: the layers, names, maps and shapes every builder reads.
+"""VGG16 and ResNet18 as data: the layers, names, feature maps and shapes for every framework.
 
-A network is a tuple of layers applied one after the other, named as torchvision names them, and
-its tensors are in torchvision's layout: convolutions ``(outputs, inputs, height, width)``, the
+A network is a tuple of layers that are applied in order, with torchvision's names, and its
+tensors are in torchvision's layout: convolutions ``(outputs, inputs, height, width)``, the
 classifier ``(outputs, inputs)``. `channels_last` and `channels_first` convert one array between
 that and the layout of Keras and Flax. All arrays here are NumPy's.
 """
@@ -18,7 +18,7 @@ from ..contract import refuse
 BN_EPS = 1e-5
 """BatchNorm divides by √(variance + eps)."""
 BN_MOMENTUM = 0.1
-"""BatchNorm keeps ``(1 − momentum) · old + momentum · new``, where new is the unbiased variance."""
+"""Running statistics: ``(1 − momentum) · old + momentum · new``, new with unbiased variance."""
 
 Shape = tuple[int, ...]
 
@@ -147,7 +147,7 @@ TAPS: dict[str, dict[str, str]] = {
     },
     "resnet18": {f"layer{group}": f"layer{group}.1" for group in (1, 2, 3, 4)},
 }
-"""Maps of a backbone that can be tapped: what papers call them -> the layer they come out of."""
+"""Backbone -> feature map, by the name in the papers -> the layer that gives it."""
 
 
 def is_count(value: object) -> TypeGuard[int]:
@@ -155,7 +155,7 @@ def is_count(value: object) -> TypeGuard[int]:
 
 
 def are_taps(backbone: str, taps: object) -> bool:
-    """Whether `taps` are different maps of a named backbone, one at least."""
+    """Whether `taps` are one or more different feature maps of a named backbone."""
     if not isinstance(taps, (tuple, list)) or not taps:
         return False
     known = all(isinstance(tap, str) and tap in TAPS[backbone] for tap in taps)
@@ -163,7 +163,7 @@ def are_taps(backbone: str, taps: object) -> bool:
 
 
 def tapped(backbone: str, taps: Sequence[str]) -> dict[str, int]:
-    """Layer -> channels of the maps that come out of it, in the order of `taps`."""
+    """Return {layer: channels of the map that it gives}, in the order of `taps`."""
     channels, result = 3, {}
     for layer in BACKBONES[backbone]:
         channels = layer.outputs if isinstance(layer, (Conv, Block)) else channels
@@ -172,7 +172,7 @@ def tapped(backbone: str, taps: Sequence[str]) -> dict[str, int]:
 
 
 def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
-    """The layers up to and with the last one tapped; all of them where none is."""
+    """Return the layers up to the last tap, included; all of them without taps."""
     layers = BACKBONES[backbone]
     if taps is None:
         return layers
@@ -181,14 +181,14 @@ def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
 
 
 def tensor_shapes(backbone: str, taps: Sequence[str] | None = None) -> dict[str, Shape]:
-    """Name -> shape of a backbone's tensors, in the order of torchvision's ``state_dict()``.
+    """Return {name: shape} of a backbone's tensors, in the order of torchvision's ``state_dict()``.
 
     The names carry no prefix, and BatchNorm's ``num_batches_tracked`` is not among them.
     Raises: ValueError for a backbone that is not in `BACKBONES`.
     """
     if backbone not in BACKBONES:
         known = " or ".join(repr(name) for name in BACKBONES)
-        remedy = "A network of your own is passed as a module, not by name."
+        remedy = "Pass a custom network as a module, not by name."
         refuse(ValueError, "BCNN", f"backbone must be {known}", repr(backbone), remedy)
     return {name: shape for layer in cut(backbone, taps) for name, shape in _tensors(layer)}
 
@@ -208,11 +208,11 @@ def _tensors(layer: Layer) -> Iterator[tuple[str, Shape]]:
 
 
 class Head(NamedTuple):
-    """What a B-CNN has beside its streams and its pool, in numbers."""
+    """The sizes of a B-CNN's projections and classifier."""
 
     num_classes: int
     descriptor_size: int | None
-    """None where the pool gives the logits itself and there is no classifier after it."""
+    """None where the pool gives the logits itself, and no classifier follows it."""
     projections: tuple[Shape, ...] = ()
     """(dim, channels) of the projection of each stream; none without projections."""
 
@@ -220,10 +220,10 @@ class Head(NamedTuple):
 def bcnn_shapes(
     backbone: str | None, backbone_b: str | None, head: Head, taps: Sequence[str] | None = None
 ) -> dict[str, Shape]:
-    """Name -> shape of a B-CNN's tensors but for its pool's, in canonical order.
+    """Return {name: shape} of a B-CNN's tensors, without its pool's, in canonical order.
 
-    Streams first, then projections, then the classifier. A stream that is None (absent, or the
-    user's own network) contributes nothing; `taps` are of the first.
+    Streams come first, then projections, then the classifier. A stream that is None (absent, or
+    a custom module) contributes nothing; `taps` belong to the first stream.
     """
     shapes: dict[str, Shape] = {}
     for prefix, stream in (("backbone.", backbone), ("backbone_b.", backbone_b)):
@@ -237,7 +237,7 @@ def bcnn_shapes(
 
 
 def is_parameter(name: str) -> bool:
-    """Whether a canonical tensor is trained, rather than a statistic BatchNorm keeps."""
+    """Whether a canonical tensor is a parameter, not a running statistic of BatchNorm."""
     return not name.endswith((".running_mean", ".running_var"))
 
 
@@ -247,15 +247,15 @@ def initial_tensors(
     head: Head,
     taps: Sequence[str] | None = None,
     *,
-    seed: int,
+    seed: int | None,
     dtype: str = "float32",
 ) -> dict[str, np.ndarray]:
-    """The untrained B-CNN: canonical name -> array, equal for every framework.
+    """Draw the tensors of an untrained B-CNN by canonical name, equal for every framework.
 
     One generator, in the order of `bcnn_shapes`: convolutions ``N(0, 2 / (outputs · kh · kw))``
     (Kaiming, fan-out, for ReLU), projections ``N(0, 1 / channels)``, the classifier
-    ``N(0, 0.01²)``, BatchNorm's weight and variance 1, all else 0. Numbers are drawn in float64
-    and rounded once, so dtypes differ by rounding.
+    ``N(0, 0.01²)``, BatchNorm's weight and variance 1, all else 0. Values are drawn in float64
+    and rounded once, so dtypes differ by rounding. `seed` None draws others each time.
     """
     rng = np.random.default_rng(seed)
     kind = DTYPES[dtype]
@@ -274,7 +274,7 @@ def _initial(rng: np.random.Generator, name: str, shape: Shape, dtype: np.dtype)
 
 
 def _normal(rng: np.random.Generator, shape: Shape, std: float, dtype: np.dtype) -> np.ndarray:
-    """Drawn a few rows at a time: a classifier of 200 classes would be 420 MB in float64."""
+    """Draw a few rows at a time: a classifier of 200 classes would be 420 MB in float64."""
     result = np.empty(shape, dtype)
     rows = max(1, 2**20 // math.prod(shape[1:]))
     for start in range(0, shape[0], rows):
@@ -284,12 +284,12 @@ def _normal(rng: np.random.Generator, shape: Shape, std: float, dtype: np.dtype)
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
-    """Canonical to channels-last: OIHW -> HWIO, (out, in) -> (in, out), others as they are."""
+    """Convert canonical to channels-last: OIHW -> HWIO, (out, in) -> (in, out)."""
     return _permuted(array, {4: (2, 3, 1, 0), 2: (1, 0)})
 
 
 def channels_first(array: np.ndarray) -> np.ndarray:
-    """Channels-last to canonical: HWIO -> OIHW, (in, out) -> (out, in), others as they are."""
+    """Convert channels-last to canonical: HWIO -> OIHW, (in, out) -> (out, in)."""
     return _permuted(array, {4: (3, 2, 0, 1), 2: (1, 0)})
 
 

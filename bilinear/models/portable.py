@@ -1,23 +1,27 @@
-"""Between a model and its file: what every door's `save` and `load` have in common."""
+"""`save`, `load`, `load_image` and `import_checkpoint`, written once for all frameworks."""
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 import numpy as np
 
-from ..contract import Spec, message, refuse
-from ..data.images import Preprocessing
-from .arguments import Streams
-from .checkpoint import read, write
-from .chosen import described_pool
-from .description import DAMAGED, Custom, Description
+from ..contract import refuse
+from ..data.images import File, Preprocessing
+from ..data.images import load_image as load_array
+from .checkpoint import check_streams, read, read_description, write
+from .construction import UNFILLED, check_classes, describe_pool, make_pool_of_file
+from .description import Custom, Description
+from .framework import Framework
+from .imports import read_import
+from .layouts import Backbones, Layout
 from .plans import DTYPES
-from .pools import POOLS
+from .streams import Streams
 
 
-class Model(Protocol):
-    """What a `BCNN` of any door says of itself."""
+class Network(Protocol):
+    """What saving and loading need of a `BCNN` of any framework."""
 
     streams: Streams
     num_classes: int
@@ -25,121 +29,246 @@ class Model(Protocol):
     classes: tuple[str, ...] | None
     preprocessing: Preprocessing | None
 
+    def canonical(self) -> dict[str, Any]: ...
+
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None: ...
 
+    def to_own(self, name: str, array: np.ndarray) -> np.ndarray: ...
 
-def save_model(
-    framework: str,
-    model: Model,
-    path: str | os.PathLike,
-    tensors: Mapping[str, np.ndarray],
-    *,
-    momentum: Mapping[str, np.ndarray] | None,
-    classes: Any,
-    preprocessing: Preprocessing | None,
-    name: str | tuple[str, str] | None,
-) -> None:
-    """Write `model`, whose canonical tensors are `tensors`, as the door of `framework`."""
-    op = f"save {os.fsdecode(path)}"
-    first, second = _streams(op, framework, model.streams, name)
-    pooling = _pooling(op, model.pool)
-    classes = model.classes if classes is None else classes
-    if isinstance(classes, str):
-        remedy = "Pass a list of names."
-        refuse(TypeError, op, "classes must be a sequence of names", repr(classes), remedy)
-    description = Description(
-        backbone=first,
-        backbone_b=second,
-        num_classes=model.num_classes,
-        descriptor_size=int(model.pool.descriptor_size(*model.streams.pooled)),
-        pooling=pooling,
-        classes=None if classes is None else tuple(classes),
-        preprocessing=model.preprocessing if preprocessing is None else preprocessing,
-        dtype=_dtype(tensors),
-        projection=model.streams.projection,
-        taps=model.streams.taps,
-    )
-    write(path, description, tensors, momentum)
+    def to_canonical(self, name: str, array: Any) -> np.ndarray: ...
+
+    def reset_classifier(self, num_classes: int) -> None: ...
 
 
-def model_arguments(description: Description, *, backbone: Any, backbone_b: Any) -> dict[str, Any]:
-    """The arguments of `BCNN`, but for its pool, that build the described model unfilled."""
+Model = TypeVar("Model", bound=Network)
+Tensor = TypeVar("Tensor")
+
+
+class Files(Generic[Model, Tensor]):
+    """The functions of one namespace that read and write files.
+
+    Args:
+        model: the namespace's `BCNN`.
+        framework: the functions of its framework.
+    """
+
+    def __init__(self, model: type[Model], framework: Framework) -> None:
+        self._model: Any = model
+        self._framework = framework
+
+    def save(
+        self,
+        model: Model,
+        path: str | os.PathLike,
+        *,
+        classes: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        momentum: Mapping[str, Any] | None = None,
+        name: str | tuple[str, str] | None = None,
+    ) -> None:
+        """Write `model` as a portable file, which every namespace of `bilinear` opens.
+
+        The file is written atomically: on an error, the file at `path` stays as it was.
+
+        Args:
+            model: a `BCNN`.
+            path: of the file; its name usually ends in ``.safetensors``.
+            classes: names of the classes in the order of the logits; None writes
+                ``model.classes``.
+            preprocessing: of the images; None writes ``model.preprocessing``.
+            momentum: SGD buffers by canonical parameter name, each with the shape of
+                ``model.canonical()[name]``; None writes none.
+            name: name of a custom backbone (a pair for two). Such a file opens only in the
+                framework that wrote it.
+
+        Raises:
+            ValueError: for tensors that are not finite, classes that do not fit, a custom pool,
+                or momentum of a tensor that is no parameter.
+            OSError: where the file cannot be written.
+        """
+        op = f"save {os.fsdecode(path)}"
+        self._framework.check_save(op, model)
+        first, second = _describe_streams(op, self._framework.name, model.streams, name)
+        classes = model.classes if classes is None else classes
+        if isinstance(classes, str):
+            remedy = "Pass a list of names."
+            refuse(TypeError, op, "classes must be a sequence of names", repr(classes), remedy)
+        tensors = {key: model.to_canonical(key, v) for key, v in model.canonical().items()}
+        buffers = {key: model.to_canonical(key, v) for key, v in (momentum or {}).items()}
+        description = Description(
+            backbone=first,
+            backbone_b=second,
+            num_classes=model.num_classes,
+            descriptor_size=int(model.pool.descriptor_size(*model.streams.pooled)),
+            pooling=describe_pool(op, model.pool),
+            classes=None if classes is None else tuple(classes),
+            preprocessing=model.preprocessing if preprocessing is None else preprocessing,
+            dtype=_dtype(tensors),
+            projection=model.streams.projection,
+            taps=model.streams.taps,
+        )
+        write(path, description, tensors, None if momentum is None else buffers)
+
+    @overload
+    def load(
+        self,
+        path: str | os.PathLike,
+        *,
+        num_classes: int | None = None,
+        backbone: Any = None,
+        backbone_b: Any = None,
+        momentum: Literal[False] = False,
+    ) -> Model: ...
+    @overload
+    def load(
+        self,
+        path: str | os.PathLike,
+        *,
+        num_classes: int | None = None,
+        backbone: Any = None,
+        backbone_b: Any = None,
+        momentum: Literal[True],
+    ) -> tuple[Model, dict[str, Tensor]]: ...
+    def load(
+        self,
+        path: str | os.PathLike,
+        *,
+        num_classes: int | None = None,
+        backbone: Any = None,
+        backbone_b: Any = None,
+        momentum: bool = False,
+    ) -> Any:
+        """Rebuild the model of a portable file, in evaluation mode.
+
+        Args:
+            path: of the file.
+            num_classes: give the model a new classifier for this many classes, as
+                `BCNN.reset_classifier` does; None keeps the classifier of the file.
+            backbone: a module of the architecture that the file was saved with, for a file with
+                a custom backbone. The module is copied, not changed.
+            backbone_b: likewise for the second stream.
+            momentum: also return the SGD buffers, by canonical parameter name.
+
+        Returns:
+            The `BCNN`; with ``momentum=True`` a pair of it and the buffers.
+
+        Raises:
+            ValueError: naming the file and the tensor, for a file that is truncated, foreign, of
+                a newer format, or not exactly what its description says.
+            OSError: where the file cannot be read.
+        """
+        op = f"load {os.fsdecode(path)}"
+        if num_classes is not None:
+            check_classes(op, num_classes)
+            if momentum:
+                remedy = "Load without momentum=True: the buffers are those of the old classifier."
+                received = f"num_classes={num_classes}"
+                refuse(ValueError, op, "momentum=True must keep the classifier", received, remedy)
+        description = read_description(path)
+        modules = {"backbone": backbone, "backbone_b": backbone_b}
+        given = {key: module is not None for key, module in modules.items()}
+        check_streams(op, description, self._framework.name, **given)
+        self._framework.check_dtype(op, description.dtype)
+        modules = {key: self._framework.copied(module) for key, module in modules.items()}
+        make = partial(self._framework.layer, dtype=description.dtype)
+        pool = make_pool_of_file(path, description, make)
+        model = self._model(**_model_arguments(description, **modules), pool=pool)
+        specs = {key: self._framework.spec(value) for key, value in model.canonical().items()}
+        checkpoint = read(path, specs, momentum)
+        model.assign(checkpoint.tensors)
+        model.classes = description.classes
+        model.preprocessing = description.preprocessing
+        if num_classes is not None:
+            model.reset_classifier(num_classes)
+        _evaluate(model)
+        if checkpoint.momentum is None:
+            return model
+        from_numpy = self._framework.from_numpy
+        return model, {
+            key: from_numpy(model.to_own(key, array)) for key, array in checkpoint.momentum.items()
+        }
+
+    def load_image(self, file: File, preprocessing: Preprocessing) -> Tensor:
+        """Read an image file as a batch of one image, in the layout that a `BCNN` takes.
+
+        Args:
+            file: a path or a binary stream.
+            preprocessing: usually ``model.preprocessing``.
+
+        Raises:
+            ValueError: naming the file, where it is not a whole image of a sensible size.
+        """
+        return self._framework.images(load_array(file, preprocessing)[None])
+
+    def import_checkpoint(
+        self,
+        path: str | os.PathLike,
+        layout: str | Layout,
+        *,
+        backbone: Backbones | None = None,
+        num_classes: int | None = None,
+    ) -> Model:
+        """Open a B-CNN that other code trained: it gives the logits that the code gave.
+
+        The model is in evaluation mode. Its `preprocessing` is that of the code's test images;
+        its `classes` is None, since no such file names the classes.
+
+        Args:
+            path: a ``.safetensors`` file with the tensors of that code; in `bilinear.torch` also
+                the ``.pth``, ``.pt`` or ``.tar`` file that the code saved. No pickled object is
+                trusted.
+            layout: the code that trained it: ``"umass"``, ``"umass-improved"``,
+                ``"umass-democratic"``, ``"haomood"`` or ``"fast-mpn-bcnn"``; or a
+                `bilinear.models.layouts.Layout` that describes other code.
+            backbone: name of the backbone (a pair for two streams), where the code supports
+                several; None takes the one whose names the file has.
+            num_classes: number of classes to check the file against; None takes the file's.
+
+        Raises:
+            ValueError: naming the file and the tensor, for a checkpoint of another layout, or
+                whose tensors are missing, unknown, misshapen or not finite; and for
+                ``"hawkeye"``, whose network differs.
+            OSError: where the file cannot be read.
+        """
+        found = read_import(path, layout, backbone, num_classes, read_pth=self._framework.read_pth)
+        model = self._model(**found.arguments, seed=UNFILLED)
+        model.assign(found.tensors)
+        model.preprocessing = found.preprocessing
+        return _evaluate(model)
+
+
+def _evaluate(model: Any) -> Any:
+    """Set evaluation mode, where the framework keeps a mode in the model."""
+    if hasattr(model, "eval"):
+        model.eval()
+    return model
+
+
+def _model_arguments(description: Description, *, backbone: Any, backbone_b: Any) -> dict[str, Any]:
+    """The arguments of `BCNN`, except for its pool, that build the described model unfilled."""
     streams = [s for s in (description.backbone, description.backbone_b) if s is not None]
     given = [backbone, backbone_b]
     modules = [m if isinstance(s, Custom) else s for s, m in zip(streams, given, strict=False)]
-    channels = [s.channels if isinstance(s, Custom) else None for s in streams]
     return {
         "backbone": modules[0],
         "backbone_b": modules[1] if len(modules) == 2 else None,
         "num_classes": description.num_classes,
         "projection": description.projection,
         "taps": description.taps,
-        "channels": tuple(channels) if len(channels) == 2 else channels[0],
-        "seed": None,
+        "channels": description.channels,
+        "seed": UNFILLED,
         "dtype": description.dtype,
     }
 
 
-def pool_of(path: str | os.PathLike, description: Description, make: Callable[..., Any]) -> Any:
-    """The described pool by ``make(class name, **arguments)``, or an error that names the file."""
-    try:
-        return described_pool(description.pooling, make)
-    except (TypeError, ValueError) as error:
-        op, invariant = f"load {os.fsdecode(path)}", "its pool must be one that can be made"
-        raise ValueError(message(op, invariant, f"{error}", DAMAGED)) from error
-
-
-def fill(
-    model: Model,
-    path: str | os.PathLike,
-    description: Description,
-    expected: Mapping[str, Spec],
-    momentum: bool,
-    as_buffer: Callable[[str, np.ndarray], Any],
-) -> Any:
-    """`model` with what its file holds, which must be `expected` exactly: all of it or nothing.
-
-    With `momentum`, model and buffers, each as ``as_buffer(name, array)`` makes it.
-    """
-    checkpoint = read(path, expected, momentum)
-    model.assign(checkpoint.tensors)
-    model.classes = description.classes
-    model.preprocessing = description.preprocessing
-    if checkpoint.momentum is None:
-        return model
-    return model, {name: as_buffer(name, array) for name, array in checkpoint.momentum.items()}
-
-
 def _dtype(tensors: Mapping[str, np.ndarray]) -> str:
-    """Of the parameters that give the logits: the classifier's, or those of a pool that is one."""
+    """The dtype of the parameters that give the logits: the classifier's or the pool's."""
     last = "classifier.weight" if "classifier.weight" in tensors else "pool."
     names = (array.dtype.name for name, array in tensors.items() if name.startswith(last))
     return next(name for name in names if name in DTYPES)
 
 
-def _pooling(op: str, pool: Any) -> dict[str, Any]:
-    """What makes the pool again, without what is optional and has its default.
-
-    Numbers have the form of their argument, whatever they were given as: equal models give equal
-    bytes.
-    """
-    kind = type(pool).__name__
-    if kind not in POOLS or not type(pool).__module__.startswith("bilinear."):
-        remedy = "Save a pool of your own by your framework's own way."
-        known = ", ".join(POOLS)
-        refuse(ValueError, op, f"the pool of a portable file must be one of {known}", kind, remedy)
-    found: dict[str, Any] = {"name": kind}
-    optional = POOLS[kind].optional
-    for name, (rule, default) in POOLS[kind].arguments.items():
-        value = getattr(pool, name)
-        if name == "pool":
-            value = _pooling(op, value)
-        if name not in optional or value != default:
-            found[name] = rule.normalize(value) if rule.accepts(value) else value
-    return found
-
-
-def _streams(
+def _describe_streams(
     op: str, framework: str, streams: Streams, name: str | tuple[str, str] | None
 ) -> tuple[str | Custom, str | Custom | None]:
     names = name if isinstance(name, tuple) else (name, name)
@@ -149,7 +278,7 @@ def _streams(
         if stream is not None:
             described.append(stream)
         elif own is None:
-            invariant = "a backbone of your own is saved under a name, which load then shows"
+            invariant = "a model with a custom backbone must be saved under a name"
             refuse(ValueError, op, invariant, "name=None", "Pass name=, a pair for two of them.")
         else:
             described.append(Custom(own, framework, shared or channels))

@@ -1,4 +1,4 @@
-"""What a portable file is, read without any framework: its description and its header."""
+"""A summary of a portable file, read without any framework."""
 
 import json
 import math
@@ -12,12 +12,13 @@ from .tensorfile import open_tensors, specs
 
 
 def summarize(path: str | os.PathLike) -> dict[str, Any]:
-    """What a file says of its model, and how many numbers each part has, as JSON has it.
+    """Return a file's description and the sizes of its parts, as JSON values.
 
-    ``parameters`` counts what is trained, ``other`` the statistics and tables beside it, both by
-    the first word of the tensors' names: ``backbone``, ``projection``, ``pool``, ``classifier``.
-    The values of the tensors are not read, so a file of any size is summarised at once.
-    Raises: what `read_description` raises: the header is checked, the values are not.
+    ``parameters`` counts what is trained, ``other`` statistics and tables, both by the first word
+    of the tensors' names: ``backbone``, ``projection``, ``pool``, ``classifier``. The values of
+    the tensors are not read, so a file of any size is summarised at once.
+
+    Raises: what `read_description` raises.
     """
     description = read_description(path)
     with open_tensors(path, f"load {os.fsdecode(path)}") as file:

@@ -1,4 +1,4 @@
-"""Safetensors files read with every check: what all readers and writers of files go through."""
+"""Safetensors files, read and written with every check."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
 
 @contextmanager
 def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
-    """A safetensors file, its header checked, its tensors read one by one when asked for.
+    """Open a safetensors file and check its header; tensors are read one by one on request.
 
-    Raises: OSError as `open` has it; ValueError for a truncated file or one of another kind.
+    Raises: OSError as `open` does; ValueError for a truncated file or one of another kind.
     """
     path = os.fsdecode(path)
     with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
@@ -34,7 +34,7 @@ def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
 
 
 def specs(file: Any) -> dict[str, Spec]:
-    """Name -> shape and dtype of all tensors of an open file, from its header alone."""
+    """Return {name: shape and dtype} of all tensors of an open file, from its header alone."""
     slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
     return {name: Spec(tuple(s.get_shape()), _word(s.get_dtype())) for name, s in slices.items()}
 
@@ -45,7 +45,7 @@ def spec(array: np.ndarray) -> Spec:
 
 
 def _word(dtype: str) -> str:
-    """The name NumPy has for a dtype of safetensors: BF16 -> bfloat16."""
+    """Return NumPy's name of a dtype of safetensors: BF16 -> bfloat16."""
     letters = dtype.rstrip("0123456789")
     return (_WORDS[letters] + dtype[len(letters) :]) if letters in _WORDS else dtype.lower()
 
@@ -53,7 +53,7 @@ def _word(dtype: str) -> str:
 def check_layout(
     op: str, found: Mapping[str, Spec], expected: Mapping[str, Spec], remedy: str
 ) -> None:
-    """ValueError for the first tensor that is missing, unknown, misshapen or of another dtype."""
+    """Raise ValueError for the first tensor that is missing, unknown or of another spec."""
     for name in expected:
         if name not in found:
             _refuse_tensor(op, name, "must be there", f"only {len(found)} others", remedy)
@@ -66,27 +66,27 @@ def check_layout(
 
 
 def check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
-    """The array itself. Raises: ValueError if it holds NaN or an infinity."""
+    """Return the array. Raises: ValueError if it holds NaN or an infinity."""
     flat = array.reshape(-1)
     for start in range(0, flat.size, 2**22):  # a classifier's mask at once would be 50 MB
         part = flat[start : start + 2**22]
         bad = ~np.isfinite(part)
         if bad.any():
-            place = np.unravel_index(start + int(bad.argmax()), array.shape)
-            received = f"{part[bad.argmax()]} at {tuple(map(int, place))}"
-            remedy = "Numbers like this spread to every prediction; use an earlier file."
+            index = np.unravel_index(start + int(bad.argmax()), array.shape)
+            received = f"{part[bad.argmax()]} at {tuple(map(int, index))}"
+            remedy = "Use an earlier file: such values spread to every prediction."
             _refuse_tensor(op, name, "must be finite", received, remedy)
     return array
 
 
 def check_values(op: str, name: str, array: np.ndarray, values: range) -> np.ndarray:
-    """The array itself. Raises: ValueError if it holds an integer that is not among `values`."""
+    """Return the array. Raises: ValueError if it holds an integer that is not among `values`."""
     offset = array - np.int64(values.start)
     bad = (array < values.start) | (array >= values.stop) | (offset % values.step != 0)
     if bad.any():
-        place = np.unravel_index(int(bad.argmax()), array.shape)
+        index = np.unravel_index(int(bad.argmax()), array.shape)
         known = ", ".join(map(str, values)) if len(values) < 4 else f"{values[0]} to {values[-1]}"
-        received = f"{array[place]} at {tuple(map(int, place))}"
+        received = f"{array[index]} at {tuple(map(int, index))}"
         remedy = "The file is damaged; use an earlier one."
         _refuse_tensor(op, name, f"must hold {known}", received, remedy)
     return array
@@ -105,8 +105,8 @@ def write_tensors(
 ) -> None:
     """Write beside `path`, then rename: a reader sees the old file or the new one.
 
-    A symbolic link is followed and stays; a file that is replaced hands on its permissions.
-    Raises: OSError where it cannot be written; what was there is still there.
+    A symbolic link is followed and stays; a replaced file keeps its permissions.
+    Raises: OSError where it cannot be written; the old file stays.
     """
     with replace_file(path) as temporary:
         try:

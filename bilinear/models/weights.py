@@ -42,7 +42,7 @@ PINS = {
 """torchvision's own IMAGENET1K_V1 weights, as timm publishes them."""
 
 HEADS = ("fc.", "classifier.", "pre_logits.", "head.")
-"""What torchvision and timm call the layers after the backbone; skipped."""
+"""Prefixes of the layers after the backbone, in torchvision and timm; skipped."""
 
 Weights = str | os.PathLike | None
 ReadPth = Callable[[str], Mapping[str, np.ndarray]]
@@ -53,18 +53,18 @@ _BACKBONE = "weights= takes the tensors of torchvision's or timm's network of th
 def stream_weights(
     weights: Any, backbone: object, backbone_b: object = None
 ) -> tuple[Weights, Weights]:
-    """Which weights each stream takes: (first, second), None for a stream that takes none.
+    """Return the weights of each stream, (first, second); None for a stream without weights.
 
-    Streams given by name can take weights; None (no stream) or a module (it brings its own)
-    cannot. A pair is taken as it is. One value serves all named streams where they are of one
-    architecture, or where it is ``"imagenet"``, which names each architecture's own file.
+    Only named backbones can take weights. A pair is returned as it is. A single value is for all
+    named backbones; they must be of one architecture unless it is ``"imagenet"``.
+
     Raises: ValueError for one file for two architectures, weights for a stream that cannot take
-        any, or more or fewer than two in a pair.
+        any, or a sequence of another length than two.
     """
     names = [stream if isinstance(stream, str) else None for stream in (backbone, backbone_b)]
     if isinstance(weights, (tuple, list)):
         if len(weights) != 2:
-            remedy = "A pair is for two streams, None for one that needs none."
+            remedy = "Pass a pair for two streams, with None for one that needs no weights."
             received = f"{len(weights)} values"
             refuse(ValueError, "BCNN", "weights must be one value or a pair", received, remedy)
         first, second = weights
@@ -73,23 +73,23 @@ def stream_weights(
             invariant = "one file of weights must fit both streams"
             received = f"{weights!r} for {names[0]!r} and {names[1]!r}"
             refuse(ValueError, "BCNN", invariant, received, "Pass a pair, one file for each.")
-        nowhere = not any(names)  # so that the check below refuses it
+        nowhere = not any(names)  # the check below then refuses the weights
         first, second = (weights if name or nowhere else None for name in names)
     for name, value in zip(names, (first, second), strict=True):
         if name is None and value is not None:
-            invariant = "weights are for streams given by a backbone's name"
-            remedy = "Load the weights of your own module before passing it."
-            refuse(ValueError, "BCNN", invariant, f"{value!r} for a stream without one", remedy)
+            invariant = "weights must be for a named backbone"
+            remedy = "Load the weights of a custom module before passing it."
+            refuse(ValueError, "BCNN", invariant, f"{value!r} for a stream without a name", remedy)
     return first, second
 
 
 def weights_preprocessing(
     weights: Any, backbone: object, backbone_b: object = None
 ) -> Preprocessing | None:
-    """The preprocessing that a model's pretrained weights expect; None without weights.
+    """Return the preprocessing that pretrained weights expect; None without weights.
 
     Raises: what `stream_weights` raises, and ValueError where the weights of two streams expect
-        different ones, for both see the same image.
+        different preprocessing of their one image.
     """
     stated = [
         keras_weights.PREPROCESSING if _is_of_keras(source) else Preprocessing()
@@ -98,7 +98,7 @@ def weights_preprocessing(
     ]
     if len(set(stated)) == 2:
         invariant = "weights of both streams must expect the same preprocessing of the image"
-        remedy = "Take both of Keras, or neither."
+        remedy = "Use files of Keras for both streams, or for none."
         refuse(ValueError, "BCNN", invariant, repr(weights), remedy)
     return stated[0] if stated else None
 
@@ -110,17 +110,17 @@ def _is_of_keras(source: str | os.PathLike) -> bool:
 def backbone_tensors(
     backbone: str, weights: str | os.PathLike, *, read_pth: ReadPth | None = None
 ) -> dict[str, np.ndarray]:
-    """A pretrained network without its head: canonical name (no prefix) -> array, file's dtype.
+    """Return a pretrained backbone as {canonical name without prefix: array}, in the file's dtype.
 
-    `weights` is ``"imagenet"`` (fetched once at the pin of `PINS`, then from the cache; its hash
-    is checked every time), the path of a ``.safetensors`` file, of an ``.h5`` file of Keras'
-    VGG16, or, where the caller can read one (`read_pth`: path -> names and NumPy arrays), of a
+    `weights` is ``"imagenet"`` (downloaded once, as pinned by `PINS`, then read from the cache;
+    its hash is checked every time), the path of a ``.safetensors`` file, of an ``.h5`` file of
+    Keras' VGG16, or, where the caller can read one (`read_pth`: path -> {name: array}), of a
     ``.pth`` file.
 
     Raises: ValueError naming file and tensor for a file that is damaged, does not have the
         pinned hash, or whose backbone tensors are missing, unknown, misshapen or not finite;
-        FileNotFoundError for a path without a file; OSError where the fetch fails, saying what
-        to fetch by hand; ImportError for an ``.h5`` file without h5py.
+        FileNotFoundError for a path without a file; OSError where the download fails, saying
+        what to download by hand; ImportError for an ``.h5`` file without h5py.
     """
     expected = tensor_shapes(backbone)
     path = _fetch(backbone) if weights == "imagenet" else _existing(weights)
@@ -173,12 +173,16 @@ def _check_backbone(
     }
     whole = any(name.startswith("backbone.") for name in found)
     remedy = f"This is not {backbone}. {_BACKBONE}"
-    remedy = "This is a whole B-CNN; open it with load(path)." if whole else remedy
+    remedy = (
+        "This is a whole B-CNN; pass its path alone, or open it with load(path)."
+        if whole
+        else remedy
+    )
     check_layout(op, found, expected, remedy)
 
 
 def _existing(weights: str | os.PathLike) -> str:
-    """The path as text, or an error that says what `weights` can be."""
+    """Return the path as text. Raises: an error that says what `weights` can be."""
     path = os.fsdecode(weights)
     known = path.lower().endswith((".safetensors", ".pth", ".pt", *keras_weights.SUFFIXES))
     invariant = "weights must be 'imagenet' or the path of a .safetensors, .pth, .pt or .h5 file"
@@ -187,12 +191,14 @@ def _existing(weights: str | os.PathLike) -> str:
         remedy = "Check the spelling; 'imagenet' fetches the pretrained network."
         refuse(kind, "BCNN", invariant, f"{path!r}, which does not exist", remedy)
     if not known:
-        refuse(ValueError, "BCNN", invariant, repr(path), "Its name must say what it is.")
+        refuse(
+            ValueError, "BCNN", invariant, repr(path), "Rename it with the suffix of its format."
+        )
     return path
 
 
 def _fetch(backbone: str) -> str:
-    """The pinned file in the cache of huggingface_hub, downloaded if it is not there yet."""
+    """Return the pinned file in the cache of huggingface_hub, downloaded if it is not there yet."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - slow to import, rarely needed
 
     pin = PINS[backbone]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..contract import refuse
 from ..models import plans
-from ..models.arguments import Streams
+from ..models.streams import Streams
 from .recipes import MAX_BACKBONE_RATE, Group, Phase
 
 if TYPE_CHECKING:  # an engine speaks of plans

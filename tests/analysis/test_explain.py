@@ -13,6 +13,7 @@ from PIL import Image
 from bilinear._require import BACKENDS, available
 from bilinear.analysis.heat_maps import explain
 from bilinear.data.images import Preprocessing, load_image
+from bilinear.models.inference import Inference
 from bilinear.models.plans import DTYPES
 
 from ..agreement import relative_error
@@ -34,8 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def evidence(backend: str, model: Any, x: np.ndarray) -> tuple[Any, ...]:
-    module = importlib.import_module(f"bilinear.models.{backend}.evidence")
-    return module.evidence(model, x)
+    return Inference(model, backend).stages(x)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -255,12 +255,12 @@ def test_a_path_that_cannot_be_opened_says_so_as_open_does(tmp_path):
 def test_ones_own_network_opens_in_its_framework_with_its_module(saved):
     with pytest.raises(ValueError, match=r"load\(path, backbone=module\)"):
         checkpoint.read(saved)
-    description = checkpoint.read_description(saved)
+    op, description = f"load {saved}", checkpoint.read_description(saved)
     with pytest.raises(ValueError, match=r"opens only there; got jax.*bilinear\.torch\.load"):
-        checkpoint.check_streams(saved, description, "jax", backbone=True)
+        checkpoint.check_streams(op, description, "jax", backbone=True)
     with pytest.raises(ValueError, match=r"'my_net'.*must be given; got no module"):
-        checkpoint.check_streams(saved, description, "torch")
-    checkpoint.check_streams(saved, description, "torch", backbone=True)
+        checkpoint.check_streams(op, description, "torch")
+    checkpoint.check_streams(op, description, "torch", backbone=True)
     named = replace(description, backbone="resnet18")
-    with pytest.raises(ValueError, match=r"got 'resnet18'\. Leave backbone= out"):
-        checkpoint.check_streams(saved, named, "torch", backbone=True)
+    with pytest.raises(ValueError, match=r"for 'resnet18'\. Leave backbone= out"):
+        checkpoint.check_streams(op, named, "torch", backbone=True)

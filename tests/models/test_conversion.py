@@ -161,10 +161,10 @@ def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path) -> None:
     """Before any file is opened."""
     a, b, pt = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.pt"))
     cases: Any = (
-        ("one of both files must be portable, and one not; got portable to portable", (a, b), {}),
+        ("exactly one of both files must be portable; got portable to portable", (a, b), {}),
         ("got torch to keras", (pt, tmp_path / "d.keras"), {}),
-        ("torch to portable takes a portable file to be like; got like=None", (pt, a), {}),
-        ("portable to torch takes no portable file to be like", (a, pt), {"like": b}),
+        ("torch to portable takes a portable file as like; got like=None", (pt, a), {}),
+        ("portable to torch takes no portable file as like", (a, pt), {"like": b}),
         ("keras to portable takes no", (tmp_path / "d.keras", a), {"like": b}),
         ("a name must end in one of .safetensors, .pt, .pth, .keras", (tmp_path / "x", a), {}),
         ("a form must be one of portable, torch", (pt, a), {"source_form": "onnx"}),

@@ -10,7 +10,7 @@ import pytest
 from bilinear.data.images import Preprocessing
 from bilinear.models import plans
 from bilinear.models.imports import read_import
-from bilinear.models.layouts import LAYOUTS, Backbones, Layout, named
+from bilinear.models.layouts import LAYOUTS, Backbones, Layout, backbone_names
 
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
@@ -86,16 +86,8 @@ def state(layout: str, backbone: Backbones = "vgg16", **changes) -> dict:
     return {name: array for name, array in tensors.items() if array is not None}
 
 
-class Pool:
-    """A pool of no framework, whose descriptors are all the products."""
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        return channels * (channels if channels_b is None else channels_b)
-
-
 def read(saved, layout, path="a.pth", **options):
-    make = {"make_pool": lambda *_: Pool(), "read_pth": lambda _: saved}
-    return read_import(path, layout, **make | options)
+    return read_import(path, layout, **{"read_pth": lambda _: saved} | options)
 
 
 @pytest.mark.parametrize("wrap", ["bare", "state_dict", "model"])
@@ -137,7 +129,7 @@ def test_a_layout_of_ones_own() -> None:
 def test_names_of_a_layout_are_different_and_complete(layout: str) -> None:
     for backbone in LAYOUTS[layout].backbones:
         names = LAYOUTS[layout].names(backbone)
-        assert list(names.values()) == canonical(*named(backbone))
+        assert list(names.values()) == canonical(*backbone_names(backbone))
         assert not names.keys() & LAYOUTS[layout].constants.keys()
         assert LAYOUTS[layout].fits(state(layout, backbone), backbone)
 
@@ -151,12 +143,12 @@ def canonical(*streams: str) -> list[str]:
 REFUSED = {
     "another layout": (
         lambda: (state("haomood"), "umass", {}),
-        "'features.0.weight' is no tensor of layout='umass', backbone='vgg16'; got it and 27 "
+        "'features.0.weight' is not a tensor of layout='umass', backbone='vgg16'; got it and 27 "
         "others. The file fits layout='haomood', backbone='vgg16'.",
     ),
     "the matrix root as the plain pool": (
         lambda: (state("umass-improved"), "umass", {}),
-        "'m_sqrt.I' is no tensor of layout='umass', backbone='vgg16'; got it and 28 others. "
+        "'m_sqrt.I' is not a tensor of layout='umass', backbone='vgg16'; got it and 28 others. "
         "The file fits layout='umass-improved', backbone='vgg16'.",
     ),
     "the plain pool as the matrix root": (
@@ -173,12 +165,12 @@ REFUSED = {
     ),
     "a layout nobody knows": (
         lambda: (state("haomood", **{"features.0.scale": np.zeros(3)}), "haomood", {}),
-        "'features.0.scale' is no tensor of layout='haomood', backbone='vgg16'; got it and 28 "
-        "others. Other networks are loaded into a module of your own",
+        "'features.0.scale' is not a tensor of layout='haomood', backbone='vgg16'; got it and 28 "
+        "others. Load other networks into a custom module",
     ),
     "a deeper backbone": (
         lambda: (state("haomood"), "fast-mpn-bcnn", {"backbone": "resnet50"}),
-        "its backbone must be 'vgg16' or 'resnet18'; got 'resnet50'. Other networks are loaded",
+        "its backbone must be 'vgg16' or 'resnet18'; got 'resnet50'. Load other networks",
     ),
     "no such layout": (
         lambda: ({}, "matconvnet", {}),
@@ -195,7 +187,7 @@ REFUSED = {
             "haomood",
             {},
         ),
-        "tensor 'features.0.weight' must be there; got only 2 others. This is no B-CNN on vgg16",
+        "tensor 'features.0.weight' must be there; got only 2 others. The file is not a B-CNN",
     ),
     "missing": (
         lambda: (state("haomood", **{"features.28.bias": None}), "haomood", {}),

@@ -165,7 +165,10 @@ def test_files_that_are_not_keras_vgg16(tmp_path):
 def test_without_h5py_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     path = write_published(tmp_path / "vgg16.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r"read by h5py; got .*pip install 'bilinear\[hdf5\]'"):
+    with pytest.raises(
+        ImportError,
+        match=r"h5py must be installed .*; got .*pip install 'bilinear\[hdf5\]'",
+    ):
         backbone_tensors("vgg16", path)
 
 

@@ -12,7 +12,7 @@ from bilinear.models.layouts import Layout
     [
         ({"backbones": ("vgg16", ("vgg16", "vgg16"))}, "at most the 1 of streams; got ('vgg16', "),
         ({"order": "rows"}, "order must be 'row-major' or 'column-major'; got 'rows'"),
-        ({"pooling": "nobody"}, "its name must be one of default, paper"),
+        ({"pooling": "nobody"}, "name must be one of default, paper"),
         ({"pooling": "fast-mpn-cbp"}, "must be a preset without tensors of its own; got 'fast-mpn"),
         ({"pooling": "lrbp"}, "must be a preset without tensors of its own; got 'lrbp'"),
         (

@@ -169,7 +169,7 @@ def test_every_pool_has_a_name(backend: str, name: str) -> None:
 def test_a_pool_that_gives_logits_has_no_descriptors(backend: str) -> None:
     model = build(backend, "classifier")
     assert not any(name.startswith("classifier.") for name in driver(backend).tensors(model))
-    with pytest.raises(ValueError, match="descriptors are what a linear classifier sees"):
+    with pytest.raises(ValueError, match="descriptors need a pool that is followed by a linear"):
         driver(backend).descriptors(model, images(1, (32, 32), "float32"))
 
 
@@ -190,18 +190,21 @@ def test_what_does_not_fit_is_refused(backend: str) -> None:
         ("pool must be a layer, or a name among .*; got 'MaxPool'", {"pool": "MaxPool"}),
         ("HierarchicalBilinearPool takes 2 maps or more", {"pool": "HierarchicalBilinearPool"}),
         ("projection must be a positive integer", {"projection": 0}),
-        ("projection is for streams of one map", {"projection": 4, "taps": ("layer1", "layer2")}),
+        (
+            "projection must be None for a stream of several maps",
+            {"projection": 4, "taps": ("layer1", "layer2")},
+        ),
         ("taps must be different names among layer1, .*got 'layer1'", {"taps": "layer1"}),
         ("taps must be different names", {"taps": ()}),
         ("taps must be different names", {"taps": ("layer1", "layer1")}),
         ("taps must be different names", {"taps": ("relu5_1",)}),
-        ("taps are of one stream", {"taps": ("layer1",), "backbone_b": "resnet18"}),
+        ("taps must be those of a single stream", {"taps": ("layer1",), "backbone_b": "resnet18"}),
         ("BilinearPool takes 1 to 2 maps; got 3", {"taps": ("layer1", "layer2", "layer3")}),
         ("has 64 channels; got 63", {"taps": ("layer1",), "channels": 63}),
     ):
         with pytest.raises(ValueError, match=words):
             model("resnet18", CLASSES, **arguments)
-    with pytest.raises(ValueError, match="taps are of a named backbone"):
+    with pytest.raises(ValueError, match="taps must be those of a named backbone"):
         model(own, CLASSES, channels=7, taps=("layer1",))
     with pytest.raises(ValueError, match="channels is required"):
         model(own, CLASSES)
@@ -223,7 +226,7 @@ def test_pools_made_for_other_maps_are_refused(backend: str) -> None:
     for words, inner in (
         (r"channels of CompactBilinearPool must be \(512,\); got 64", SKETCH),
         (
-            "DemocraticPool is of a pool; got a LowRankBilinearClassifier, which gives logits",
+            "the pool of DemocraticPool must give a descriptor; got a LowRankBilinearClassifier",
             Layer(SCORES.name, SCORES.arguments | {"channels": 512}),
         ),
         ("pool must be of one map; got a HierarchicalBilinearPool of 3 maps", LEVELS),
@@ -241,7 +244,7 @@ def test_what_is_no_pool_is_refused_in_one_way(backend: str) -> None:
             build("resnet18", CLASSES, pool=pool)
     with pytest.raises(ValueError, match="LowRankBilinearClassifier takes one map; got 2"):
         build("resnet18", CLASSES, backbone_b="resnet18", pool="lrbp")
-    with pytest.raises(ValueError, match="BCNN: seed must be None or a whole number from 0 up; go"):
+    with pytest.raises(ValueError, match="BCNN: seed must be None or an integer from 0 up; got"):
         build("resnet18", CLASSES, seed=-1)
 
 

@@ -194,7 +194,7 @@ def test_a_pth_that_cannot_be_read_is_named(tmp_path):
         ("imagenet1k", ValueError, "must be 'imagenet' or the path of a .safetensors"),
         ("nowhere.safetensors", FileNotFoundError, "'nowhere.safetensors', which does not exist"),
         (Path("nowhere.pth"), FileNotFoundError, "which does not exist"),
-        (__file__, ValueError, "Its name must say what it is"),
+        (__file__, ValueError, "Rename it with the suffix"),
     ],
 )
 def test_weights_that_are_neither_a_name_nor_a_file(given, kind, words):
@@ -229,9 +229,9 @@ def test_stream_weights(given, streams, expected):
     [
         ("a.pth", ("vgg16", "resnet18"), "must fit both streams; got 'a.pth' for 'vgg16' and"),
         (("a.pth",) * 3, ("vgg16", "vgg16"), "one value or a pair; got 3 values"),
-        (("a.pth", "b.pth"), ("vgg16", None), "for streams given by a backbone's name"),
-        ("imagenet", (object(), None), "for streams given by a backbone's name"),
-        (("imagenet", None), (object(), "vgg16"), "Load the weights of your own module"),
+        (("a.pth", "b.pth"), ("vgg16", None), "weights must be for a named backbone"),
+        ("imagenet", (object(), None), "weights must be for a named backbone"),
+        (("imagenet", None), (object(), "vgg16"), "Load the weights of a custom module"),
     ],
 )
 def test_stream_weights_that_fit_no_stream(given, streams, words):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bilinear.models import plans
-from bilinear.models.arguments import Streams
+from bilinear.models.streams import Streams
 from bilinear.train import (
     NAMED,
     Group,

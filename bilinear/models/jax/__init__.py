@@ -1,1 +1,1 @@
-"""B-CNNs in JAX. Public names are those of the door, `bilinear.jax`."""
+"""B-CNNs in JAX. Import the public names from `bilinear.jax`."""

@@ -1,6 +1,7 @@
 """The bilinear CNN as a Flax NNX module."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,52 +9,66 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ...backends.jax._arrays import ArrayLike, spec
-from ...contract import check_images, refuse
+from ...backends.jax._arrays import ArrayLike
+from ...backends.jax._arrays import spec as input_spec
 from ...data.images import Preprocessing
 from .. import plans
-from ..arguments import (
-    Channels,
-    Taps,
-    check_arguments,
-    least_size,
-    resolve_streams,
-    several,
-    starting_tensors,
+from ..construction import (
+    check_descriptors,
+    check_learned,
+    draw_classifier,
+    remake_pool,
+    resolve_parts,
 )
-from ..chosen import check_descriptors, check_learned, descriptor_size
-from ..weights import weights_preprocessing
+from ..streams import Channels, Taps
+from . import framework
 from .backbone import Backbone, Linear
-from .pool import chosen_pool, learned, maker
 
 
 class BCNN(nnx.Module):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (cut after relu5_3, 1/16 of the image), ``"resnet18"`` (cut after
-            layer4, 1/32), or a module of your own from images to feature maps.
-        num_classes: length of the logits.
-        backbone_b: a second stream on the same image; None shares one stream.
-        pool: a layer of this package, or the name of one or of a preset, made for the maps with
-            its defaults; or a module with a ``descriptor_size``. None is ``"BilinearPool"``. One
-            that has ``num_classes`` gives the logits: no linear classifier follows it.
-        projection: channels that the maps of each stream are projected to before they are
-            pooled, by learned 1×1 convolutions without bias; None projects nothing.
-        taps: maps of a named backbone to pool together instead of its last one, such as
-            ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
-        weights: ``"imagenet"``, the path of a ``.safetensors`` file or of an ``.h5`` file of
-            Keras' VGG16, or a pair of those for two streams; None starts from `seed`.
-        channels: channels of the maps of your own backbone; a pair for two streams, a tuple for a
-            backbone that returns several maps.
-        seed: of the initial weights, equal in every framework; None leaves them zero.
-        dtype: of the parameters, by name. A module of your own keeps its dtype.
+        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
+            layer4, 1/32), or a `flax.nnx.Module` that maps images to feature maps.
+        num_classes: number of classes, at least 1: the length of the logits.
+        backbone_b: backbone of a second stream on the same image; None for one stream.
+        pool: a pooling layer of this package, or the name of one or of a preset; a name makes
+            the layer for the model's feature maps with its defaults. A custom pool needs a
+            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with ``num_classes``
+            gives the logits: no linear classifier follows it.
+        projection: number of channels, at least 1, to which the feature maps of each stream are
+            projected before pooling, by a learned 1×1 convolution without bias; None for no
+            projection.
+        taps: names of the feature maps of a named backbone to pool together in place of its last
+            one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
+        weights: initial weights of the named backbones: ``"imagenet"``, the path of a
+            ``.safetensors`` file or of an ``.h5`` file of Keras' VGG16, or a pair of
+            these for two streams. The path of a portable file, written by `save`, starts from
+            its backbones, projection and pool, with a new classifier: `backbone_b`, `pool`,
+            `projection` and `taps` that are None then come from the file, and others must be
+            equal to the file's. None draws all weights from `seed`.
+        channels: number of channels of the feature maps of a custom backbone; a pair for two
+            streams, a tuple for a backbone that returns several maps. None for named backbones.
+        seed: of the initial weights, a non-negative integer: equal seeds give equal weights in
+            every framework. None draws other weights each time.
+        rngs: random number streams of Flax; when given, the seed is drawn from
+            ``rngs.params()`` and `seed` is ignored.
+        dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
+            Custom modules keep theirs.
 
-    Shapes: images (N, H, W, 3), already normalised -> logits (N, num_classes). Maps of several
-        sizes are resampled bilinearly to the smallest, axis by axis.
-    Attributes: `preprocessing` and `classes` are what the images and logits mean, or None.
-    Precision: float32 is computed in float32 on a GPU too, never in TensorFloat-32.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015.
+    Shape: images (N, H, W, 3), already normalised -> logits (N, num_classes). Feature maps of
+        several sizes are resampled bilinearly to the smallest, axis by axis.
+    Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
+    Precision: float32 is computed in float32 on a GPU too, unless `jax.default_matmul_precision`
+        says otherwise.
+    Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
+        other; for weights as `load` does.
+    Example:
+        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
+        >>> model(jnp.zeros((2, 448, 448, 3))).shape
+        (2, 50)
+    References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
     def __init__(
@@ -68,77 +83,109 @@ class BCNN(nnx.Module):
         weights: Any = None,
         channels: Channels = None,
         seed: int | None = 0,
+        rngs: nnx.Rngs | None = None,
         dtype: str = "float32",
     ) -> None:
-        check_arguments(num_classes, dtype, seed)
-        check_enabled("BCNN", dtype)
-        self.streams = resolve_streams(
-            backbone,
-            backbone_b,
-            channels=channels,
-            taps=taps,
+        if rngs is not None:
+            seed = int(jax.random.randint(rngs.params(), (), 0, 2**31 - 1))
+        make = partial(framework.layer, dtype=dtype)
+        parts = resolve_parts(
+            framework,
+            make,
+            backbone=backbone,
+            num_classes=num_classes,
+            backbone_b=backbone_b,
+            pool=pool,
             projection=projection,
-            kind=nnx.Module,
-            word="flax.nnx.Module",
+            taps=taps,
+            weights=weights,
+            channels=channels,
+            seed=seed,
+            dtype=dtype,
         )
+        learned = {
+            ".".join(map(str, path)): node[...].dtype.name
+            for path, node in nnx.iter_graph(parts.pool)
+            if isinstance(node, nnx.Param)
+        }
+        check_learned(parts.pool, learned, dtype)
+        self.streams = parts.streams
         self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = weights_preprocessing(
-            weights, *self.streams.names
-        )
+        self.preprocessing: Preprocessing | None = parts.preprocessing
         self.classes: tuple[str, ...] | None = None
-        self.pool = chosen_pool(pool, self.streams, num_classes, seed, dtype)
-        size = descriptor_size(self.pool, self.streams, num_classes)
-        check_learned(self.pool, learned(self.pool), dtype)
-        tensors = starting_tensors(
-            self.streams, num_classes, size, weights=weights, seed=seed, dtype=dtype
-        )
-        self.backbone = _stream(backbone, dtype, self.streams.taps)
-        self.backbone_b = None if backbone_b is None else _stream(backbone_b, dtype)
-        make, shapes = maker(dtype), self.streams.projections
+        self.pool = parts.pool
+        self.backbone = _stream(parts.backbone, dtype, self.streams.taps)
+        self.backbone_b = _stream(parts.backbone_b, dtype)
+        shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        self.classifier = None if size is None else Linear(size, num_classes, dtype)
-        self.assign(tensors)
+        size = parts.descriptor_size
+        self.classifier: Any = None if size is None else Linear(size, num_classes, dtype)
+        self.assign(parts.tensors(self._specs))
 
     def feature_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
-        """The maps of each stream, (N, h, w, C), as its backbone gives them."""
-        named = any(self.streams.names)
-        check_images(
-            spec("BCNN", "images", images),
-            channels_first=False,
-            channels=3 if named else None,
-            least=least_size(self.streams),
-        )
+        """Return the feature maps of each stream, (N, h, w, C), as its backbone gives them."""
+        self.streams.check_images(input_spec("BCNN", "images", images), channels_first=False)
         images = jnp.asarray(images)
-        first = several(self.backbone(images), self.streams)
+        first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 
     def descriptors(self, images: ArrayLike) -> jax.Array:
-        """What the classifier sees: the pooled maps, (N, D)."""
+        """Return the pooled feature maps, (N, D), which the linear classifier receives."""
         check_descriptors(self.pool)
         return self.pool(*self.pooled_maps(images))
 
     def pooled_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
-        """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
+        """Return the feature maps that the pool receives, (N, h, w, C): `prepared` ones."""
         return self.prepared(self.feature_maps(images))
 
     def prepared(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
-        """Feature maps as the pool takes them: projected, and of one size."""
+        """Project feature maps, and resample them to one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return _matched(*maps)
+        return _resample(*maps)
 
     def logits(self, *maps: jax.Array) -> jax.Array:
-        """What the model says of feature maps, such as `feature_maps` gives."""
+        """Return the logits of feature maps such as `feature_maps` gives."""
         pooled = self.pool(*self.prepared(maps))
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def __call__(self, images: ArrayLike) -> jax.Array:
         return self.logits(*self.feature_maps(images))
 
+    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
+        """Replace the classifier by a new one, and forget the names of the classes.
+
+        A pool that gives the logits itself is replaced. The dtype stays. Make a new optimizer
+        afterwards: the parameters of the classifier are other arrays.
+
+        Args:
+            num_classes: number of classes, at least 1.
+            seed: of the new weights, equal in every framework; None draws others each time.
+        """
+        last: Any = self.pool if self.classifier is None else self.classifier
+        dtype = last.bias[...].dtype.name
+        make = partial(framework.layer, dtype=dtype)
+        self.pool = remake_pool(self.pool, make, num_classes, seed)
+        if self.classifier is not None:
+            size = self.classifier.kernel.shape[0]
+            self.classifier = Linear(size, num_classes, dtype)
+            self.assign(draw_classifier(num_classes, size, seed, dtype))
+        self.num_classes, self.classes = num_classes, None
+
     def canonical(self) -> dict[str, nnx.Variable]:
-        """Canonical name -> parameter or running statistic, in the order of the portable file."""
+        """Return parameters and statistics by canonical name, in the order of the portable file.
+
+        The momentum that `save` takes has these names. The trace of `optax.sgd` is a state like
+        that of the parameters, so merged with the rest of the model it has them too::
+
+            graphdef, _, rest = nnx.split(model, nnx.Param, ...)
+            named = nnx.merge(graphdef, trace, rest).canonical()
+            momentum = {k: v for k, v in named.items() if not isinstance(v, nnx.BatchStat)}
+
+        Likewise ``named[key][...] = buffer`` sets a buffer that `load` returned.
+        """
         parts = {"backbone.": self.backbone, "backbone_b.": self.backbone_b}
         parts |= {"projection.": self.projection, "projection_b.": self.projection_b}
         parts |= {"pool.": self.pool, "classifier.": self.classifier}
@@ -156,36 +203,31 @@ class BCNN(nnx.Module):
             own[name][...] = jnp.array(self.to_own(name, array), own[name][...].dtype)
 
     def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """A tensor of a canonical name (or its gradient), from canonical layout to Flax's."""
-        return plans.channels_last(array) if self._is_ours(name) else array
+        """Return a canonical tensor, or its gradient, in Flax's layout."""
+        return plans.channels_last(array) if self._is_transposed(name) else array
 
-    def to_canonical(self, name: str, array: ArrayLike) -> np.ndarray:
-        """The inverse of `to_own`. Modules of your own keep their layout in both."""
-        array = np.asarray(array)
-        return plans.channels_first(array) if self._is_ours(name) else array
+    def to_canonical(self, name: str, array: Any) -> np.ndarray:
+        """Return a variable or array in canonical layout; custom modules keep their layout."""
+        array = np.asarray(array[...])
+        return plans.channels_first(array) if self._is_transposed(name) else array
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether a canonical name speaks of a layer of ours, whose canonical layout is torch's."""
+    def _is_transposed(self, name: str) -> bool:
+        """Whether a canonical name is that of a layer whose canonical layout is PyTorch's."""
         part = getattr(self, name.partition(".")[0], None)
         return isinstance(part, (Backbone, Linear))
 
-
-def check_enabled(op: str, dtype: str) -> None:
-    """ValueError where JAX would silently make the dtype narrower."""
-    if jax.dtypes.canonicalize_dtype(plans.DTYPES[dtype]) != plans.DTYPES[dtype]:
-        remedy = "Call jax.config.update('jax_enable_x64', True) before anything else of JAX."
-        received = f"{dtype} and jax_enable_x64=False"
-        refuse(ValueError, op, "float64 needs JAX's 64-bit mode", received, remedy)
+    def _specs(self) -> dict[str, Any]:
+        return {name: framework.spec(variable) for name, variable in self.canonical().items()}
 
 
-def _stream(backbone: str | nnx.Module, dtype: str, taps: tuple[str, ...] | None = None) -> Any:
+def _stream(backbone: Any, dtype: str, taps: tuple[str, ...] | None = None) -> Any:
     return Backbone(backbone, dtype, taps) if isinstance(backbone, str) else backbone
 
 
 def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
-    """Canonical name (no prefix) -> variable; of a pool and the user's own module, by its path.
+    """Canonical name (no prefix) -> variable; variables of pools and custom modules by their path.
 
-    The state of random generators and intermediate values are no part of a model.
+    The state of random generators and intermediate values are left out.
     """
     if isinstance(part, Backbone):
         return part.canonical()
@@ -198,7 +240,7 @@ def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
     }
 
 
-def _matched(*maps: jax.Array) -> tuple[jax.Array, ...]:
+def _resample(*maps: jax.Array) -> tuple[jax.Array, ...]:
     """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
     if len(maps) == 1:
         return maps

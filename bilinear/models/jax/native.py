@@ -1,4 +1,4 @@
-"""The JAX side's own file of a B-CNN: its state, in a folder written by Orbax."""
+"""The state of a JAX B-CNN in a folder written by Orbax."""
 
 import os
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from .bcnn import BCNN
 
 
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
-    """``StandardCheckpointer().save(path, nnx.state(model))``; Orbax renames the whole folder."""
+    """Call ``StandardCheckpointer().save(path, nnx.state(model))``; Orbax renames the folder."""
     if os.path.lexists(path):
-        remedy = "Remove it, or name another; a folder is not replaced."
+        remedy = "Remove it, or pass another path."
         refuse(FileExistsError, op, "the folder must be new", path, remedy)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(os.path.abspath(path), nnx.state(model))
 
 
 def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
-    """`model`, filled with ``nnx.state(model)`` of a folder, or with its pure dictionary.
+    """Return `model` with the ``nnx.state(model)`` of a folder, or with its pure dictionary.
 
-    Names, shapes and dtypes are checked before a number is read.
+    Names, shapes and dtypes are checked before values are read.
     """
     os.listdir(path)  # the same errors for a path that cannot be opened as anywhere
     path = os.path.abspath(path)
@@ -35,8 +35,8 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
         remedy = "Save nnx.state(model) there with an Orbax StandardCheckpointer."
         refuse(ValueError, op, "the folder must be an Orbax checkpoint", "no _METADATA", remedy)
     variables = {
-        ".".join(map(str, place)): node
-        for place, node in nnx.iter_graph(model)
+        ".".join(map(str, keys)): node
+        for keys, node in nnx.iter_graph(model)
         if isinstance(node, nnx.Variable)
     }
     expected = {n: Spec(v[...].shape, v[...].dtype.name) for n, v in variables.items()}
@@ -47,7 +47,10 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
     remedy = "It must be the state of the model that the portable file describes."
     check_layout(op, found, expected, remedy)
     args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    with _readable(op), ocp.PyTreeCheckpointer() as checkpointer:  # NumPy's, wherever they were
+    with (
+        _readable(op),
+        ocp.PyTreeCheckpointer() as checkpointer,
+    ):  # as NumPy arrays, on whatever device they were
         arrays = _flat(checkpointer.restore(path, restore_args=args))
     for name, variable in variables.items():
         variable[...] = jax.numpy.asarray(arrays[name])
@@ -56,7 +59,7 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
 
 @contextmanager
 def _readable(op: str) -> Iterator[None]:
-    """Whatever Orbax raises of a folder becomes one ValueError."""
+    """Turn any error of Orbax into a ValueError."""
     try:
         yield
     except Exception as error:  # a damaged folder can raise anything
@@ -66,7 +69,7 @@ def _readable(op: str) -> Iterator[None]:
 
 
 def _flat(tree: Any) -> dict[str, Any]:
-    """Dotted path -> leaf, without the ``value`` that a state has below each variable."""
+    """Return {dotted path: leaf}, without the ``value`` that a state has below each variable."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     named = {".".join(str(getattr(k, "key", k)) for k in path): leaf for path, leaf in leaves}
     return {name.removesuffix(".value"): leaf for name, leaf in named.items()}

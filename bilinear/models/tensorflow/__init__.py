@@ -1,1 +1,1 @@
-"""B-CNNs in Keras. Public names are those of the door, `bilinear.tensorflow`."""
+"""B-CNNs in Keras. Import the public names from `bilinear.tensorflow`."""

@@ -24,8 +24,8 @@ BATCH_NORM = {
 class Conv(keras.layers.Layer):
     """A convolution with an HWIO kernel: (N, H, W, inputs) to (N, h, w, outputs).
 
-    It is padded alike on every side; ``"SAME"`` is not where the stride is 2, and elsewhere it is
-    what has fast gradients.
+    Padding is equal on every side. ``"SAME"`` has the faster gradients, and is used except for
+    stride 2, where it pads unequally.
     """
 
     def __init__(self, plan: plans.Conv, **kwargs: Any) -> None:
@@ -48,11 +48,11 @@ class Conv(keras.layers.Layer):
 
 
 class BatchNorm(keras.layers.Layer):
-    """torch's batch normalisation over all axes but the last, in float32 for half types.
+    """PyTorch's batch normalisation over all axes but the last, in float32 for half precision.
 
-    In training the batch's biased variance, of two passes, normalises, and the unbiased one moves
-    ``moving_variance`` by torch's momentum; `keras.layers.BatchNormalization` stores the biased
-    one. As there, a frozen layer (``trainable = False``) does what it does in evaluation.
+    In training the biased variance of the batch normalises, and the unbiased one updates
+    ``moving_variance`` with PyTorch's momentum; `keras.layers.BatchNormalization` stores the
+    biased one. As there, a frozen layer (``trainable = False``) computes as in evaluation.
     Raises: ValueError in training where a channel has one value. Sizes unknown when a
         tf.function is traced are checked at run time; XLA words the error otherwise.
     """
@@ -73,30 +73,30 @@ class BatchNorm(keras.layers.Layer):
             initializer=initial,
             name=name,
             trainable=trainable,
-            autocast=False,  # a mixed policy would round the statistics to its half type
+            autocast=False,  # a mixed policy would round the statistics to half precision
         )
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         mean, variance = wide(self.moving_mean.value), wide(self.moving_variance.value)
         values = wide(x)
         if training and self.trainable:
-            values, count = _counted(values)
+            values, count = _count_values(values)
             old_mean, old_variance = mean, variance
             mean = tf.reduce_mean(values, [0, 1, 2])
             centred = values - mean
             variance = tf.reduce_mean(tf.square(centred), [0, 1, 2])
             unbiased = variance * (count / (count - 1))
-            _keep(self.moving_mean, old_mean, mean, count)
-            _keep(self.moving_variance, old_variance, unbiased, count)
+            _update(self.moving_mean, old_mean, mean, count)
+            _update(self.moving_variance, old_variance, unbiased, count)
         else:
             centred = values - mean
-        # one factor a channel: each pass over the maps would have one or two more in the gradient
+        # one factor per channel: each further pass over the maps adds one or two to the gradient
         scale = wide(self.gamma.value) / tf.sqrt(variance + constant(plans.BN_EPS, variance))
         return tf.cast(centred * scale + wide(self.beta.value), x.dtype)
 
 
-def _counted(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The values, checked, and how many of them each channel has."""
+def _count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the checked values, and the number of values per channel."""
     check_batch_norm(tuple(values.shape), 3)
     n, h, w, _ = sizes(values)
     count = n * h * w
@@ -106,8 +106,8 @@ def _counted(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return values, tf.cast(count, values.dtype)
 
 
-def _keep(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.Tensor) -> None:
-    """Move a running statistic; an empty batch leaves it as it is, as in torch."""
+def _update(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.Tensor) -> None:
+    """Update a running statistic; an empty batch leaves it as it is, as in PyTorch."""
     momentum = constant(plans.BN_MOMENTUM, old)
     moved = (1 - momentum) * old + momentum * tf.stop_gradient(new)
     statistic.assign(tf.cast(tf.where(count > 0, moved, old), statistic.dtype))
@@ -115,10 +115,10 @@ def _keep(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.T
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class Backbone(keras.layers.Layer):
-    """The layers of a plan, one after the other: images (N, H, W, 3) to maps (N, h, w, C).
+    """The layers of a plan in order: images (N, H, W, 3) to feature maps (N, h, w, C).
 
-    With `taps` it gives a tuple of these maps. `parts` has its convolutions and normalisations by
-    torchvision's names, made of zeros and ones: whoever builds it fills it.
+    With `taps` it returns a tuple of these maps. `parts` has the convolutions and normalisations
+    by torchvision's names; the caller sets their variables.
     """
 
     def __init__(self, architecture: str, taps: Sequence[str] | None = None, **kwargs: Any) -> None:
@@ -171,7 +171,7 @@ class Backbone(keras.layers.Layer):
                 return tf.nn.relu(x + shortcut)
 
     def canonical(self) -> dict[str, keras.Variable]:
-        """Canonical name (no prefix) -> variable, in torchvision's order."""
+        """Return {canonical name without prefix: variable}, in torchvision's order."""
         names = plans.tensor_shapes(self.architecture, self.taps)
         return {name: self._variable(name) for name in names}
 
@@ -197,5 +197,5 @@ def _with_tensors(layers: tuple[plans.Layer, ...]) -> Iterator[plans.Conv | plan
 
 
 def _paddings(padding: int) -> Any:
-    """As `tf.pad` and `tf.nn.conv2d` have it: the same on every side of the image."""
+    """Return equal paddings on every side of the image, for `tf.pad` and `tf.nn.conv2d`."""
     return [[0, 0], [padding, padding], [padding, padding], [0, 0]]

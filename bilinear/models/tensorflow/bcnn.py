@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,23 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from ...backends.tensorflow._tensors import required, spec
-from ...contract import check_images
 from ...data.images import Preprocessing
 from .. import plans
-from ..arguments import (
-    Channels,
-    Taps,
-    check_arguments,
-    least_size,
-    resolve_streams,
-    several,
-    starting_tensors,
+from ..construction import (
+    UNFILLED,
+    check_descriptors,
+    check_learned,
+    draw_classifier,
+    remake_pool,
+    resolve_parts,
 )
-from ..chosen import check_descriptors, check_learned, descriptor_size
-from ..weights import weights_preprocessing
+from ..streams import Channels, Taps
+from . import framework
 from .backbone import Backbone
-from .pool import chosen_pool, maker, pool_variables
-from .resampling import matched
+from .resampling import resample
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -33,33 +31,48 @@ class BCNN(keras.Model):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (cut after relu5_3, 1/16 of the image), ``"resnet18"`` (cut after
-            layer4, 1/32), or a Keras layer or model of your own from images to feature maps,
-            channels last. One that is not built yet is built for colour images.
-        num_classes: length of the logits.
-        backbone_b: a second stream on the same image; None shares one stream.
-        pool: a layer of this package, channels last, or the name of one or of a preset, made for
-            the maps with its defaults; or a layer of yours with a ``descriptor_size``. None is
-            ``"BilinearPool"``. One that has ``num_classes`` gives the logits itself.
-        projection: channels that the maps of each stream are projected to before they are
-            pooled, by learned 1×1 convolutions without bias; None projects nothing.
-        taps: maps of a named backbone to pool together instead of its last one, such as
-            ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
-        weights: ``"imagenet"``, the path of a ``.safetensors`` file or of an ``.h5`` file of
-            Keras' VGG16, or a pair of those for two streams; None starts from `seed`.
-        channels: channels of the maps of your own backbone; a pair for two streams, a tuple for a
-            backbone that returns several maps.
-        seed: of the initial weights, equal in every framework; None leaves them unset.
-        dtype: of the parameters, by name, or a Keras policy such as ``"mixed_bfloat16"``; None is
-            Keras' global policy. Layers of your own, a pool too, keep their dtype.
+        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
+            layer4, 1/32), or a Keras layer or model that maps images to feature maps,
+            channels last. An unbuilt layer is built for color images.
+        num_classes: number of classes, at least 1: the length of the logits.
+        backbone_b: backbone of a second stream on the same image; None for one stream.
+        pool: a pooling layer of this package with
+            ``data_format="channels_last"``, or the name of one or of a preset; a name makes
+            the layer for the model's feature maps with its defaults. A custom pool needs a
+            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with ``num_classes``
+            gives the logits: no linear classifier follows it.
+        projection: number of channels, at least 1, to which the feature maps of each stream are
+            projected before pooling, by a learned 1×1 convolution without bias; None for no
+            projection.
+        taps: names of the feature maps of a named backbone to pool together in place of its last
+            one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
+        weights: initial weights of the named backbones: ``"imagenet"``, the path of a
+            ``.safetensors`` file or of an ``.h5`` file of Keras' VGG16, or a pair of
+            these for two streams. The path of a portable file, written by `save`, starts from
+            its backbones, projection and pool, with a new classifier: `backbone_b`, `pool`,
+            `projection` and `taps` that are None then come from the file, and others must be
+            equal to the file's. None draws all weights from `seed`.
+        channels: number of channels of the feature maps of a custom backbone; a pair for two
+            streams, a tuple for a backbone that returns several maps. None for named backbones.
+        seed: of the initial weights, a non-negative integer: equal seeds give equal weights in
+            every framework. None draws other weights each time.
+        dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``,
+            or a Keras dtype policy such as ``"mixed_bfloat16"``; None is Keras' global policy.
+            Custom layers and pools keep theirs.
 
-    Shapes: images (N, H, W, 3), already normalised, whatever Keras' image data format -> logits
-        (N, num_classes). Maps of several sizes are resampled bilinearly to the smallest, axis by
-        axis.
-    Attributes: `preprocessing` and `classes` are what the images and logits mean, or None.
+    Shape: images (N, H, W, 3), already normalised, whatever Keras' image data format -> logits
+        (N, num_classes). Feature maps of several sizes are resampled bilinearly to the smallest,
+        axis by axis.
+    Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
     Precision: on GPUs TensorFlow computes float32 in TF32 unless
         `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015.
+    Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
+        other; for weights as `load` does.
+    Example:
+        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
+        >>> model(tf.zeros((2, 448, 448, 3))).shape
+        TensorShape([2, 50])
+    References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
     def __init__(
@@ -78,49 +91,47 @@ class BCNN(keras.Model):
         **kwargs: Any,
     ) -> None:
         dtype = keras.dtype_policies.get(dtype) if _is_policy(dtype) else dtype
-        check_arguments(num_classes, getattr(dtype, "variable_dtype", dtype), seed)
-        super().__init__(dtype=dtype, **kwargs)
-        self.streams = resolve_streams(
-            backbone,
-            backbone_b,
-            channels=channels,
-            taps=taps,
+        parts = resolve_parts(
+            framework,
+            partial(framework.layer, dtype=dtype),
+            backbone=backbone,
+            num_classes=num_classes,
+            backbone_b=backbone_b,
+            pool=pool,
             projection=projection,
-            kind=keras.layers.Layer,
-            word="keras.layers.Layer",
-        )
-        self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = weights_preprocessing(
-            weights, *self.streams.names
-        )
-        self.classes: tuple[str, ...] | None = None
-        policy = self.dtype_policy
-        self.pool: Any = chosen_pool(pool, self.streams, num_classes, seed, policy)
-        self._size = descriptor_size(self.pool, self.streams, num_classes)
-        tensors = starting_tensors(
-            self.streams,
-            num_classes,
-            self._size,
+            taps=taps,
             weights=weights,
+            channels=channels,
             seed=seed,
-            dtype=self.variable_dtype,
+            dtype=getattr(dtype, "variable_dtype", dtype),
         )
-        self.backbone: Any = self._stream("backbone", backbone)
-        self.backbone_b: Any = self._stream("backbone_b", backbone_b)
-        named = zip(("projection", "projection_b"), self.streams.projections, strict=False)
+        super().__init__(dtype=dtype, **kwargs)
+        self.streams = parts.streams
+        self.num_classes = num_classes
+        self.preprocessing: Preprocessing | None = parts.preprocessing
+        self.classes: tuple[str, ...] | None = None
+        self.pool: Any = parts.pool
+        self._size = parts.descriptor_size
+        self.backbone: Any = self._stream("backbone", parts.backbone)
+        self.backbone_b: Any = self._stream("backbone_b", parts.backbone_b)
         projections = [
-            maker(policy, name)("Projection", channels=c, dim=dim) for name, (dim, c) in named
+            framework.layer("Projection", channels=c, dim=dim, dtype=self.dtype_policy, called=name)
+            for name, (dim, c) in zip(
+                ("projection", "projection_b"), self.streams.projections, strict=False
+            )
         ]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        self.classifier: Any = None
-        if self._size is not None:
-            self.classifier = keras.layers.Dense(
-                num_classes, kernel_initializer="zeros", dtype=policy, name="classifier"
-            )
+        self.classifier: Any = None if self._size is None else self._linear(num_classes)
         self.build((None, None, None, 3))
-        learned = {name: v.dtype for name, v in pool_variables(self.pool).items() if v.trainable}
+        variables = framework.pool_variables(self.pool).items()
+        learned = {name: v.dtype for name, v in variables if v.trainable}
         check_learned(self.pool, learned, self.variable_dtype)
-        self.assign(tensors)
+        self.assign(parts.tensors(self._specs))
+
+    def _linear(self, num_classes: int) -> keras.layers.Layer:
+        return keras.layers.Dense(
+            num_classes, kernel_initializer="zeros", dtype=self.dtype_policy, name="classifier"
+        )
 
     def _stream(self, name: str, backbone: Any) -> Any:
         if not isinstance(backbone, str):
@@ -130,7 +141,7 @@ class BCNN(keras.Model):
 
     @property
     def _heads(self) -> dict[str, Any]:
-        """Attribute name -> layer, of those of the model's own that it has."""
+        """Attribute name -> layer, of the projections and the classifier that the model has."""
         names = ("projection", "projection_b", "classifier")
         heads = {name: getattr(self, name) for name in names}
         return {name: head for name, head in heads.items() if head is not None}
@@ -143,7 +154,7 @@ class BCNN(keras.Model):
 
     @property
     def _known(self) -> dict[str, str | None]:
-        """Attribute name -> name of the backbone, None for one of the user's own."""
+        """Attribute name -> name of the backbone; None for a custom one."""
         return dict(zip(("backbone", "backbone_b"), self.streams.pair, strict=True))
 
     def build(self, images_shape: Any) -> None:
@@ -162,38 +173,66 @@ class BCNN(keras.Model):
             self.classifier.build((None, self._size))
 
     def feature_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
-        """The maps of each stream, (N, h, w, C), as its backbone gives them."""
+        """Return the feature maps of each stream, (N, h, w, C), as its backbone gives them."""
         images = required("BCNN", "images", images)
-        channels, least = 3 if any(self.streams.names) else None, least_size(self.streams)
-        check_images(spec(images), channels_first=False, channels=channels, least=least)
+        self.streams.check_images(spec(images), channels_first=False)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
-        return *several(first, self.streams), *second
+        return *self.streams.check_maps(first), *second
 
     def descriptors(self, images: Any, training: bool | None = None) -> tf.Tensor:
-        """What the classifier sees: the pooled maps, (N, D)."""
+        """Return the pooled feature maps, (N, D), which the linear classifier receives."""
         check_descriptors(self.pool)
         return self.pool(*self.pooled_maps(images, training))
 
     def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
-        """The maps as the pool takes them, (N, h, w, C): projected, and of one size."""
+        """Return the feature maps that the pool receives, (N, h, w, C): `prepared` ones."""
         return self.prepared(self.feature_maps(images, training))
 
     def prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        """Feature maps as the pool takes them: projected, and of one size."""
+        """Project feature maps, and resample them to one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         pairs = zip(projections, maps, strict=True) if projections else ()
-        return matched(*([project(x) for project, x in pairs] or maps))
+        return resample(*([project(x) for project, x in pairs] or maps))
 
     def logits(self, *maps: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """What the model says of feature maps, such as `feature_maps` gives."""
+        """Return the logits of feature maps such as `feature_maps` gives."""
         pooled = self.pool(*self.prepared(maps), training=training)
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         return self.logits(*self.feature_maps(images, training), training=training)
 
+    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
+        """Replace the classifier by a new one, and forget the names of the classes.
+
+        A pool that gives the logits itself is replaced. The dtype policy stays. Call `compile`
+        again afterwards: the variables of the classifier are others.
+
+        Args:
+            num_classes: number of classes, at least 1.
+            seed: of the new weights, equal in every framework; None draws others each time.
+        """
+        make = partial(framework.layer, dtype=self.dtype_policy)
+        old = self.pool if self.classifier is None else self.classifier
+        pool = remake_pool(self.pool, make, num_classes, seed)
+        self._tracker.unlock()  # Keras refuses new layers in a model that is built
+        self._tracker.untrack(old)
+        if self.classifier is None:
+            self.pool = pool
+        else:
+            self.classifier = self._linear(num_classes)
+        self._tracker.lock()
+        self.num_classes, self.classes = num_classes, None
+        self.build((None, None, None, 3))
+        self.assign(draw_classifier(num_classes, self._size, seed, self.variable_dtype))
+        self.train_function = self.test_function = self.predict_function = None
+
     def canonical(self) -> dict[str, keras.Variable]:
-        """Canonical name -> parameter or running statistic, in the order of the portable file."""
+        """Return parameters and statistics by canonical name, in the order of the portable file.
+
+        The momentum that `save` takes has these names. The buffers of `bilinear.tensorflow.SGD`
+        fit; the velocity of `keras.optimizers.SGD` does not, since it contains the learning rate.
+        """
         variables = {
             f"{prefix}.{name}": variable
             for prefix, stream in self._streams.items()
@@ -202,7 +241,7 @@ class BCNN(keras.Model):
         for prefix in ("projection", "projection_b"):
             if prefix in self._heads:
                 variables[f"{prefix}.weight"] = self._heads[prefix].weight
-        variables |= {f"pool.{name}": v for name, v in pool_variables(self.pool).items()}
+        variables |= {f"pool.{name}": v for name, v in framework.pool_variables(self.pool).items()}
         if self.classifier is not None:
             variables["classifier.weight"] = self.classifier.kernel
             variables["classifier.bias"] = self.classifier.bias
@@ -215,21 +254,24 @@ class BCNN(keras.Model):
             own[name].assign(self.to_own(name, array))
 
     def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """A tensor of a canonical name (or its gradient), from canonical layout to Keras'."""
-        return plans.channels_last(array) if self._is_ours(name) else array
+        """Return a canonical tensor, or its gradient, in Keras' layout."""
+        return plans.channels_last(array) if self._is_transposed(name) else array
 
     def to_canonical(self, name: str, array: Any) -> np.ndarray:
-        """The inverse of `to_own`. Layers of your own keep their layout in both."""
+        """Return a variable or tensor in canonical layout; custom layers keep their layout."""
         array = np.asarray(array.numpy() if hasattr(array, "numpy") else array)
-        return plans.channels_first(array) if self._is_ours(name) else array
+        return plans.channels_first(array) if self._is_transposed(name) else array
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether a canonical name speaks of a layer whose canonical layout is torch's."""
+    def _is_transposed(self, name: str) -> bool:
+        """Whether a canonical name is that of a layer whose canonical layout is PyTorch's."""
         prefix = name.partition(".")[0]
         return prefix == "classifier" or self._known.get(prefix) is not None
 
+    def _specs(self) -> dict[str, Any]:
+        return {name: framework.spec(variable) for name, variable in self.canonical().items()}
+
     def get_config(self) -> dict[str, Any]:
-        """Without the weights: a model made from it is empty until Keras fills it."""
+        """Return the arguments of the model. Keras sets the weights of a model made from them."""
         streams = {
             name: self._known[name] or _serialize(stream) for name, stream in self._streams.items()
         }
@@ -247,7 +289,7 @@ class BCNN(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BCNN":
-        config = config | {"seed": None}
+        config = config | {"seed": UNFILLED}
         classes, preprocessing, frozen, _ = (
             config.pop(key) for key in ("classes", "preprocessing", "frozen", "trainable")
         )
@@ -263,7 +305,7 @@ class BCNN(keras.Model):
         return model
 
     def _layers_by_name(self) -> Iterator[tuple[str, keras.layers.Layer]]:
-        """What can be frozen on its own, from the model down; layers of your own know theirs."""
+        """The layers whose `trainable` is saved, from the model down; custom layers save theirs."""
         yield "", self
         yield "pool", self.pool
         yield from self._heads.items()
@@ -278,7 +320,7 @@ _deserialize = keras.saving.deserialize_keras_object
 
 
 def _is_policy(dtype: object) -> bool:
-    """Whether `dtype` is for Keras to understand, rather than one of the contract's names."""
+    """Whether `dtype` is a dtype policy of Keras rather than the name of a dtype."""
     mixed = isinstance(dtype, str) and dtype.startswith("mixed_")
     return dtype is None or mixed or isinstance(dtype, dict | keras.DTypePolicy)
 
@@ -286,7 +328,7 @@ def _is_policy(dtype: object) -> bool:
 def _variables(stream: keras.layers.Layer) -> dict[str, keras.Variable]:
     """Canonical name (no prefix) -> variable.
 
-    In the user's own layers a variable is named by its place: Keras numbers the names of layers
+    Variables of custom layers are named by their position: Keras numbers the names of layers
     through the whole process, so those of two equal networks differ.
     """
     if isinstance(stream, Backbone):

@@ -1,4 +1,4 @@
-"""Keras' own files of a B-CNN: a ``.keras`` archive, or its weights alone."""
+"""Keras' own files of a B-CNN: a ``.keras`` archive, or weights alone."""
 
 import os
 import shutil
@@ -17,14 +17,14 @@ _SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}
 
 
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
-    """``model.save(path)`` or ``model.save_weights(path)``, whole or not at all."""
+    """Call ``model.save(path)`` or ``model.save_weights(path)``, atomically."""
     beside = os.path.dirname(os.path.realpath(path))
     with replace_file(path) as temporary, TemporaryDirectory(dir=beside) as folder:
         os.replace(_saved(model, folder, form), temporary)
 
 
 def read_native(op: str, path: str, form: str, model: BCNN | None) -> BCNN:
-    """The model of an archive, or `model` filled with the weights of a file."""
+    """Return the model of an archive, or `model` with the weights of a file."""
     with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
         pass
     if form == "keras":
@@ -48,14 +48,14 @@ def _saved(model: BCNN, folder: str, form: str) -> str:
 
 
 def _suffixed(path: str, folder: str, form: str) -> str:
-    """The file under a name that says its form, which Keras goes by: its own, or a copy's."""
+    """Return a path with the suffix that Keras needs: the file itself, or a copy of it."""
     if path.endswith(_SUFFIXES[form]):
         return path
     return shutil.copy(path, os.path.join(folder, "given" + _SUFFIXES[form]))
 
 
 def _archived(op: str, path: str) -> BCNN:
-    """Without the code that an archive may hold: Keras' safe mode."""
+    """Load an archive in Keras' safe mode, which runs no code of the archive."""
     try:
         with TemporaryDirectory() as folder:
             named = _suffixed(path, folder, "keras")
@@ -63,17 +63,17 @@ def _archived(op: str, path: str) -> BCNN:
     except Exception as error:  # a damaged or foreign file can raise anything
         received = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
         invariant = "the file must be one that keras.saving.load_model reads"
-        remedy = "It is damaged, or of layers that are not Keras' or bilinear's."
+        remedy = "It is damaged, or has layers that are neither Keras' nor bilinear's."
         raise ValueError(message(op, invariant, received, remedy)) from error
     if not isinstance(model, BCNN):
         received = f"{type(model).__module__}.{type(model).__qualname__}"
-        remedy = "Build a BCNN around it, and save that."
+        remedy = "Build a BCNN with it as backbone, and save that."
         refuse(ValueError, op, "the archive must hold a bilinear.tensorflow.BCNN", received, remedy)
     return model
 
 
 def _datasets(op: str, path: str) -> dict[str, Spec]:
-    """Path within an HDF5 file -> shape and dtype of the numbers there."""
+    """Return {path within an HDF5 file: shape and dtype of the values}."""
     found: dict[str, Spec] = {}
 
     def visit(name: str, item: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bringing maps of several sizes to one, whatever of them is known when a model is traced."""
+"""Resampling of feature maps to one size, also where sizes are unknown at trace time."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from ...backends.tensorflow._tensors import sizes, wide
 
 
-def matched(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
     if len(maps) == 1:
         return maps
@@ -24,12 +24,12 @@ def matched(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _shrunk(x: tf.Tensor, axis: int, old: Any, new: Any) -> tf.Tensor:
-    """`x` with `new` places instead of `old`, at most as many, along an axis of the image.
+    """Resample `x` from `old` to `new` <= `old` positions along an axis of the image.
 
-    Place i lies at ``(i + ½) · old / new − ½``, between two neighbours; `tf.image.resize` would
-    give float32 whatever the dtype.
+    Position i is at ``(i + ½) · old / new − ½`` of the old axis, between two of its
+    positions. `tf.image.resize` is not used because it returns float32 for every dtype.
     """
-    doubled = (2 * tf.range(new) + 1) * old - new  # 2 · new times the place, exactly
+    doubled = (2 * tf.range(new) + 1) * old - new  # 2 · new times the position, exactly
     low = doubled // (2 * new)
     high = tf.minimum(low + 1, old - 1)
     values = wide(x)

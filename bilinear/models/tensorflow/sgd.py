@@ -1,4 +1,4 @@
-"""SGD as the whole library means it, as a Keras optimiser."""
+"""SGD with PyTorch's formula, as a Keras optimizer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,21 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class SGD(keras.optimizers.Optimizer):
-    """Stochastic gradient descent with torch's momentum and weight decay.
+    """Stochastic gradient descent with PyTorch's momentum and weight decay.
 
-    ``g ← g + weight_decay · w``, ``buffer ← momentum · buffer + g``, ``w ← w − rate · buffer``,
-    the buffer 0 at first. `keras.optimizers.SGD` folds the rate into its velocity and decays
-    apart from it: a rate that changes gives other weights there.
+    ``g ← g + weight_decay · w``, ``buffer ← momentum · buffer + g``,
+    ``w ← w − learning_rate · buffer``; the buffer starts at 0. The velocity of
+    `keras.optimizers.SGD` contains the learning rate, and its weight decay does not enter it, so
+    a learning rate that changes gives other weights there.
 
-    Cost: one buffer a variable, none without momentum.
+    Args:
+        learning_rate: a positive number or a Keras schedule; 0.01 by default.
+        momentum: from 0 to 1; 0 by default.
+        weight_decay: factor of the weights in the gradient, at least 0; 0 by default.
+        name: of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`.
+
+    Cost: one buffer per variable; none without momentum.
     """
 
     def __init__(
@@ -27,7 +35,7 @@ class SGD(keras.optimizers.Optimizer):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("weight_decay", None)
-        super().__init__(learning_rate, name=name, **kwargs)  # which would decay in its own way
+        super().__init__(learning_rate, name=name, **kwargs)  # Keras' own weight decay stays off
         self.momentum = momentum
         self.decay = weight_decay
         self.momenta: list[Any] = []
@@ -44,17 +52,17 @@ class SGD(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         step = keras.ops.cast(gradient, variable.dtype)
         if self.decay:
-            # numbers stay Python's: cast by Keras, they would be float32 on the way to float64
+            # a Python number: Keras would cast it to float32 first, also for float64 weights
             step = keras.ops.add(step, keras.ops.multiply(variable, self.decay))
-        rate = keras.ops.cast(learning_rate, variable.dtype)
+        learning_rate = keras.ops.cast(learning_rate, variable.dtype)
         if not self.momentum:
-            self.assign_sub(variable, keras.ops.multiply(rate, step))
+            self.assign_sub(variable, keras.ops.multiply(learning_rate, step))
             return
-        # buffer and variable in one pass each, without space for what lies between
+        # updates buffer and variable in one pass each, without temporary arrays
         tf.raw_ops.ResourceApplyMomentum(
             var=_handle(variable),
             accum=_handle(self.momenta[self._get_variable_index(variable)]),
-            lr=rate,
+            lr=learning_rate,
             grad=step,
             momentum=tf.constant(self.momentum, variable.dtype),
         )
@@ -65,5 +73,5 @@ class SGD(keras.optimizers.Optimizer):
 
 
 def _handle(variable: Any) -> tf.Tensor:
-    """Of a variable of Keras or of TensorFlow."""
+    """Return the handle of a variable of Keras or TensorFlow."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle

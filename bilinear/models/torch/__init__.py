@@ -1,1 +1,1 @@
-"""B-CNNs in PyTorch. Public names are those of the door, `bilinear.torch`."""
+"""B-CNNs in PyTorch. Import the public names from `bilinear.torch`."""

@@ -10,7 +10,7 @@ from .. import plans
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's own, with the contract's word for a channel that has one value to learn from."""
+    """PyTorch's layer, with an error for a channel that has a single value in training."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training:
@@ -37,10 +37,10 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The layers of a plan, one after the other: images (N, 3, H, W) to maps (N, C, h, w).
+    """The layers of a plan in order: images (N, 3, H, W) to feature maps (N, C, h, w).
 
-    With `taps`, names of some of the layers, it gives a tuple of their maps. A layer named
-    ``group.index`` becomes entry ``index`` of the `nn.Sequential` ``group``, so that
+    With `taps`, names of some of the layers, it returns a tuple of their feature maps. A layer
+    named ``group.index`` becomes entry ``index`` of the `nn.Sequential` ``group``, so that
     ``state_dict()`` has torchvision's names.
     """
 
@@ -90,6 +90,6 @@ def _module(layer: plans.Layer) -> nn.Module:
 
 
 def named_backbone(name: str, taps: Sequence[str] | None = None) -> Backbone:
-    """A backbone without values, on the meta device: whoever builds it fills it."""
+    """Return a backbone on the meta device, whose tensors the caller sets."""
     with torch.device("meta"):
         return Backbone(plans.cut(name, taps), [*plans.tapped(name, taps or ())])

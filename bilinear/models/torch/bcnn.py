@@ -1,60 +1,70 @@
 """The bilinear CNN as a PyTorch module."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...backends.torch._tensors import spec
-from ...contract import check_images
+from ...backends.torch._tensors import spec as input_spec
 from ...data.images import Preprocessing
-from ..arguments import (
-    Channels,
-    Taps,
-    check_arguments,
-    least_size,
-    resolve_streams,
-    several,
-    starting_tensors,
+from ..construction import (
+    check_descriptors,
+    check_learned,
+    draw_classifier,
+    remake_pool,
+    resolve_parts,
 )
-from ..chosen import check_descriptors, check_learned, descriptor_size
-from ..weights import weights_preprocessing
+from ..streams import Channels, Taps
+from . import framework
 from .backbone import named_backbone
-from .pool import chosen_pool, maker
 
 
 class BCNN(nn.Module):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (cut after relu5_3, 1/16 of the image), ``"resnet18"`` (cut after
-            layer4, 1/32), or a module of your own from images to feature maps.
-        num_classes: length of the logits.
-        backbone_b: a second stream on the same image; None shares one stream.
-        pool: a layer of this package, or the name of one or of a preset, made for the maps with
-            its defaults; or a module with a ``descriptor_size``. None is ``"BilinearPool"``. One
-            that has ``num_classes`` gives the logits: no linear classifier follows it.
-        projection: channels that the maps of each stream are projected to before they are
-            pooled, by learned 1×1 convolutions without bias; None projects nothing.
-        taps: maps of a named backbone to pool together instead of its last one, such as
-            ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
-        weights: ``"imagenet"``, the path of a ``.safetensors`` or torchvision ``.pth`` file or of
-            an ``.h5`` file of Keras' VGG16, or a pair of those for two streams; None starts from
-            `seed`.
-        channels: channels of the maps of your own backbone; a pair for two streams, a tuple for a
-            backbone that returns several maps.
-        seed: of the initial weights, equal in every framework; None leaves them unset.
-        dtype: of the parameters, by name. A module of your own keeps its dtype.
+        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
+            layer4, 1/32), or a `torch.nn.Module` that maps images to feature maps.
+        num_classes: number of classes, at least 1: the length of the logits.
+        backbone_b: backbone of a second stream on the same image; None for one stream.
+        pool: a pooling layer of this package, or the name of one or of a preset; a name makes
+            the layer for the model's feature maps with its defaults. A custom pool needs a
+            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with ``num_classes``
+            gives the logits: no linear classifier follows it.
+        projection: number of channels, at least 1, to which the feature maps of each stream are
+            projected before pooling, by a learned 1×1 convolution without bias; None for no
+            projection.
+        taps: names of the feature maps of a named backbone to pool together in place of its last
+            one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
+        weights: initial weights of the named backbones: ``"imagenet"``, the path of a
+            ``.safetensors`` file, of a torchvision ``.pth`` file or of an ``.h5`` file of Keras'
+            VGG16, or a pair of these for two streams. The path of a portable file, written by
+            `save`, starts from its backbones, projection and pool, with a new classifier:
+            `backbone_b`, `pool`, `projection` and `taps` that are None then come from the file,
+            and others must be equal to the file's. None draws all weights from `seed`.
+        channels: number of channels of the feature maps of a custom backbone; a pair for two
+            streams, a tuple for a backbone that returns several maps. None for named backbones.
+        seed: of the initial weights, a non-negative integer: equal seeds give equal weights in
+            every framework. None draws other weights each time.
+        device: of the parameters and buffers; None is torch's default device. Custom modules and
+            pools stay where they are.
+        dtype: of the parameters: ``torch.float16``, ``bfloat16``, ``float32`` or ``float64``, or
+            its name; None is ``torch.get_default_dtype()``. Custom modules keep theirs.
 
-    Shapes: images (N, 3, H, W), already normalised -> logits (N, num_classes). Maps of several
-        sizes are resampled bilinearly to the smallest, axis by axis.
-    Attributes: `preprocessing` and `classes` are what the images and logits mean, or None.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015.
+    Shape: images (N, 3, H, W), already normalised -> logits (N, num_classes). Feature maps of
+        several sizes are resampled bilinearly to the smallest, axis by axis.
+    Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
+    Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
+        other; for weights as `load` does.
+    Example:
+        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
+        >>> model(torch.zeros(2, 3, 448, 448)).shape
+        torch.Size([2, 50])
+    References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
     def __init__(
@@ -69,86 +79,125 @@ class BCNN(nn.Module):
         weights: Any = None,
         channels: Channels = None,
         seed: int | None = 0,
-        dtype: str = "float32",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, dtype, seed)
-        self.streams = resolve_streams(
-            backbone,
-            backbone_b,
-            channels=channels,
-            taps=taps,
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        dtype = framework.dtype_name(dtype) if isinstance(dtype, torch.dtype) else dtype
+        make = partial(framework.layer, dtype=dtype, device=device)
+        parts = resolve_parts(
+            framework,
+            make,
+            backbone=backbone,
+            num_classes=num_classes,
+            backbone_b=backbone_b,
+            pool=pool,
             projection=projection,
-            kind=nn.Module,
-            word="torch.nn.Module",
-        )
-        self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = weights_preprocessing(
-            weights, *self.streams.names
-        )
-        self.classes: tuple[str, ...] | None = None
-        chosen: Any = chosen_pool(pool, self.streams, num_classes, seed, dtype)
-        size = descriptor_size(chosen, self.streams, num_classes)
-        learned = {name: f"{p.dtype}"[len("torch.") :] for name, p in chosen.named_parameters()}
-        check_learned(chosen, learned, dtype)
-        tensors = starting_tensors(
-            self.streams,
-            num_classes,
-            size,
+            taps=taps,
             weights=weights,
+            channels=channels,
             seed=seed,
             dtype=dtype,
-            read_pth=read_pth,
         )
-        self.backbone = _stream(backbone, dtype, taps)
-        self.backbone_b = None if backbone_b is None else _stream(backbone_b, dtype)
-        make, shapes = maker(dtype), self.streams.projections
+        learned = {name: framework.spec(p).dtype for name, p in parts.pool.named_parameters()}
+        check_learned(parts.pool, learned, dtype)
+        self.streams = parts.streams
+        self.num_classes = num_classes
+        self.preprocessing: Preprocessing | None = parts.preprocessing
+        self.classes: tuple[str, ...] | None = None
+        self.backbone = _stream(parts.backbone, dtype, device, self.streams.taps)
+        self.backbone_b = _stream(parts.backbone_b, dtype, device)
+        shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        self.pool = chosen
+        self.pool: Any = parts.pool
         self.classifier: Any = None
-        if size is not None:
-            self.classifier = _filled(nn.Linear(size, num_classes, device="meta"), dtype)
-        self.assign(tensors)
+        if parts.descriptor_size is not None:
+            linear = nn.Linear(parts.descriptor_size, num_classes, device="meta")
+            self.classifier = _filled(linear, dtype, device)
+        self.assign(parts.tensors(self._specs))
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps of each stream, (N, C, h, w), as its backbone gives them."""
-        named = any(self.streams.names)
-        check_images(
-            spec("BCNN", "images", images),
-            channels_first=True,
-            channels=3 if named else None,
-            least=least_size(self.streams),
-        )
-        first = several(self.backbone(images), self.streams)
+        """Return the feature maps of each stream, (N, C, h, w), as its backbone gives them."""
+        self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
+        first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 
     def descriptors(self, images: Tensor) -> Tensor:
-        """What the classifier sees: the pooled maps, (N, D)."""
+        """Return the pooled feature maps, (N, D), which the linear classifier receives."""
         check_descriptors(self.pool)
         return self.pool(*self.pooled_maps(images))
 
     def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps as the pool takes them, (N, C, h, w): projected, and of one size."""
+        """Return the feature maps that the pool receives, (N, C, h, w): `prepared` ones."""
         return self.prepared(self.feature_maps(images))
 
     def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Feature maps as the pool takes them: projected, and of one size."""
+        """Project feature maps, and resample them to one size."""
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return _matched(*maps)
+        return _resample(*maps)
 
     def logits(self, *maps: Tensor) -> Tensor:
-        """What the model says of feature maps, such as `feature_maps` gives."""
+        """Return the logits of feature maps such as `feature_maps` gives."""
         pooled = self.pool(*self.prepared(maps))
         return pooled if self.classifier is None else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits(*self.feature_maps(images))
 
+    def forward_features(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the feature map of the backbone, or a tuple where there are several; as timm."""
+        maps = self.feature_maps(images)
+        return maps[0] if len(maps) == 1 else maps
+
+    def forward_head(self, features: Tensor | Sequence[Tensor], pre_logits: bool = False) -> Tensor:
+        """Return the logits of what `forward_features` gives, or their descriptors; as timm.
+
+        Args:
+            features: a feature map, or several.
+            pre_logits: return the descriptors, (N, D), in place of the logits.
+        """
+        maps = (features,) if isinstance(features, Tensor) else features
+        if not pre_logits:
+            return self.logits(*maps)
+        check_descriptors(self.pool)
+        return self.pool(*self.prepared(maps))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the linear classifier, or the pool where it gives the logits; as timm."""
+        return self.pool if self.classifier is None else self.classifier
+
+    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
+        """Replace the classifier by a new one, and forget the names of the classes.
+
+        A pool that gives the logits itself is replaced. Device and dtype stay. Make a new
+        optimizer afterwards: the parameters of the classifier are other tensors.
+
+        Args:
+            num_classes: number of classes, at least 1.
+            seed: of the new weights, equal in every framework; None draws others each time.
+        """
+        weight = next(self.get_classifier().parameters())
+        dtype = framework.dtype_name(weight.dtype)
+        make = partial(framework.layer, dtype=dtype, device=weight.device)
+        self.pool = remake_pool(self.pool, make, num_classes, seed)
+        if self.classifier is not None:
+            size = self.classifier.in_features
+            linear = nn.Linear(size, num_classes, device="meta")
+            self.classifier = _filled(linear, dtype, weight.device)
+            self.assign(draw_classifier(num_classes, size, seed, dtype))
+        self.get_classifier().train(self.training)
+        self.num_classes, self.classes = num_classes, None
+
     def canonical(self) -> dict[str, Tensor]:
-        """Canonical name -> parameter or running statistic, in the order of the portable file."""
+        """Return parameters and statistics by canonical name, in the order of the portable file.
+
+        The momentum that `save` takes has these names: with a `torch.optim.SGD`,
+        ``{name: optimizer.state[p]["momentum_buffer"] for name, p in named_parameters()}``.
+        """
         state = self.state_dict(keep_vars=True)
         return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
@@ -157,22 +206,36 @@ class BCNN(nn.Module):
         own = self.canonical()
         with torch.no_grad():
             for name, array in tensors.items():
-                own[name].copy_(as_tensor(array))
+                own[name].copy_(framework.from_numpy(array))
+
+    def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Return a canonical tensor in PyTorch's layout, which is the canonical one."""
+        return array
+
+    def to_canonical(self, name: str, array: Tensor) -> np.ndarray:
+        """Return a parameter, or its gradient, as a NumPy array in canonical layout."""
+        return framework.to_numpy(array)
+
+    def _specs(self) -> dict[str, Any]:
+        return {name: framework.spec(tensor) for name, tensor in self.canonical().items()}
 
 
-def _stream(backbone: str | nn.Module, dtype: str, taps: Taps = None) -> nn.Module:
-    return _filled(named_backbone(backbone, taps), dtype) if isinstance(backbone, str) else backbone
+def _stream(backbone: Any, dtype: str, device: Any, taps: Taps = None) -> Any:
+    if not isinstance(backbone, str):
+        return backbone
+    return _filled(named_backbone(backbone, taps), dtype, device)
 
 
-def _filled(module: nn.Module, dtype: str) -> nn.Module:
-    """`module`, so far on the meta device, with zeros on the device new modules are made on."""
-    module = module.to(getattr(torch, dtype)).to_empty(device=torch.get_default_device())
+def _filled(module: nn.Module, dtype: str, device: Any) -> nn.Module:
+    """Move `module` from the meta device to `device`, with zeros."""
+    device = torch.get_default_device() if device is None else device
+    module = module.to(getattr(torch, dtype)).to_empty(device=device)
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.detach().zero_()
     return module
 
 
-def _matched(*maps: Tensor) -> tuple[Tensor, ...]:
+def _resample(*maps: Tensor) -> tuple[Tensor, ...]:
     """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
     if len(maps) == 1:
         return maps
@@ -183,22 +246,3 @@ def _matched(*maps: Tensor) -> tuple[Tensor, ...]:
         else F.interpolate(x, size, mode="bilinear", align_corners=False)
         for x in maps
     )
-
-
-def as_tensor(array: np.ndarray) -> Tensor:
-    if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def as_array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
-
-
-def read_pth(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a torchvision checkpoint, read without trusting its pickle."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: as_array(value) for name, value in state.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from ..._require import BACKENDS
 from ...contract import refuse
 from ...data.images import Preprocessing
-from ...models.arguments import Streams
+from ...models.streams import Streams
 from ..parts import Plan
 from ..recipes import Recipe
 

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from ...contract import refuse
 from ...data.images import Preprocessing
-from ...models.torch.bcnn import BCNN, as_array, as_tensor
+from ...models.torch.bcnn import BCNN
 from ...models.torch.files import save
+from ...models.torch.framework import from_numpy as as_tensor
+from ...models.torch.framework import to_numpy as as_array
 from ..parts import Plan
 
 __all__ = ["BCNN", "Engine"]

@@ -1,0 +1,83 @@
+"""What the shared code of `bilinear.models` asks of a framework.
+
+The module ``bilinear.models.<framework>.framework`` answers for each.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..contract import Spec
+
+
+class Framework(Protocol):
+    """The functions of one framework that saving, loading and building a `BCNN` need."""
+
+    @property
+    def name(self) -> str:
+        """``"torch"``, ``"tensorflow"`` or ``"jax"``."""
+        ...
+
+    @property
+    def module(self) -> type:
+        """The class of custom backbones."""
+        ...
+
+    @property
+    def module_name(self) -> str:
+        """The public name of that class."""
+        ...
+
+    @property
+    def pool_class(self) -> type:
+        """The class of custom pools."""
+        ...
+
+    @property
+    def read_pth(self) -> Callable[[str], Any] | None:
+        """Read what `torch.save` wrote, as NumPy arrays; None where only PyTorch can."""
+        ...
+
+    def check_dtype(self, op: str, dtype: str) -> None:
+        """ValueError for a dtype that the framework's settings exclude."""
+        ...
+
+    def check_pool(self, pool: Any) -> None:
+        """ValueError for a pool that a model of this framework cannot call."""
+        ...
+
+    def check_save(self, op: str, model: Any) -> None:
+        """ValueError for a model that no portable file can describe."""
+        ...
+
+    def layer(self, name: str, *, dtype: Any, **arguments: Any) -> Any:
+        """Make a layer of the package by its class name, with weights of `dtype`."""
+        ...
+
+    def copied(self, module: Any) -> Any:
+        """A copy of a custom module, or None of None."""
+        ...
+
+    def spec(self, tensor: Any) -> Spec:
+        """Shape and dtype of a parameter or another tensor of a model."""
+        ...
+
+    def from_numpy(self, array: np.ndarray) -> Any: ...
+
+    def images(self, batch: np.ndarray, /) -> Any:
+        """A batch of images (N, H, W, 3) as a model takes it."""
+        ...
+
+    def numpy_function(
+        self, model: Any, function: Callable[[Any, Any], Any]
+    ) -> Callable[[Any], Any]:
+        """``function(model, images)`` as a function of NumPy arrays, for evaluation.
+
+        Images are (N, H, W, 3); feature maps in the result are (N, h, w, C).
+        """
+        ...
+
+    def device(self) -> str:
+        """Where `numpy_function` computes."""
+        ...

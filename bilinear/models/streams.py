@@ -1,0 +1,172 @@
+"""The streams of a B-CNN: its backbones, and the feature maps that they give."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..contract import Spec, check_images, refuse
+from .plans import BACKBONES, CHANNELS, TAPS, Shape, are_taps, is_count, tapped
+
+Channels = int | Sequence[int | None] | None
+Taps = Sequence[str] | None
+
+
+class Streams(NamedTuple):
+    """The backbones of a B-CNN and the feature maps that its pool receives."""
+
+    names: tuple[str | None, ...]
+    """The name of the backbone of each stream, one or two; None for a custom module."""
+    channels: tuple[int, ...]
+    """The channels of every feature map: one per stream, or all maps of a single stream."""
+    taps: tuple[str, ...] | None = None
+    """The feature maps that are taken from a named backbone; None takes its last one."""
+    projection: int | None = None
+    """The channels that each stream is projected to; None for no projection."""
+
+    @property
+    def pair(self) -> tuple[str | None, str | None]:
+        """Both names; the second is None also where there is one stream."""
+        return self.names[0], self.names[1] if len(self.names) == 2 else None
+
+    @property
+    def pooled(self) -> tuple[int, ...]:
+        """The channels of the feature maps that the pool receives."""
+        return self.channels if self.projection is None else tuple(d for d, _ in self.projections)
+
+    @property
+    def projections(self) -> tuple[Shape, ...]:
+        """The shapes of the projections' weights, (dim, channels)."""
+        return () if self.projection is None else tuple((self.projection, c) for c in self.channels)
+
+    def check_images(self, images: Spec, *, channels_first: bool) -> None:
+        """Raise ValueError or TypeError for images that the named backbones cannot take."""
+        channels = 3 if any(self.names) else None
+        least = 16 if "vgg16" in self.names else 1  # so that one location is left
+        check_images(images, channels_first=channels_first, channels=channels, least=least)
+
+    def check_maps(self, maps: Any) -> tuple[Any, ...]:
+        """Return what the first stream gives as a tuple of the expected number of maps."""
+        maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
+        wanted = len(self.channels) if len(self.names) == 1 else 1
+        if len(maps) != wanted:
+            remedy = "Pass channels= with one entry for each map that your network returns."
+            invariant = f"the backbone must give {wanted} maps"
+            refuse(ValueError, "BCNN", invariant, f"{len(maps)}", remedy)
+        return maps
+
+
+def resolve_streams(
+    backbone: object,
+    backbone_b: object,
+    *,
+    channels: Channels,
+    taps: Taps,
+    projection: int | None,
+    module: type,
+    module_name: str,
+) -> Streams:
+    """Check the arguments of `BCNN` about its streams.
+
+    Args:
+        backbone, backbone_b, channels, taps, projection: as `BCNN` takes them.
+        module: the framework's module class.
+        module_name: its public name.
+    """
+    names = (_name("backbone", backbone, module, module_name),)
+    if backbone_b is not None:
+        names = names[0], _name("backbone_b", backbone_b, module, module_name)
+    if taps is not None:
+        _check_taps(names, taps)
+    known = _known_channels(names, taps)
+    given: tuple[Any, ...] = (channels,) * len(known)
+    if isinstance(channels, (tuple, list)):
+        given = tuple(channels)
+    if names == (None,) and given:
+        known *= len(given)
+    if len(given) != len(known) or any(c is not None and not is_count(c) for c in given):
+        invariant = f"channels must be a positive integer, or one for each of {len(known)} maps"
+        remedy = "Pass the number of channels of the feature maps; for two streams, a pair."
+        refuse(ValueError, "BCNN", invariant, repr(channels), remedy)
+    found = tuple(
+        _channels(min(i, len(names) - 1), names, *pair)
+        for i, pair in enumerate(zip(known, given, strict=True))
+    )
+    return _with_projection(
+        Streams(names, found, None if taps is None else tuple(taps)), projection
+    )
+
+
+def _name(argument: str, backbone: object, module: type, module_name: str) -> str | None:
+    """The name of a named backbone; None for a custom module."""
+    if isinstance(backbone, module):
+        return None
+    if isinstance(backbone, str) and backbone in BACKBONES:
+        return backbone
+    known = " or ".join(repr(name) for name in BACKBONES)
+    remedy = f"Pass one of the names, or a custom {module_name} with channels=."
+    error = ValueError if isinstance(backbone, str) else TypeError
+    refuse(error, "BCNN", f"{argument} must be {known} or a {module_name}", repr(backbone), remedy)
+
+
+def _check_taps(names: tuple[str | None, ...], taps: object) -> None:
+    if len(names) == 2:
+        remedy = "Leave taps or backbone_b out."
+        invariant = "taps must be those of a single stream"
+        refuse(ValueError, "BCNN", invariant, "taps and backbone_b", remedy)
+    if names[0] is None:
+        remedy = "Return the maps of a custom backbone as a tuple, and pass channels= as a tuple."
+        invariant = "taps must be those of a named backbone"
+        refuse(ValueError, "BCNN", invariant, f"{taps!r} for a custom module", remedy)
+    known = TAPS[names[0]]
+    if not are_taps(names[0], taps):
+        invariant = f"taps must be different names among {', '.join(known)}"
+        refuse(
+            ValueError,
+            "BCNN",
+            invariant,
+            repr(taps),
+            f"Choose among the feature maps of {names[0]}.",
+        )
+
+
+def _known_channels(names: tuple[str | None, ...], taps: Taps) -> tuple[int | None, ...]:
+    """The channels of the maps of named backbones; None for custom modules."""
+    if taps is not None and names[0] is not None:
+        return tuple(tapped(names[0], taps).values())
+    return tuple(None if name is None else CHANNELS[name] for name in names)
+
+
+def _channels(
+    stream: int, names: tuple[str | None, ...], known: int | None, given: int | None
+) -> int:
+    """The channels of a feature map of the first or the second stream."""
+    if known is not None:
+        if given not in (None, known):
+            remedy = "Leave channels out for a named backbone, or give the pair."
+            invariant = f"{names[stream]} has {known} channels"
+            refuse(ValueError, "BCNN", invariant, f"{given}", remedy)
+        return known
+    if given is None:
+        argument = ("backbone", "backbone_b")[stream]
+        invariant = f"channels is required where {argument} is a custom module"
+        refuse(
+            ValueError,
+            "BCNN",
+            invariant,
+            "None",
+            "Pass the number of channels of its feature maps.",
+        )
+    return given
+
+
+def _with_projection(streams: Streams, projection: object) -> Streams:
+    if projection is None:
+        return streams
+    if not isinstance(projection, int) or not is_count(projection):
+        invariant = "projection must be a positive integer or None"
+        remedy = "Pass the number of channels that each stream is projected to."
+        refuse(ValueError, "BCNN", invariant, repr(projection), remedy)
+    if len(streams.channels) != len(streams.names):
+        invariant = "projection must be None for a stream of several maps"
+        remedy = "Pools of several maps project them by themselves."
+        refuse(ValueError, "BCNN", invariant, f"{len(streams.channels)} maps", remedy)
+    return streams._replace(projection=projection)

@@ -1,0 +1,95 @@
+"""What saving, loading and building a B-CNN need of Keras (`models.framework.Framework`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ...backends.tensorflow import layers
+from ...backends.tensorflow.layers.democratic_pool import inner_dtype
+from ...contract import Spec, refuse
+
+name = "tensorflow"
+module = keras.layers.Layer
+pool_class = keras.layers.Layer
+module_name = "keras.layers.Layer"
+read_pth = None
+
+
+def check_dtype(op: str, dtype: str) -> None:
+    """TensorFlow has every dtype of a model."""
+
+
+def check_pool(pool: Any) -> None:
+    if getattr(pool, "data_format", "channels_last") != "channels_last":
+        remedy = "BCNN computes channels last whatever Keras' image data format is."
+        invariant = "pool must have data_format='channels_last'"
+        refuse(ValueError, "BCNN", invariant, repr(pool.data_format), remedy)
+
+
+def check_save(op: str, model: Any) -> None:
+    """A file has one dtype, so the pool cannot have a policy of its own."""
+    own, policy = model.pool.dtype_policy.name, model.dtype_policy.name
+    if own != policy:
+        invariant = f"the pool must have the model's dtype policy {policy}"
+        refuse(ValueError, op, invariant, own, "Make the pool with that dtype=, or by its name.")
+
+
+def layer(name: str, *, dtype: Any, called: str = "pool", **arguments: Any) -> keras.layers.Layer:
+    """Make a layer with the dtype policy `dtype`, under the Keras name `called`."""
+    if "pool" in arguments:  # which was made as if it were the pool of the model itself
+        arguments["pool"] = _accumulating(arguments["pool"], dtype)
+    return getattr(layers, name)(**arguments, data_format="channels_last", dtype=dtype, name=called)
+
+
+def _accumulating(pool: keras.layers.Layer, policy: Any) -> keras.layers.Layer:
+    """The inner pool with the dtype of its sums, unless its weights are of the file's dtype."""
+    dtype = inner_dtype(policy)
+    if pool.trainable_weights and pool.variable_dtype != dtype:
+        return pool
+    return type(pool).from_config(pool.get_config() | {"dtype": dtype})
+
+
+def copied(module: keras.layers.Layer | None) -> keras.layers.Layer | None:
+    """A layer of the same architecture; its variables are the file's to fill."""
+    if isinstance(module, keras.Model):
+        return keras.models.clone_model(module)
+    return None if module is None else type(module).from_config(module.get_config())
+
+
+def spec(tensor: keras.Variable) -> Spec:
+    return Spec(tensor.shape, tensor.dtype)
+
+
+def from_numpy(array: np.ndarray) -> tf.Tensor:
+    return tf.constant(array)
+
+
+images = from_numpy
+
+
+def device() -> str:
+    return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+
+
+def numpy_function(model: Any, function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+    compiled = tf.function(lambda batch: function(model, batch))
+    return lambda batch: tf.nest.map_structure(lambda t: t.numpy(), compiled(tf.constant(batch)))
+
+
+def pool_variables(pool: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """Name -> variable of a pool; ``pool.<name>`` for a pool within it.
+
+    Where two variables have one name, each name is preceded by its position.
+    """
+    inner = getattr(pool, "pool", None)
+    within = pool_variables(inner) if isinstance(inner, keras.layers.Layer) else {}
+    theirs = {id(variable) for variable in within.values()}
+    own = [variable for variable in pool.weights if id(variable) not in theirs]
+    names = [variable.name for variable in own]
+    if len(set(names)) < len(names):
+        names = [f"{position}.{name}" for position, name in enumerate(names)]
+    inside = {f"pool.{name}": variable for name, variable in within.items()}
+    return dict(zip(names, own, strict=True)) | inside

@@ -1,0 +1,99 @@
+"""What saving, loading and building a B-CNN need of PyTorch (`models.framework.Framework`)."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...backends.torch import layers
+from ...contract import Spec
+
+name = "torch"
+module = nn.Module
+pool_class = nn.Module
+module_name = "torch.nn.Module"
+
+
+def check_dtype(op: str, dtype: str) -> None:
+    """PyTorch has every dtype of a model."""
+
+
+def check_pool(pool: Any) -> None:
+    """Every pool of the package can be called."""
+
+
+def check_save(op: str, model: Any) -> None:
+    """Every model can be described."""
+
+
+def layer(name: str, *, dtype: str, device: Any = None, **arguments: Any) -> nn.Module:
+    made: nn.Module = getattr(layers, name)(**arguments)
+    device = torch.get_default_device() if device is None else device
+    return made.to(device=device, dtype=getattr(torch, dtype))
+
+
+def copied(module: nn.Module | None) -> nn.Module | None:
+    return copy.deepcopy(module)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return f"{dtype}".removeprefix("torch.")
+
+
+def spec(tensor: Tensor) -> Spec:
+    return Spec(tensor.shape, dtype_name(tensor.dtype))
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def images(batch: np.ndarray) -> Tensor:
+    return from_numpy(batch).movedim(-1, 1).contiguous()
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def numpy_function(model: nn.Module, function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+    """Not compiled: PyTorch runs the model as it is, moved to `device`."""
+    model = model.to(device())
+    weight = next(p for p in model.parameters())
+
+    def call(batch: np.ndarray) -> Any:
+        with torch.inference_mode():
+            result = function(model, from_numpy(batch).movedim(-1, 1).to(weight))
+        return _to_channels_last(result)
+
+    return call
+
+
+def _to_channels_last(result: Any) -> Any:
+    if isinstance(result, tuple):
+        return tuple(map(_to_channels_last, result))
+    return to_numpy(result.movedim(1, -1))
+
+
+def read_pth(path: str) -> Any:
+    """Read what `torch.save` wrote, with tensors as NumPy arrays; no pickled object is trusted."""
+    return _to_arrays(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _to_arrays(saved: Any) -> Any:
+    if isinstance(saved, Mapping):
+        return {name: _to_arrays(value) for name, value in saved.items()}
+    return to_numpy(saved) if isinstance(saved, Tensor) else saved

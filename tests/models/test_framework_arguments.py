@@ -1,0 +1,107 @@
+"""The arguments and methods of `BCNN` that one framework's users expect."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ..subjects import PRESENT, driver
+from .test_models import images
+
+needs_torch = pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch")
+CASE: dict[str, Any] = {"taps": ("relu1_1",), "projection": 8}
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+def test_every_argument_is_documented(backend: str) -> None:
+    """In the class and in the functions of files; arguments after the second are keyword-only."""
+    namespace = __import__(f"bilinear.{backend}", fromlist=["BCNN"])
+    functions = (namespace.load, namespace.save, namespace.load_image, namespace.import_checkpoint)
+    for thing in (namespace.BCNN, *functions):
+        signature = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing)
+        text = inspect.getdoc(thing) or ""
+        _, _, arguments = text.partition("Args:\n")
+        for position, (name, parameter) in enumerate(signature.parameters.items()):
+            if name not in ("self", "args", "kwargs"):
+                assert f"    {name}: " in arguments, (thing, name)
+                assert position < 3 or parameter.kind is parameter.KEYWORD_ONLY, (thing, name)
+
+
+@needs_torch
+def test_device_and_dtype_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    model = driver("torch").model
+    for given, expected in ((torch.float64, torch.float64), ("bfloat16", torch.bfloat16)):
+        made = model("vgg16", 3, dtype=given, **CASE)
+        assert {p.dtype for p in made.parameters()} == {expected}
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert {p.dtype for p in model("vgg16", 3, **CASE).parameters()} == {torch.float64}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    from bilinear.torch import BCNN  # noqa: PLC0415 - only where PyTorch is
+
+    made = BCNN("vgg16", 3, device="meta", pool="hawkeye-cbp", **CASE)
+    assert {t.device.type for t in (*made.parameters(), *made.buffers())} == {"meta"}
+    made.reset_classifier(2)
+    assert made.classifier.weight.device.type == "meta"
+    with pytest.raises(ValueError, match=r"dtype must be one of float16, .*got 'int32'"):
+        model("vgg16", 3, dtype=torch.int32, **CASE)
+
+
+@needs_torch
+def test_methods_of_timm() -> None:
+    torch = pytest.importorskip("torch")
+    door = __import__("bilinear.torch", fromlist=["BCNN"])
+    x = torch.from_numpy(images(2, (16, 20), "float32")).movedim(-1, 1)
+    model = door.BCNN("vgg16", 3, **CASE).eval()
+    features = model.forward_features(x)
+    assert features.shape == (2, 64, 16, 20)
+    assert torch.equal(model.forward_head(features), model(x))
+    assert torch.equal(model.forward_head(features, pre_logits=True), model.descriptors(x))
+    assert model.get_classifier() is model.classifier
+    model.train()
+    model.reset_classifier(4)
+    assert model.get_classifier().weight.shape == (4, 64)
+    assert model.get_classifier().training
+    two = door.BCNN("vgg16", 3, taps=("relu1_1", "relu1_2")).eval()
+    maps = two.forward_features(x)
+    assert isinstance(maps, tuple)
+    assert torch.equal(two.forward_head(maps), two(x))
+    scores = door.BCNN("vgg16", 3, pool="lrbp", **CASE)
+    assert scores.get_classifier() is scores.pool
+    with pytest.raises(ValueError, match="descriptors need a pool that is followed by a linear"):
+        scores.forward_head(scores.forward_features(x), pre_logits=True)
+
+
+@needs_torch
+def test_reset_of_a_custom_pool_that_gives_logits() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Mean(torch.nn.Linear):
+        num_classes = 3
+
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.mean((2, 3)))
+
+    model = driver("torch").model("vgg16", 3, pool=Mean(8, 3), **CASE)
+    with pytest.raises(TypeError, match="must be linear, or a pool of this package; got a Mean"):
+        model.reset_classifier(4)
+
+
+@pytest.mark.skipif("jax" not in PRESENT, reason="Flax")
+def test_rngs_of_flax() -> None:
+    """Equal streams give equal weights, and win over the seed."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    def weight(**options: Any) -> np.ndarray:
+        model = driver("jax").model("vgg16", 3, **CASE, **options)
+        return driver("jax").tensors(model)["classifier.weight"]
+
+    first = weight(rngs=nnx.Rngs(3))
+    np.testing.assert_array_equal(weight(rngs=nnx.Rngs(3), seed=9), first)
+    assert (weight(rngs=nnx.Rngs(4)) != first).any()
+    rngs = nnx.Rngs(3)
+    weight(rngs=rngs)
+    assert (weight(rngs=rngs) != first).any()
