@@ -15,8 +15,9 @@ from .description import DAMAGED, Custom, Description
 from .framework import Framework
 from .plans import DTYPES, Head, initial_tensors, is_count
 from .pools import POOLS, counted, fits
+from .state_dict import ReadPth
 from .streams import Channels, Streams, Taps, resolve_streams
-from .weights import ReadPth, backbone_tensors, stream_weights, weights_preprocessing
+from .weights import backbone_tensors, stream_weights, weights_preprocessing
 
 MakeLayer = Callable[..., Any]
 """``make(class name, **arguments)`` -> a layer of the framework, in the model's dtype."""

@@ -1,22 +1,21 @@
 """Checkpoints of other code, read by a `Layout` into the arguments and tensors of a `BCNN`."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .. import presets
 from ..analysis.classifiers import permute_classifier
-from ..contract import Spec, message, refuse
+from ..contract import Spec, refuse
 from ..data.images import Preprocessing
 from . import pools
 from .construction import describe_preset
 from .layouts import LAYOUTS, Backbones, Layout, backbone_names
 from .plans import CHANNELS, DTYPES
+from .state_dict import ReadPth, read_saved, state_tensors
 from .tensorfile import check_finite, check_layout, open_tensors, spec
-
-ReadPth = Callable[[str], Any]
 
 _OWN = "Load other networks into a custom module, for BCNN(module, ..., channels=...)."
 _PTH = (".pth", ".pt", ".tar")
@@ -130,49 +129,6 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
         invariant = "PyTorch's own files are read by bilinear.torch alone"
         refuse(ValueError, op, invariant, os.path.basename(path), remedy)
     return read_saved(op, path, read_pth)
-
-
-def read_saved(op: str, path: str, read_pth: ReadPth) -> Any:
-    """Read what `torch.save` wrote. Raises: ValueError where that is not possible."""
-    try:
-        return read_pth(path)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged or foreign file can raise anything
-        invariant = "the file must be one that torch.load(weights_only=True) reads"
-        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
-        remedy = "It is damaged, or holds more than tensors and numbers."
-        raise ValueError(message(op, invariant, received, remedy)) from error
-
-
-def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:
-    """Return the tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
-
-    The ``module.`` of DataParallel and ``num_batches_tracked`` are left out.
-    Raises: ValueError for anything else, or a name that occurs twice.
-    """
-    return dict(_tensors(op, saved))
-
-
-def _tensors(op: str, saved: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Name without DataParallel's ``module.`` -> array, counters of batches left out."""
-    seen = set()
-    for entry in ("state_dict", "model"):
-        if isinstance(saved, Mapping) and isinstance(saved.get(entry), Mapping):
-            saved = saved[entry]
-    if not isinstance(saved, Mapping):
-        received = f"{type(saved).__module__}.{type(saved).__qualname__}"
-        remedy = "Save the model's state_dict() with the code that made it."
-        refuse(ValueError, op, "the file must hold a state_dict", received, remedy)
-    for name, array in saved.items():
-        plain = ".".join(part for part in f"{name}".split(".") if part != "module")
-        if not isinstance(array, np.ndarray) or plain in seen:
-            received = "it twice" if plain in seen else type(array).__name__
-            remedy = "The file must hold one state_dict, bare or under 'state_dict' or 'model'."
-            refuse(ValueError, op, f"{name!r} must be one tensor", received, remedy)
-        seen.add(plain)
-        if not plain.endswith(".num_batches_tracked"):
-            yield plain, array
 
 
 def _refuse_unknown(

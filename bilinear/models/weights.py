@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..contract import ACCUMULATION, Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
 from .plans import Shape, tensor_shapes
+from .state_dict import ReadPth, read_saved, state_tensors
 from .tensorfile import check_finite, check_layout, open_tensors, spec, specs
 
 
@@ -45,7 +46,6 @@ HEADS = ("fc.", "classifier.", "pre_logits.", "head.")
 """Prefixes of the layers after the backbone, in torchvision and timm; skipped."""
 
 Weights = str | os.PathLike | None
-ReadPth = Callable[[str], Mapping[str, np.ndarray]]
 
 _BACKBONE = "weights= takes the tensors of torchvision's or timm's network of that name."
 
@@ -139,20 +139,9 @@ def backbone_tensors(
         )
         invariant = "PyTorch's own files are read by bilinear.torch alone"
         refuse(ValueError, op, invariant, os.path.basename(path), remedy)
-    arrays = _unpickled(op, path, read_pth)
+    arrays = state_tensors(op, read_saved(op, path, read_pth))
     _check_backbone(op, backbone, expected, {name: spec(arrays[name]) for name in arrays})
     return {name: check_finite(op, name, np.asarray(arrays[name])) for name in expected}
-
-
-def _unpickled(op: str, path: str, read_pth: ReadPth) -> dict[str, np.ndarray]:
-    try:
-        return {name: array for name, array in read_pth(path).items() if not _skipped(name)}
-    except OSError:
-        raise
-    except Exception as error:  # a damaged or foreign file can raise anything
-        invariant = "the file must be a state_dict that torch.load(weights_only=True) reads"
-        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
-        raise ValueError(message(op, invariant, received, _BACKBONE)) from error
 
 
 def _skipped(name: str) -> bool:

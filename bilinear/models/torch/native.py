@@ -2,26 +2,16 @@
 
 import torch
 
-<<<<<<< HEAD
 from ..._files import replace_file
-from ...contract import Spec
-=======
-from ..._files import replacing
->>>>>>> 6eb648b (One implementation of saving, loading and building a B-CNN; new classifiers on trained files; reset_classifier)
-from ..imports import read_saved, state_tensors
+from ..state_dict import read_saved, state_tensors
 from ..tensorfile import check_layout, spec
 from . import framework
 from .bcnn import BCNN
 
 
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
-<<<<<<< HEAD
-    """``torch.save(model.state_dict(), path)``, whole or not at all."""
-    with replace_file(path) as temporary:
-=======
     """Call ``torch.save(model.state_dict(), path)``, atomically."""
-    with replacing(path) as temporary:
->>>>>>> 6eb648b (One implementation of saving, loading and building a B-CNN; new classifiers on trained files; reset_classifier)
+    with replace_file(path) as temporary:
         torch.save(model.state_dict(), temporary)
 
 
