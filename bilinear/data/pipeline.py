@@ -92,8 +92,7 @@ class Pipeline:
     ):
         check_argument("Pipeline", "batch_size", batch_size, COUNT)
         check_argument("Pipeline", "prefetch", prefetch, COUNT)
-        if workers != 0:
-            check_argument("Pipeline", "workers", workers, COUNT)
+        check_argument("Pipeline", "workers", workers, WHOLE)
         check_argument("Pipeline", "seed", seed, WHOLE)
         if on_error not in ("raise", "skip"):
             invariant, remedy = "on_error must be 'raise' or 'skip'", "The default is 'raise'."

@@ -86,8 +86,8 @@ def test_centre_crops(augmentation, expected):
     ("fields", "words"),
     [
         ({"crop": "corner"}, "crop must be one of random, centre, resized"),
-        ({"resize": 0}, "resize must be at least 1"),
-        ({"resize": 9.5}, "resize must be a whole number"),
+        ({"resize": 0}, "resize must be a positive integer"),
+        ({"resize": 9.5}, "resize must be a positive integer"),
         ({"crop": "resized", "square": True}, "crop='resized' allows neither resize nor square"),
         ({"crop": "resized", "resize": 512}, "crop='resized' allows neither resize nor square"),
         (

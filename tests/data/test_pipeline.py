@@ -170,11 +170,11 @@ def test_each_purpose_and_key_has_its_own_generator():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"prefetch": 0}, "prefetch must be at least 1"),
-        ({"workers": -1}, "workers must be at least 1; got -1. 0 decodes in the calling process"),
-        ({"workers": None}, "workers must be a whole number"),
-        ({"seed": -1}, "seed must be a whole number from 0 up"),
+        ({"batch_size": 0}, "batch_size must be a positive integer"),
+        ({"prefetch": 0}, "prefetch must be a positive integer"),
+        ({"workers": -1}, "workers must be an integer from 0 up; got -1"),
+        ({"workers": None}, "workers must be an integer from 0 up"),
+        ({"seed": -1}, "seed must be an integer from 0 up"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
         ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
         (
