@@ -144,7 +144,7 @@ AMBIENTS = {
     "no promotion": _no_promotion,
     "debug_nans": lambda: jax.debug_nans(True),
     "disable_jit": jax.disable_jit,
-    "bfloat16 products by default": lambda: jax.default_matmul_precision("bfloat16"),
+    "full precision set by the user": lambda: jax.default_matmul_precision("highest"),
 }
 SHELLS = {
     "checkpoint": jax.checkpoint,

@@ -18,13 +18,15 @@ from jax import export
 import bilinear.jax as door
 from bilinear.testing import Case, assert_within, truth, vjp_truth
 
+from . import TF32, certified, frozen, thawed
 from . import _jax_training as trainer
-from . import certified, frozen, thawed
 from ._jax_layers import descriptor_and_gradients, in_dtype
 from ._jax_transforms import AMBIENTS, CHECKS, HVPS, JVPS, SHELLS, VMAPS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     jax.config.update("jax_platforms", "cpu")
+elif not TF32:  # networks follow JAX's setting, which rounds float32 products on a GPU
+    jax.config.update("jax_default_matmul_precision", "highest")
 
 # Run eagerly, JAX compiles each primitive for each shape, and again under each global setting.
 # Its cache recognises what became the same program, which is most of the time of these tests.

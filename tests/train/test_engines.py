@@ -250,7 +250,7 @@ def float32_products(backend: str) -> tuple[Any, Any, Any]:
         now = options.tensor_float_32_execution_enabled()
         return options.enable_tensor_float_32_execution, now, not now
     switch = functools.partial(module.config.update, "jax_default_matmul_precision")
-    return switch, module.config.jax_default_matmul_precision, "highest"
+    return switch, module.config.jax_default_matmul_precision, "tensorfloat32"
 
 
 @over_backends

@@ -1,1 +1,1 @@
-"""The operators in JAX. Public names are those of the door, `bilinear.jax`."""
+"""The operators in JAX. The public namespace is `bilinear.jax`."""

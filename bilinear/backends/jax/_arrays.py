@@ -1,4 +1,4 @@
-"""What every JAX operator does around its formula: describe, widen, multiply."""
+"""Steps that all JAX operators share: describe arrays, upcast, select locations, multiply."""
 
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ ArrayLike: TypeAlias = jax.Array | np.ndarray
 
 
 def spec(op: str, name: str, x: ArrayLike) -> Spec:
-    """The contract's view of `x`, as JAX will see it."""
+    """The shape and dtype of `x`, as JAX will see it."""
     check_tensor(op, name, x, (jax.Array, np.ndarray), "JAX or NumPy array")
     dtype = x.dtype if isinstance(x, jax.Array) else jax.dtypes.canonicalize_dtype(x.dtype)
     return Spec(x.shape, dtype.name)
@@ -29,11 +29,62 @@ def specs(
     )
 
 
-def wide(x: jax.Array) -> jax.Array:
-    """`x` in the dtype its sums, roots and norms are computed in."""
+def upcast(x: ArrayLike) -> jax.Array:
+    """`x` in the dtype that its sums, roots and norms are computed in."""
+    x = jnp.asarray(x)
     return x.astype(ACCUMULATION[x.dtype.name])
 
 
+def round_to(x: ArrayLike, result: jax.Array) -> jax.Array:
+    """`result` in the dtype of `x`."""
+    return result.astype(jnp.asarray(x).dtype)
+
+
+def select_locations(x: ArrayLike, mask: ArrayLike | None) -> jax.Array:
+    """`x` (N, L, C) in the accumulation dtype, with 0 where the mask is False.
+
+    It selects and does not multiply: 0 · NaN would be NaN.
+    """
+    x = upcast(x)
+    return x if mask is None else jnp.where(jnp.asarray(mask)[:, :, None], x, 0.0)
+
+
+def select_streams(
+    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None
+) -> tuple[jax.Array, jax.Array]:
+    """`select_locations` of both streams; one stream is both."""
+    x = select_locations(x, mask)
+    return x, x if y is None else select_locations(y, mask)
+
+
+def count_locations(x: jax.Array, mask: ArrayLike | None, dtype: str = "") -> jax.Array:
+    """Number of valid locations of each sample, at least 1: (N, 1), or (1, 1) without a mask.
+
+    In `dtype`, by default that of `x` (N, L, C).
+    """
+    dtype = dtype or x.dtype.name
+    if mask is None:
+        return jnp.asarray(x.shape[1], dtype).reshape(1, 1)  # an array: L may be symbolic
+    return jnp.maximum(jnp.sum(mask, axis=1, keepdims=True, dtype=dtype), 1.0)
+
+
+def flatten_matrices(g: jax.Array) -> jax.Array:
+    """Matrices (N, C, D) as rows (N, C·D)."""
+    return g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
+
+
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(a, b, precision=_precision())
+
+
+def einsum(rule: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.einsum(rule, a, b, precision=_precision())
+
+
+def _precision() -> jax.lax.Precision | None:
+    """Full precision, or None where the user has set a precision for JAX, which then decides.
+
+    JAX's own default rounds float32 factors to fewer digits on a GPU or TPU.
+    """
+    user_set = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return jax.lax.Precision.HIGHEST if user_set is None else None

@@ -7,13 +7,15 @@ from . import layers
 
 
 def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> Any:
-    """The layer that computes what published code does, by a name of `bilinear.presets.PRESETS`.
+    """Construct the layer that computes what published code does.
 
-    `arguments` go to the layer, beside those of the preset or in their place. The gradient is the
-    derivative, or with `published_backward` what the code has in its place.
+    Args:
+        name: a name of `bilinear.presets.PRESETS`.
+        published_backward: use the backward pass of the code where that is not the derivative.
+        **arguments: arguments of the layer; they override those of the preset.
 
-    Raises: ValueError for a name that is none, listing those there are, or where no backward pass
-        but the derivative was published; what the layer raises.
+    Raises: ValueError for an unknown name, with a list of the known ones, or if no backward pass
+        but the derivative was published; and what the layer raises.
     """
     recipe = presets.recipe(name, published_backward=published_backward, **arguments)
     return presets.made(layers, recipe)

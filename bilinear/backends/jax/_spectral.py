@@ -1,14 +1,15 @@
 """The matrix root by eigenvectors, whose derivatives are finite for equal eigenvalues and zeros.
 
-Derivatives of eigenvectors divide by differences of eigenvalues, those of the root do not. So
-eigenvectors U and eigenvalues λ are constants here. In their basis the root is H = diag(√λ), and
-of the matrix B = Uᵀ a U that moves the derivative is ``K ∘ dB``, K_ij = 1 / (√λi + √λj). A step
+Derivatives of eigenvectors divide by differences of eigenvalues; derivatives of the root do not.
+Therefore eigenvectors U and eigenvalues λ are constants here. In their basis the root is
+H = diag(√λ), and for the matrix B = Uᵀ a U, which varies, the derivative is ``K ∘ dB`` with
+K_ij = 1 / (√λi + √λj). A step
 
-    H ← H + K ∘ (B − H H − its value)
+    H ← H + K ∘ (B − H H − the value of B − H H)
 
-leaves the value as it is (what would be added is 0), and makes the derivatives of H those of the
-root of B to one order more: with H off by terms of order n in a change of B, H H is off by
-``diag(√λ) · off + off · diag(√λ)`` and terms of order n + 1, and K takes the former back. Where
+leaves the value of H unchanged, because it adds 0, and makes its derivatives those of the root of
+B to one order more: if H is wrong by terms of order n in a change of B, H H is wrong by
+``diag(√λ) · error + error · diag(√λ)`` and terms of order n + 1, and K removes the former. Where
 two eigenvalues count as 0, K is 0.
 """
 
@@ -18,12 +19,12 @@ import jax.numpy as jnp
 from ._arrays import matmul
 
 ORDERS = 3
-"""How many orders of derivatives are exact."""
+"""Number of orders of derivatives that are exact."""
 
 
-def spectral_root(a: jax.Array, tol: float | None) -> jax.Array:
+def matrix_sqrt_eigen(a: jax.Array, tol: float | None) -> jax.Array:
     """``U diag(√λ) Uᵀ`` of symmetric matrices."""
-    u, roots, k = _decomposed(jax.lax.stop_gradient(a), tol)
+    u, roots, k = _decompose(jax.lax.stop_gradient(a), tol)
     b = matmul(matmul(u.mT, a), u)
     h = roots[:, :, None] * jnp.eye(a.shape[-1], dtype=a.dtype)[None]
     for _ in range(ORDERS):
@@ -32,7 +33,7 @@ def spectral_root(a: jax.Array, tol: float | None) -> jax.Array:
     return matmul(matmul(u, h), u.mT)
 
 
-def _decomposed(a: jax.Array, tol: float | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _decompose(a: jax.Array, tol: float | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     finite = jnp.isfinite(a).all(axis=(1, 2), keepdims=True)  # eigh may not end for others
     values, u = jnp.linalg.eigh(jnp.where(finite, a, 0.0))

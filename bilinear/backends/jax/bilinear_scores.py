@@ -10,9 +10,18 @@ from jax.custom_derivatives import SymbolicZero
 from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
 from ...contract.pooling import check_bilinear_scores
 from ..row_blocks import entries, row_blocks
-from ._arrays import ArrayLike, spec, specs, wide
-from .outer_pool import counted, keep
-from .signed_sqrt import rooted
+from ._arrays import (
+    ArrayLike,
+    count_locations,
+    einsum,
+    flatten_matrices,
+    round_to,
+    select_streams,
+    spec,
+    specs,
+    upcast,
+)
+from .signed_sqrt import signed_sqrt_unchecked
 
 
 def bilinear_scores(
@@ -27,34 +36,36 @@ def bilinear_scores(
     l2_eps: float = L2_EPS,
     packed: bool = False,
 ) -> jax.Array:
-    """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
+    """Score bilinear descriptors linearly, without holding them: ``bilinear_pool(x, y) Wᵀ + b``.
 
-    With s the roots of the pooled matrix, flattened row-major or halved as in `bilinear_pool`,
-    ``scores = (W s) / max(‖s‖, l2_eps) + b``. Both sums are taken some rows of the matrix at a
-    time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
-    bias are ``model.classifier.kernel[...].T`` and ``model.classifier.bias[...]``.
+    Specified by `bilinear.reference.bilinear_scores`.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
-        mask (N, L) boolean -> (N, K). C and D are numbers when traced; N may be symbolic.
-    Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
-        `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
-    Edges: those of `bilinear_pool`; a descriptor of 0 scores b. Half types are widened to float32
-        once at the start and rounded once at the end.
-    Cost: time N·C·D·(L + K), the gradient thrice that. Memory without gradient about
-        (2K + 4N)·C·D / 8 beside the inputs, with it their gradients too, that of the weight twice
-        or more; between the passes the inputs are held.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_scores`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
+    Args:
+        x: features (N, L, C); C must be known when traced, N may be symbolic.
+        weight: W (K, C·D), or (K, C(C+1)/2) if packed. That of a trained `BCNN` with a
+            `BilinearPool` is ``model.classifier.kernel[...].T``.
+        bias: b (K,), or None for 0.
+        y: features (N, L, D) of the second stream; None means y = x.
+        mask: boolean (N, L); only locations where it is True are pooled. None pools all.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the root, at least 0.
+        l2_eps: positive; the floor of the norm.
+        packed: take the descriptor of `bilinear_pool` with `packed`; for one stream.
+
+    Returns: Array (N, K).
+    Cost: time N·C·D·(L + K), the gradient three times that. Memory without gradient about
+        (2K + 4N)·C·D / 8 beside the inputs; with it also the gradients of the inputs, that of the
+        weight at least twice. Between the passes the inputs are held.
     """
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     of_bias = None if bias is None else spec(op, "bias", bias)
     options = DescriptorOptions(reduction, eps, l2_eps, packed)
     check_bilinear_scores(of_x, spec(op, "weight", weight), of_bias, of_y, of_mask, options)
-    return scored(x, weight, bias, y, mask, options).astype(jnp.asarray(x).dtype)
+    return round_to(x, bilinear_scores_unchecked(x, weight, bias, y, mask, options))
 
 
-def scored(
+def bilinear_scores_unchecked(
     x: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None,
@@ -62,89 +73,87 @@ def scored(
     mask: ArrayLike | None,
     options: DescriptorOptions,
 ) -> jax.Array:
-    """The unchecked formula, in the accumulation dtype."""
+    """The formula, in the accumulation dtype."""
     reduction, eps, l2_eps, packed = options[:4]
-    chosen = None if mask is None else jnp.asarray(mask)
-    x_kept, w = keep(wide(jnp.asarray(x)), chosen), wide(jnp.asarray(weight))
-    y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)
-    z = counted(x_kept, chosen, x_kept.dtype)[:, :, None] if reduction == "mean" else 1.0
-    products, square = _compiled(x_kept, y_kept, w, z, float(eps), packed)
-    scores = products / _length(square, l2_eps)
-    return scores if bias is None else scores + wide(jnp.asarray(bias))[None]
+    x, y = select_streams(x, y, mask)
+    z = count_locations(x, mask)[:, :, None] if reduction == "mean" else 1.0
+    products, square = _jitted_sums(x, y, upcast(weight), z, float(eps), packed)
+    scores = products / _norm(square, l2_eps)
+    return scores if bias is None else scores + upcast(bias)[None]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _sums(
     x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, packed: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one block of rows of the matrix at a time.
 
-    In a loop: of steps that follow one another XLA would copy all blocks of the weight first.
+    In a loop, because XLA would copy all blocks of the weight first for consecutive steps.
     """
-    parts = [
-        functools.partial(_part, eps=eps, rows=rows, packed=packed)
+    blocks = [
+        functools.partial(_block_sums, eps=eps, rows=rows, packed=packed)
         for rows in row_blocks(x.shape[2])
     ]
 
-    def with_block(i, sums):
-        return jax.tree.map(jnp.add, sums, jax.lax.switch(i, parts, x, y, w, z))
+    def add_block(i, sums):
+        return jax.tree.map(jnp.add, sums, jax.lax.switch(i, blocks, x, y, w, z))
 
-    none = jnp.zeros((x.shape[0], w.shape[0]), x.dtype), jnp.zeros((x.shape[0], 1), x.dtype)
-    return jax.lax.fori_loop(0, len(parts), with_block, none)
+    start = jnp.zeros((x.shape[0], w.shape[0]), x.dtype), jnp.zeros((x.shape[0], 1), x.dtype)
+    return jax.lax.fori_loop(0, len(blocks), add_block, start)
 
 
 @functools.partial(_sums.defjvp, symbolic_zeros=True)
-def _jvp(eps, packed, primals, tangents):
-    """Block after block: a loop, reversed, would add a whole weight's gradient in every round."""
-    given = [not isinstance(t, SymbolicZero) for t in tangents]
-    moved = [t for t, is_given in zip(tangents, given, strict=True) if is_given]
-    added = []
+def _sums_jvp(eps, packed, primals, tangents):
+    """Block after block: a reversed loop would add the whole gradient of W in every round."""
+    varies = [not isinstance(t, SymbolicZero) for t in tangents]
+    varying = [t for t, is_given in zip(tangents, varies, strict=True) if is_given]
+    terms = []
     for rows in row_blocks(primals[0].shape[2]):
-        part = functools.partial(_part, eps=eps, rows=rows, packed=packed)
-        # checkpoint: hold the arguments, compute the roots again
-        added.append(jax.checkpoint(functools.partial(_tangent, part, given))(primals, moved))
-    return _sums(*primals, eps, packed), jax.tree.map(lambda *terms: sum(terms), *added)
+        block = functools.partial(_block_sums, eps=eps, rows=rows, packed=packed)
+        # checkpoint: hold the arguments and compute the roots again
+        terms.append(jax.checkpoint(functools.partial(_tangent, block, varies))(primals, varying))
+    return _sums(*primals, eps, packed), jax.tree.map(lambda *parts: sum(parts), *terms)
 
 
-_compiled = jax.jit(_sums, static_argnums=(4, 5))  # once, not every step of an eager call
+_jitted_sums = jax.jit(_sums, static_argnums=(4, 5))  # an eager loop would compile at every call
 
 
-def _tangent(part, given, primals, moved):
-    """Of `part`, along tangents of those arguments that have one."""
+def _tangent(block, varies, primals, varying):
+    """Of `block`, along tangents of those arguments that have one."""
 
-    def of_moved(*arguments):
-        left = iter(arguments)
-        return part(*(next(left) if g else p for p, g in zip(primals, given, strict=True)))
+    def of_varying(*arguments):
+        remaining = iter(arguments)
+        return block(*(next(remaining) if v else p for p, v in zip(primals, varies, strict=True)))
 
-    return jax.jvp(of_moved, [p for p, g in zip(primals, given, strict=True) if g], moved)[1]
+    return jax.jvp(of_varying, [p for p, v in zip(primals, varies, strict=True) if v], varying)[1]
 
 
-def _part(x, y, w, z, *, eps: float, rows: slice, packed: bool) -> tuple[jax.Array, jax.Array]:
-    """What some rows add to both sums; of a half, only the columns from the first row on."""
-    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    highest = jax.lax.Precision.HIGHEST
+def _block_sums(
+    x, y, w, z, *, eps: float, rows: slice, packed: bool
+) -> tuple[jax.Array, jax.Array]:
+    """What some rows add to both sums; if packed, only the columns from the first row on."""
     of_rows = w[:, entries(rows, y.shape[2], packed)]
     x, y = x[:, :, rows], y[:, :, rows.start :] if packed else y
-    s = rooted(jnp.einsum("nlc,nld->ncd", x, y, precision=highest) / z, eps)
-    s = _trapezoid(s) if packed else s.reshape(s.shape[0], s.shape[1] * s.shape[2])
-    return jnp.einsum("nf,kf->nk", s, of_rows, precision=highest), jnp.sum(s * s, 1, keepdims=True)
+    s = signed_sqrt_unchecked(einsum("nlc,nld->ncd", x, y) / z, eps)
+    s = _packed_rows(s) if packed else flatten_matrices(s)
+    return einsum("nf,kf->nk", s, of_rows), jnp.sum(s * s, 1, keepdims=True)
 
 
-def _trapezoid(m: jax.Array) -> jax.Array:
-    """What of rows is on and right of the diagonal, where it begins with them; right of it √2."""
-    samples, rows, columns = m.shape
+def _packed_rows(m: jax.Array) -> jax.Array:
+    """Packed entries of some rows, whose first column is the one of their first diagonal entry."""
+    _, rows, columns = m.shape
     row, column = np.triu_indices(rows, 0, columns)
-    flat = m.reshape(samples, rows * columns)  # explicit sizes: N may be 0
-    pairs = row * columns + column
-    s = jnp.take(flat, pairs, axis=1, unique_indices=True, indices_are_sorted=True)
+    index = row * columns + column
+    flat = flatten_matrices(m)
+    s = jnp.take(flat, index, axis=1, unique_indices=True, indices_are_sorted=True)
     return s * np.where(row == column, 1, 2**0.5).astype(s.dtype)[None]
 
 
-def _length(square: jax.Array, eps: float) -> jax.Array:
-    """The root of the square of a norm, not below `eps`.
+def _norm(square: jax.Array, eps: float) -> jax.Array:
+    """The root of a squared norm, at least `eps`.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
     `where` drops is infinite. NaN is not <= eps: it stays in the norm.
     """
-    short = jnp.sqrt(jax.lax.stop_gradient(square)) <= float(eps)  # a NumPy eps would widen
+    short = jnp.sqrt(jax.lax.stop_gradient(square)) <= float(eps)  # NumPy's eps would be float64
     return jnp.where(short, float(eps), jnp.sqrt(jnp.where(short, 1.0, square)))

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 
 from ...contract import Reduction
 from ...contract.low_rank import Activation, check_low_rank_pool
-from ._arrays import ArrayLike, spec, specs, wide
-from .hadamard_pool import pooled
-from .outer_pool import keep
+from ._arrays import ArrayLike, einsum, round_to, select_streams, spec, specs
+from .hadamard_pool import hadamard_pool_unchecked
 
 
 def low_rank_pool(
@@ -21,31 +20,32 @@ def low_rank_pool(
     mask: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> jax.Array:
-    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Pool products of two projections: ``hadamard_pool(σ(x u), σ(y v))``.
 
-    ``y=None`` is one stream, y = x; u and v stay two matrices. `activation` σ is None,
-    ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
+    Specified by `bilinear.reference.low_rank_pool`.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
-    Gradient: with γ the cotangent spread over its windows, p = x u and q = y v,
-        ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p``; for y and v likewise.
-    Edges: a masked location enters no product and no gradient, of u and v neither, NaN included,
-        whatever σ(0) is; a sample without a location kept pools to 0. The slope of relu at
-        exactly 0 is 0. Half types are computed in float32.
+    Args:
+        x: features (N, L, C).
+        u: projection (C, R) of x.
+        v: projection (D, R) of y.
+        y: features (N, L, D) of the second stream; None means y = x.
+        activation: σ, one of None, ``"tanh"``, ``"relu"`` and ``"sigmoid"``.
+        rank: number of consecutive products that are summed; divides R.
+        mask: boolean (N, L); only locations where it is True are pooled. None pools all.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+
+    Returns: Array (N, R / rank).
     Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_pool`.
-    Source: Kim et al., ICLR 2017, section 3 (there of one location); Yu et al., ICCV 2017,
-        section 3 (windows).
     """
     op = "low_rank_pool"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     weights = spec(op, "u", u), spec(op, "v", v)
     check_low_rank_pool(of_x, *weights, of_y, activation, rank, of_mask, reduction)
-    result = factored(x, u, v, y, activation, rank, mask, reduction)
-    return result.astype(jnp.asarray(x).dtype)
+    result = low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction)
+    return round_to(x, result)
 
 
-def factored(
+def low_rank_pool_unchecked(
     x: ArrayLike,
     u: ArrayLike,
     v: ArrayLike,
@@ -55,24 +55,19 @@ def factored(
     mask: ArrayLike | None,
     reduction: Reduction,
 ) -> jax.Array:
-    """The unchecked formula, in the accumulation dtype of x, whatever that of u and v."""
-    chosen = None if mask is None else jnp.asarray(mask)
-    x_kept = keep(wide(jnp.asarray(x)), chosen)
-    y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), chosen)
-    pairs = (x_kept, u), (y_kept, v)
-    streams = [activated(projected(s, jnp.asarray(w)), activation) for s, w in pairs]
-    return pooled(streams, rank, chosen, reduction)
+    """The formula, in the accumulation dtype of x; u and v are cast to it."""
+    pairs = zip(select_streams(x, y, mask), (u, v), strict=True)
+    streams = [activate(project(stream, weight), activation) for stream, weight in pairs]
+    return hadamard_pool_unchecked(streams, rank, mask, reduction)
 
 
-def projected(x: jax.Array, u: jax.Array) -> jax.Array:
+def project(x: jax.Array, u: ArrayLike) -> jax.Array:
     """``x u`` of every location, in the dtype of x."""
-    # HIGHEST: a GPU's or TPU's default would round float32 products to fewer digits
-    highest = jax.lax.Precision.HIGHEST
-    return jnp.einsum("...c,cr->...r", x, u.astype(x.dtype), precision=highest)
+    return einsum("...c,cr->...r", x, jnp.asarray(u).astype(x.dtype))
 
 
-def activated(p: jax.Array, activation: Activation) -> jax.Array:
-    """σ(p). relu keeps 0·p where it is 0, which lets a NaN cotangent through."""
+def activate(p: jax.Array, activation: Activation) -> jax.Array:
+    """σ(p). relu is 0·p where p <= 0: a NaN cotangent passes through it."""
     if activation == "tanh":
         return jnp.tanh(p)
     if activation == "sigmoid":

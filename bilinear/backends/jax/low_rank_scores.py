@@ -5,10 +5,8 @@ import jax.numpy as jnp
 
 from ...contract import Reduction
 from ...contract.low_rank import check_low_rank_scores
-from ._arrays import ArrayLike, spec, specs, wide
-from .hadamard_pool import averaged
-from .low_rank_pool import projected
-from .outer_pool import keep
+from ._arrays import ArrayLike, count_locations, round_to, select_locations, spec, specs
+from .low_rank_pool import project
 
 
 def low_rank_scores(
@@ -20,32 +18,30 @@ def low_rank_scores(
     mask: ArrayLike | None = None,
     reduction: Reduction = "sum",
 ) -> jax.Array:
-    """Scores of a bilinear classifier whose matrices are differences of two of low rank.
+    """Compute scores ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]`` without the pooled matrix.
 
-    ``s[n,k] = (1/Z) Σ_l (‖U₊ₖᵀ x[n,l]‖² − ‖U₋ₖᵀ x[n,l]‖²) + b[k]`` over the locations kept, which
-    is ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]``. Z is their number for ``"mean"`` and 1 for
-    ``"sum"``; it does not divide b.
+    Specified by `bilinear.reference.low_rank_scores`.
 
-    Shapes: x (N, L, C), u_plus (K, C, r₊), u_minus (K, C, r₋), bias (K,), mask (N, L) boolean
-        -> (N, K).
-    Gradient: ``∂x[l] = (2/Z) Σ_k γ_k (U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ) x[l]``, ``∂U₊ₖ = Σ_nl (2/Z) γ_k x[l]
-        x[l]ᵀ U₊ₖ``, that of U₋ₖ with the opposite sign, and ``∂b = Σ_n γ``.
-    Edges: a masked location enters no product and no gradient, NaN included; a sample without a
-        location kept scores b. One of r₊ and r₋ may be 0. Half types accumulate in float32.
-    Cost: time N·L·C·K·(r₊ + r₋), memory N·L·K·(r₊ + r₋); the (N, C, C) matrix is never formed.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_scores`.
-    Source: Kong, Fowlkes, CVPR 2017, section 3: sum pooling, neither root nor norm.
+    Args:
+        x: features (N, L, C).
+        u_plus: factors (K, C, r₊) of the positive part of each class; one of r₊, r₋ may be 0.
+        u_minus: factors (K, C, r₋) of the negative part.
+        bias: b (K,).
+        mask: boolean (N, L); only locations where it is True are pooled. None pools all.
+        reduction: ``"sum"`` as published, or ``"mean"`` over the pooled locations.
+
+    Returns: Array (N, K).
+    Cost: time N·L·C·K·(r₊ + r₋), memory N·L·K·(r₊ + r₋).
     """
     op = "low_rank_scores"
     of_x, _, of_mask = specs(op, x, None, mask)
     of_plus, of_minus = spec(op, "u_plus", u_plus), spec(op, "u_minus", u_minus)
     of_bias = spec(op, "bias", bias)
     check_low_rank_scores(of_x, of_plus, of_minus, of_bias, of_mask, reduction)
-    scores = scored(x, u_plus, u_minus, bias, mask, reduction)
-    return scores.astype(jnp.asarray(x).dtype)
+    return round_to(x, low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction))
 
 
-def scored(
+def low_rank_scores_unchecked(
     x: ArrayLike,
     u_plus: ArrayLike,
     u_minus: ArrayLike,
@@ -53,16 +49,16 @@ def scored(
     mask: ArrayLike | None,
     reduction: Reduction,
 ) -> jax.Array:
-    """The unchecked formula, in the accumulation dtype of x, whatever that of the weights."""
-    chosen = None if mask is None else jnp.asarray(mask)
-    kept = keep(wide(jnp.asarray(x)), chosen)
-    difference = _energies(kept, u_plus) - _energies(kept, u_minus)
-    shift = jnp.asarray(bias).astype(kept.dtype)[None]
-    return averaged(difference, kept, chosen, reduction) + shift
+    """The formula, in the accumulation dtype of x; the weights are cast to it."""
+    x = select_locations(x, mask)
+    scores = _energies(x, u_plus) - _energies(x, u_minus)
+    if reduction == "mean":
+        scores = scores / count_locations(x, mask)
+    return scores + jnp.asarray(bias).astype(x.dtype)[None]
 
 
 def _energies(x: jax.Array, u: ArrayLike) -> jax.Array:
     """``Σ_l ‖Uₖᵀ x[l]‖²`` of every class."""
     classes, channels, rank = u.shape
-    p = projected(x, jnp.moveaxis(jnp.asarray(u), 0, 1).reshape(channels, classes * rank))
+    p = project(x, jnp.moveaxis(jnp.asarray(u), 0, 1).reshape(channels, classes * rank))
     return jnp.sum(p * p, axis=1).reshape(x.shape[0], classes, rank).sum(2)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from ...contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
-from ._arrays import ArrayLike, matmul, spec, wide
-from ._spectral import spectral_root
+from ._arrays import ArrayLike, matmul, round_to, spec, upcast
+from ._spectral import matrix_sqrt_eigen
 
 
 def matrix_sqrt(
@@ -16,49 +16,40 @@ def matrix_sqrt(
     normalize: Normalize = "trace",
     tol: float | None = None,
 ) -> jax.Array:
-    """The root R of a symmetric positive semidefinite matrix: ``R R = a``, exactly or nearly.
+    """Compute the root R of symmetric positive semidefinite matrices: ``R R ≈ (a + aᵀ)/2``.
 
-    Of `a` the symmetric part S = (a + aᵀ)/2 is taken.
+    Specified by `bilinear.reference.matrix_sqrt`.
 
-    ``"newton_schulz"``: from Y = S/s and Z = I, `steps` times ``T = (3I − Z Y)/2``, ``Y ← Y T``,
-    ``Z ← T Z``; then √s·Y. s is the trace or the Frobenius norm.
+    Args:
+        a: matrices (N, C, C).
+        method: ``"newton_schulz"`` iterates; ``"eigen"`` is exact, by eigenvectors.
+        steps: of the iteration, at least 1; not used by ``"eigen"``.
+        normalize: ``"trace"`` or ``"frobenius"``, which the iteration divides by.
+        tol: for ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+            None means C times the unit roundoff.
 
-    ``"eigen"``: ``U diag(√λ) Uᵀ``; eigenvalues of at most `tol` times the largest count as 0,
-    and `tol` None is C times the unit roundoff. `steps` and `normalize` are not read, nor is
-    `tol` by the other method.
-
-    Shapes: a (N, C, C) -> the same.
-    Gradient: of ``"newton_schulz"`` that of the iteration as it is, s included. Of ``"eigen"`` the
-        solution X of ``R X + X R = (Γ + Γᵀ)/2``, 0 between eigenvalues that count as 0; its
-        derivatives are exact to the third order. Always symmetric.
-    Edges: the zero matrix has root 0 and gradient 0, and so has any matrix of a trace (of
-        ``"eigen"``: a largest eigenvalue) that is not positive. A NaN makes its matrix NaN, at
-        least from the second step on. Half types are computed in float32.
-    Cost: time N·C³, times 3·steps or some 20 for the eigenvectors; the gradient holds 4·steps or
-        some 12 matrices a sample. Output N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_matrix_sqrt`.
-    Source: Li, Xie, Wang, Gao, CVPR 2018, section 3 (trace); Lin, Maji, BMVC 2017 (Frobenius
-        norm); Li, Xie, Wang, Zuo, ICCV 2017 (``"eigen"``).
+    Returns: Array (N, C, C).
+    Cost: time N·C³ times 3·steps, or about 20 for ``"eigen"``; the gradient holds 4·steps, or
+        about 12, matrices a sample. Derivatives of ``"eigen"`` are exact to the third order.
     """
     check_matrix_sqrt(spec("matrix_sqrt", "a", a), method, steps, normalize, tol)
-    a = jnp.asarray(a)
-    return matrix_rooted(wide(a), method, steps, normalize, tol).astype(a.dtype)
+    return round_to(a, matrix_sqrt_unchecked(upcast(a), method, steps, normalize, tol))
 
 
-def matrix_rooted(
+def matrix_sqrt_unchecked(
     a: jax.Array, method: Method, steps: int, normalize: Normalize, tol: float | None
 ) -> jax.Array:
-    """The unchecked formula."""
+    """The formula, in the accumulation dtype."""
     a = (a + a.mT) / 2
     if method == "eigen":
-        return spectral_root(a, tol)
-    s, dead = _scale(a, normalize)
-    sane = jnp.where(dead, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
-    return jnp.where(dead, 0.0 * a, jnp.sqrt(s) * _iterated(sane, steps))
+        return matrix_sqrt_eigen(a, tol)
+    s, zero = _scale(a, normalize)
+    sane = jnp.where(zero, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
+    return jnp.where(zero, 0.0 * a, jnp.sqrt(s) * _newton_schulz(sane, steps))
 
 
-def _iterated(y: jax.Array, steps: int) -> jax.Array:
-    """`steps` Newton–Schulz steps; products with the first Z = I and for the last Z are spared."""
+def _newton_schulz(y: jax.Array, steps: int) -> jax.Array:
+    """The iteration without the products by the first Z = I and for the last Z."""
     identity = jnp.eye(y.shape[-1], dtype=y.dtype)[None]
     t = 1.5 * identity - 0.5 * y
     y, z = matmul(y, t), t
@@ -69,14 +60,14 @@ def _iterated(y: jax.Array, steps: int) -> jax.Array:
 
 
 def _scale(a: jax.Array, normalize: Normalize) -> tuple[jax.Array, jax.Array]:
-    """What the matrices are divided by, and where that cannot be; there it is 1.
+    """The trace or norm of each matrix, replaced by 1 where it is not positive, and where it is.
 
     `where` stands before the root, so that no derivative of it is infinite.
     """
     if normalize == "trace":
         s = jnp.trace(a, axis1=1, axis2=2)[:, None, None]
-        dead = s <= 0
-        return jnp.where(dead, 1.0, s), dead
+        zero = s <= 0
+        return jnp.where(zero, 1.0, s), zero
     square = jnp.sum(a * a, axis=(1, 2), keepdims=True)
-    dead = square <= 0
-    return jnp.sqrt(jnp.where(dead, 1.0, square)), dead
+    zero = square <= 0
+    return jnp.sqrt(jnp.where(zero, 1.0, square)), zero

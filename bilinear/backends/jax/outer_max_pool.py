@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ...contract.aggregation import check_outer_max_pool
-from ._arrays import ArrayLike, specs, wide
-from ._maxima import maxima
-from .outer_pool import keep
+from ._arrays import ArrayLike, round_to, select_streams, specs
 
 
 def outer_max_pool(
@@ -14,29 +12,56 @@ def outer_max_pool(
 ) -> jax.Array:
     """Take the largest product of each pair of channels over all locations.
 
-    ``M[n,c,d] = max_l x[n,l,c] · y[n,l,d]`` over the locations kept. ``y=None`` is one stream:
-    y = x.
+    Specified by `bilinear.reference.outer_max_pool`.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: ``∂x[l,c] = Σ_d Γ[c,d] y[l,d]`` over the pairs whose maximum is at l, and likewise
-        ∂y; locations that share a maximum, as rounded, share its gradient equally.
-    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
-        without a location kept gives 0 with gradient 0. A NaN product makes its entry NaN, and
-        the gradient of that entry NaN at every location kept. Half types are multiplied and
-        compared in float32.
-    Cost: time O(N·L·C·D); memory O(N·C·D) and the products N·L·D of one channel at a time, in
-        every derivative too, which computes them again.
-    Raises: ValueError and TypeError as `bilinear.contract.aggregation.check_outer_max_pool`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3; ties are ours.
+    Args:
+        x: features (N, L, C).
+        y: features (N, L, D) of the second stream; None means y = x.
+        mask: boolean (N, L); only locations where it is True are compared. None compares all.
+
+    Returns: Array (N, C, D).
+    Cost: time O(N·L·C·D); memory O(N·C·D) and the N·L·D products of one channel at a time, which
+        every derivative computes again.
     """
     check_outer_max_pool(*specs("outer_max_pool", x, y, mask))
-    x = jnp.asarray(x)
-    return largest(x, y, mask).astype(x.dtype)
+    return round_to(x, outer_max_pool_unchecked(x, y, mask))
 
 
-def largest(x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None) -> jax.Array:
-    """The unchecked formula, in the accumulation dtype."""
-    kept = None if mask is None else jnp.asarray(mask)
-    x_kept = keep(wide(jnp.asarray(x)), kept)
-    y_kept = x_kept if y is None else keep(wide(jnp.asarray(y)), kept)
-    return maxima(x_kept, y_kept, kept)
+def outer_max_pool_unchecked(
+    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None
+) -> jax.Array:
+    """The formula, in the accumulation dtype."""
+    return _by_channel(*select_streams(x, y, mask), None if mask is None else jnp.asarray(mask))
+
+
+@jax.jit  # an eager loop would be compiled at every call
+def _by_channel(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """The maxima of one channel of x at a time."""
+
+    @jax.checkpoint
+    def of_channel(channel: jax.Array) -> jax.Array:
+        return _maximum(channel[:, :, None] * y, mask)
+
+    return jnp.moveaxis(jax.lax.map(of_channel, jnp.moveaxis(x, 2, 0)), 0, 1)
+
+
+@jax.custom_jvp
+def _maximum(products: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Maximum of products (N, L, D) over valid locations; 0 where there is none."""
+    valid = products if mask is None else jnp.where(mask[:, :, None], products, -jnp.inf)
+    nan = jnp.isnan(products).any(1)  # XLA's maximum may drop it
+    largest = jnp.where(nan, jnp.nan, valid.max(1))
+    return largest if mask is None else jnp.where(mask.any(1, keepdims=True), largest, 0.0)
+
+
+@_maximum.defjvp
+def _maximum_jvp(primals, tangents):
+    """Locations that share a maximum share its gradient equally."""
+    products, mask = primals
+    largest = _maximum(products, mask)
+    reached = ~(products < largest[:, None])  # where the maximum is NaN: everywhere
+    if mask is not None:
+        reached &= mask[:, :, None]
+    count = jnp.maximum(reached.sum(1, dtype=largest.dtype), 1.0)
+    scale = jnp.where(jnp.isnan(largest), jnp.nan, 1.0 / count)
+    return largest, jnp.where(reached, tangents[0], 0.0).sum(1) * scale

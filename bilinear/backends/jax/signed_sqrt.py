@@ -5,54 +5,48 @@ import jax.numpy as jnp
 
 from ...contract import EPS, Root
 from ...contract.pooling import check_signed_sqrt
-from ._arrays import ArrayLike, spec, wide
+from ._arrays import ArrayLike, round_to, spec, upcast
 
 
 def signed_sqrt(
     g: ArrayLike, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> jax.Array:
-    """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
+    """Take the signed square root of each entry: ``sign(g) · √(|g| + eps)``.
 
-    Published forms: ``"shifted"`` is continuous, ``sign(g) · (√(|g| + eps) - √eps)``;
-    ``"unsigned"`` is ``√(g + eps)``, for values that are not negative.
+    Specified by `bilinear.reference.signed_sqrt`.
 
-    Shapes: g of any shape -> the same.
-    Gradient: ``1 / (2 √(|g| + eps))``. With `slope_eps`, for eps = 0, a published backward pass
-        stands in its place that is not the derivative, ``1 / (2 (√|g| + slope_eps))``; what it
-        returns is a constant to further derivatives.
-    Edges: exactly 0 at ±0, where every derivative of every order is 0 too, eps = 0 included.
-        Not so at 0: the unsigned form, whose value is √eps and slope 1 / (2 √eps) (below -eps it
-        is NaN), and the slope 1 / (2 slope_eps). NaN stays NaN. Half types are computed in
-        float32.
-    Cost: time, memory and output of the size of g.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_signed_sqrt` and
-        `bilinear.contract.options.check_root`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1.
+    Args:
+        g: array of any shape.
+        eps: added inside the root, at least 0.
+        root: ``"signed"``; ``"shifted"``, which is continuous at 0; or ``"unsigned"``, for
+            values that are not negative.
+        slope_eps: positive, or None for the true derivative. A value replaces the derivative by
+            a published backward pass; needs ``root="signed"`` and ``eps=0``.
+
+    Returns: Array of the shape of g.
+    Cost: time and memory of the size of g.
     """
-    op = "signed_sqrt"
-    received = spec(op, "g", g)
-    check_signed_sqrt(received, eps, root, slope_eps)
-    g = jnp.asarray(g)
-    return rooted(wide(g), eps, root, slope_eps).astype(g.dtype)
+    check_signed_sqrt(spec("signed_sqrt", "g", g), eps, root, slope_eps)
+    return round_to(g, signed_sqrt_unchecked(upcast(g), eps, root, slope_eps))
 
 
-def rooted(
+def signed_sqrt_unchecked(
     g: jax.Array, eps: float, root: Root = "signed", slope_eps: float | None = None
 ) -> jax.Array:
-    """The unchecked formula.
+    """The formula, in the accumulation dtype.
 
-    The root is taken of a value that is never 0, so every derivative of that branch is finite
-    and `where` can drop it. The branch kept at 0 is 0·g, not 0: it lets a NaN cotangent through.
+    The root is taken of a value that is never 0, so that each derivative of that branch is finite
+    and `where` can drop it. The branch for 0 is 0·g, not 0: a NaN cotangent passes through it.
     """
     if root == "unsigned":
         return jnp.sqrt(g + float(eps))
     if slope_eps is not None:
-        still = jax.lax.stop_gradient(g)
-        slope = 0.5 / (jnp.sqrt(jnp.abs(still)) + float(slope_eps))
-        return rooted(still, eps) + slope * (g - still)
-    dead = g == 0
-    safe = jnp.where(dead, 1.0, g)
-    magnitude = jnp.sqrt(jnp.abs(safe) + float(eps))  # a NumPy eps would widen float32 to float64
-    if root == "shifted":  # √(|g| + eps) - √eps, which would cancel
+        constant = jax.lax.stop_gradient(g)
+        slope = 0.5 / (jnp.sqrt(jnp.abs(constant)) + float(slope_eps))
+        return signed_sqrt_unchecked(constant, eps) + slope * (g - constant)
+    zero = g == 0
+    safe = jnp.where(zero, 1.0, g)
+    magnitude = jnp.sqrt(jnp.abs(safe) + float(eps))  # a NumPy eps would make float32 float64
+    if root == "shifted":  # √(|g| + eps) - √eps without cancellation
         magnitude = jnp.abs(safe) / (magnitude + float(eps) ** 0.5)
-    return jnp.where(dead, 0.0 * g, jnp.sign(safe) * magnitude)
+    return jnp.where(zero, 0.0 * g, jnp.sign(safe) * magnitude)

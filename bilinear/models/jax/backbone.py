@@ -1,8 +1,9 @@
 """The named feature extractors as Flax modules: torchvision's layers under Flax's names.
 
-Modules are made of zeros, without random keys: whoever builds them fills them. Convolutions and
-matrix products use `Precision.HIGHEST`, so a GPU computes float32 in float32; JAX's default there
-is TensorFloat-32, which keeps 10 bits of the mantissa. For speed choose ``dtype="bfloat16"``.
+Modules are constructed with zeros and without random keys; their owner assigns the weights.
+Convolutions and the classifier follow JAX's precision setting. Its default on a GPU is
+TensorFloat-32, which has 10 bits of mantissa; ``jax.default_matmul_precision("highest")`` computes
+them in float32.
 """
 
 from typing import Any
@@ -12,15 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ...backends.jax._arrays import matmul, wide
+from ...backends.jax._arrays import upcast
 from ...contract import check_batch_norm
 from .. import plans
 
 VARIABLES = {"running_mean": "mean", "running_var": "var"}
-"""Last part of a canonical name -> what Flax calls it; "weight" is a kernel or a scale."""
-
-LARGE = 2**24
-"""Numbers of a weight that no cache holds, as of 262,144 features and 64 classes."""
+"""Last part of a canonical name -> Flax's name; "weight" is a kernel or a scale."""
 
 
 def zeros(shape: plans.Shape, dtype: str) -> jax.Array:
@@ -39,26 +37,25 @@ class Conv(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.kernel[...]
-        # XLA's convolutions of maps smaller than their kernel take 100 times this on a CPU
+        # XLA's convolution of a map smaller than its kernel takes 100 times as long on a CPU.
         known = all(isinstance(size, int) for size in x.shape[1:3])
         small = known and min(x.shape[1:3]) < len(kernel)
-        x = (_product if small else _convolved)(x, kernel, self.stride, self.padding)
+        x = (_convolve_patches if small else _convolve)(x, kernel, self.stride, self.padding)
         return x if self.bias is None else x + self.bias[...]
 
 
-def _convolved(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
         [(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
     )
 
 
-def _product(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """The same convolution as one matrix product, of all patches side by side."""
+def _convolve_patches(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    """The same convolution as one matrix product of the concatenated patches."""
     side = len(kernel)
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (size - side + 1 for size in x.shape[1:3])
@@ -68,7 +65,7 @@ def _product(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
         for j in range(side)
     ]
     flat = kernel.reshape(-1, kernel.shape[3])
-    return matmul(jnp.concatenate(patches, 3), flat)
+    return jnp.matmul(jnp.concatenate(patches, 3), flat)
 
 
 class Linear(nnx.Module):
@@ -79,39 +76,17 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(zeros((outputs,), dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _scored(x, self.kernel[...]) + self.bias[...]
-
-
-@jax.custom_jvp
-def _scored(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``x @ kernel``, on a CPU in two pieces where there are 49 to 96 rows and a large weight.
-
-    XLA's product of 64 rows takes four times that of 48 there. The gradient is that of the product
-    as a whole: its own products, which are not slow, stay in one piece.
-    """
-    rows = x.shape[0]
-    if not (isinstance(rows, int) and 48 < rows <= 96 and kernel.size >= LARGE):
-        return matmul(x, kernel)
-
-    def in_two(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jnp.concatenate([matmul(packed, kernel) for packed in jnp.array_split(x, 2)])
-
-    return jax.lax.platform_dependent(x, kernel, cpu=in_two, default=matmul)
-
-
-@_scored.defjvp
-def _scored_jvp(primals, tangents):
-    (x, kernel), (dx, dkernel) = primals, tangents
-    return _scored(x, kernel), matmul(dx, kernel) + matmul(x, dkernel)
+        return jnp.matmul(x, self.kernel[...]) + self.bias[...]
 
 
 class BatchNorm(nnx.Module):
-    """torch's batch normalisation over all axes but the last, in float32 for half types.
+    """torch's batch normalisation over all axes but the last, in the accumulation dtype.
 
-    In training the batch's biased variance, of two passes, normalises, and the unbiased one moves
-    ``var`` by torch's momentum; ``use_running_average`` is set by ``train()`` and ``eval()``.
-    `flax.nnx.BatchNorm` stores the biased variance.
-    Raises: ValueError in training where a channel has one value.
+    In training mode the biased variance of the batch normalises, and the unbiased variance updates
+    ``var`` with torch's momentum; `flax.nnx.BatchNorm` would store the biased one. ``train()`` and
+    ``eval()`` set ``use_running_average``.
+
+    Raises: ValueError in training mode for a single value per channel.
     """
 
     def __init__(self, plan: plans.BatchNorm, dtype: str) -> None:
@@ -122,28 +97,28 @@ class BatchNorm(nnx.Module):
         self.use_running_average = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        values = wide(x)
+        values = upcast(x)
         if self.use_running_average:
-            mean, var = wide(self.mean[...]), wide(self.var[...])
+            mean, var = upcast(self.mean[...]), upcast(self.var[...])
         else:
             check_batch_norm(x.shape, x.ndim - 1)
-            places = tuple(range(x.ndim - 1))
-            mean = values.mean(places)
-            # The square is 0, and gives all derivatives that the centre has: through the centre
-            # itself they would be a sum over all values, which is 0.
+            axes = tuple(range(x.ndim - 1))
+            mean = values.mean(axes)
+            # The last square is 0 but carries the derivatives with respect to the mean, which
+            # would otherwise be a sum over all values of the batch.
             centre = jax.lax.stop_gradient(mean)
-            var = jnp.square(values - centre).mean(places) - jnp.square(mean - centre)
-            self._learn(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
-        scale = wide(self.scale[...]) / jnp.sqrt(var + plans.BN_EPS)
-        return ((values - mean) * scale + wide(self.bias[...])).astype(x.dtype)
+            var = jnp.square(values - centre).mean(axes) - jnp.square(mean - centre)
+            self._update_statistics(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
+        scale = upcast(self.scale[...]) / jnp.sqrt(var + plans.BN_EPS)
+        return ((values - mean) * scale + upcast(self.bias[...])).astype(x.dtype)
 
-    def _learn(self, mean: jax.Array, var: jax.Array, count: jax.Array) -> None:
-        """Move the statistics; `count` is an array, since sizes may be symbolic. 0 moves none."""
-        rate = plans.BN_MOMENTUM
+    def _update_statistics(self, mean: jax.Array, var: jax.Array, count: jax.Array) -> None:
+        """`count` is an array because sizes may be symbolic; a count of 0 changes nothing."""
+        momentum = plans.BN_MOMENTUM
         for statistic, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
-            old = wide(statistic[...])
-            moved = (1 - rate) * old + rate * jax.lax.stop_gradient(new)
-            statistic[...] = jnp.where(count > 0, moved, old).astype(statistic[...].dtype)
+            old = upcast(statistic[...])
+            updated = (1 - momentum) * old + momentum * jax.lax.stop_gradient(new)
+            statistic[...] = jnp.where(count > 0, updated, old).astype(statistic[...].dtype)
 
     def set_view(self, use_running_average: bool | None = None) -> None:
         """For `flax.nnx.view`."""
@@ -192,10 +167,11 @@ class Block(nnx.Module):
 
 
 class Backbone(nnx.Module):
-    """The layers of a plan, one after the other: images (N, H, W, 3) to maps (N, h, w, C).
+    """The layers of a plan in sequence: images (N, H, W, 3) to feature maps (N, h, w, C).
 
-    With `taps` it gives a tuple of these maps. A layer named ``group.index`` is entry ``index`` of
-    the list ``group``. Images are cast to the dtype of the parameters.
+    With `taps` it returns a tuple of the feature maps of these layers. A layer named
+    ``group.index`` is entry ``index`` of the list ``group``. Images are cast to the dtype of the
+    parameters.
     """
 
     def __init__(self, name: str, dtype: str, taps: tuple[str, ...] | None = None) -> None:
@@ -212,12 +188,12 @@ class Backbone(nnx.Module):
 
     def __call__(self, images: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
         names = [layer.name for layer in plans.cut(self.name, self.taps)]
-        x, maps = images.astype(_part(self, names[0]).kernel[...].dtype), {}
+        x, outputs = images.astype(_submodule(self, names[0]).kernel[...].dtype), {}
         for name in names:
-            x = maps[name] = _part(self, name)(x)
+            x = outputs[name] = _submodule(self, name)(x)
         if self.taps is None:
             return x
-        return tuple(maps[name] for name in plans.tapped(self.name, self.taps))
+        return tuple(outputs[name] for name in plans.tapped(self.name, self.taps))
 
     def canonical(self) -> dict[str, nnx.Variable]:
         """Canonical name (no prefix) -> variable, in torchvision's order."""
@@ -238,16 +214,16 @@ def _module(layer: plans.Layer, dtype: str) -> nnx.Module:
             return Relu()
 
 
-def _part(module: Any, path: str) -> Any:
+def _submodule(module: Any, path: str) -> Any:
     for part in path.split("."):
         module = module[int(part)] if part.isdigit() else getattr(module, part)
     return module
 
 
 def variable(module: nnx.Module, name: str) -> nnx.Variable:
-    """The variable a canonical name means: ``bn1.weight`` is ``bn1.scale``."""
+    """The variable of a canonical name: that of ``bn1.weight`` is ``bn1.scale``."""
     path, _, last = name.rpartition(".")
-    layer = _part(module, path)
+    layer = _submodule(module, path)
     if last == "weight":
         return layer.scale if isinstance(layer, BatchNorm) else layer.kernel
     return getattr(layer, VARIABLES.get(last, last))

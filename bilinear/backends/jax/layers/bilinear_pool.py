@@ -1,6 +1,6 @@
-"""`BilinearPool`: the operator as a layer on feature maps. No parameters, no state."""
+"""`BilinearPool`: the operator as a layer on feature maps. No state."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import jax
 
@@ -8,30 +8,35 @@ from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ....contract.layers import check_arguments
 from ....contract.options import check_options
 from ....contract.pooling import descriptor_size
-from .._arrays import ArrayLike, specs
-from ..bilinear_pool import described
-from ._maps import flattened
+from .._arrays import ArrayLike, spec
+from ..bilinear_pool import bilinear_pool_unchecked
+from ._feature_maps import to_locations
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class BilinearPool:
-    """Bilinear pooling of feature maps: `bilinear_pool` over all their spatial places.
+    """Bilinear pooling of feature maps: `bilinear_pool` over all their locations.
 
-    A frozen value without leaves: it passes through every transform, as a constant or as an
-    argument, and sits in a `flax.nnx.Module` or any other pytree as it is.
+    A static value without leaves: it passes through every transform, as a constant or as an
+    argument, and can be an attribute of a `flax.nnx.Module` or part of any other pytree.
 
-    Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean, True where
-        kept, any number of spatial axes -> (N, C·D), or (N, C(C+1)/2) if packed.
-    Gradient, edges: those of `bilinear_pool`.
-    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `packed`.
-    Raises: ValueError and TypeError as `bilinear.contract.check_layer` when made and
-        `bilinear.contract.check_operands` when called: y must have the spatial shape of x, not
-        merely as many places.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
+    Args:
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the signed root, at least 0.
+        l2_eps: positive; the floor of the norm.
+        packed: return the upper triangle of the matrix, for one stream.
+        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, as in `signed_sqrt`.
+        slope_eps: None, or positive for the published slope of `signed_sqrt`.
+        norm: ``"floor"`` or ``"added"``, as in `l2_normalize`.
+
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean
+        -> (N, C·D), or (N, C(C+1)/2) if packed. Only locations where the mask is True are pooled.
+    Cost: that of `bilinear_pool`.
     """
 
     reduction: Reduction = "mean"
+    _: KW_ONLY
     eps: float = EPS
     l2_eps: float = L2_EPS
     packed: bool = False
@@ -43,18 +48,13 @@ class BilinearPool:
         check_arguments("BilinearPool", vars(self))
 
     def __call__(
-        self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
+        self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
-        op = "BilinearPool"
-        x, y, mask = flattened(op, x, y, mask)
-        of_x, of_y, _ = specs(op, x, y, None)
-        options = self._options()
-        check_options(op, options, of_x.dtype, of_y)
-        return described(x, y, mask, options)
+        op, options = "BilinearPool", DescriptorOptions(**vars(self))
+        x, flat_y, mask, dtype = to_locations(op, x, y, mask)
+        check_options(op, options, dtype, None if y is None else spec(op, "y", y))
+        return bilinear_pool_unchecked(x, flat_y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
+        """C·D, C² for one stream, C(C+1)/2 if packed."""
         return descriptor_size("BilinearPool", self.packed, channels, channels_b)
-
-    def _options(self) -> DescriptorOptions:
-        return DescriptorOptions(**vars(self))

@@ -1,4 +1,4 @@
-"""`CompactBilinearPool` as a Flax module, whose tables are variables."""
+"""`CompactBilinearPool`: a sketch with root and norm as a Flax module, whose tables are variables."""
 
 from collections.abc import Sequence
 
@@ -10,36 +10,42 @@ from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
 from ....contract.layers import DIM, check_arguments, check_channels
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
-from .._arrays import ArrayLike, spec
-from ..l2_normalize import normalized
-from ..random_maclaurin import projected
-from ..signed_sqrt import rooted
-from ..tensor_sketch import sketched
-from ._maps import flattened
+from .._arrays import ArrayLike, round_to
+from ..l2_normalize import l2_normalize_unchecked
+from ..random_maclaurin import random_maclaurin_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ..tensor_sketch import tensor_sketch_unchecked
+from ._feature_maps import to_locations
+from ._modules import Module, draw_seed
 
 
 class Table(nnx.Variable):
-    """A random table that is drawn once and never learned."""
+    """A table of random integers that is never learned."""
 
 
-class CompactBilinearPool(nnx.Module):
-    """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` of the maps' locations.
+class CompactBilinearPool(Module):
+    """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` over all locations.
 
-    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer variables of type
-    `Table` (h1, s1, h2, s2, or w1, w2): part of `nnx.state`, no parameters, never rounded. They
-    are drawn from `seed`, without any global generator, equal in every framework; or given as
-    `tables` (`SketchTables` or `MaclaurinTables`), and then `seed` is None. With neither they are
-    blank, for `nnx.update` to fill, and until then the layer gives zeros.
+    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
+    integer variables of type `Table`: part of `nnx.state`, but no parameters.
 
-    Shapes: x (N, *spatial, C) for `channels` C, or x and y (N, *spatial, D) for [C, D]; mask
-        (N, *spatial) boolean, True where kept -> (N, dim).
-    Gradient, edges: those of the operators, in that order.
-    Cost: that of the operator, C·D + dim numbers a sample held for the gradient by
-        "tensor_sketch", 2·L·dim by "random_maclaurin"; tables of 2 (C + D) or (C + D)·dim entries.
-    Raises: ValueError and TypeError as `bilinear.contract.check_operands`, for maps of other
-        channels than the layer's, for tables that are not its, or for a y where `channels` is no
-        pair.
-    Source: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
+    Args:
+        channels: C for one stream, [C, D] for two.
+        dim: length of the descriptor.
+        method: ``"tensor_sketch"`` or ``"random_maclaurin"``.
+        seed: of the tables, an integer from 0 up, equal in every framework; None draws other
+            tables each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``.
+        tables: `SketchTables` or `MaclaurinTables` to use; `seed` is then None.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the signed root, at least 0.
+        l2_eps: positive; the floor of the norm.
+
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
+        locations where the mask is True are pooled.
+    Cost: that of the operator, whose gradient holds C·D + dim values a sample, or 2·L·dim for
+        ``"random_maclaurin"``; the tables have 2 (C + D) or (C + D)·dim entries.
+    References: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
 
     def __init__(
@@ -49,40 +55,44 @@ class CompactBilinearPool(nnx.Module):
         *,
         method: SketchMethod = "tensor_sketch",
         seed: int | None = 0,
+        rngs: nnx.Rngs | None = None,
         tables: SketchTables | MaclaurinTables | None = None,
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
         op = "CompactBilinearPool"
-        own = check_arguments(op, locals())["channels"]
-        made = layer_tables(op, own, dim, method, seed, tables)
-        self.channels = own if isinstance(own, int) else tuple(own)
+        seed = draw_seed(op, seed, rngs)
+        normal = check_arguments(op, locals())["channels"]
+        self.channels = tuple(normal) if isinstance(normal, list) else normal
         self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
-        for name, table in made.items():
+        for name, table in layer_tables(op, normal, dim, method, seed, tables).items():
             setattr(self, name, Table(jnp.asarray(table)))
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """As the operator takes them."""
+        """The tables as the operator takes them."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
         own = {name: getattr(self, name)[...] for name in kind._fields if name != "dim"}
         return kind(**own, **({"dim": self.dim} if kind is SketchTables else {}))
 
     def __call__(
-        self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
+        self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "CompactBilinearPool"
-        x, y, mask = flattened(op, x, y, mask)
+        x, y, mask, dtype = to_locations(op, x, y, mask)
         check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
-        x = jnp.asarray(x)
-        sketch = sketched if self.method == "tensor_sketch" else projected
-        z = sketch(x, y, self.tables, mask, self.reduction)  # pyright: ignore
-        return normalized(rooted(z, self.eps), self.l2_eps).astype(x.dtype)
+        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        tables = self.tables
+        if isinstance(tables, SketchTables):
+            z = tensor_sketch_unchecked(x, y, tables, mask, self.reduction)
+        else:
+            z = random_maclaurin_unchecked(x, y, tables, mask, self.reduction)
+        z = l2_normalize_unchecked(signed_sqrt_unchecked(z, self.eps), self.l2_eps)
+        return round_to(x, z)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """dim, whatever the channels."""
+        """`dim` for any channels."""
         return self.dim

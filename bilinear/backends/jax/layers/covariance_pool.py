@@ -1,56 +1,57 @@
-"""The root of the pooled covariance as a layer. No parameters, no state."""
+"""`CovariancePool`: the root of the pooled covariance as a layer. No state."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import jax
-import jax.numpy as jnp
 
 from ....contract.layers import check_arguments
 from ....contract.matrices import STEPS, Method, Normalize
 from ....contract.pooling import check_one_stream, packed_size
-from .._arrays import ArrayLike
-from ..covariance_pool import covaried
-from ..half_vectorize import halved
-from ..matrix_sqrt import matrix_rooted
-from ._maps import flattened
+from .._arrays import ArrayLike, round_to
+from ..covariance_pool import covariance_pool_unchecked
+from ..half_vectorize import half_vectorize_unchecked
+from ..matrix_sqrt import matrix_sqrt_unchecked
+from ._feature_maps import to_locations
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class CovariancePool:
-    """The covariance of feature maps and its root: `half_vectorize` of `matrix_sqrt` of
-    `covariance_pool` of their locations, of one stream.
+    """Covariance pooling: ``half_vectorize(matrix_sqrt(covariance_pool(x)))`` of one stream.
 
-    ``pool(x, mask=None)``; ``mask`` is boolean at the resolution of the maps, True where a
-    location is kept. There is no root of entries and no normalisation of the descriptor.
+    There is no element-wise root and no normalisation. A static value like `BilinearPool`.
 
-    A frozen value without leaves, as `BilinearPool`.
+    Args:
+        method: ``"newton_schulz"`` or ``"eigen"``, as in `matrix_sqrt`.
+        steps: of Newton–Schulz, at least 1.
+        normalize: ``"trace"`` or ``"frobenius"``, of Newton–Schulz.
+        tol: of ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+            None is C times the unit roundoff.
+        isometric: multiply entries above the diagonal by √2; published code does not.
 
-    Shapes: x (N, *spatial, C), mask (N, *spatial) -> (N, C(C+1)/2), for any number of spatial
-        axes of any size.
-    Cost: time N·(L·C² + some 3·steps·C³); output N·C(C+1)/2.
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_root` when made and
-        `bilinear.contract.check_operands`, with the shapes as they were passed, when called.
-    Source: Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
+    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C(C+1)/2). Only locations where
+        the mask is True are pooled.
+    Cost: time N·(L·C² + about 3·steps·C³).
+    References: Li, Xie, Wang, Zuo, ICCV 2017 (``"eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
     method: Method = "newton_schulz"
+    _: KW_ONLY
     steps: int = STEPS
     normalize: Normalize = "trace"
     tol: float | None = None
     isometric: bool = False
 
     def __post_init__(self) -> None:
-        op = "CovariancePool"
-        check_arguments(op, vars(self))
+        check_arguments("CovariancePool", vars(self))
 
-    def __call__(self, x: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
-        x, _, mask = flattened("CovariancePool", x, None, mask)
-        c = covaried(x, None, mask)
-        root = matrix_rooted(c, self.method, self.steps, self.normalize, self.tol)
-        return halved(root, self.isometric).astype(jnp.asarray(x).dtype)
+    def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+        x, _, mask, _ = to_locations("CovariancePool", x, None, mask)
+        c = covariance_pool_unchecked(x, None, mask)
+        root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
+        return round_to(x, half_vectorize_unchecked(root, self.isometric))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C(C+1)/2; of one stream, and a second is refused."""
+        """C(C+1)/2; two streams are an error."""
         check_one_stream("CovariancePool", channels, channels_b)
         return packed_size(channels)

@@ -1,5 +1,6 @@
-"""`hadamard_pool` of learned projections of several maps as a Flax NNX module."""
+"""`HierarchicalBilinearPool`: `hadamard_pool` of learned projections as a Flax module."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -7,38 +8,38 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.arguments import plain_channels
 from ....contract.layers import DIM, check_arguments, check_maps
 from ...initial_values import projections
-from .._arrays import ArrayLike, spec, wide
-from ..hadamard_pool import pooled
-from ..l2_normalize import normalized
-from ..low_rank_pool import projected
-from ..outer_pool import keep
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from .._arrays import ArrayLike, round_to, select_locations, spec
+from ..hadamard_pool import hadamard_pool_unchecked
+from ..l2_normalize import l2_normalize_unchecked
+from ..low_rank_pool import project
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._feature_maps import to_locations
+from ._modules import Module, draw_seed
 
 
-class HierarchicalBilinearPool(nnx.Module):
-    """Bilinear pooling across layers: every two of several maps, projected to one width.
+class HierarchicalBilinearPool(Module):
+    """Bilinear pooling across layers: products of every two of several projected feature maps.
 
-    ``pool(x1, x2, x3, mask=…)`` of maps of one spatial shape is
-    ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, each pair of which is then scaled to unit
-    length by itself.
+    ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, …))``, of which each pair is scaled to unit length.
+    The projections u1 (C₁, dim), u2 (C₂, dim), … are learned.
 
     Args:
-        channels: those of each map, in a list of two or more.
+        channels: list of the channels Cᵢ of each feature map, two or more.
         dim: width of the projections.
-        seed: of the initial weights, normal with deviation 1/√Cᵢ, equal in every framework.
+        seed: of the initial projections, normal with deviation 1/√Cᵢ, an integer from 0 up, equal
+            in every framework; None draws other values each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the signed root, at least 0.
+        l2_eps: positive; the floor of the norm.
 
-    Shapes: x_i (N, *spatial, Cᵢ), mask (N, *spatial) -> (N, pairs · dim), in the order of
-        `hadamard_pool`.
-    Attributes: u1 (C₁, dim), u2 (C₂, dim), …, learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim a map.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_hierarchical_layer` when
-        made, as `check_operands` and `low_rank.check_maps` when called.
-    Source: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
+    Shape: feature maps (N, *spatial, Cᵢ) of equal spatial shape, mask (N, *spatial) boolean
+        -> (N, pairs · dim), in the order of `hadamard_pool`. Only locations where the mask is True
+        are pooled.
+    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim a feature map.
+    References: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
         2018, section 3; one norm a pair is that of ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
 
@@ -47,45 +48,44 @@ class HierarchicalBilinearPool(nnx.Module):
         channels: Sequence[int],
         dim: int = DIM,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
+        rngs: nnx.Rngs | None = None,
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
         op = "HierarchicalBilinearPool"
-        check_arguments(op, locals())
-        self.channels = tuple(plain_channels(channels))
+        seed = draw_seed(op, seed, rngs)
+        self.channels = tuple(check_arguments(op, locals())["channels"])
         self.dim, self.seed = dim, seed
         self.reduction: Reduction = reduction
         self.eps, self.l2_eps = eps, l2_eps
-        drawn = projections([(c, dim) for c in channels], seed)
+        drawn = projections([(c, dim) for c in self.channels], seed)
         for i, weight in enumerate(drawn, start=1):
             setattr(self, f"u{i}", nnx.Param(jnp.asarray(weight)))
 
     def __call__(self, x: ArrayLike, *more: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
         op = "HierarchicalBilinearPool"
-        maps = [spec(op, f"x{i}", m) for i, m in enumerate((x, *more), start=1)]
-        check_maps(op, maps, self.channels, channels_first=False)
-        first, others, flat_mask = x, [], None
+        received = [spec(op, f"x{i}", m) for i, m in enumerate((x, *more), start=1)]
+        check_maps(op, received, self.channels, channels_first=False)
+        check_root_and_norm(op, received[0].dtype, self.eps, self.l2_eps)
+        flat, flat_mask = [], None
         for other in more:
-            first, flat, flat_mask = flattened(op, x, other, mask)
-            others.append(flat)
-        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
-        kept = None if flat_mask is None else jnp.asarray(flat_mask)
+            first, second, flat_mask, _ = to_locations(op, x, other, mask)
+            flat = [*(flat or [first]), second]
         streams = [
-            projected(keep(wide(jnp.asarray(stream)), kept), getattr(self, f"u{i}")[...])
-            for i, stream in enumerate((first, *others), start=1)
+            project(select_locations(stream, flat_mask), getattr(self, f"u{i}")[...])
+            for i, stream in enumerate(flat, start=1)
         ]
-        h = pooled(streams, 1, kept, self.reduction)
-        h = normalized(rooted(h.reshape(-1, self._pairs, self.dim), self.eps), self.l2_eps)
-        return h.reshape(-1, self.descriptor_size()).astype(maps[0].dtype)
+        h = hadamard_pool_unchecked(streams, 1, flat_mask, self.reduction)
+        s = signed_sqrt_unchecked(h.reshape(-1, self._pairs, self.dim), self.eps)
+        z = l2_normalize_unchecked(s, self.l2_eps)
+        return round_to(x, z.reshape(-1, self.descriptor_size()))
 
     def descriptor_size(self, *channels: int) -> int:
-        """One `dim` for every pair of maps."""
-        del channels
+        """`dim` for every pair of feature maps."""
         return self._pairs * self.dim
 
     @property
     def _pairs(self) -> int:
-        maps = len(self.channels)
-        return maps * (maps - 1) // 2
+        return math.comb(len(self.channels), 2)

@@ -1,43 +1,48 @@
-"""Bilinear pooling with a matrix root as a layer. No parameters, no state."""
+"""`ImprovedBilinearPool`: bilinear pooling with a matrix root as a layer. No state."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import jax
-import jax.numpy as jnp
 
 from ....contract import EPS, L2_EPS, Reduction, Root, check_root_and_norm
 from ....contract.layers import check_arguments
 from ....contract.matrices import STEPS, Method, Normalize
 from ....contract.pooling import check_one_stream
-from .._arrays import ArrayLike, spec
-from ..l2_normalize import normalized
-from ..matrix_sqrt import matrix_rooted
-from ..outer_pool import pooled
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from .._arrays import ArrayLike, flatten_matrices, round_to
+from ..l2_normalize import l2_normalize_unchecked
+from ..matrix_sqrt import matrix_sqrt_unchecked
+from ..outer_pool import outer_pool_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._feature_maps import to_locations
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class ImprovedBilinearPool:
-    """Bilinear pooling with a matrix root before the root of entries: ``l2_normalize(
-    signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))`` of the locations of maps, of one stream.
+    """Bilinear pooling of one stream with a matrix root before the element-wise root:
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``.
 
-    ``pool(x, mask=None)``; ``mask`` is boolean at the resolution of the maps, True where a
-    location is kept. `root` is the form of `signed_sqrt`.
+    A static value like `BilinearPool`.
 
-    A frozen value without leaves, as `BilinearPool`.
+    Args:
+        method: ``"newton_schulz"`` or ``"eigen"``, as in `matrix_sqrt`.
+        steps: of Newton–Schulz, at least 1.
+        normalize: ``"trace"`` or ``"frobenius"``, of Newton–Schulz.
+        tol: of ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+            None is C times the unit roundoff.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the signed root, at least 0.
+        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, as in `signed_sqrt`.
+        l2_eps: positive; the floor of the norm.
 
-    Shapes: x (N, *spatial, C), mask (N, *spatial) -> (N, C²), for any number of spatial axes of
-        any size.
-    Cost: time N·(L·C² + some 3·steps·C³); output N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_root` and
-        `check_improved` there when made, and `bilinear.contract.check_operands`, with the shapes
-        as they were passed, when called.
-    Source: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
+    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C²). Only locations where the mask
+        is True are pooled.
+    Cost: time N·(L·C² + about 3·steps·C³).
+    References: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
 
     method: Method = "newton_schulz"
+    _: KW_ONLY
     steps: int = STEPS
     normalize: Normalize = "frobenius"
     tol: float | None = None
@@ -47,20 +52,18 @@ class ImprovedBilinearPool:
     l2_eps: float = L2_EPS
 
     def __post_init__(self) -> None:
-        op = "ImprovedBilinearPool"
-        check_arguments(op, vars(self))
+        check_arguments("ImprovedBilinearPool", vars(self))
 
-    def __call__(self, x: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+    def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         op = "ImprovedBilinearPool"
-        x, _, mask = flattened(op, x, None, mask)
-        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
-        g = pooled(x, None, mask, self.reduction)
-        g = matrix_rooted(g, self.method, self.steps, self.normalize, self.tol)
-        flat = g.reshape(g.shape[0], g.shape[1] * g.shape[2])  # explicit sizes: N may be 0
-        descriptor = normalized(rooted(flat, self.eps, self.root), self.l2_eps)
-        return descriptor.astype(jnp.asarray(x).dtype)
+        x, _, mask, dtype = to_locations(op, x, None, mask)
+        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        g = outer_pool_unchecked(x, None, mask, self.reduction)
+        g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        s = signed_sqrt_unchecked(flatten_matrices(g), self.eps, self.root)
+        return round_to(x, l2_normalize_unchecked(s, self.l2_eps))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C²; of one stream, and a second is refused."""
+        """C²; two streams are an error."""
         check_one_stream("ImprovedBilinearPool", channels, channels_b)
         return channels * channels

@@ -1,50 +1,52 @@
-"""`low_rank_scores` as a Flax NNX module with learned projections."""
+"""`LowRankBilinearClassifier`: `low_rank_scores` with learned projections as a Flax module."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_maps
+from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_channels
 from ...initial_values import classifier_projections
-from .._arrays import ArrayLike, spec
-from ..low_rank_scores import scored
-from ._maps import flattened
+from .._arrays import ArrayLike, round_to
+from ..low_rank_scores import low_rank_scores_unchecked
+from ._feature_maps import to_locations
+from ._modules import Module, draw_seed
 
 
-class LowRankBilinearClassifier(nnx.Module):
-    """Scores of feature maps by a bilinear classifier of low rank: pooling and classifier in one.
+class LowRankBilinearClassifier(Module):
+    """Bilinear classifier of low rank, pooling and classifier in one: `low_rank_scores`.
 
-    `low_rank_scores` of their locations, with neither root nor norm. Every class has a matrix
-    ``U₊ U₊ᵀ − U₋ U₋ᵀ`` of rank `rank`, half of it positive (the larger half where it is odd).
+    There is no root and no normalisation. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with
+    r₊ + r₋ = rank; r₊ is the larger one if `rank` is odd. u_plus (num_classes, C, r₊), u_minus
+    (num_classes, C, r₋) and bias (num_classes,) are learned.
 
     Args:
         channels: C.
-        num_classes: length of the scores; that a layer has it marks it as a classifier.
-        rank: of the matrix of each class; 1 leaves it without a negative part.
-        seed: of the initial projections, normal with deviation 1/√(C · rank), equal in every
-            framework; bias begins at 0.
+        num_classes: length of the scores. A layer with this attribute is a classifier to `BCNN`.
+        rank: of the matrix of each class; with 1 it has no negative part.
+        seed: of the initial projections, normal with deviation 1/√(C · rank), an integer from 0
+            up, equal in every framework; None draws other values each time. bias starts at 0.
+        rngs: if given, the seed is drawn from ``rngs.params()``.
+        reduction: ``"sum"`` as published, or ``"mean"`` over the pooled locations.
 
-    Shapes: x (N, *spatial, C), mask (N, *spatial) -> (N, num_classes).
-    Attributes: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋), bias (num_classes,),
-        learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: as `low_rank_scores`.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_classifier_layer` when
-        made, as `check_operands` and `low_rank.check_maps` when called.
-    Source: Kong, Fowlkes, CVPR 2017, section 3.
+    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, num_classes). Only locations where
+        the mask is True are pooled.
+    Cost: that of `low_rank_scores`.
+    References: Kong, Fowlkes, CVPR 2017, section 3.
     """
 
     def __init__(
         self,
         channels: int,
         num_classes: int,
-        rank: int = CLASSIFIER_RANK,
         *,
-        seed: int = 0,
+        rank: int = CLASSIFIER_RANK,
+        seed: int | None = 0,
+        rngs: nnx.Rngs | None = None,
         reduction: Reduction = "sum",
     ) -> None:
         op = "LowRankBilinearClassifier"
+        seed = draw_seed(op, seed, rngs)
         check_arguments(op, locals())
         self.channels, self.num_classes, self.rank = channels, num_classes, rank
         self.seed = seed
@@ -53,15 +55,13 @@ class LowRankBilinearClassifier(nnx.Module):
         self.u_plus, self.u_minus = nnx.Param(jnp.asarray(plus)), nnx.Param(jnp.asarray(minus))
         self.bias = nnx.Param(jnp.zeros(num_classes, jnp.float32))
 
-    def __call__(self, x: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+    def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         op = "LowRankBilinearClassifier"
-        of_x = spec(op, "x", x)
-        check_maps(op, [of_x], self.channels, channels_first=False)
-        x, _, mask = flattened(op, x, None, mask)
+        x, _, mask, _ = to_locations(op, x, None, mask)
+        check_channels(op, self.channels, x.shape[2])
         weights = self.u_plus[...], self.u_minus[...], self.bias[...]
-        return scored(x, *weights, mask, self.reduction).astype(of_x.dtype)
+        return round_to(x, low_rank_scores_unchecked(x, *weights, mask, self.reduction))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """The number of classes, whatever the channels."""
-        del channels, channels_b
+        """`num_classes` for any channels."""
         return self.num_classes

@@ -1,4 +1,4 @@
-"""`low_rank_pool`, root and norm as a Flax NNX module with learned projections."""
+"""`LowRankBilinearPool`: `low_rank_pool`, root and norm with learned projections."""
 
 from collections.abc import Sequence
 
@@ -7,38 +7,39 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.arguments import plain_channels
-from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract.layers import DIM, check_arguments, check_channels
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
-from .._arrays import ArrayLike, spec
-from ..l2_normalize import normalized
-from ..low_rank_pool import factored
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from .._arrays import ArrayLike, round_to
+from ..l2_normalize import l2_normalize_unchecked
+from ..low_rank_pool import low_rank_pool_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._feature_maps import to_locations
+from ._modules import Module, draw_seed
 
 
-class LowRankBilinearPool(nnx.Module):
-    """Low-rank bilinear pooling of feature maps, with learned u and v.
+class LowRankBilinearPool(Module):
+    """Low-rank bilinear pooling: ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``.
 
-    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `dim`
-    entries of the descriptor is a bilinear form of rank at most `rank`. Without activation and
-    ``rank=1`` this is the pooling of MLB, with more that of MFB.
+    u (C, dim · rank) and v (D, dim · rank) are learned. Without activation, ``rank=1`` is the
+    pooling of MLB and a larger rank that of MFB.
 
     Args:
-        channels: C for one stream, or [C, D] for two.
+        channels: C for one stream, [C, D] for two.
         dim: length of the descriptor.
-        rank: products summed in each entry.
+        rank: number of products that are summed for each entry.
         activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
-        seed: of the initial weights, normal with deviation 1/√C, equal in every framework.
+        seed: of the initial projections, normal with deviation 1/√C, an integer from 0 up, equal
+            in every framework; None draws other values each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``.
+        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
+        eps: added inside the signed root, at least 0.
+        l2_eps: positive; the floor of the norm.
 
-    Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) -> (N, dim).
-    Attributes: u (C, dim · rank), v (D, dim · rank), learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: as `low_rank_pool`, with R = dim · rank; the weights are (C + D) · R.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_layer` when made,
-        as `check_operands` and `low_rank.check_maps` when called.
-    Source: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
+        locations where the mask is True are pooled.
+    Cost: that of `low_rank_pool` with R = dim · rank; the weights have (C + D)·R values.
+    References: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
 
     def __init__(
@@ -48,14 +49,16 @@ class LowRankBilinearPool(nnx.Module):
         *,
         rank: int = 1,
         activation: Activation = None,
-        seed: int = 0,
+        seed: int | None = 0,
+        rngs: nnx.Rngs | None = None,
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
-        check_arguments("LowRankBilinearPool", locals())
-        listed = plain_channels(channels)
-        self.channels = tuple(listed) if isinstance(listed, list) else listed
+        op = "LowRankBilinearPool"
+        seed = draw_seed(op, seed, rngs)
+        normal = check_arguments(op, locals())["channels"]
+        self.channels = tuple(normal) if isinstance(normal, list) else normal
         self.dim, self.rank, self.seed = dim, rank, seed
         self.activation: Activation = activation
         self.reduction: Reduction = reduction
@@ -64,18 +67,16 @@ class LowRankBilinearPool(nnx.Module):
         self.u, self.v = nnx.Param(jnp.asarray(u)), nnx.Param(jnp.asarray(v))
 
     def __call__(
-        self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
+        self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "LowRankBilinearPool"
-        maps = [spec(op, name, m) for name, m in (("x", x), ("y", y)) if m is not None]
-        check_maps(op, maps, self.channels, channels_first=False)
-        x, y, mask = flattened(op, x, y, mask)
-        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
-        u, v = self.u[...], self.v[...]
-        h = factored(x, u, v, y, self.activation, self.rank, mask, self.reduction)
-        return normalized(rooted(h, self.eps), self.l2_eps).astype(maps[0].dtype)
+        x, y, mask, dtype = to_locations(op, x, y, mask)
+        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
+        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        weights = self.u[...], self.v[...]
+        h = low_rank_pool_unchecked(x, *weights, y, self.activation, self.rank, mask, self.reduction)
+        return round_to(x, l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim`, whatever the channels."""
-        del channels, channels_b
+        """`dim` for any channels."""
         return self.dim

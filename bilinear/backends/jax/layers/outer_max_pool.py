@@ -1,36 +1,37 @@
-"""`OuterMaxPool`: the largest products over all places, with root and norm. No state."""
+"""`OuterMaxPool`: the largest products over all locations, with root and norm. No state."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import jax
-import jax.numpy as jnp
 
 from ....contract import EPS, L2_EPS, check_root_and_norm
 from ....contract.layers import check_arguments
-from .._arrays import ArrayLike, spec
-from ..l2_normalize import normalized
-from ..outer_max_pool import largest
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from .._arrays import ArrayLike, flatten_matrices, round_to
+from ..l2_normalize import l2_normalize_unchecked
+from ..outer_max_pool import outer_max_pool_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._feature_maps import to_locations
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class OuterMaxPool:
-    """The largest products over all places of feature maps, as unit descriptors.
+    """`BilinearPool` with the maximum over locations in place of the mean:
+    ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``.
 
-    ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``: `BilinearPool` with the maximum
-    in place of the mean, and like it a frozen value without leaves.
+    A static value like `BilinearPool`.
 
-    Shapes: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean, True where
-        kept, any number of spatial axes -> (N, C·D).
-    Gradient, edges: those of `outer_max_pool`, `signed_sqrt` and `l2_normalize`.
-    Cost: that of `outer_max_pool`; the descriptor is C·D.
-    Raises: ValueError and TypeError as `bilinear.contract.aggregation.check_outer_max_layer` when
-        made and `bilinear.contract.check_operands` when called.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
+    Args:
+        eps: added inside the signed root, at least 0.
+        l2_eps: positive; the floor of the norm.
+
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, C·D). Only
+        locations where the mask is True are compared.
+    Cost: that of `outer_max_pool`.
+    References: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
     """
 
+    _: KW_ONLY
     eps: float = EPS
     l2_eps: float = L2_EPS
 
@@ -38,16 +39,15 @@ class OuterMaxPool:
         check_arguments("OuterMaxPool", vars(self))
 
     def __call__(
-        self, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
+        self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "OuterMaxPool"
-        x, y, mask = flattened(op, x, y, mask)
-        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
-        products = largest(x, y, mask)
-        n, c, d = products.shape
-        z = normalized(rooted(products.reshape(n, c * d), self.eps), self.l2_eps)
-        return z.astype(jnp.asarray(x).dtype)
+        x, y, mask, dtype = to_locations(op, x, y, mask)
+        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        products = flatten_matrices(outer_max_pool_unchecked(x, y, mask))
+        z = l2_normalize_unchecked(signed_sqrt_unchecked(products, self.eps), self.l2_eps)
+        return round_to(x, z)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, the length of the descriptor: C² for one stream."""
+        """C·D, C² for one stream."""
         return channels * (channels if channels_b is None else channels_b)

@@ -1,0 +1,24 @@
+"""Feature maps as location features."""
+
+import math
+
+from ....contract import check_operands
+from .._arrays import ArrayLike, specs
+
+
+def to_locations(
+    op: str, x: ArrayLike, y: ArrayLike | None = None, mask: ArrayLike | None = None
+) -> tuple[ArrayLike, ArrayLike | None, ArrayLike | None, str]:
+    """Check feature maps (N, *spatial, C) and masks (N, *spatial); give (N, L, C) and (N, L).
+
+    The last item is the name of the dtype of x.
+    """
+    received = specs(op, x, y, mask)
+    check_operands(op, *received)
+    locations = x.shape[0], math.prod(x.shape[1:-1])  # (N, L), L = 1 for x (N, C)
+    return (
+        x.reshape(*locations, x.shape[-1]),
+        None if y is None else y.reshape(*locations, y.shape[-1]),
+        None if mask is None else mask.reshape(locations),
+        received[0].dtype,
+    )
