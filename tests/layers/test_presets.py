@@ -253,7 +253,7 @@ def test_a_layer_within_has_the_layout_and_the_sums_of_the_one_around(dtype, inn
     made, default = door.preset("democratic", **own), door.DemocraticPool(**own)
     for layer in (made, default):
         assert (layer.pool.data_format, layer.pool.compute_dtype) == ("channels_first", inner)
-    default.pool = door.BilinearPool("sum", 1e-5, root="shifted", **own | {"dtype": inner})
+    default.pool = door.BilinearPool("sum", eps=1e-5, root="shifted", **own | {"dtype": inner})
     x = MAP.transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(np.asarray(made(x)), np.asarray(default(x)))
 

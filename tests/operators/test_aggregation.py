@@ -105,10 +105,11 @@ def test_the_defaults_are_the_published_ones(backend: str) -> None:
 def test_democracy_is_of_one_map(backend: str) -> None:
     door = importlib.import_module(f"bilinear.{backend}")
     for pool in (door.HierarchicalBilinearPool([6, 6], 2), door.CompactBilinearPool([6, 6], 2)):
-        sentence = f"DemocraticPool: pool must be of one map; got a {type(pool).__name__} of 2 maps"
+        requirement = "DemocraticPool: pool must be a layer of one feature map"
+        sentence = f"{requirement}; got a {type(pool).__name__} of 2 feature maps"
         with pytest.raises(ValueError, match=sentence):
             door.DemocraticPool(pool)
-    door.DemocraticPool(door.LowRankBilinearClassifier(6, 3, 2))
+    door.DemocraticPool(door.LowRankBilinearClassifier(6, 3, rank=2))
 
 
 @over_backends

@@ -45,8 +45,9 @@ def select_locations(x: ArrayLike, mask: ArrayLike | None) -> jax.Array:
 
     It selects and does not multiply: 0 · NaN would be NaN.
     """
-    x = upcast(x)
-    return x if mask is None else jnp.where(jnp.asarray(mask)[:, :, None], x, 0.0)
+    if mask is not None:
+        x = jnp.where(jnp.asarray(mask)[:, :, None], x, 0.0)
+    return upcast(x)
 
 
 def select_streams(

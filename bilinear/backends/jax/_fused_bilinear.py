@@ -86,7 +86,8 @@ def _tangent(l2_eps, packed, x, y, mask, z, u, n, dx, dy):
 def _product_tangent(x, y, dx, dy, mask):
     """The sum over the streams whose tangent is not None."""
     pairs = [(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
-    return functools.reduce(jnp.add, [_product(a, b, mask) for a, b in pairs])
+    products = [_matrix_product(a, b, mask) for a, b in pairs]
+    return flatten_matrices(functools.reduce(jnp.add, products))
 
 
 def _symmetric(a: jax.Array, size: int) -> jax.Array:

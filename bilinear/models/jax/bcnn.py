@@ -60,8 +60,8 @@ class BCNN(nnx.Module):
     Shape: images (N, H, W, 3), already normalised -> logits (N, num_classes). Feature maps of
         several sizes are resampled bilinearly to the smallest, axis by axis.
     Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
-    Precision: float32 is computed in float32 on a GPU too, unless `jax.default_matmul_precision`
-        says otherwise.
+    Precision: the networks follow JAX's precision setting, TensorFloat-32 by default on a GPU;
+        ``jax.default_matmul_precision("highest")`` computes them in float32.
     Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
         other; for weights as `load` does.
     Example:

@@ -8,7 +8,7 @@ from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ....contract.layers import check_arguments
 from ....contract.options import check_options
 from ....contract.pooling import descriptor_size
-from .._arrays import ArrayLike, spec
+from .._arrays import ArrayLike
 from ..bilinear_pool import bilinear_pool_unchecked
 from ._feature_maps import to_locations
 
@@ -51,9 +51,9 @@ class BilinearPool:
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op, options = "BilinearPool", DescriptorOptions(**vars(self))
-        x, flat_y, mask, dtype = to_locations(op, x, y, mask)
-        check_options(op, options, dtype, None if y is None else spec(op, "y", y))
-        return bilinear_pool_unchecked(x, flat_y, mask, options)
+        x, y, mask, (of_x, of_y) = to_locations(op, x, y, mask)
+        check_options(op, options, of_x.dtype, of_y)
+        return bilinear_pool_unchecked(x, y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, C² for one stream, C(C+1)/2 if packed."""

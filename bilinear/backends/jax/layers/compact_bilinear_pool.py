@@ -1,4 +1,4 @@
-"""`CompactBilinearPool`: a sketch with root and norm as a Flax module, whose tables are variables."""
+"""`CompactBilinearPool`: a sketch with root and norm; its tables are variables."""
 
 from collections.abc import Sequence
 
@@ -82,9 +82,9 @@ class CompactBilinearPool(Module):
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "CompactBilinearPool"
-        x, y, mask, dtype = to_locations(op, x, y, mask)
+        x, y, mask, (of_x, _) = to_locations(op, x, y, mask)
         check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
         tables = self.tables
         if isinstance(tables, SketchTables):
             z = tensor_sketch_unchecked(x, y, tables, mask, self.reduction)

@@ -55,9 +55,9 @@ class DemocraticPool(Module):
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         op = "DemocraticPool"
-        flat, _, flat_mask, dtype = to_locations(op, x, None, mask)
-        check_floor(op, self.eps, dtype)
-        check_floor(op, self.weight_eps, dtype, name="weight_eps")
+        flat, _, flat_mask, (of_x, _) = to_locations(op, x, None, mask)
+        check_floor(op, self.eps, of_x.dtype)
+        check_floor(op, self.weight_eps, of_x.dtype, name="weight_eps")
         flat = upcast(flat)  # once, also in the gradient
         options = self.gamma, self.damping, self.steps, self.eps, self.detach_target
         alpha = democratic_weights_unchecked(flat, flat_mask, *options)

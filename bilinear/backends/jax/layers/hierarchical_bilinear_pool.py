@@ -68,11 +68,11 @@ class HierarchicalBilinearPool(Module):
         op = "HierarchicalBilinearPool"
         received = [spec(op, f"x{i}", m) for i, m in enumerate((x, *more), start=1)]
         check_maps(op, received, self.channels, channels_first=False)
-        check_root_and_norm(op, received[0].dtype, self.eps, self.l2_eps)
         flat, flat_mask = [], None
         for other in more:
             first, second, flat_mask, _ = to_locations(op, x, other, mask)
             flat = [*(flat or [first]), second]
+        check_root_and_norm(op, received[0].dtype, self.eps, self.l2_eps)
         streams = [
             project(select_locations(stream, flat_mask), getattr(self, f"u{i}")[...])
             for i, stream in enumerate(flat, start=1)

@@ -56,8 +56,8 @@ class ImprovedBilinearPool:
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         op = "ImprovedBilinearPool"
-        x, _, mask, dtype = to_locations(op, x, None, mask)
-        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        x, _, mask, (of_x, _) = to_locations(op, x, None, mask)
+        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
         g = outer_pool_unchecked(x, None, mask, self.reduction)
         g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
         s = signed_sqrt_unchecked(flatten_matrices(g), self.eps, self.root)

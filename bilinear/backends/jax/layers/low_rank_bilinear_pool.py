@@ -70,11 +70,11 @@ class LowRankBilinearPool(Module):
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "LowRankBilinearPool"
-        x, y, mask, dtype = to_locations(op, x, y, mask)
+        x, y, mask, (of_x, _) = to_locations(op, x, y, mask)
         check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
-        weights = self.u[...], self.v[...]
-        h = low_rank_pool_unchecked(x, *weights, y, self.activation, self.rank, mask, self.reduction)
+        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
+        u, v, activation = self.u[...], self.v[...], self.activation
+        h = low_rank_pool_unchecked(x, u, v, y, activation, self.rank, mask, self.reduction)
         return round_to(x, l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:

@@ -42,8 +42,8 @@ class OuterMaxPool:
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
         op = "OuterMaxPool"
-        x, y, mask, dtype = to_locations(op, x, y, mask)
-        check_root_and_norm(op, dtype, self.eps, self.l2_eps)
+        x, y, mask, (of_x, _) = to_locations(op, x, y, mask)
+        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
         products = flatten_matrices(outer_max_pool_unchecked(x, y, mask))
         z = l2_normalize_unchecked(signed_sqrt_unchecked(products, self.eps), self.l2_eps)
         return round_to(x, z)
