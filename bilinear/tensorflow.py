@@ -1,27 +1,33 @@
 """Bilinear pooling and bilinear CNNs for TensorFlow and Keras.
 
-Needs TensorFlow and Keras: ``pip install 'bilinear[tensorflow]'``. Feature maps are
-(N, *spatial, C), images (N, H, W, 3); see the README for a first example.
+Needs TensorFlow and Keras: ``pip install 'bilinear[tensorflow]'``. Location features are (N, L, C),
+feature maps (N, *spatial, C), images (N, H, W, 3).
+
+The following holds for all operators and layers; `bilinear.reference` specifies their values and
+gradients.
+
+- Half-precision inputs are accumulated in float32, and the result is rounded once. On GPUs
+  TensorFlow multiplies float32 matrices in TF32 unless
+  `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
+- Errors are raised before the computation, in a `tf.function` while it is traced. Sizes, and for
+  operators the rank, may be unknown then. Such sizes are checked at run time, and the same message
+  is in a `tf.errors.InvalidArgumentError`. XLA (``jit_compile=True``) drops the message and names a
+  node ``…_needs_sizes_that_fit`` that cannot be compiled.
+- The layers are Keras layers: they cast to their dtype policy, use the masks that Keras stores on
+  feature maps, and are saved with a model. Keras may compile them by XLA.
 """
 
 from ._require import require
 
 require("tensorflow")
 
-from .backends.tensorflow import require_keras_backend
+from .backends.keras import require_keras_backend
 
 require_keras_backend()
 
 from .backends.initial_values import maclaurin_tables, sketch_tables
-from .backends.tensorflow._presets import preset
-from .backends.tensorflow.bilinear_pool import bilinear_pool
-from .backends.tensorflow.bilinear_scores import bilinear_scores
-from .backends.tensorflow.covariance_pool import covariance_pool
-from .backends.tensorflow.democratic_weights import democratic_weights
-from .backends.tensorflow.hadamard_pool import hadamard_pool
-from .backends.tensorflow.half_vectorize import half_vectorize
-from .backends.tensorflow.l2_normalize import l2_normalize
-from .backends.tensorflow.layers import (
+from .backends.keras._presets import preset
+from .backends.keras.layers import (
     AveragePool,
     BilinearPool,
     CompactBilinearPool,
@@ -34,6 +40,13 @@ from .backends.tensorflow.layers import (
     OuterMaxPool,
     Projection,
 )
+from .backends.tensorflow.bilinear_pool import bilinear_pool
+from .backends.tensorflow.bilinear_scores import bilinear_scores
+from .backends.tensorflow.covariance_pool import covariance_pool
+from .backends.tensorflow.democratic_weights import democratic_weights
+from .backends.tensorflow.hadamard_pool import hadamard_pool
+from .backends.tensorflow.half_vectorize import half_vectorize
+from .backends.tensorflow.l2_normalize import l2_normalize
 from .backends.tensorflow.low_rank_pool import low_rank_pool
 from .backends.tensorflow.low_rank_scores import low_rank_scores
 from .backends.tensorflow.matrix_sqrt import matrix_sqrt
@@ -46,9 +59,11 @@ from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
 from .models.tensorflow.bcnn import BCNN
 from .models.tensorflow.files import import_checkpoint, load, load_image, save
+from .models.tensorflow.sgd import SGD
 
 __all__ = [
     "BCNN",
+    "SGD",
     "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",

@@ -156,7 +156,7 @@ def test_many_channels_are_worked_on_in_blocks(
     if backend == "torch":
         monkeypatch.setattr("bilinear.backends.torch._maxima.BLOCK", 2048)
     elif backend == "tensorflow":
-        monkeypatch.setattr("bilinear.backends.tensorflow._maxima.BLOCK", 4)
+        monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
     x, y = seeded(dtype, 2, 5, 19), seeded(dtype, 2, 5, 7, seed=1)
     case, cotangent = Case((x, y), {"mask": KEEP}), seeded(dtype, 2, 19, 7, seed=2)
     check_against_reference(certified(backend), "outer_max_pool", case, cotangent)

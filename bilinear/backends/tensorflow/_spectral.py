@@ -1,19 +1,21 @@
 """The matrix root by eigenvectors, whose derivatives are finite for equal eigenvalues and zeros.
 
-Derivatives of eigenvectors divide by differences of eigenvalues, those of the root do not. So
-eigenvectors U and eigenvalues λ are constants here. In their basis the root is H = diag(√λ), and
-of the matrix B = Uᵀ a U that moves the derivative is ``K ∘ dB``, K_ij = 1 / (√λi + √λj). A step
+The derivatives of eigenvectors divide by differences of eigenvalues; the derivatives of the root do
+not. Eigenvectors U and eigenvalues λ are therefore constants here. In their basis the root is
+H = diag(√λ), and the derivative with respect to B = Uᵀ a U is ``K ∘ dB``, K_ij = 1 / (√λi + √λj).
+A step
 
     H ← H + K ∘ (B − H H)
 
-changes the value by no more than B is off from diag(λ), which it mends, and makes the derivatives
-of H those of the root of B to one order more: with H off by terms of order n in a change of B,
-H H is off by ``diag(√λ) · off + off · diag(√λ)`` and terms of order n + 1, and K takes the former
-back. Where two eigenvalues count as 0, K is 0.
+changes the value by at most the distance of B from diag(λ), which it corrects, and makes the
+derivatives of H exact to one order more: if H has an error E of order n in a change of B, then H H
+has the error ``diag(√λ) · E + E · diag(√λ)`` plus terms of order n + 1, and K removes the former.
+Where two eigenvalues count as 0, K is 0.
 
-XLA ends its rotations once all that is left off the diagonal is 1e-6 of the matrix, in float64
-too. So eigenvectors are polished, which squares what is left (Ogita, Aishima, "Iterative Refinement
-for Symmetric Eigenvalue Decomposition", Japan J. Industrial and Applied Mathematics 35, 2018).
+XLA stops its Jacobi rotations when the entries off the diagonal are 1e-6 of the matrix, in float64
+too. The eigenvectors are therefore refined, which squares their error (Ogita, Aishima, "Iterative
+Refinement for Symmetric Eigenvalue Decomposition", Japan J. Industrial and Applied Mathematics 35,
+2018).
 """
 
 import numpy as np
@@ -22,16 +24,16 @@ import tensorflow as tf
 from ._tensors import constant, shape
 
 ORDERS = 3
-"""How many orders of derivatives are exact."""
+"""Number of orders of derivatives that are exact."""
 
-POLISHES = 2
+REFINEMENTS = 2
 NEAR = 1000.0
-"""Eigenvalues this many times nearer than what is left off the diagonal are not told apart."""
+"""Two eigenvalues are treated as equal if their gap is below this multiple of the error."""
 
 
 def spectral_root(a: tf.Tensor, tol: float | None) -> tf.Tensor:
     """``U diag(√λ) Uᵀ`` of symmetric matrices."""
-    u, roots, k = _decomposed(tf.stop_gradient(a), tol)
+    u, roots, k = _decompose(tf.stop_gradient(a), tol)
     b = tf.matmul(tf.matmul(u, a, transpose_a=True), u)
     h = tf.linalg.diag(roots)
     for _ in range(ORDERS):
@@ -39,14 +41,14 @@ def spectral_root(a: tf.Tensor, tol: float | None) -> tf.Tensor:
     return tf.matmul(tf.matmul(u, h), u, transpose_b=True)
 
 
-def _decomposed(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _decompose(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     nothing = constant(0, a)
     finite = tf.reduce_all(tf.math.is_finite(a), [1, 2], keepdims=True)
     sane = tf.where(finite, a, nothing)  # eigh raises an error for others
     values, u = tf.linalg.eigh(sane)
-    for _ in range(POLISHES):
-        values, u = _polished(sane, u)
+    for _ in range(REFINEMENTS):
+        values, u = _refine(sane, u)
     values = tf.where(finite[:, :, 0], values, constant(float("nan"), a))
     if tol is None:
         share = tf.cast(shape(a)[-1], a.dtype) * constant(_roundoff(a), a)
@@ -61,11 +63,11 @@ def _decomposed(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, 
     return u, roots, tf.where(both, nothing, one / tf.where(both, one, sums))
 
 
-def _polished(a: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Eigenvalues, and eigenvectors off by the square of what they were off by before.
+def _refine(a: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Eigenvalues, and eigenvectors whose error is the square of the error before.
 
-    Entries off the diagonal that are but roundings turn nothing, and neither do those between
-    eigenvalues too near to be told apart. Last, the vectors are made orthonormal again.
+    Entries off the diagonal at the level of rounding are ignored, and so are entries between
+    eigenvalues that are treated as equal. At the end the vectors are made orthonormal again.
     """
     s = tf.matmul(u, tf.matmul(a, u), transpose_a=True)
     values = tf.linalg.diag_part(s)

@@ -1,15 +1,15 @@
-"""The tables of compact bilinear pooling as tensors, and what they ask of the features."""
+"""Run-time checks of the tables of compact bilinear pooling."""
 
 from typing import Any
 
 import tensorflow as tf
 
 from ...contract.sketches import CHANNELS, CHANNELS_REMEDY, check_entries
-from ._tensors import shape, sure
+from ._tensors import ensure, shape
 
 
-def sure_channels(op: str, x: tf.Tensor, y: Any, tables: Any) -> tf.Tensor:
-    """`x`, computed only after channels not known before were found to be those of the tables."""
+def ensure_table_sizes(op: str, x: tf.Tensor, y: Any, tables: Any) -> tf.Tensor:
+    """`x`, computed only after unknown numbers of channels were checked against the tables."""
     check_entries(op, tables)
     first, second = tables[0], tables[2 if len(tables) > 2 else 1]
     claims = [
@@ -17,4 +17,4 @@ def sure_channels(op: str, x: tf.Tensor, y: Any, tables: Any) -> tf.Tensor:
         for t, table in ((x, first), (x if y is None else y, second))
         if t.shape[2] is None
     ]
-    return sure(op, x, claims)
+    return ensure(op, x, claims)

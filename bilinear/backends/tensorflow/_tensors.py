@@ -1,4 +1,4 @@
-"""What every TensorFlow operator does around its formula: convert, describe, check, widen."""
+"""Conversion, static specs, run-time checks and dtypes of the operands of every operator."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,13 +13,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _AT_RUN_TIME = "the shapes printed after this sentence"
 
 
-def as_written(function: _Function) -> _Function:
-    """`function`, spared AutoGraph: it branches on no tensor, and rewriting it takes a second."""
+def without_autograph(function: _Function) -> _Function:
+    """`function` without AutoGraph: it branches on no tensor, and conversion takes a second."""
     return tf.autograph.experimental.do_not_convert(function)
 
 
-def required(op: str, name: str, x: Any) -> tf.Tensor:
-    """`x` as a tf.Tensor, TypeError if there is no way to make it one."""
+def to_tensor(op: str, name: str, x: Any) -> tf.Tensor:
+    """`x` as a tf.Tensor; TypeError if that is not possible."""
     try:
         return tf.convert_to_tensor(x)
     except (TypeError, ValueError):
@@ -27,55 +27,64 @@ def required(op: str, name: str, x: Any) -> tf.Tensor:
         raise
 
 
-def operands(op: str, x: Any, y: Any, mask: Any) -> tuple[tf.Tensor, Any, Any]:
-    """The tensors of a pooling operator; only `y` and `mask` may be None."""
-    y = None if y is None else required(op, "y", y)
-    mask = None if mask is None else required(op, "mask", mask)
-    return required(op, "x", x), y, mask
+def to_tensors(op: str, x: Any, y: Any, mask: Any) -> tuple[tf.Tensor, Any, Any]:
+    """Operands of a pooling operator as tensors; `y` and `mask` may be None."""
+    y = None if y is None else to_tensor(op, "y", y)
+    mask = None if mask is None else to_tensor(op, "mask", mask)
+    return to_tensor(op, "x", x), y, mask
 
 
 def spec(x: Any) -> Any:
-    """The contract's view of a tensor (or of Keras' symbolic one); None stays None."""
+    """Static shape and dtype name of a tensor or a Keras tensor; None stays None."""
     if x is None:
         return None
     static = tf.TensorShape(x.shape)
     return Spec(None if static.rank is None else tuple(static), tf.as_dtype(x.dtype).name)
 
 
-def wide(x: tf.Tensor) -> tf.Tensor:
-    """`x` in the dtype its sums, roots and norms are computed in."""
+def upcast(x: tf.Tensor) -> tf.Tensor:
+    """`x` in its accumulation dtype."""
     return tf.cast(x, ACCUMULATION[x.dtype.name])
 
 
 def constant(value: float, like: tf.Tensor) -> tf.Tensor:
-    """`value` in the dtype of `like`, whatever number type the caller passed."""
+    """`value` as a tensor in the dtype of `like`."""
     return tf.constant(float(value), like.dtype)
 
 
-def shape(x: tf.Tensor) -> tf.Tensor:
-    """The sizes of `x` at run time, as a constant to every derivative.
+def without_tape(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The same tensors, such that an eager tape holds nothing that is computed from them.
 
-    In a tf.function TensorFlow fails to nest ForwardAccumulators over operations that have no
-    gradient, such as this one and comparisons, unless the gradient is stopped before them.
+    A graph holds only what is needed. There the tensors stay connected, because
+    `tf.vectorized_map` drops custom gradients and uses those of the individual steps.
+    """
+    return tuple(map(tf.stop_gradient, tensors)) if tf.executing_eagerly() else tensors
+
+
+def shape(x: tf.Tensor) -> tf.Tensor:
+    """Sizes of `x` at run time.
+
+    In a `tf.function`, nested ForwardAccumulators fail at operations without a gradient, such as
+    this one and comparisons, unless the gradient is stopped before them.
     """
     return tf.shape(tf.stop_gradient(x))
 
 
 def sizes(x: tf.Tensor) -> list[Any]:
-    """The sizes of `x`: Python numbers where they are known, scalar tensors where not."""
+    """Sizes of `x`: Python integers where known, else scalar tensors."""
     at_run_time = shape(x)
     return [at_run_time[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-# --- checks at run time, of the sizes that were unknown when the contract was checked ---
+# --- run-time checks of sizes that were unknown when the contract was checked ---
 
 
-def sure(op: str, x: tf.Tensor, claims: list[tuple[Any, str, str, list[tf.Tensor]]]) -> tf.Tensor:
-    """`x`, computed only after every claim (condition, invariant, remedy, tensors) held.
+def ensure(op: str, x: tf.Tensor, claims: list[tuple[Any, str, str, list[tf.Tensor]]]) -> tf.Tensor:
+    """`x`, computed only after every claim (condition, invariant, remedy, tensors) was checked.
 
-    XLA ignores an Assert, and multiplies matrices of unequal L into some number (TensorFlow
-    2.21). It does not ignore a reshape that cannot be, so there a broken claim is an error of
-    the compilation, without our sentence.
+    XLA ignores an Assert and multiplies matrices of unequal L without an error (TensorFlow 2.21).
+    It does not ignore an impossible reshape, so under XLA a false claim is a compilation error
+    without our message.
     """
     if not claims:
         return x
@@ -91,10 +100,10 @@ def sure(op: str, x: tf.Tensor, claims: list[tuple[Any, str, str, list[tf.Tensor
     return checked
 
 
-def sure_operands(
+def ensure_operand_sizes(
     op: str, x: tf.Tensor, y: Any = None, *masks: tf.Tensor, channels_first: bool = False
 ) -> tf.Tensor:
-    """`x`, computed only after the sizes `contract.check_operands` could not see were checked."""
+    """`x`, computed only after the sizes unknown to `contract.check_operands` were checked."""
     spatial = slice(2, None) if channels_first else slice(1, -1)
     claims = []
     for t in (x,) if y is None else (x, y):
@@ -113,23 +122,23 @@ def sure_operands(
             places = tf.concat([shape(x)[:1], shape(x)[spatial]], 0)
             fits = _equal(shape(mask), places)
             claims.append((fits, arrays.MASK_SHAPE, arrays.MASK_SHAPE_REMEDY, [mask, x]))
-    return sure(op, x, claims)
+    return ensure(op, x, claims)
 
 
-def sure_locations(op: str, x: tf.Tensor, y: Any, mask: Any) -> tuple[tf.Tensor, Any, Any]:
-    """The operands of an operator on (N, L, C), checked and with their ranks known."""
+def ensure_locations(op: str, x: tf.Tensor, y: Any, mask: Any) -> tuple[tf.Tensor, Any, Any]:
+    """Operands of an operator on (N, L, C), after all run-time checks and with known ranks."""
     claims = [
         (tf.equal(tf.size(shape(t)), 3), f"{name} must be (N, L, C)", arrays.LAYOUT_REMEDY, [t])
         for name, t in (("x", x), ("y", y))
         if t is not None and t.shape.rank is None
     ]
-    x = sure_operands(op, sure(op, x, claims), y, *([] if mask is None else [mask]))
-    with tf.control_dependencies([x]):  # ranks are taken for granted only once x is sure
-        return ranked(x, 3), ranked(y, 3), ranked(mask, 2)
+    x = ensure_operand_sizes(op, ensure(op, x, claims), y, *([] if mask is None else [mask]))
+    with tf.control_dependencies([x]):  # the ranks may be used only after this check
+        return set_rank(x, 3), set_rank(y, 3), set_rank(mask, 2)
 
 
-def ranked(x: Any, rank: int) -> Any:
-    """`x` with its rank known. A reshape, because `tf.ensure_shape` breaks ForwardAccumulator."""
+def set_rank(x: Any, rank: int) -> Any:
+    """`x` with a known rank; a reshape, because `tf.ensure_shape` breaks ForwardAccumulator."""
     if x is None or x.shape.rank is not None:
         return x
     at_run_time = shape(x)
@@ -141,7 +150,7 @@ def _known(*shapes: tf.TensorShape) -> bool:
 
 
 def _equal(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Whether two shapes are equal, without an error where even their ranks differ."""
+    """Whether two shapes are equal; their ranks may differ."""
     shared = tf.minimum(tf.size(a), tf.size(b))
     return tf.logical_and(
         tf.equal(tf.size(a), tf.size(b)), tf.reduce_all(tf.equal(a[:shared], b[:shared]))

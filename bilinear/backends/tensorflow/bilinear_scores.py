@@ -1,4 +1,4 @@
-"""The scores of a linear classifier on the bilinear descriptor, which is never held."""
+"""Scores of a linear classifier on the bilinear descriptor, without the descriptor in memory."""
 
 from typing import Any
 
@@ -9,27 +9,28 @@ from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
 from ...contract.pooling import check_bilinear_scores, scores_layout
 from ..row_blocks import entries, row_blocks
 from ._tensors import (
-    as_written,
     constant,
-    operands,
-    required,
+    ensure_locations,
     shape,
     sizes,
     spec,
-    sure_locations,
-    wide,
+    to_tensor,
+    to_tensors,
+    upcast,
+    without_autograph,
+    without_tape,
 )
-from .half_vectorize import upper, weighed
-from .l2_normalize import length
-from .low_rank_pool import sure_weight
-from .outer_pool import count, kept
-from .signed_sqrt import rooted
+from .half_vectorize import scale_off_diagonal, upper_triangle
+from .l2_normalize import floor_root
+from .low_rank_pool import ensure_weight_sizes
+from .outer_pool import count_locations, select_locations
+from .signed_sqrt import signed_sqrt_unchecked
 
 _Pair = tuple[tf.Tensor, tf.Tensor]
 _Streams = tuple[tf.Tensor, ...]
 
 
-@as_written
+@without_autograph
 def bilinear_scores(
     x: Any,
     weight: Any,
@@ -42,44 +43,49 @@ def bilinear_scores(
     l2_eps: float = L2_EPS,
     packed: bool = False,
 ) -> tf.Tensor:
-    """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
+    """Linear scores of the bilinear descriptor, without the descriptor in memory.
 
-    With s the roots of the pooled matrix, flattened row-major or halved as in `bilinear_pool`,
-    ``scores = (W s) / max(‖s‖, l2_eps) + b``. Both sums are taken some rows of the matrix at a
-    time, and the norm divides the scores. Of a trained `BCNN` with a `BilinearPool`, weight and
+    ``bilinear_pool(x, y) weightᵀ + bias``. For a trained `BCNN` with a `BilinearPool`, weight and
     bias are ``keras.ops.transpose(model.classifier.kernel)`` and ``model.classifier.bias``.
+    Specification: `bilinear.reference.bilinear_scores`. Cost: time O(N·C·D·(L + K)), three times
+    that for the gradient, which computes the roots again. Memory about (2K + 4N)·C·D / 8 beside the
+    inputs, also in a `tf.function`; XLA copies the whole weight, and where C is unknown the matrix
+    is formed whole. The gradient adds those of the inputs, that of the weight twice. Between the
+    passes the inputs are held.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
-        mask (N, L) boolean -> (N, K). Anything `tf.convert_to_tensor` takes; sizes, and the rank,
-        may be unknown until run time; where C is, the matrix is taken whole.
-    Gradient: for the cotangent γ, ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that of
-        `bilinear_pool` for the cotangent ``γ W``; the roots are computed again.
-    Edges: those of `bilinear_pool`; a descriptor of 0 scores b. Half types are widened to float32
-        once at the start and rounded once at the end.
-    Cost: time N·C·D·(L + K), the gradient thrice that. Memory without gradient about
-        (2K + 4N)·C·D / 8 beside the inputs, also in a tf.function; XLA copies all of the weight.
-        With it their gradients too, that of the weight twice; between the passes the inputs are
-        held.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_bilinear_scores`; sizes
-        unknown when a tf.function is traced as `outer_pool`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
+    Args:
+        x: (N, L, C) features.
+        weight: (K, C·D), or (K, C(C+1)/2) if packed.
+        bias: (K,), or None for 0.
+        y: (N, L, D) features of a second stream; None means y = x.
+        mask: (N, L) boolean, True at the valid locations; None means that all are valid.
+        reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
+        eps: added under the root; 0 or a normal positive number, never traced.
+        l2_eps: floor on the norm, a normal positive number, never traced.
+        packed: use the upper triangle as `half_vectorize` does; one stream only.
+
+    Returns:
+        (N, K) in the dtype of x.
+
+    Raises:
+        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "bilinear_scores"
-    x, y, mask = operands(op, x, y, mask)
-    weight = required(op, "weight", weight)
-    bias = None if bias is None else required(op, "bias", bias)
+    x, y, mask = to_tensors(op, x, y, mask)
+    weight = to_tensor(op, "weight", weight)
+    bias = None if bias is None else to_tensor(op, "bias", bias)
     options = DescriptorOptions(reduction, eps, l2_eps, packed)
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
-    x, y, mask = sure_locations(op, x, y, mask)
+    x, y, mask = ensure_locations(op, x, y, mask)
     c, d = sizes(x)[2], sizes(x if y is None else y)[2]
     of_weight = [None, c * (c + 1) // 2 if packed else c * d]
-    x, weight = sure_weight(op, x, "weight", weight, scores_layout(y, packed), of_weight)
+    x, weight = ensure_weight_sizes(op, x, "weight", weight, scores_layout(y, packed), of_weight)
     if bias is not None:
-        x, bias = sure_weight(op, x, "bias", bias, "(K,)", [sizes(weight)[0]])
-    return tf.cast(scored(x, weight, bias, y, mask, options), x.dtype)
+        x, bias = ensure_weight_sizes(op, x, "bias", bias, "(K,)", [sizes(weight)[0]])
+    return tf.cast(bilinear_scores_unchecked(x, weight, bias, y, mask, options), x.dtype)
 
 
-def scored(
+def bilinear_scores_unchecked(
     x: tf.Tensor,
     weight: tf.Tensor,
     bias: Any,
@@ -89,59 +95,54 @@ def scored(
 ) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
     reduction, eps, l2_eps, packed = options[:4]
-    x_kept, w = kept(wide(x), mask), wide(weight)
-    y_kept = x_kept if y is None else kept(wide(y), mask)
-    z = count(x_kept, mask, reduction)
-    streams = (x_kept,) if y is None else (x_kept, y_kept)
-    # rows can only be taken apart where their number is known
-    sums = _recomputing if isinstance(x_kept.shape[2], int) else _sums
+    reduction, eps, l2_eps, packed = options[:4]
+    reduction, eps, l2_eps, packed = options[:4]
+    x, w = select_locations(upcast(x), mask), upcast(weight)
+    y = x if y is None else select_locations(upcast(y), mask)
+    z = count_locations(x, mask, reduction)
+    streams = (x,) if y is None else (x, y)
+    # the rows are split into blocks where their number is known
+    sums = _recompute_sums if isinstance(x.shape[2], int) else _sums
     products, square = sums(w, streams, z, eps, packed)
-    scores = products / length(square, l2_eps)
-    return scores if bias is None else scores + wide(bias)
+    scores = products / floor_root(square, l2_eps)
+    return scores if bias is None else scores + upcast(bias)
 
 
-def _recomputing(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> _Pair:
-    """`_sums`, holding its inputs alone: what else the gradient needs is computed again."""
+def _recompute_sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> _Pair:
+    """`_sums` that holds only its inputs; the gradient computes the rest again."""
 
     @tf.custom_gradient
     def function(w: tf.Tensor, *streams: tf.Tensor) -> Any:
         def gradient(of_products: tf.Tensor, of_square: tf.Tensor) -> list[tf.Tensor]:
             return _gradients((of_products, of_square), w, streams, z, eps, packed)
 
-        return _sums(*_unrecorded(w, streams), z, eps, packed), gradient
+        weight, *features = without_tape(w, *streams)
+        return _sums(weight, tuple(features), z, eps, packed), gradient
 
     return function(w, *streams)  # pyright: ignore
 
 
-def _unrecorded(w: tf.Tensor, streams: _Streams) -> tuple[tf.Tensor, _Streams]:
-    """The same, of which no tape holds what is computed from them.
-
-    Not in a graph, which holds only what is needed: `tf.vectorized_map` drops gradients of our
-    own, and those of the steps have to stand in.
-    """
-    if not tf.executing_eagerly():
-        return w, streams
-    return tf.stop_gradient(w), tuple(map(tf.stop_gradient, streams))
-
-
 def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> _Pair:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), some rows of the matrix at a time.
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one block of rows of the matrix at a time.
 
-    In a graph one block waits for the other, or all blocks of the weight would be copied at once.
-    A loop would hold XLA to that as well, but no ForwardAccumulator in a tf.function takes it.
+    In a graph each block waits for the one before, or all blocks of the weight would be copied at
+    once. A loop would enforce this under XLA too, but ForwardAccumulator in a `tf.function`
+    does not support loops.
     """
     c = sizes(streams[0])[2]
     parts = []
     for rows in row_blocks(c) if isinstance(c, int) else [slice(0, c)]:
         with tf.control_dependencies(parts[-1] if parts else ()):
-            own, *maps = map(tf.identity, (w, *streams))
-            parts.append(_part(own, tuple(maps), z, eps, packed, rows))
+            weight, *features = map(tf.identity, (w, *streams))
+            parts.append(_block_sums(weight, tuple(features), z, eps, packed, rows))
     products, square = (tf.add_n(terms) for terms in zip(*parts, strict=True))
     return products, square
 
 
-def _part(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool, rows: slice) -> _Pair:
-    """What some rows add to both sums."""
+def _block_sums(
+    w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool, rows: slice
+) -> _Pair:
+    """Terms of one block of rows in both sums."""
     s = _flat(_roots(streams, z, eps, rows, packed), packed)
     of_rows = w[:, entries(rows, sizes(streams[-1])[2], packed)]
     return tf.matmul(s, of_rows, transpose_b=True), tf.reduce_sum(s * s, 1, keepdims=True)
@@ -150,7 +151,7 @@ def _part(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool, row
 def _gradients(
     cotangents: _Pair, w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool
 ) -> list[tf.Tensor]:
-    """Of the weight and the streams, in steps that can be differentiated."""
+    """Gradients of the weight and the streams, in differentiable steps."""
     of_products, of_square = cotangents
     x, y = streams[0], streams[-1]
     of_x, of_y, of_w = [], [], []
@@ -159,7 +160,7 @@ def _gradients(
         s, of = _flat(m, packed), entries(rows, sizes(y)[2], packed)
         of_w.append(tf.matmul(of_products, s, transpose_a=True))
         ds = tf.matmul(of_products, w[:, of]) + constant(2, s) * of_square * s
-        dg = _sloped(_unflat(ds, m, packed), m)
+        dg = _signed_sqrt_slope(_unflat(ds, m, packed), m)
         dg = dg if z is None else dg / z[..., None]
         first = rows.start if packed else 0
         of_x.append(tf.matmul(y[:, :, first:], dg, transpose_b=True))
@@ -169,24 +170,24 @@ def _gradients(
 
 
 def _roots(streams: _Streams, z: Any, eps: float, rows: slice, packed: bool) -> tf.Tensor:
-    """Those of some rows of the matrix; if half, of the columns from the first row on."""
+    """Roots of a block of rows; if packed, of the columns from its first row on."""
     first = rows.start if packed else 0
     g = tf.matmul(streams[0][:, :, rows], streams[-1][:, :, first:], transpose_a=True)
-    return rooted(g if z is None else g / z[..., None], eps)
+    return signed_sqrt_unchecked(g if z is None else g / z[..., None], eps)
 
 
-def _sloped(dm: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
-    """``dm / (2 |m|)``, the slope of the root by the root, and 0 · dm where that is 0."""
+def _signed_sqrt_slope(dm: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
+    """``dm / (2 |m|)`` for the roots m, and 0 · dm where m is 0."""
     dead = tf.equal(tf.stop_gradient(m), constant(0, m))
     size = tf.where(dead, constant(1, m), tf.abs(m))
     return tf.where(dead, constant(0, m), constant(0.5, m) / size) * dm
 
 
 def _flat(m: tf.Tensor, packed: bool) -> tf.Tensor:
-    """Rows as the descriptor has them; a half has √2 times what is right of the diagonal."""
+    """Entries of a block of rows as in the descriptor; if packed, scaled off the diagonal."""
     samples, rows, columns = sizes(m)
-    if packed and not isinstance(rows, int):  # all of them
-        return weighed(upper(m), rows)
+    if packed and not isinstance(rows, int):  # a single block
+        return scale_off_diagonal(upper_triangle(m), rows)
     flat = tf.reshape(m, [samples, rows * columns])
     if not packed:
         return flat
@@ -195,7 +196,7 @@ def _flat(m: tf.Tensor, packed: bool) -> tf.Tensor:
 
 
 def _unflat(s: tf.Tensor, m: tf.Tensor, packed: bool) -> tf.Tensor:
-    """The transpose of `_flat`, gathered too: what is left of the diagonal is an entry of 0."""
+    """Transpose of `_flat`, by a gather; entries below the diagonal read an appended 0."""
     if not packed:
         return tf.reshape(s, shape(m))
     _, rows, columns = sizes(m)
@@ -207,6 +208,7 @@ def _unflat(s: tf.Tensor, m: tf.Tensor, packed: bool) -> tf.Tensor:
 
 
 def _weights(m: tf.Tensor) -> tf.Tensor:
+    """1 on the diagonal and √2 above it, for the packed entries of a block of rows."""
     _, rows, columns = sizes(m)
     row, column = np.triu_indices(rows, 0, columns)
     return tf.constant(np.where(row == column, 1, 2**0.5), m.dtype)

@@ -5,46 +5,44 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.matrices import check_covariance_pool
-from ._tensors import as_written, operands, spec, sure_locations, wide
-from .outer_pool import count, kept
+from ._tensors import ensure_locations, spec, to_tensors, upcast, without_autograph
+from .outer_pool import count_locations, select_locations
 
 
-@as_written
+@without_autograph
 def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
-    """The covariance of two feature vectors over all locations.
+    """Covariance of two feature vectors over all locations.
 
-    ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the locations kept, where Z is
-    their number and μ their mean. ``y=None`` is one stream: y = x. Features are centred before
-    they are multiplied, so that a large mean costs no digits.
+    Specification: `bilinear.reference.covariance_pool`. Cost: time O(N·L·C·D). Memory N·C·D and two
+    centred copies of the features.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-        Anything `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until run time.
-    Gradient: ``(Γ + Γᵀ) (x − μ) / Z`` for one stream; ``Γ (y − μ_y) / Z`` and
-        ``Γᵀ (x − μ_x) / Z`` for two.
-    Edges: a masked location enters neither mean nor product, NaN included, and its gradient is
-        0; a sample with no location kept, or with one, has covariance 0 with gradient 0. Half
-        types accumulate in float32.
-    Cost: time N·L·C·D, output N·C·D; beside it two centred copies of the features.
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_covariance_pool`; sizes
-        unknown when a tf.function is traced as `outer_pool`.
-    Source: Li, Xie, Wang, Zuo, ICCV 2017, equation 1.
+    Args:
+        x: (N, L, C) features.
+        y: (N, L, D) features of a second stream; None means y = x.
+        mask: (N, L) boolean, True at the valid locations; None means that all are valid.
+
+    Returns:
+        (N, C, D) in the dtype of x.
+
+    Raises:
+        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "covariance_pool"
-    x, y, mask = operands(op, x, y, mask)
+    x, y, mask = to_tensors(op, x, y, mask)
     check_covariance_pool(spec(x), spec(y), spec(mask))
-    x, y, mask = sure_locations(op, x, y, mask)
-    return tf.cast(covaried(x, y, mask), x.dtype)
+    x, y, mask = ensure_locations(op, x, y, mask)
+    return tf.cast(covariance_pool_unchecked(x, y, mask), x.dtype)
 
 
-def covaried(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
+def covariance_pool_unchecked(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    z = count(x, mask, "mean")[..., None]
-    x_centred = _centred(wide(x), mask, z)
-    y_centred = x_centred if y is None else _centred(wide(y), mask, z)
-    return tf.matmul(x_centred, y_centred, transpose_a=True) / z
+    z = count_locations(x, mask, "mean")[..., None]
+    x_centered = _center(upcast(x), mask, z)
+    y_centered = x_centered if y is None else _center(upcast(y), mask, z)
+    return tf.matmul(x_centered, y_centered, transpose_a=True) / z
 
 
-def _centred(x: tf.Tensor, mask: Any, z: tf.Tensor) -> tf.Tensor:
-    """Features less their mean; 0 where masked."""
-    used = kept(x, mask)
-    return kept(used - tf.reduce_sum(used, 1, keepdims=True) / z, mask)
+def _center(x: tf.Tensor, mask: Any, z: tf.Tensor) -> tf.Tensor:
+    """Features minus their mean; 0 at invalid locations."""
+    x = select_locations(x, mask)
+    return select_locations(x - tf.reduce_sum(x, 1, keepdims=True) / z, mask)

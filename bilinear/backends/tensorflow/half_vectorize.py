@@ -8,48 +8,57 @@ import tensorflow as tf
 
 from ...contract.arrays import EMPTY, EMPTY_REMEDY
 from ...contract.pooling import SQUARE, SQUARE_REMEDY, check_half_vectorize
-from ._tensors import as_written, constant, ranked, required, shape, sizes, spec, sure, wide
+from ._tensors import (
+    constant,
+    ensure,
+    set_rank,
+    shape,
+    sizes,
+    spec,
+    to_tensor,
+    upcast,
+    without_autograph,
+)
 
 
-@as_written
+@without_autograph
 def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
-    """The entries on and above the diagonal, row by row: ``h = (w_cd · g[c, d] for c <= d)``.
+    """Entries on and above the diagonal of symmetric matrices, row by row.
 
-    ``w_cd`` is 1 on the diagonal and, above it, √2 if `isometric` and 1 if not. With √2, inner
-    products and norms of symmetric matrices are those of their vectors.
+    Specification: `bilinear.reference.half_vectorize`. Cost: time and memory O(N·C²).
 
-    Shapes: g (N, C, C) -> (N, C(C+1)/2), of pairs (0, 0), (0, 1) … (0, C-1), (1, 1) … Anything
-        `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until run time.
-    Gradient: ``w_cd · γ`` on and above the diagonal, 0 below it.
-    Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
-        float32.
-    Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: as `bilinear.contract.pooling.check_half_vectorize`. Sizes unknown
-        when a tf.function is traced are checked at run time, as in `outer_pool`.
-    Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
+    Args:
+        g: (N, C, C); entries below the diagonal are not read.
+        isometric: multiply the entries above the diagonal by √2, which preserves inner products.
+
+    Returns:
+        (N, C(C+1)/2) in the dtype of g.
+
+    Raises:
+        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "half_vectorize"
-    g = required(op, "g", g)
+    g = to_tensor(op, "g", g)
     check_half_vectorize(spec(g), isometric)
     if g.shape.rank is None:
-        g = sure(op, g, [(tf.equal(tf.size(shape(g)), 3), SQUARE, SQUARE_REMEDY, [g])])
-        with tf.control_dependencies([g]):  # the rank is taken for granted only once g is sure
-            g = ranked(g, 3)
+        g = ensure(op, g, [(tf.equal(tf.size(shape(g)), 3), SQUARE, SQUARE_REMEDY, [g])])
+        with tf.control_dependencies([g]):  # the rank may be used only after this check
+            g = set_rank(g, 3)
     if not g.shape[1:].is_fully_defined():
         _, rows, columns = sizes(g)
         claims = [(tf.equal(rows, columns), SQUARE, SQUARE_REMEDY, [g])]
         claims.append((tf.reduce_all(shape(g)[1:] > 0), EMPTY, EMPTY_REMEDY, [g]))
-        g = sure(op, g, claims)
-    return tf.cast(halved(g, isometric), g.dtype)
+        g = ensure(op, g, claims)
+    return tf.cast(half_vectorize_unchecked(g, isometric), g.dtype)
 
 
-def halved(g: tf.Tensor, isometric: bool) -> tf.Tensor:
+def half_vectorize_unchecked(g: tf.Tensor, isometric: bool) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    return weighed(upper(g), sizes(g)[1]) if isometric else upper(g)
+    return scale_off_diagonal(upper_triangle(g), sizes(g)[1]) if isometric else upper_triangle(g)
 
 
-def upper(g: tf.Tensor) -> tf.Tensor:
-    """The entries, in the accumulation dtype."""
+def upper_triangle(g: tf.Tensor) -> tf.Tensor:
+    """Entries on and above the diagonal, in the accumulation dtype."""
 
     @tf.custom_gradient
     def function(g: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -58,42 +67,42 @@ def upper(g: tf.Tensor) -> tf.Tensor:
         flat = tf.reshape(g, [samples, channels * channels])
 
         def gradient(cotangent: tf.Tensor) -> tf.Tensor:
-            return tf.linalg.band_part(symmetric(cotangent, channels), 0, -1)
+            return tf.linalg.band_part(symmetric_matrix(cotangent, channels), 0, -1)
 
         return _columns(flat, row * channels + column), gradient
 
-    return function(wide(g))  # pyright: ignore
+    return function(upcast(g))  # pyright: ignore
 
 
-def symmetric(packed: tf.Tensor, channels: Any) -> tf.Tensor:
-    """The matrices (N, C, C) with these entries on both sides of the diagonal."""
+def symmetric_matrix(packed: tf.Tensor, channels: Any) -> tf.Tensor:
+    """Symmetric matrices (N, C, C) with these entries on both sides of the diagonal."""
     known = isinstance(channels, int)
     channel: Any = np.arange(channels, dtype=np.int32) if known else tf.range(channels)
     module: Any = np if known else tf
     low, high = (f(channel[:, None], channel) for f in (module.minimum, module.maximum))
-    places = low * (2 * channels - low - 1) // 2 + high
-    entries = _columns(packed, tf.reshape(places, [channels * channels]))
+    index = low * (2 * channels - low - 1) // 2 + high
+    entries = _columns(packed, tf.reshape(index, [channels * channels]))
     return tf.reshape(entries, [sizes(packed)[0], channels, channels])
 
 
 def _columns(a: tf.Tensor, columns: Any) -> tf.Tensor:
-    """Of a matrix. TensorFlow copies rows faster than entries, by more than turning them costs."""
+    """Columns of a matrix; TensorFlow copies rows faster, even with two transpositions."""
     return tf.transpose(tf.gather(tf.transpose(a), columns))
 
 
-def weighed(packed: tf.Tensor, channels: Any) -> tf.Tensor:
-    """√2 times the entries that stood above the diagonal."""
+def scale_off_diagonal(packed: tf.Tensor, channels: Any) -> tf.Tensor:
+    """Multiply the entries from above the diagonal by √2."""
     row, column = _pairs(channels)
     return packed * tf.where(tf.equal(row, column), constant(1, packed), constant(2**0.5, packed))
 
 
 def _pairs(channels: Any) -> tuple[Any, Any]:
-    """Rows and columns of the upper triangle, where C is known as a constant."""
+    """Row and column of each entry of the upper triangle; constants where C is known."""
     if isinstance(channels, int):
         row, column = np.triu_indices(channels)
         return row.astype(np.int32), column.astype(np.int32)
     r = tf.range(channels)
-    ends = tf.cumsum(channels - r)  # of the rows, counted in pairs
+    ends = tf.cumsum(channels - r)  # index behind the last entry of each row
     pair = tf.range(channels * (channels + 1) // 2)
     row = tf.searchsorted(ends, pair, side="right")
     return row, pair - tf.gather(ends, row) + channels

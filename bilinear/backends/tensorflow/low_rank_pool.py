@@ -8,22 +8,22 @@ import tensorflow as tf
 from ...contract import Reduction
 from ...contract.low_rank import Activation, check_low_rank_pool
 from ._tensors import (
-    as_written,
     constant,
-    operands,
-    required,
+    ensure,
+    ensure_locations,
     shape,
     sizes,
     spec,
-    sure,
-    sure_locations,
-    wide,
+    to_tensor,
+    to_tensors,
+    upcast,
+    without_autograph,
 )
-from .hadamard_pool import even_windows, pooled
-from .outer_pool import kept
+from .hadamard_pool import hadamard_pool_unchecked, window_claims
+from .outer_pool import select_locations
 
 
-@as_written
+@without_autograph
 def low_rank_pool(
     x: Any,
     u: Any,
@@ -35,38 +35,40 @@ def low_rank_pool(
     mask: Any = None,
     reduction: Reduction = "mean",
 ) -> tf.Tensor:
-    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Low-rank bilinear pooling, ``hadamard_pool(σ(x u), σ(y v))``.
 
-    ``y=None`` is one stream, y = x; u and v stay two matrices. `activation` σ is None,
-    ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
+    Specification: `bilinear.reference.low_rank_pool`. Cost: time O(N·L·(C + D)·R), memory O(N·L·R).
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
-        Anything `tf.convert_to_tensor` takes; sizes, and the rank, may be unknown until run time.
-    Gradient: with γ the cotangent spread over its windows, p = x u and q = y v,
-        ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p``; for y and v likewise.
-    Edges: a masked location enters no product and no gradient, of u and v neither, NaN included,
-        whatever σ(0) is; a sample without a location kept pools to 0. The slope of relu at
-        exactly 0 is 0. Half types are computed in float32.
-    Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_pool`; sizes
-        unknown when a tf.function is traced as `outer_pool`.
-    Source: Kim et al., ICLR 2017, section 3 (there of one location); Yu et al., ICCV 2017,
-        section 3 (windows).
+    Args:
+        x: (N, L, C) features.
+        u: (C, R) projection of x.
+        v: (D, R) projection of y.
+        y: (N, L, D) features of a second stream; None means y = x.
+        activation: σ, one of None, "tanh", "relu" and "sigmoid".
+        rank: number of consecutive products to sum; it divides R.
+        mask: (N, L) boolean, True at the valid locations; None means that all are valid.
+        reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
+
+    Returns:
+        (N, R / rank) in the dtype of x.
+
+    Raises:
+        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "low_rank_pool"
-    x, y, mask = operands(op, x, y, mask)
-    u, v = required(op, "u", u), required(op, "v", v)
+    x, y, mask = to_tensors(op, x, y, mask)
+    u, v = to_tensor(op, "u", u), to_tensor(op, "v", v)
     check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
-    x, y, mask = sure_locations(op, x, y, mask)
+    x, y, mask = ensure_locations(op, x, y, mask)
     of_u, of_v = [sizes(x)[2], None], [sizes(x if y is None else y)[2], None]
-    x, u = sure_weight(op, x, "u", u, "(C, R)", of_u)
+    x, u = ensure_weight_sizes(op, x, "u", u, "(C, R)", of_u)
     of_v[1] = sizes(u)[1]
-    x, v = sure_weight(op, x, "v", v, "(D, R)", of_v)
-    u = sure(op, u, even_windows(u, rank))
-    return tf.cast(factored(x, u, v, y, activation, rank, mask, reduction), x.dtype)
+    x, v = ensure_weight_sizes(op, x, "v", v, "(D, R)", of_v)
+    u = ensure(op, u, window_claims(u, rank))
+    return tf.cast(low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction), x.dtype)
 
 
-def factored(
+def low_rank_pool_unchecked(
     x: tf.Tensor,
     u: tf.Tensor,
     v: tf.Tensor,
@@ -77,22 +79,22 @@ def factored(
     reduction: Reduction,
 ) -> tf.Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = kept(wide(x), mask)
-    y_kept = x_kept if y is None else kept(wide(y), mask)
-    pairs = (x_kept, u), (y_kept, v)
-    streams = [activated(projected(s, wide(w)), activation) for s, w in pairs]
-    return pooled(streams, rank, mask, reduction)
+    x = select_locations(upcast(x), mask)
+    y = x if y is None else select_locations(upcast(y), mask)
+    pairs = (x, u), (y, v)
+    streams = [activate(project(s, upcast(w)), activation) for s, w in pairs]
+    return hadamard_pool_unchecked(streams, rank, mask, reduction)
 
 
-def projected(x: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
-    """``x u`` of every location, as one product, whose gradient is one too."""
+def project(x: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+    """``x u`` of every location, as a single product, whose gradient is a single product too."""
     n, locations, c = sizes(x)
     product = tf.matmul(tf.reshape(x, [n * locations, c]), u)
     return tf.reshape(product, [n, locations, sizes(u)[1]])
 
 
-def activated(p: tf.Tensor, activation: Activation) -> tf.Tensor:
-    """σ(p). relu keeps 0·p where it is 0, which lets a NaN cotangent through."""
+def activate(p: tf.Tensor, activation: Activation) -> tf.Tensor:
+    """σ(p); relu returns 0·p where p <= 0, so that a NaN cotangent passes through."""
     if activation == "tanh":
         return tf.tanh(p)
     if activation == "sigmoid":
@@ -102,23 +104,23 @@ def activated(p: tf.Tensor, activation: Activation) -> tf.Tensor:
     return tf.where(tf.stop_gradient(p) <= constant(0, p), constant(0, p) * p, p)
 
 
-def sure_weight(
+def ensure_weight_sizes(
     op: str, x: tf.Tensor, name: str, weight: tf.Tensor, layout: str, expected: Sequence[Any]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`x`, once the sizes of a weight that nobody could see fit it, and the weight of known rank.
+    """`x`, after a run-time check of the sizes of a weight, and the weight with a known rank.
 
-    `expected` has a number, a scalar tensor, or None where any size will do.
+    `expected` has an integer, a scalar tensor, or None (any size) for each axis.
     """
     known = all(size is None or isinstance(size, int) for size in expected)
     if weight.shape.is_fully_defined() and known:
         return x, weight
     rank = len(expected)
-    own = tf.concat([shape(weight), -tf.ones([rank], tf.int32)], 0)  # safe at any rank
+    found = tf.concat([shape(weight), -tf.ones([rank], tf.int32)], 0)  # safe at any rank
     fits = [tf.equal(tf.size(shape(weight)), rank)]
-    fits += [tf.equal(own[i], size) for i, size in enumerate(expected) if size is not None]
+    fits += [tf.equal(found[i], size) for i, size in enumerate(expected) if size is not None]
     remedy = "Its sizes must fit the features and the other weights."
     claim = tf.reduce_all(fits), f"{name} must be {layout}", remedy, [weight, x]
-    x = sure(op, x, [claim])
+    x = ensure(op, x, [claim])
     with tf.control_dependencies([x]):
         at_run_time = shape(weight)
         if weight.shape.rank is None:  # a reshape: `tf.ensure_shape` breaks ForwardAccumulator

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ...backends.tensorflow._tensors import constant, sizes, sure, wide
+from ...backends.tensorflow._tensors import constant, ensure, sizes, upcast
 from ...contract import check_batch_norm
 from ...contract.arrays import SINGLE_VALUE, SINGLE_VALUE_REMEDY
 from .. import plans
@@ -77,8 +77,8 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        mean, variance = wide(self.moving_mean.value), wide(self.moving_variance.value)
-        values = wide(x)
+        mean, variance = upcast(self.moving_mean.value), upcast(self.moving_variance.value)
+        values = upcast(x)
         if training and self.trainable:
             values, count = _count_values(values)
             old_mean, old_variance = mean, variance
@@ -91,8 +91,8 @@ class BatchNorm(keras.layers.Layer):
         else:
             centred = values - mean
         # one factor per channel: each further pass over the maps adds one or two to the gradient
-        scale = wide(self.gamma.value) / tf.sqrt(variance + constant(plans.BN_EPS, variance))
-        return tf.cast(centred * scale + wide(self.beta.value), x.dtype)
+        scale = upcast(self.gamma.value) / tf.sqrt(variance + constant(plans.BN_EPS, variance))
+        return tf.cast(centred * scale + upcast(self.beta.value), x.dtype)
 
 
 def _count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,7 +102,7 @@ def _count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     count = n * h * w
     if isinstance(count, tf.Tensor):
         claim = (tf.not_equal(count, 1), SINGLE_VALUE, SINGLE_VALUE_REMEDY, [values])
-        values = sure("BatchNorm", values, [claim])
+        values = ensure("BatchNorm", values, [claim])
     return values, tf.cast(count, values.dtype)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ...backends.tensorflow._tensors import required, spec
+from ...backends.tensorflow._tensors import spec, to_tensor
 from ...data.images import Preprocessing
 from .. import plans
 from ..construction import (
@@ -174,7 +174,7 @@ class BCNN(keras.Model):
 
     def feature_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
         """Return the feature maps of each stream, (N, h, w, C), as its backbone gives them."""
-        images = required("BCNN", "images", images)
+        images = to_tensor("BCNN", "images", images)
         self.streams.check_images(spec(images), channels_first=False)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
         return *self.streams.check_maps(first), *second

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ...backends.tensorflow import layers
-from ...backends.tensorflow.layers.democratic_pool import inner_dtype
+from ...backends.keras import layers
+from ...backends.keras.layers.democratic_pool import inner_dtype
 from ...contract import Spec, refuse
 
 name = "tensorflow"

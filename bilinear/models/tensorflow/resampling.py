@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...backends.tensorflow._tensors import sizes, wide
+from ...backends.tensorflow._tensors import sizes, upcast
 
 
 def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -32,7 +32,7 @@ def _shrunk(x: tf.Tensor, axis: int, old: Any, new: Any) -> tf.Tensor:
     doubled = (2 * tf.range(new) + 1) * old - new  # 2 · new times the position, exactly
     low = doubled // (2 * new)
     high = tf.minimum(low + 1, old - 1)
-    values = wide(x)
+    values = upcast(x)
     weight = tf.cast(doubled % (2 * new), values.dtype) / tf.cast(2 * new, values.dtype)
     weight = tf.reshape(weight, [-1, 1] if axis == 2 else [-1, 1, 1])
     mixed = (1 - weight) * tf.gather(values, low, axis=axis)

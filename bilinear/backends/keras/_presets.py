@@ -10,14 +10,16 @@ from .layers.democratic_pool import inner_dtype
 
 
 def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> keras.layers.Layer:
-    """The layer that computes what published code does, by a name of `bilinear.presets.PRESETS`.
+    """Make the layer that computes what published code computes.
 
-    `arguments` go to the layer, beside those of the preset or in their place. A layer within it
-    has its data_format, and the dtype of its sums. The gradient is the derivative, or with
-    `published_backward` what the code has in its place.
+    Args:
+        name: one of `bilinear.presets.PRESETS`.
+        published_backward: use the published backward pass in place of the derivative.
+        **arguments: arguments of the layer, which replace those of the preset. A layer inside it
+            gets the same data format, and a dtype that does not round.
 
-    Raises: ValueError for a name that is none, listing those there are, or where no backward pass
-        but the derivative was published; what the layer raises.
+    Raises:
+        ValueError: the name is unknown, or the preset has no published backward pass.
     """
     recipe = presets.recipe(name, published_backward=published_backward, **arguments)
     dtype = inner_dtype(arguments.get("dtype"))

@@ -1,4 +1,4 @@
-"""The layers: one file each, named after them."""
+"""The Keras layers, one file each."""
 
 from .average_pool import AveragePool
 from .bilinear_pool import BilinearPool

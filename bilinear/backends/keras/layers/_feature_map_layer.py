@@ -1,0 +1,133 @@
+"""What all layers share: arguments, checks, layout, masks, shapes and configuration."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from ....contract import Spec, check_operands, check_root_and_norm, refuse
+from ....contract.layers import LAYERS, check_arguments, check_maps, read_arguments
+from ....contract.pooling import check_one_stream
+from ....contract.renamed_arguments import upgrade_arguments
+from .. import operators
+
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+class FeatureMapLayer(keras.layers.Layer):
+    """Base of the layers: a subclass defines `pool_locations`, the contract its arguments.
+
+    Masks are boolean (N, *spatial). A location is valid where every mask is True: `mask`, and the
+    masks that Keras stores on the feature maps, which it passes as `x_mask` and `y_mask` (as `mask`
+    if there is a single feature map). No mask leaves the layer.
+
+    Feature maps and weights are cast to the compute dtype of the dtype policy, which is also the
+    dtype of the result. Half-precision values are accumulated in float32 and rounded once.
+    """
+
+    class_name: ClassVar[str]
+    """Key of the layer in `bilinear.contract.layers.LAYERS`."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Check the arguments of the constructor, given as its `locals()`, and store them."""
+        super().__init__(**arguments["kwargs"])
+        for name, value in check_arguments(self.class_name, arguments).items():
+            setattr(self, name, value)
+        self.data_format = resolve_data_format(self.class_name, arguments["data_format"])
+
+    def build(self, x_shape: Any, y_shape: Any = None) -> None:
+        """Do nothing: all weights are created by the constructor."""
+
+    def call(
+        self, x: Any, y: Any = None, *, mask: Any = None, x_mask: Any = None, y_mask: Any = None
+    ) -> Any:
+        maps, masks = (x,) if y is None else (x, y), (mask, x_mask, y_mask)
+        self.check(maps, masks)
+        (x, *others), valid = self.to_locations(maps, masks)
+        return self.pool_locations(x, others[0] if others else None, valid)
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        """Result for location features (N, L, C) and a mask (N, L), in the dtype of x."""
+        raise NotImplementedError
+
+    def check(self, maps: Sequence[Any], masks: Sequence[Any]) -> None:
+        """Check all that is known of the feature maps and masks before the computation."""
+        op, input_spec = self.class_name, operators().input_spec
+        specs = [input_spec(op, "y" if i else "x", m) for i, m in enumerate(maps)]
+        mask_specs = [input_spec(op, "mask", mask) for mask in masks if mask is not None]
+        for y in specs[1:] or [None]:
+            for mask in mask_specs or [None]:
+                check_operands(op, specs[0], y, mask, channels_first=self.channels_first)
+        if hasattr(self, "channels"):
+            check_maps(op, specs, self.channels, channels_first=self.channels_first)
+        elif len(maps) > LAYERS[op].maps[1]:
+            check_one_stream(op, *(m.shape[1 if self.channels_first else -1] for m in maps))
+        self.check_dtype(*specs)
+
+    def check_dtype(self, x: Spec, *others: Spec) -> None:
+        """Check the arguments that depend on the dtype of the feature maps."""
+        if "l2_eps" in LAYERS[self.class_name].arguments:
+            check_root_and_norm(self.class_name, x.dtype, self.eps, self.l2_eps)
+
+    def to_locations(self, maps: Sequence[Any], masks: Sequence[Any]) -> tuple[list[Any], Any]:
+        """Feature maps as (N, L, C), and the conjunction of the masks as (N, L), or None."""
+        given = [mask for mask in masks if mask is not None]
+        return operators().to_locations(self.class_name, maps, given, self.channels_first)
+
+    def root_and_norm(self, z: Any, x: Any) -> Any:
+        """Root and norm of the descriptors `z`, rounded to the dtype of `x`."""
+        ops = operators()
+        roots = ops.signed_sqrt_unchecked(z, self.eps, getattr(self, "root", "signed"))
+        return keras.ops.cast(ops.l2_normalize_unchecked(roots, self.l2_eps), x.dtype)
+
+    def add_learned(self, **arrays: np.ndarray) -> None:
+        """Add trainable weights as attributes, with these initial values."""
+        for name, value in arrays.items():
+            weight = self.add_weight(shape=value.shape, initializer="zeros", name=name)
+            weight.assign(value)
+            setattr(self, name, weight)
+
+    @property
+    def channels_first(self) -> bool:
+        return self.data_format == "channels_first"
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: a descriptor has no locations to mask."""
+
+    def compute_output_shape(self, x_shape: Any, y_shape: Any = None) -> tuple[Any, ...]:
+        axis = 1 if self.channels_first else -1
+        channels = [shape[axis] for shape in (x_shape, y_shape) if shape is not None]
+        return x_shape[0], None if None in channels else self.descriptor_size(*channels)
+
+    def compute_output_spec(self, x: Any, y: Any = None, **masks: Any) -> keras.KerasTensor:
+        maps = (x,) if y is None else (x, y)
+        self.check(maps, tuple(masks.values()))
+        return keras.KerasTensor(self.compute_output_shape(*(m.shape for m in maps)), x.dtype)
+
+    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
+        """Length of the descriptor of one or two feature maps with these channels."""
+        layer = LAYERS[self.class_name]
+        if layer.maps[1] == 1:
+            check_one_stream(self.class_name, channels, channels_b)
+        counts = [channels] if channels_b is None else [channels, channels_b]
+        return layer.size(read_arguments(self.class_name, self), counts)
+
+    def get_config(self) -> dict[str, Any]:
+        own = read_arguments(self.class_name, self)
+        return super().get_config() | own | {"data_format": self.data_format}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "FeatureMapLayer":
+        return super().from_config(upgrade_arguments(cls.class_name, config))
+
+
+def resolve_data_format(op: str, data_format: Any) -> str:
+    """The given data format, or the default of Keras for None."""
+    if data_format is None:
+        return keras.config.image_data_format()
+    if data_format not in DATA_FORMATS:
+        requirement = "data_format must be None, 'channels_last' or 'channels_first'"
+        remedy = "None takes keras.config.image_data_format()."
+        refuse(ValueError, op, requirement, repr(data_format), remedy)
+    return data_format

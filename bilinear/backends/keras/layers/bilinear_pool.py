@@ -1,0 +1,73 @@
+"""`bilinear_pool` as a Keras layer."""
+
+from typing import Any
+
+import keras
+
+from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root, Spec
+from ....contract.options import check_options
+from ....contract.pooling import descriptor_size
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class BilinearPool(FeatureMapLayer):
+    """Bilinear pooling of one feature map, ``pool(x)``, or of two, ``pool(x, y)``.
+
+    Specification: `bilinear.reference.bilinear_pool`. Cost: that of `bilinear_pool`.
+
+    Args:
+        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
+            not.
+        eps: added under the root; 0 or a normal positive number, default 1e-10.
+        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        packed: return the upper triangle of the symmetric matrix, with √2 off the diagonal; one
+            feature map only. Default False.
+        root: "signed" (default), or the published variants "shifted" and "unsigned".
+        slope_eps: replaces the derivative of the root by a published backward pass; needs
+            root="signed" and eps=0. Default None.
+        norm: "floor" (default) or "added", see `l2_normalize`.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Shape:
+        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial)
+        -> (N, C·D), or (N, C(C+1)/2) if packed.
+
+    Example:
+        >>> pool = BilinearPool()
+        >>> pool(keras.ops.ones((2, 7, 7, 64))).shape
+        TensorShape([2, 4096])
+    """
+
+    class_name = "BilinearPool"
+
+    def __init__(
+        self,
+        reduction: Reduction = "mean",
+        *,
+        eps: float = EPS,
+        l2_eps: float = L2_EPS,
+        packed: bool = False,
+        root: Root = "signed",
+        slope_eps: float | None = None,
+        norm: Norm = "floor",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+
+    def check_dtype(self, x: Spec, *others: Spec) -> None:
+        check_options(self.class_name, self.options, x.dtype, *others)
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        return operators().bilinear_pool_unchecked(x, y, mask, self.options)
+
+    @property
+    def options(self) -> DescriptorOptions:
+        return DescriptorOptions._make(getattr(self, name) for name in DescriptorOptions._fields)
+
+    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
+        """C·D, or C(C+1)/2 if packed."""
+        return descriptor_size(self.class_name, self.packed, channels, channels_b)

@@ -1,0 +1,91 @@
+"""Compact bilinear pooling as a Keras layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from ....contract import EPS, L2_EPS, Reduction
+from ....contract.layers import DIM
+from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ...initial_values import layer_tables
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class CompactBilinearPool(FeatureMapLayer):
+    """Compact bilinear pooling, ``l2_normalize(signed_sqrt(sketch))`` of one or two feature maps.
+
+    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer weights (h1, s1, h2,
+    s2, or w1, w2): they are saved with the model, not trained, and not changed by a dtype policy.
+    Cost: that of the operator. For the gradient "tensor_sketch" holds C·D + dim values for each
+    sample, "random_maclaurin" 2·L·dim. The tables have 2 (C + D) or (C + D)·dim entries.
+
+    Args:
+        channels: C for one feature map, or [C, D] for two.
+        dim: length of the descriptor, default 8192.
+        method: "tensor_sketch" (default) or "random_maclaurin".
+        seed: of the tables, an integer from 0 up, equal in every framework; default 0. None draws
+            other tables each time.
+        tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` becomes None.
+        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
+            not.
+        eps: added under the root; 0 or a normal positive number, default 1e-10.
+        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Shape:
+        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
+
+    References:
+        Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
+    """
+
+    class_name = "CompactBilinearPool"
+
+    def __init__(
+        self,
+        channels: int | Sequence[int],
+        dim: int = DIM,
+        *,
+        method: SketchMethod = "tensor_sketch",
+        seed: int | None = 0,
+        tables: SketchTables | MaclaurinTables | None = None,
+        reduction: Reduction = "mean",
+        eps: float = EPS,
+        l2_eps: float = L2_EPS,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+        arrays = layer_tables(self.class_name, channels, self.dim, method, self.seed, tables)
+        if tables is not None:
+            self.seed = None
+        for name, table in arrays.items():
+            weight = self.add_weight(
+                shape=table.shape,
+                initializer=lambda shape, dtype=None, table=table: keras.ops.convert_to_tensor(
+                    table, dtype
+                ),
+                dtype=table.dtype.name,
+                trainable=False,
+                autocast=False,
+                name=name,
+            )
+            setattr(self, name, weight)
+
+    @property
+    def tables(self) -> SketchTables | MaclaurinTables:
+        """The tables as the operator takes them."""
+        kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
+        names = [name for name in kind._fields if name != "dim"]
+        tensors = [operators().convert_to_tensor(getattr(self, name)) for name in names]
+        return kind(*tensors, *([self.dim] if kind is SketchTables else []))
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        ops, tables = operators(), self.tables
+        x = ops.ensure_table_sizes(self.class_name, x, y, tables)
+        sketch = getattr(ops, f"{self.method}_unchecked")
+        return self.root_and_norm(sketch(x, y, tables, mask, self.reduction), x)

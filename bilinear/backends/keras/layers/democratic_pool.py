@@ -1,0 +1,111 @@
+"""Democratic aggregation in front of another pool as a Keras layer."""
+
+from typing import Any
+
+import keras
+
+from ....contract import ACCUMULATION, EPS, Spec, check_floor, refuse
+from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+from .bilinear_pool import BilinearPool
+
+
+def inner_dtype(dtype: Any) -> str:
+    """Dtype of a pool inside a layer of this dtype or policy, such that it does not round."""
+    compute = keras.dtype_policies.get(dtype).compute_dtype
+    return ACCUMULATION.get(compute, compute)
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class DemocraticPool(FeatureMapLayer):
+    """γ-democratic aggregation: scale a feature map by √(α + weight_eps), then apply `pool`.
+
+    α are the `democratic_weights` of its locations. Published code uses ``detach_target=True`` and
+    sums. Specification: `bilinear.reference.democratic_weights`. Cost: time O(N·L²·(C + steps)),
+    memory O(N·L² + N·L·steps), and the cost of `pool`.
+
+    Args:
+        pool: a layer of one feature map with the same data format; it is called with the scaled
+            feature map and the mask, and may be a classifier. None (default) is
+            ``BilinearPool("sum")``.
+        gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling), default 0.5.
+        damping: exponent of a step, above 0 and at most 1, default 0.5.
+        steps: number of Sinkhorn steps, at least 1, default 10.
+        eps: positive; keeps the base of every power away from 0. Default 1e-10.
+        weight_eps: positive; added to α under the root. Default 1e-8.
+        detach_target: treat the targets as constants in the gradient. Default False.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Shape:
+        (N, *spatial, C), in channels_first (N, C, *spatial) -> the result of `pool`.
+
+    Dtype:
+        Half-precision feature maps are float32 up to the end with the default `pool`; another one
+        casts to its own policy.
+
+    References:
+        Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
+    """
+
+    class_name = "DemocraticPool"
+
+    def __init__(
+        self,
+        pool: keras.layers.Layer | None = None,
+        *,
+        gamma: float = GAMMA,
+        damping: float = DAMPING,
+        steps: int = STEPS,
+        eps: float = EPS,
+        weight_eps: float = WEIGHT_EPS,
+        detach_target: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+        check_inner_pool(pool)
+        found = getattr(pool, "data_format", self.data_format)
+        if found != self.data_format:
+            requirement = f"pool must have data_format={self.data_format!r}"
+            remedy = "Give both layers one data_format."
+            refuse(ValueError, self.class_name, requirement, repr(found), remedy)
+        if pool is None:
+            dtype = inner_dtype(self.dtype_policy)
+            self.pool = BilinearPool("sum", data_format=self.data_format, dtype=dtype)
+
+    def build(self, x_shape: Any) -> None:
+        """Build the inner pool."""
+        if not self.pool.built:
+            self.pool.build(x_shape)
+
+    def check_dtype(self, x: Spec, *others: Spec) -> None:
+        check_floor(self.class_name, self.eps, x.dtype)
+        check_floor(self.class_name, self.weight_eps, x.dtype, name="weight_eps")
+
+    def call(self, x: Any, *, mask: Any = None) -> Any:
+        self.check((x,), (mask,))
+        ops = operators()
+        (locations,), valid = self.to_locations((x,), (mask,))
+        locations = ops.upcast(locations)  # once, also in the gradient
+        options = self.gamma, self.damping, self.steps, self.eps, self.detach_target
+        alpha = ops.democratic_weights_unchecked(locations, valid, *options)
+        scaled = locations * keras.ops.sqrt(alpha + self.weight_eps)[:, :, None]
+        scaled = ops.to_map(scaled, x, self.channels_first)
+        return keras.ops.cast(self.pool(scaled, mask=mask), x.dtype)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return self.pool.compute_output_shape(x_shape)
+
+    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
+        """Length of the descriptor of `pool`, which may refuse a second stream."""
+        return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"pool": keras.saving.serialize_keras_object(self.pool)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FeatureMapLayer:
+        pool = keras.saving.deserialize_keras_object(config["pool"])
+        return super().from_config(config | {"pool": pool})

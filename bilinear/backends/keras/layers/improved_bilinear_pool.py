@@ -1,0 +1,63 @@
+"""Bilinear pooling with a matrix square root as a Keras layer."""
+
+from typing import Any
+
+import keras
+
+from ....contract import EPS, L2_EPS, Reduction, Root
+from ....contract.matrices import STEPS, Method, Normalize
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class ImprovedBilinearPool(FeatureMapLayer):
+    """Bilinear pooling of a feature map with a matrix root before the element-wise root.
+
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``. Specification:
+    `bilinear.reference.matrix_sqrt`. Cost: time N·(L·C² + about 3·steps·C³).
+
+    Args:
+        method: "newton_schulz" (default) iterates, "eigen" decomposes.
+        steps: number of Newton-Schulz steps, at least 1, default 5.
+        normalize: scale of the iteration, "trace" or "frobenius" (default).
+        tol: for "eigen", eigenvalues of at most this fraction of the largest count as 0, from 0 up
+            and below 1; None (default) is C times the unit roundoff.
+        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
+            not.
+        eps: added under the root; 0 or a normal positive number, default 1e-10.
+        root: "signed" (default), or the published variants "shifted" and "unsigned".
+        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Shape:
+        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C²).
+
+    References:
+        Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
+    """
+
+    class_name = "ImprovedBilinearPool"
+
+    def __init__(
+        self,
+        method: Method = "newton_schulz",
+        *,
+        steps: int = STEPS,
+        normalize: Normalize = "frobenius",
+        tol: float | None = None,
+        reduction: Reduction = "mean",
+        eps: float = EPS,
+        root: Root = "signed",
+        l2_eps: float = L2_EPS,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        ops = operators()
+        g = ops.outer_pool_unchecked(x, None, mask, self.reduction)
+        g = ops.matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        return self.root_and_norm(ops.flatten(g), x)

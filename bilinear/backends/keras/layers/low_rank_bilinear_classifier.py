@@ -1,0 +1,68 @@
+"""`low_rank_scores` as a Keras layer with learned projections."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ....contract import Reduction
+from ....contract.layers import CLASSIFIER_RANK
+from ...initial_values import classifier_projections
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class LowRankBilinearClassifier(FeatureMapLayer):
+    """Pooling and classifier in one: scores of a feature map by matrices of low rank.
+
+    The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ``. There is no root and no norm. Specification:
+    `bilinear.reference.low_rank_scores`. Cost: that of `low_rank_scores`.
+
+    Args:
+        channels: C.
+        num_classes: length of the scores. A layer with this attribute is taken as a classifier.
+        rank: rank of the matrix of each class, default 8; half of it is positive, the larger half
+            where it is odd.
+        seed: of the initial projections, an integer from 0 up, equal in every framework; default 0.
+            None draws other weights each time. They are normal with deviation 1/√(C · rank); the
+            bias starts at 0.
+        reduction: "sum" (default, as published) or "mean", which divides by the number of valid
+            locations.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Attributes:
+        u_plus: (num_classes, C, r₊), learned.
+        u_minus: (num_classes, C, r₋), learned.
+        bias: (num_classes,), learned.
+
+    Shape:
+        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, num_classes).
+
+    References:
+        Kong, Fowlkes, CVPR 2017, section 3.
+    """
+
+    class_name = "LowRankBilinearClassifier"
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        rank: int = CLASSIFIER_RANK,
+        seed: int | None = 0,
+        reduction: Reduction = "sum",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+        plus, minus = classifier_projections(self.channels, self.num_classes, self.rank, self.seed)
+        bias = np.zeros(self.num_classes, np.float32)
+        self.add_learned(u_plus=plus, u_minus=minus, bias=bias)
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        weights = map(operators().convert_to_tensor, (self.u_plus, self.u_minus, self.bias))
+        scores = operators().low_rank_scores_unchecked(x, *weights, mask, self.reduction)
+        return keras.ops.cast(scores, x.dtype)

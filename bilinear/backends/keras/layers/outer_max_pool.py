@@ -1,0 +1,43 @@
+"""`outer_max_pool` with root and norm as a Keras layer."""
+
+from typing import Any
+
+import keras
+
+from ....contract import EPS, L2_EPS
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class OuterMaxPool(FeatureMapLayer):
+    """`BilinearPool` with the maximum over the locations in place of the mean.
+
+    ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))`` of one or two feature maps.
+    Specification: `bilinear.reference.outer_max_pool`. Cost: that of `outer_max_pool`.
+
+    Args:
+        eps: added under the root; 0 or a normal positive number, default 1e-10.
+        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Shape:
+        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, C·D).
+    """
+
+    class_name = "OuterMaxPool"
+
+    def __init__(
+        self,
+        *,
+        eps: float = EPS,
+        l2_eps: float = L2_EPS,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        ops = operators()
+        return self.root_and_norm(ops.flatten(ops.outer_max_pool_unchecked(x, y, mask)), x)

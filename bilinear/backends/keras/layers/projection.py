@@ -1,0 +1,71 @@
+"""A learned projection of the channels of a feature map as a Keras layer."""
+
+from typing import Any, Literal
+
+import keras
+
+from ...initial_values import projections
+from .. import operators
+from ._feature_map_layer import FeatureMapLayer
+
+
+@keras.saving.register_keras_serializable(package="bilinear")
+class Projection(FeatureMapLayer):
+    """1×1 convolution without bias, to reduce the channels in front of a pool.
+
+    Bilinear pooling of 2048 channels has 4 million features, of 128 projected channels 16 thousand.
+    The mask goes on with the result. Invalid locations give 0, with gradient 0. Cost: time
+    N·L·C·dim, memory N·L·dim.
+
+    Args:
+        channels: C.
+        dim: channels of the result.
+        activation: None (default) or "relu", whose slope at 0 is 0.
+        seed: of the initial weights, an integer from 0 up, equal in every framework; default 0.
+            None draws other weights each time. They are normal with deviation 1/√C.
+        data_format: "channels_last", "channels_first", or None for the default of Keras.
+        **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
+
+    Attributes:
+        weight: (dim, C), learned.
+
+    Shape:
+        (N, *spatial, C) -> (N, *spatial, dim), in channels_first
+        (N, C, *spatial) -> (N, dim, *spatial).
+    """
+
+    class_name = "Projection"
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        *,
+        activation: Literal["relu"] | None = None,
+        seed: int | None = 0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(locals())
+        (weight,) = projections([(self.channels, self.dim)], self.seed)
+        self.add_learned(weight=weight.T)
+
+    def build(self, x_shape: Any) -> None:
+        """Do nothing: the weight is created by the constructor."""
+
+    def call(self, x: Any, *, mask: Any = None) -> Any:
+        self.check((x,), (mask,))
+        ops = operators()
+        (locations,), valid = self.to_locations((x,), (mask,))
+        weight = keras.ops.transpose(operators().convert_to_tensor(self.weight))
+        result = ops.project_unchecked(locations, weight, valid, self.activation)
+        return ops.to_map(keras.ops.cast(result, x.dtype), x, self.channels_first)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of the feature map."""
+        return previous_mask
+
+    def compute_output_shape(self, x_shape: Any) -> tuple[Any, ...]:
+        if self.channels_first:
+            return (x_shape[0], self.dim, *x_shape[2:])
+        return (*x_shape[:-1], self.dim)

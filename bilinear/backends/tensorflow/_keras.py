@@ -1,0 +1,103 @@
+"""The TensorFlow operators as the Keras layers call them."""
+
+# ruff: noqa: F401 - the layers read these names from this module
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ...contract import Spec, check_tensor, refuse
+from ._tables import ensure_table_sizes
+from ._tensors import ensure_operand_sizes, sizes, spec, upcast
+from .bilinear_pool import bilinear_pool_unchecked
+from .covariance_pool import covariance_pool_unchecked
+from .democratic_weights import democratic_weights_unchecked
+from .hadamard_pool import hadamard_pool_unchecked
+from .half_vectorize import half_vectorize_unchecked
+from .l2_normalize import l2_normalize_unchecked
+from .low_rank_pool import activate, low_rank_pool_unchecked, project
+from .low_rank_scores import low_rank_scores_unchecked
+from .matrix_sqrt import matrix_sqrt_unchecked
+from .outer_max_pool import outer_max_pool_unchecked
+from .outer_pool import (
+    count_locations,
+    outer_pool_unchecked,
+    select_locations,
+)
+from .random_maclaurin import random_maclaurin_unchecked
+from .signed_sqrt import signed_sqrt_unchecked
+from .tensor_sketch import tensor_sketch_unchecked
+
+_TENSORS = (tf.Tensor, tf.Variable, keras.Variable, keras.KerasTensor)
+
+
+convert_to_tensor = tf.convert_to_tensor
+"""Unlike `keras.ops.convert_to_tensor`, it reads a variable, in the dtype that Keras asks for."""
+
+
+def input_spec(op: str, name: str, value: Any) -> Spec:
+    """Static shape and dtype of a feature map or mask of known rank."""
+    check_tensor(op, name, value, _TENSORS, "tf.Tensor")  # a list would be stacked
+    found = spec(value)
+    if found.shape is None and name != "mask":
+        requirement = f"{name} must have a known number of axes"
+        refuse(ValueError, op, requirement, "unknown rank", "Use tf.ensure_shape on it.")
+    return found
+
+
+def to_locations(
+    op: str, maps: Sequence[Any], masks: Sequence[Any], channels_first: bool
+) -> tuple[list[tf.Tensor], Any]:
+    """Feature maps as (N, L, C), and the conjunction of their masks as (N, L), or None.
+
+    Sizes that were unknown while the function was traced are checked at run time.
+    """
+    x, *others = map(tf.convert_to_tensor, maps)  # variables become tensors
+    for other in others or [None]:
+        x = ensure_operand_sizes(op, x, other, *masks, channels_first=channels_first)
+    locations = [_to_locations(x, channels_first) for x in (x, *others)]
+    if not masks:
+        return locations, None
+    with tf.control_dependencies(locations[:1]):  # only after the sizes of the masks were checked
+        valid = functools.reduce(tf.logical_and, masks)
+        return locations, tf.reshape(valid, sizes(locations[0])[:2])
+
+
+def _to_locations(x: tf.Tensor, channels_first: bool) -> tf.Tensor:
+    """A feature map as (N, L, C)."""
+    if channels_first:
+        n, c, *spatial = sizes(x)
+        return tf.linalg.matrix_transpose(tf.reshape(x, [n, c, math.prod(spatial)]))
+    n, *spatial, c = sizes(x)
+    return tf.reshape(x, [n, math.prod(spatial), c])
+
+
+def to_map(locations: tf.Tensor, like: Any, channels_first: bool) -> tf.Tensor:
+    """Location features as a feature map with the spatial sizes of `like`."""
+    channels, like = sizes(locations)[2], tf.convert_to_tensor(like)
+    if channels_first:
+        n, _, *spatial = sizes(like)
+        locations = tf.linalg.matrix_transpose(locations)
+        return tf.reshape(locations, [n, channels, *spatial])
+    return tf.reshape(locations, [*sizes(like)[:-1], channels])
+
+
+def flatten(g: tf.Tensor) -> tf.Tensor:
+    """(N, C, D) as (N, C·D)."""
+    n, c, d = sizes(g)
+    return tf.reshape(g, [n, c * d])
+
+
+def average_pool_unchecked(x: tf.Tensor, mask: Any) -> tf.Tensor:
+    """Mean over the valid locations."""
+    total = tf.reduce_sum(select_locations(upcast(x), mask), 1)
+    return tf.cast(total / count_locations(x, mask, "mean"), x.dtype)
+
+
+def project_unchecked(x: tf.Tensor, weight: Any, mask: Any, activation: Any = None) -> tf.Tensor:
+    """``σ(x weight)`` of every valid location, in the accumulation dtype."""
+    return activate(project(select_locations(upcast(x), mask), upcast(weight)), activation)
