@@ -3,8 +3,8 @@
 Needs TensorFlow and Keras: ``pip install 'bilinear[tensorflow]'``. Location features are (N, L, C),
 feature maps (N, *spatial, C), images (N, H, W, 3).
 
-The following holds for all operators and layers; `bilinear.reference` specifies their values and
-gradients.
+Operators take what `tf.convert_to_tensor` accepts. `bilinear.reference` specifies the values and
+gradients. For all operators and layers:
 
 - Half-precision inputs are accumulated in float32, and the result is rounded once. On GPUs
   TensorFlow multiplies float32 matrices in TF32 unless

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ....contract import Spec, check_operands, check_root_and_norm, refuse
+from ....contract.arguments import as_list
 from ....contract.layers import LAYERS, check_arguments, check_maps, read_arguments
 from ....contract.pooling import check_one_stream
 from ....contract.renamed_arguments import upgrade_arguments
@@ -16,11 +17,11 @@ DATA_FORMATS = ("channels_last", "channels_first")
 
 
 class FeatureMapLayer(keras.layers.Layer):
-    """Base of the layers: a subclass defines `pool_locations`, the contract its arguments.
+    """Base of the layers, whose arguments are in the table of the contract.
 
     Masks are boolean (N, *spatial). A location is valid where every mask is True: `mask`, and the
     masks that Keras stores on the feature maps, which it passes as `x_mask` and `y_mask` (as `mask`
-    if there is a single feature map). No mask leaves the layer.
+    if there is a single feature map).
 
     Feature maps and weights are cast to the compute dtype of the dtype policy, which is also the
     dtype of the result. Half-precision values are accumulated in float32 and rounded once.
@@ -35,21 +36,6 @@ class FeatureMapLayer(keras.layers.Layer):
         for name, value in check_arguments(self.class_name, arguments).items():
             setattr(self, name, value)
         self.data_format = resolve_data_format(self.class_name, arguments["data_format"])
-
-    def build(self, x_shape: Any, y_shape: Any = None) -> None:
-        """Do nothing: all weights are created by the constructor."""
-
-    def call(
-        self, x: Any, y: Any = None, *, mask: Any = None, x_mask: Any = None, y_mask: Any = None
-    ) -> Any:
-        maps, masks = (x,) if y is None else (x, y), (mask, x_mask, y_mask)
-        self.check(maps, masks)
-        (x, *others), valid = self.to_locations(maps, masks)
-        return self.pool_locations(x, others[0] if others else None, valid)
-
-    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
-        """Result for location features (N, L, C) and a mask (N, L), in the dtype of x."""
-        raise NotImplementedError
 
     def check(self, maps: Sequence[Any], masks: Sequence[Any]) -> None:
         """Check all that is known of the feature maps and masks before the computation."""
@@ -75,12 +61,6 @@ class FeatureMapLayer(keras.layers.Layer):
         given = [mask for mask in masks if mask is not None]
         return operators().to_locations(self.class_name, maps, given, self.channels_first)
 
-    def root_and_norm(self, z: Any, x: Any) -> Any:
-        """Root and norm of the descriptors `z`, rounded to the dtype of `x`."""
-        ops = operators()
-        roots = ops.signed_sqrt_unchecked(z, self.eps, getattr(self, "root", "signed"))
-        return keras.ops.cast(ops.l2_normalize_unchecked(roots, self.l2_eps), x.dtype)
-
     def add_learned(self, **arrays: np.ndarray) -> None:
         """Add trainable weights as attributes, with these initial values."""
         for name, value in arrays.items():
@@ -92,18 +72,55 @@ class FeatureMapLayer(keras.layers.Layer):
     def channels_first(self) -> bool:
         return self.data_format == "channels_first"
 
+    def compute_output_spec(self, x: Any, y: Any = None, **masks: Any) -> keras.KerasTensor:
+        maps = (x,) if y is None else (x, y)
+        self.check(maps, tuple(masks.values()))
+        return keras.KerasTensor(self.compute_output_shape(*(m.shape for m in maps)), x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = read_arguments(self.class_name, self)
+        return super().get_config() | own | {"data_format": self.data_format}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return super().from_config(upgrade_arguments(cls.class_name, config))
+
+
+class Pool(FeatureMapLayer):
+    """Base of the layers that pool feature maps to descriptors; no mask leaves them.
+
+    A subclass defines `pool_locations`, or `call` itself.
+    """
+
+    def build(self, x_shape: Any, y_shape: Any = None) -> None:
+        """Do nothing: all weights are created by the constructor."""
+
+    def call(
+        self, x: Any, y: Any = None, *, mask: Any = None, x_mask: Any = None, y_mask: Any = None
+    ) -> Any:
+        maps, masks = (x,) if y is None else (x, y), (mask, x_mask, y_mask)
+        self.check(maps, masks)
+        (x, *others), valid = self.to_locations(maps, masks)
+        return self.pool_locations(x, others[0] if others else None, valid)
+
+    def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
+        """Result for location features (N, L, C) and a mask (N, L), in the dtype of x."""
+        raise NotImplementedError
+
+    def root_and_norm(self, z: Any, x: Any) -> Any:
+        """Root and norm of the descriptors `z`, rounded to the dtype of `x`."""
+        ops = operators()
+        roots = ops.signed_sqrt_unchecked(z, self.eps, getattr(self, "root", "signed"))
+        return keras.ops.cast(ops.l2_normalize_unchecked(roots, self.l2_eps), x.dtype)
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """None: a descriptor has no locations to mask."""
 
     def compute_output_shape(self, x_shape: Any, y_shape: Any = None) -> tuple[Any, ...]:
         axis = 1 if self.channels_first else -1
         channels = [shape[axis] for shape in (x_shape, y_shape) if shape is not None]
+        channels = as_list(getattr(self, "channels", channels))
         return x_shape[0], None if None in channels else self.descriptor_size(*channels)
-
-    def compute_output_spec(self, x: Any, y: Any = None, **masks: Any) -> keras.KerasTensor:
-        maps = (x,) if y is None else (x, y)
-        self.check(maps, tuple(masks.values()))
-        return keras.KerasTensor(self.compute_output_shape(*(m.shape for m in maps)), x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """Length of the descriptor of one or two feature maps with these channels."""
@@ -112,14 +129,6 @@ class FeatureMapLayer(keras.layers.Layer):
             check_one_stream(self.class_name, channels, channels_b)
         counts = [channels] if channels_b is None else [channels, channels_b]
         return layer.size(read_arguments(self.class_name, self), counts)
-
-    def get_config(self) -> dict[str, Any]:
-        own = read_arguments(self.class_name, self)
-        return super().get_config() | own | {"data_format": self.data_format}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "FeatureMapLayer":
-        return super().from_config(upgrade_arguments(cls.class_name, config))
 
 
 def resolve_data_format(op: str, data_format: Any) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class AveragePool(FeatureMapLayer):
+class AveragePool(Pool):
     """Mean of a feature map over all locations: the baseline of every other pool.
 
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]`` over the Z valid locations, without root and norm. Cost: time

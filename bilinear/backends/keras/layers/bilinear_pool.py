@@ -8,11 +8,11 @@ from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root, 
 from ....contract.options import check_options
 from ....contract.pooling import descriptor_size
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class BilinearPool(FeatureMapLayer):
+class BilinearPool(Pool):
     """Bilinear pooling of one feature map, ``pool(x)``, or of two, ``pool(x, y)``.
 
     Specification: `bilinear.reference.bilinear_pool`. Cost: that of `bilinear_pool`.

@@ -10,11 +10,11 @@ from ....contract.layers import DIM
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class CompactBilinearPool(FeatureMapLayer):
+class CompactBilinearPool(Pool):
     """Compact bilinear pooling, ``l2_normalize(signed_sqrt(sketch))`` of one or two feature maps.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer weights (h1, s1, h2,

@@ -6,11 +6,11 @@ import keras
 
 from ....contract.matrices import STEPS, Method, Normalize
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class CovariancePool(FeatureMapLayer):
+class CovariancePool(Pool):
     """Square root of the covariance of a feature map, as its upper triangle.
 
     ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without element-wise root and norm.

@@ -7,7 +7,7 @@ import keras
 from ....contract import ACCUMULATION, EPS, Spec, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 from .bilinear_pool import BilinearPool
 
 
@@ -18,7 +18,7 @@ def inner_dtype(dtype: Any) -> str:
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class DemocraticPool(FeatureMapLayer):
+class DemocraticPool(Pool):
     """γ-democratic aggregation: scale a feature map by √(α + weight_eps), then apply `pool`.
 
     α are the `democratic_weights` of its locations. Published code uses ``detach_target=True`` and
@@ -91,7 +91,8 @@ class DemocraticPool(FeatureMapLayer):
         locations = ops.upcast(locations)  # once, also in the gradient
         options = self.gamma, self.damping, self.steps, self.eps, self.detach_target
         alpha = ops.democratic_weights_unchecked(locations, valid, *options)
-        scaled = locations * keras.ops.sqrt(alpha + self.weight_eps)[:, :, None]
+        root: Any = keras.ops.sqrt(alpha + self.weight_eps)
+        scaled = locations * root[:, :, None]
         scaled = ops.to_map(scaled, x, self.channels_first)
         return keras.ops.cast(self.pool(scaled, mask=mask), x.dtype)
 
@@ -106,6 +107,6 @@ class DemocraticPool(FeatureMapLayer):
         return super().get_config() | {"pool": keras.saving.serialize_keras_object(self.pool)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> FeatureMapLayer:
+    def from_config(cls, config: dict[str, Any]) -> Any:
         pool = keras.saving.deserialize_keras_object(config["pool"])
         return super().from_config(config | {"pool": pool})

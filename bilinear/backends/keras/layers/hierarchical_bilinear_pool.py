@@ -10,11 +10,11 @@ from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM
 from ...initial_values import projections
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class HierarchicalBilinearPool(FeatureMapLayer):
+class HierarchicalBilinearPool(Pool):
     """Bilinear pooling of every two of several feature maps, projected to one width.
 
     ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))`` with the part of

@@ -7,11 +7,11 @@ import keras
 from ....contract import EPS, L2_EPS, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class ImprovedBilinearPool(FeatureMapLayer):
+class ImprovedBilinearPool(Pool):
     """Bilinear pooling of a feature map with a matrix root before the element-wise root.
 
     ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``. Specification:

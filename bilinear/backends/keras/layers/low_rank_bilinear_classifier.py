@@ -9,11 +9,11 @@ from ....contract import Reduction
 from ....contract.layers import CLASSIFIER_RANK
 from ...initial_values import classifier_projections
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class LowRankBilinearClassifier(FeatureMapLayer):
+class LowRankBilinearClassifier(Pool):
     """Pooling and classifier in one: scores of a feature map by matrices of low rank.
 
     The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ``. There is no root and no norm. Specification:

@@ -10,11 +10,11 @@ from ....contract.layers import DIM
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class LowRankBilinearPool(FeatureMapLayer):
+class LowRankBilinearPool(Pool):
     """Low-rank bilinear pooling of one or two feature maps, with learned projections.
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each entry is a bilinear form of rank

@@ -6,11 +6,11 @@ import keras
 
 from ....contract import EPS, L2_EPS
 from .. import operators
-from ._feature_map_layer import FeatureMapLayer
+from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class OuterMaxPool(FeatureMapLayer):
+class OuterMaxPool(Pool):
     """`BilinearPool` with the maximum over the locations in place of the mean.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))`` of one or two feature maps.

@@ -47,6 +47,7 @@ class Projection(FeatureMapLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(locals())
+        self.supports_masking = True
         (weight,) = projections([(self.channels, self.dim)], self.seed)
         self.add_learned(weight=weight.T)
 
@@ -60,10 +61,6 @@ class Projection(FeatureMapLayer):
         weight = keras.ops.transpose(operators().convert_to_tensor(self.weight))
         result = ops.project_unchecked(locations, weight, valid, self.activation)
         return ops.to_map(keras.ops.cast(result, x.dtype), x, self.channels_first)
-
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask of the feature map."""
-        return previous_mask
 
     def compute_output_shape(self, x_shape: Any) -> tuple[Any, ...]:
         if self.channels_first:
