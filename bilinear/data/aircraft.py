@@ -55,7 +55,9 @@ def read_aircraft(
         refuse(ValueError, NAME, invariant, repr(level), "The default is 'variant'.")
     root = root / "data" if (root / "data").is_dir() else root
     names, class_count = CLASSES[level]
-    files = {f"images_{level}_{name}.txt": split for name, split in SPLIT_NAMES.items()}
+    files: dict[str, Split] = {
+        f"images_{level}_{name}.txt": split for name, split in SPLIT_NAMES.items()
+    }
     require_files(NAME, root, [names, *files, BOXES] if boxes else [names, *files])
     classes = tuple(line for (line,) in read_rows(NAME, root / names, 1))
     order = {name: label for label, name in enumerate(classes)}
