@@ -60,12 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    from .selection import only_full  # noqa: PLC0415 - frameworks read the environment set above
+
+    if not config.getoption("--full"):
+        config.hook.pytest_deselected(items=[item for item in items if only_full(item)])
+        items[:] = [item for item in items if not only_full(item)]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -1,7 +1,7 @@
 """The battery: one class of tests for any number of backends, to be collected by pytest."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,11 @@ class Battery:
     drivers: tuple[Driver, ...] = ()
 
 
-def battery(*drivers: Driver) -> type[Battery]:
+def battery(
+    *drivers: Driver,
+    operators: Collection[str] = OPERATORS,
+    layers: Collection[str] = tuple(LAYERS),
+) -> type[Battery]:
     """The tests that hold `drivers` to the specification, and to each other.
 
     ::
@@ -59,20 +63,28 @@ def battery(*drivers: Driver) -> type[Battery]:
     when `battery` is called. Several drivers meet on the same draws, each against the reference
     and against every other, in one row of operator and dtype. What a driver does not have is
     listed as skipped, "not covered".
+
+    `operators` and `layers` select what is tested, for suites that spread the battery over files.
     """
     names = [driver.name for driver in drivers]
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"battery: it needs drivers of different names; got {names}. Name each backend once."
         )
-    operators = [(d, op, dtype) for d in drivers for op in d.operators for dtype in _of(d)]
-    dtypes = [(driver, dtype) for driver, op, dtype in operators if op == "outer_pool"]
-    later = [(driver, dtype) for driver, op, dtype in operators if op == "bilinear_pool"]
+    calls = [
+        (driver, op, dtype)
+        for driver in drivers
+        for op in driver.operators
+        if op in operators
+        for dtype in _of(driver)
+    ]
+    dtypes = [(driver, dtype) for driver, op, dtype in calls if op == "outer_pool"]
+    later = [(driver, dtype) for driver, op, dtype in calls if op == "bilinear_pool"]
     rows: dict[Callable[..., None], Iterable[tuple]] = {
-        edges: operators,  # the cheapest first, with the clearest names
-        star: [row for row in operators if len(_able(drivers, *row[1:])) == 1],
-        nan_cotangent: [row for row in operators if row[0].vjp],
-        compiled: [(*row, mode) for row in operators for mode in row[0].modes[1:]],
+        edges: calls,  # the cheapest first, with the clearest names
+        star: [row for row in calls if len(_able(drivers, *row[1:])) == 1],
+        nan_cotangent: [row for row in calls if row[0].vjp],
+        compiled: [(*row, mode) for row in calls for mode in row[0].modes[1:]],
         exact: dtypes,
         exact_when_compiled: [
             (*row, mode)
@@ -82,7 +94,7 @@ def battery(*drivers: Driver) -> type[Battery]:
         ],
         floor: [
             (driver, dtype, mode)
-            for driver, op, dtype in operators
+            for driver, op, dtype in calls
             if op == "l2_normalize" and driver.vjp
             for mode in driver.modes
         ],
@@ -91,12 +103,15 @@ def battery(*drivers: Driver) -> type[Battery]:
             (driver, name)
             for driver in drivers
             for name, entry in LAWS.items()
-            if set(entry.operators) <= set(driver.operators) and _for_laws(driver)
+            if entry.operators[0] in operators
+            and set(entry.operators) <= set(driver.operators)
+            and _for_laws(driver)
         ],
         adjoint: [
             (driver, op, way)
             for driver in drivers
             for op in driver.operators
+            if op in operators
             for way in driver.jvps
             if driver.vjp and "float64" in driver.dtypes
         ],
@@ -105,15 +120,32 @@ def battery(*drivers: Driver) -> type[Battery]:
             for driver in drivers
             if driver.layer
             for name in driver.layers
+            if name in layers
             for layout in driver.layouts
             for dtype in _of(driver)
         ],
-        refusal: [(driver, mistake) for driver in drivers if driver.refuses for mistake in BAD],
-        not_covered: [(driver, what) for driver in drivers for what in driver.missing()],
+        refusal: [
+            (driver, mistake)
+            for driver in drivers
+            if driver.refuses
+            for mistake, (op, *_) in BAD.items()
+            if op in operators
+        ],
+        not_covered: [
+            (driver, what)
+            for driver in drivers
+            if driver.operators[0] in operators  # once, if the battery is spread over files
+            for what in driver.missing()
+        ],
+        ring: [
+            (drivers, op, dtype)
+            for op in OPERATORS
+            if op in operators
+            for dtype in DTYPES
+            if len(_able(drivers, op, dtype)) > 1
+        ],
     }
     tests = {f"test_{row.__name__}": _test(row, list(of)) for row, of in rows.items() if of}
-    if len(drivers) > 1:
-        tests["test_ring"] = _ring(drivers)
     return type("Tests", (Battery,), {"drivers": drivers, **tests})
 
 
@@ -219,11 +251,6 @@ def _for_laws(driver: Driver) -> list[str]:
 
 def _able(drivers: tuple[Driver, ...], op: str, dtype: str) -> list[Driver]:
     return [d for d in drivers if op in d.operators and dtype in d.dtypes]
-
-
-def _ring(drivers: tuple[Driver, ...]) -> Any:
-    rows = [(drivers, op, dtype) for op in OPERATORS for dtype in DTYPES]
-    return _test(ring, [row for row in rows if len(_able(*row)) > 1])
 
 
 def _test(row: Callable[..., None], rows: list[tuple]) -> Any:

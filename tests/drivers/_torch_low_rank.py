@@ -8,6 +8,7 @@ import torch
 
 import bilinear.torch as door
 
+from ._torch_transforms import compiled
 from .torch import LAYOUTS, to_array, to_tensor
 
 
@@ -33,7 +34,7 @@ def survivors(name, made_of, maps):
         "pickle": pickle.loads(pickle.dumps(layer)),
         "state_dict": twin,
         "repr": eval(repr(layer), vars(door)),
-        "torch.compile": torch.compile(layer, fullgraph=True),
+        "torch.compile": compiled(layer),
     }
     with torch.no_grad():
         results = {way: to_array(one(*maps)) for way, one in ways.items()}

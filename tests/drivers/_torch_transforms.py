@@ -66,25 +66,30 @@ def _autocast_to(dtype):
     return lambda: torch.autocast(DEVICE, dtype)
 
 
-@functools.cache
-def _compiled(function: Any) -> Any:
-    return torch.compile(function, fullgraph=True, dynamic=None)
+def compiled(function: Any, **options: Any) -> Any:
+    """`torch.compile` in one graph.
+
+    Inductor takes seconds of a C++ compiler for each graph. It compiles `tests.operators.suite`'s
+    hard points, and everything with ``--full``; the rest stops after AOTAutograd, which has traced
+    and differentiated the graph by then.
+    """
+    backend = "inductor" if os.environ.get("BILINEAR_TEST_FULL") == "1" else "aot_eager"
+    return torch.compile(function, fullgraph=True, **{"backend": backend, **options})
+
+
+_compiled = functools.cache(compiled)
 
 
 @functools.cache
 def _compiled_in_autocast(function: Any) -> Any:
     """Traced while autocast is on, where the product is taken another way."""
-    compiled = torch.compile(function, fullgraph=True)
+    traced = compiled(function)
 
     def inside(*arguments, **options):
         with torch.autocast(DEVICE, torch.bfloat16):
-            return compiled(*arguments, **options)
+            return traced(*arguments, **options)
 
     return inside
-
-
-def _fullgraph(transform: Any) -> Any:
-    return torch.compile(transform, fullgraph=True)
 
 
 COMPILERS = {}
@@ -116,10 +121,10 @@ SHELLS = {
     "checkpoint": _checkpointed,
 }
 if COMPILERS:
-    JVPS["func.jvp in compile"] = _fullgraph(JVPS["func.jvp"])
-    HVPS["func.hessian in compile"] = _fullgraph(_hessian)
-    VMAPS["func.vmap in compile"] = _fullgraph(VMAPS["func.vmap"])
-    SHELLS["compiled, sizes dynamic"] = lambda f: torch.compile(f, fullgraph=True, dynamic=True)
+    JVPS["func.jvp in compile"] = compiled(JVPS["func.jvp"])
+    HVPS["func.hessian in compile"] = compiled(_hessian)
+    VMAPS["func.vmap in compile"] = compiled(VMAPS["func.vmap"])
+    SHELLS["compiled, sizes dynamic"] = lambda f: compiled(f, dynamic=True)
 
 CHECKS = {
     "gradcheck": lambda f, a: _own_check(torch.autograd.gradcheck, f, a),

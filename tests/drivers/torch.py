@@ -130,6 +130,22 @@ class Torch:
         result = self._function(op, mode)(*tensors, **self._options(options))
         return tuple(map(to_array, torch.autograd.grad(result, tensors, to_tensor(cotangent))))
 
+    def in_one_graph(self, op, cases, cotangents):
+        """Value and gradients of several calls that Inductor compiles as one graph."""
+
+        @torch.compile(fullgraph=True)
+        def values(groups, options):
+            function = getattr(door, op)
+            return [function(*g, **o) for g, o in zip(groups, options, strict=True)]
+
+        groups = [[to_tensor(a).requires_grad_() for a in case.arrays] for case in cases]
+        results = values(groups, [self._options(case.options) for case in cases])
+        leaves = [leaf for group in groups for leaf in group]
+        gradients = torch.autograd.grad(results, leaves, list(map(to_tensor, cotangents)))
+        arrays = iter(map(to_array, gradients))
+        rows = zip(results, groups, strict=True)
+        return [(to_array(result), [next(arrays) for _ in group]) for result, group in rows]
+
     def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         pool = getattr(door, name)(**parameters or {}).to(DEVICE, to_tensor(cotangent).dtype)
         learned = [parameter for _, parameter in sorted(pool.named_parameters())]
@@ -137,7 +153,7 @@ class Torch:
         return self._pooled(pool, layout, cotangent, maps, mask, learned)
 
     def layer_of_any_size(self, maps, mask=None, *, layout=""):
-        pool = torch.compile(door.BilinearPool(), fullgraph=True, dynamic=True)
+        pool = transforms.compiled(door.BilinearPool(), dynamic=True)
         ones = np.ones((maps[0].shape[0], maps[0].shape[-1] * maps[-1].shape[-1]), maps[0].dtype)
         self._pooled(pool, layout, ones, maps, mask)
         once = torch.compiler.set_stance("fail_on_recompile")

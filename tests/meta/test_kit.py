@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilinear import reference
@@ -278,3 +278,42 @@ def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
     assert (moved.error > 1e-3 * np.abs(moved.value)).all()
     lost = propagated(gram, [Bounded(x, np.where(x == x[0, 0, 0], np.inf, 0))], "float64")
     assert np.isinf(lost.error).sum() == 3  # its row and column
+
+
+def test_draws_reach_the_hard_points() -> None:
+    """A suite that never visits zero proves nothing there."""
+    seen = set()
+
+    @settings(max_examples=100)
+    @given(case=OPS["bilinear_pool"].cases("float32"))
+    def look(case: Case) -> None:
+        x = case.arrays[0]
+        seen.update(
+            name
+            for name, met in {
+                "empty": x.shape[0] == 0,
+                "two streams": len(case.arrays) == 2,
+                "C ≠ D": len(case.arrays) == 2 and x.shape[2] != case.arrays[1].shape[2],
+                "dead": x.size and not x[..., 0].any(),
+                "transposed": x.size > 1 and not x.flags.c_contiguous,
+                "mask": "mask" in case.options,
+                "eps 0": case.options["eps"] == 0,
+                "one location": x.shape[1] == 1,
+                "mixed signs": x.size and x.min() < 0 < x.max(),
+            }.items()
+            if met
+        )
+
+    look()
+    expected = {"empty", "two streams", "C ≠ D", "dead", "transposed", "mask", "eps 0"}
+    assert seen >= expected | {"one location", "mixed signs"}
+
+
+def test_bounds_are_finite_and_small_where_the_operator_is_smooth() -> None:
+    """An infinite bound would accept anything; it is for the discontinuities alone."""
+    case = OPS["bilinear_pool"].edges("float32")["non-square"]
+    bounded: Bounded = OPS["bilinear_pool"].forward(case, "float32")
+    assert float(bounded.error.max()) < 1e-5
+    cotangent = np.ones(bounded.value.shape)
+    for gradient in OPS["bilinear_pool"].vjp(case, cotangent, "float32"):
+        assert float(gradient.error.max()) < 1e-3 * float(np.abs(gradient.value).max())

@@ -164,4 +164,4 @@ def _tests(fault: Fault) -> tuple[str, ...]:
         LAYER: "layer and DemocraticPool",
         AVERAGE: "layer and AveragePool",
     }
-    return ("tests/operators/test_parity.py", "-k", selected[fault.file])
+    return ("tests/operators", "-k", selected[fault.file])

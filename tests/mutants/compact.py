@@ -138,5 +138,5 @@ def mutants() -> list[Mutant]:
 
 def _tests(fault: Fault) -> tuple[str, ...]:
     if fault.file == LAYER:
-        return ("tests/operators/test_sketches.py", "-k", "part_of")
-    return ("tests/operators/test_parity.py", "-k", f"{fault.file} and (edges or star or nan)")
+        return ("tests/layers/test_compact_bilinear_pool.py", "-k", "part_of")
+    return ("tests/operators", "-k", f"{fault.file} and (edges or star or nan)")

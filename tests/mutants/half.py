@@ -144,7 +144,7 @@ def mutants() -> list[Mutant]:
 
 def _tests(fault: Fault) -> tuple[str, ...]:
     return (
-        "tests/operators/test_parity.py",
+        "tests/operators",
         "-k",
         f"{fault.file} and (edges or star) and not ring",
     )

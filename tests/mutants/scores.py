@@ -135,4 +135,4 @@ def mutants() -> list[Mutant]:
 
 
 def _tests(fault: Fault) -> tuple[str, ...]:
-    return ("tests/operators/test_parity.py", "-k", f"{fault.file} and not compiled and not ring")
+    return ("tests/operators", "-k", f"{fault.file} and not compiled and not ring")

@@ -1,4 +1,4 @@
-"""Democratic weights and the maximum of outer products: what their papers and ties ask of them."""
+"""`democratic_weights`: the battery, transforms, and what its paper asks of the weights."""
 
 import importlib
 
@@ -7,18 +7,50 @@ import pytest
 
 from bilinear import reference
 from bilinear.contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS
-from bilinear.testing import DTYPES, Case, check_against_reference
 from bilinear.testing.cases import seeded
 from bilinear.testing.closeness import assert_rounded
 
-from ..subjects import PRESENT, certified, driver
+from ..subjects import driver
+from .suite import (
+    MAP,
+    VALID,
+    Derivation,
+    Transforms,
+    check_complex_step,
+    over_backends,
+    parity,
+    specification,
+)
+
+TestReference = specification("democratic_weights")
+TestParity = parity("democratic_weights")
+
+
+class TestDerivation(Derivation):
+    op = "democratic_weights"
+
+
+class TestTransforms(Transforms):
+    op = "democratic_weights"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        ((MAP,), (0.5, 0.5, 10, 1e-10, None, False)),
+        ((MAP,), (0.25, 0.75, 2, 0.001, VALID, False)),
+    ],
+)
+def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
+    check_complex_step("democratic_weights", arrays, options)
+
 
 X = seeded("float64", 2, 5, 6)
+
 KEEP = np.array([[True, False, True, True, True], [True] * 5])
+
 SETTLED = 200
 """Sinkhorn steps after which nothing moves: each shrinks what is missing by a third or more."""
-
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 def kernel(x: np.ndarray) -> np.ndarray:
@@ -110,53 +142,3 @@ def test_democracy_is_of_one_map(backend: str) -> None:
         with pytest.raises(ValueError, match=sentence):
             door.DemocraticPool(pool)
     door.DemocraticPool(door.LowRankBilinearClassifier(6, 3, rank=2))
-
-
-@over_backends
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("masked", [False, True])
-def test_ties_share_to_the_last_bit(dtype: str, masked: bool, backend: str) -> None:
-    """Integers; where one, two, four or eight tie, every product, share and sum is exact."""
-    rng = np.random.default_rng(2)
-    x = rng.choice([-1, 1], (2, 8, 3)) * rng.integers(1, 4, (2, 1, 3))
-    y = np.repeat(rng.integers(-3, 4, (2, 1, 2)), 8, axis=1)
-    keep = rng.random((2, 8)) < 0.7 if masked else np.ones((2, 8), bool)
-    products = np.where(keep[..., None, None], x[..., None] * y[:, :, None], -99)
-    reached = products == products.max(1, keepdims=True)
-    count = reached.sum(1)
-    assert {2, 4} & set(count.flat)
-    ct = np.where(count & (count - 1) == 0, rng.choice([-8, 8], (2, 3, 2)), 0)
-    shares = np.where(reached, (ct // count)[:, None], 0)
-    expected = np.einsum("nlcd,nld->nlc", shares, y), np.einsum("nlcd,nlc->nld", shares, x)
-    arrays = tuple(a.astype(DTYPES[dtype]) for a in (x, y))
-    options, given = {"mask": keep} if masked else {}, ct.astype(DTYPES[dtype])
-    for mode in driver(backend).modes if (dtype, masked) == ("float32", True) else ("eager",):
-        value = certified(backend).value("outer_max_pool", arrays, options, mode)
-        np.testing.assert_array_equal(value.astype(int), products.max(1))
-        results = certified(backend).gradients("outer_max_pool", given, arrays, options, mode)
-        for result, exact in zip(results, expected, strict=True):
-            np.testing.assert_array_equal(result.astype(int), exact)
-
-
-@over_backends
-def test_one_stream_shares_on_both_sides(backend: str) -> None:
-    """Of c ≠ d twice: (c, d) and (d, c) have their own cotangents."""
-    x = np.array([[[1.0, 2.0], [1.0, 2.0], [0.0, -1.0]]])
-    ct = np.array([[[2.0, 4.0], [8.0, 16.0]]])
-    (gradient,) = certified(backend).gradients("outer_max_pool", ct, (x,), {})
-    shared = [2 * 2 + 2 * 4 + 2 * 8, 4 + 8 + 4 * 16]
-    np.testing.assert_array_equal(gradient, [[np.array(shared) / 2, np.array(shared) / 2, [0, 0]]])
-
-
-@over_backends
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_many_channels_are_worked_on_in_blocks(
-    backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if backend == "torch":
-        monkeypatch.setattr("bilinear.backends.torch._maxima.BLOCK", 2048)
-    elif backend == "tensorflow":
-        monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
-    x, y = seeded(dtype, 2, 5, 19), seeded(dtype, 2, 5, 7, seed=1)
-    case, cotangent = Case((x, y), {"mask": KEEP}), seeded(dtype, 2, 19, 7, seed=2)
-    check_against_reference(certified(backend), "outer_max_pool", case, cotangent)

@@ -1,4 +1,4 @@
-"""Compact bilinear pooling: what its tables promise, statistically and to whoever saves them."""
+"""`CompactBilinearPool`: its tables, drawn and given, saved, moved and refused."""
 
 import importlib
 import re
@@ -12,75 +12,19 @@ from bilinear.contract.sketches import CHANNELS, MaclaurinTables, SketchTables
 from bilinear.testing.cases import seeded
 from bilinear.testing.closeness import assert_rounded
 
-from ..subjects import PRESENT, driver
+from ..operators.sketches import elsewhere, known_tables, sketches
+from ..subjects import PRESENT
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 METHODS = [("tensor_sketch", sketch_tables), ("random_maclaurin", maclaurin_tables)]
+
 over_methods = pytest.mark.parametrize(("method", "draw"), METHODS)
-SEEDS, DIM, SIGMAS = 1500, 16, 5
-"""Five standard errors: once in two million for a normal estimate, and the seeds are fixed."""
 
 
 @over_backends
 def test_what_tables_are_made_of_is_in_every_door(backend: str) -> None:
     door = importlib.import_module(f"bilinear.{backend}")
     assert {door.SketchTables, door.MaclaurinTables} == {SketchTables, MaclaurinTables}
-
-
-def kernels(method, draw) -> tuple[np.ndarray, np.ndarray]:
-    """Two vectors, and ⟨sketch(x), sketch(y)⟩ by the tables of many seeds."""
-    pair = seeded("float64", 2, 1, 6, seed=2)
-    pair[1] += 0.7 * pair[0]
-    estimates = []
-    for seed in range(SEEDS):
-        first, second = getattr(reference, method)(pair, tables=draw(6, None, DIM, seed))
-        estimates.append(first @ second)
-    return pair[:, 0], np.array(estimates)
-
-
-def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
-    """Of one estimate: exact for the features, a bound for the sketch.
-
-    A row of signs has ``E (wᵀx wᵀy)² = |x|²|y|² + 2 (⟨x,y⟩² − Σ x²y²)``, its own and the other
-    factor's are independent, and dim columns are averaged. In the sketch, the square of the
-    estimate is a sum over four pairs of channels. Signs leave, in each of the two factors, three
-    ways to match them, each at most |x|²|y|². One of the nine combinations is ⟨x,y⟩⁴; the others
-    need a collision, of probability 1/dim. (Pham and Pagh, KDD 2013; Avron, Nguyen and Woodruff,
-    NIPS 2014, whose 2 + 3² covers an expectation besides.)
-    """
-    dot, size = x @ y, (x @ x) * (y @ y)
-    if method == "tensor_sketch":
-        return (3**2 - 1) * size**2 / DIM
-    return ((size + 2 * (dot**2 - (x * x) @ (y * y))) ** 2 - dot**4) / DIM
-
-
-@over_methods
-def test_estimates_of_the_kernel_are_unbiased(method, draw) -> None:
-    """⟨sketch(x), sketch(y)⟩ is ⟨x,y⟩² on average."""
-    (x, y), estimates = kernels(method, draw)
-    error = abs(estimates.mean() - (x @ y) ** 2)
-    assert error <= SIGMAS * (variance(method, x, y) / SEEDS) ** 0.5
-    assert (x @ y) ** 2 > 4 * SIGMAS * (variance(method, x, y) / SEEDS) ** 0.5  # and it is not 0
-
-
-@over_methods
-def test_variance_of_the_estimates_is_as_published(method, draw) -> None:
-    (x, y), estimates = kernels(method, draw)
-    off = estimates - (x @ y) ** 2
-    found, error = (off**2).mean(), (off**2).std() / SEEDS**0.5
-    expected = variance(method, x, y)
-    assert found <= expected + SIGMAS * error
-    if method == "random_maclaurin":
-        assert found >= expected - SIGMAS * error
-
-
-@over_methods
-def test_pooling_commutes_with_the_sketch(method, draw) -> None:
-    """⟨sketch of the set, sketch of the set⟩ estimates the sum of all kernels: it is linear."""
-    x, tables = seeded("float64", 2, 4, 6), draw(6, None, 8, 0)
-    apart = getattr(reference, method)(x, tables=tables, reduction="none")
-    pooled = getattr(reference, method)(x, tables=tables, reduction="sum")
-    assert_rounded(apart.sum(1), pooled, 64, scale=float(np.abs(apart).sum(1).max()) * 4)
 
 
 def test_the_draws_are_pinned() -> None:
@@ -98,32 +42,6 @@ def test_the_draws_are_pinned() -> None:
     assert wide.s1.dtype == np.int8
     assert wide.h1.max() < 8192
     assert (wide.h1 != wide.h2).any()
-
-
-def elsewhere(x: np.ndarray, tables: SketchTables) -> np.ndarray:
-    """As codebases with dense sketch matrices and complex transforms do it, pooled by sum."""
-    matrices = []
-    for h, s in (tables[0:2], tables[2:4]):
-        matrix = np.zeros((len(h), tables.dim))
-        matrix[np.arange(len(h)), h] = s
-        matrices.append(matrix)
-    transforms = [np.fft.fft(x @ matrix) for matrix in matrices]
-    return np.fft.ifft(transforms[0] * transforms[1]).real.sum(1)
-
-
-def known_tables(channels: int, dim: int) -> SketchTables:
-    """Those of a convention in use: NumPy's old generator, seeded 1, 3, 5 and 7."""
-    state = np.random.RandomState
-    h1, h2 = (state(seed).randint(dim, size=channels) for seed in (1, 5))
-    s1, s2 = (2 * state(seed).randint(2, size=channels) - 1 for seed in (3, 7))
-    return SketchTables(h1, s1, h2, s2, dim)
-
-
-@pytest.mark.parametrize("dim", [7, 16])
-def test_tables_of_others_give_their_sketches(dim: int) -> None:
-    x, tables = seeded("float64", 2, 5, 6), known_tables(6, dim)
-    result = reference.tensor_sketch(x, tables=tables, reduction="sum")
-    assert_rounded(result, elsewhere(x, tables), 100, scale=float((x**2).sum()))
 
 
 @over_backends
@@ -155,12 +73,6 @@ def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
         assert (list(kept) if isinstance(kept, tuple) else kept) == channels
 
 
-def sketches(backend: str):
-    """What saving and moving a layer means in a framework."""
-    driver(backend)  # which sets it up
-    return importlib.import_module(f"tests.drivers._{backend}_sketches")
-
-
 @over_backends
 @pytest.mark.parametrize("method", [method for method, _ in METHODS])
 def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
@@ -173,38 +85,8 @@ def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
 
 
 X, Y = np.ones((2, 4, 3), np.float32), np.ones((2, 4, 5), np.float32)
+
 GOOD, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
-BAD = {
-    "beyond dim": ("tensor_sketch", (X, Y), GOOD._replace(dim=2), "must lie from 0 to dim - 1"),
-    "negative": ("tensor_sketch", (X, Y), GOOD._replace(h1=-GOOD.h1 - 1), "h1 must lie from 0"),
-    "no signs": ("tensor_sketch", (X, Y), GOOD._replace(s2=2 * GOOD.s2), "s2 must hold +1 and -1"),
-    "other channels": ("tensor_sketch", (X,), GOOD, CHANNELS),
-    "traced dim": ("tensor_sketch", (X, Y), GOOD._replace(dim=np.int64(8)), "must be a Python int"),
-    "no bin": ("tensor_sketch", (X, Y), GOOD._replace(dim=0), "dim must be a positive integer"),
-    "real hashes": ("tensor_sketch", (X, Y), GOOD._replace(h1=GOOD.h1 * 1.0), "h1 must be one of"),
-    "narrow hashes": (
-        "tensor_sketch",
-        (X, Y),
-        GOOD._replace(h1=GOOD.h1.astype(np.int8)),
-        "h1 must be one of (int32, int64)",
-    ),
-    "a list": ("tensor_sketch", (X, Y), GOOD._replace(h1=[0, 1, 2]), "h1 must be an array"),
-    "a tuple": ("tensor_sketch", (X, Y), tuple(GOOD), "tables must be a SketchTables"),
-    "other tables": ("random_maclaurin", (X, Y), GOOD, "tables must be a MaclaurinTables"),
-    "two dims": ("random_maclaurin", (X, Y), SIGNS._replace(w2=SIGNS.w2[:, :7]), CHANNELS),
-    "zeros": ("random_maclaurin", (X, Y), SIGNS._replace(w1=0 * SIGNS.w1), "w1 must hold"),
-}
-
-
-@pytest.mark.parametrize("backend", ["reference", *PRESENT])
-@pytest.mark.parametrize("mistake", BAD)
-def test_wrong_tables_are_refused(backend: str, mistake: str) -> None:
-    op, arrays, tables, sentence = BAD[mistake]
-    door = reference if backend == "reference" else importlib.import_module(f"bilinear.{backend}")
-    given = arrays if backend == "reference" else map(sketches(backend).to_array, arrays)
-    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
-        getattr(door, op)(*given, tables=tables)
-    assert f"{op}: " in str(caught.value)
 
 
 @over_backends

@@ -1,4 +1,4 @@
-"""`bilinear_scores` beside the battery: the blocks, a missing bias, and trained models."""
+"""`bilinear_scores`: the battery, transforms, blocks of the weight, a missing bias, models."""
 
 import importlib
 from pathlib import Path
@@ -8,14 +8,48 @@ import pytest
 
 from bilinear import reference
 from bilinear.backends.row_blocks import BLOCKS, entries, row_blocks
-from bilinear.testing import assert_within, truth
-from bilinear.testing.cases import Case, seeded
+from bilinear.testing import Case, assert_within, truth
+from bilinear.testing.cases import seeded
 
 from ..agreement import relative_error
-from ..subjects import PRESENT, driver
+from ..subjects import driver
 from ..tolerances import LOGITS
+from .suite import (
+    MAP,
+    OTHER,
+    VALID,
+    Derivation,
+    Transforms,
+    check_complex_step,
+    over_backends,
+    parity,
+    specification,
+)
 
-over_backends = pytest.mark.parametrize("backend", PRESENT)
+TestReference = specification("bilinear_scores")
+TestParity = parity("bilinear_scores")
+
+WEIGHT, BIAS = seeded("float64", 2, 9, seed=2), seeded("float64", 2, seed=3)
+
+
+class TestDerivation(Derivation):
+    op = "bilinear_scores"
+
+
+class TestTransforms(Transforms):
+    op = "bilinear_scores"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        ((MAP, WEIGHT, None, None), (None, "mean", 1e-10, 1e-12, False)),
+        ((MAP, WEIGHT[:, :6], BIAS, OTHER), (VALID, "sum", 0.0, 1e-12, False)),
+        ((MAP, WEIGHT[:, :6], BIAS, None), (VALID, "mean", 1e-05, 1000.0, True)),
+    ],
+)
+def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
+    check_complex_step("bilinear_scores", arrays, options)
 
 
 @pytest.mark.parametrize("packed", [False, True])

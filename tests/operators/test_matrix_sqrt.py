@@ -1,4 +1,4 @@
-"""Matrix roots and covariances beyond the battery: what published code gets wrong, and why not.
+"""`matrix_sqrt`: the battery, transforms, and what published code gets wrong.
 
 PEERS names backward passes that are not the derivative of the forward pass, and roots of zero
 that are NaN. What is expected here is worked out in another way than the reference's.
@@ -16,9 +16,47 @@ from bilinear.testing.closeness import assert_rounded
 
 from ..subjects import PRESENT, driver
 from ..tolerances import COMPLEX_STEP
+from .suite import (
+    MAP,
+    Derivation,
+    Transforms,
+    check_complex_step,
+    parity,
+    specification,
+)
+
+TestReference = specification("matrix_sqrt")
+TestParity = parity("matrix_sqrt")
+
+DEFINITE = np.einsum("nlc,nld->ncd", MAP, MAP)
+RANK_TWO = np.einsum("nlc,nld->ncd", MAP[:, :2], MAP[:, :2])
+
+
+class TestDerivation(Derivation):
+    op = "matrix_sqrt"
+
+
+class TestTransforms(Transforms):
+    op = "matrix_sqrt"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        ((DEFINITE,), ("newton_schulz", 5, "trace", None)),
+        ((RANK_TWO + MAP[:, :3],), ("newton_schulz", 2, "frobenius", None)),
+        ((DEFINITE,), ("eigen", 5, "trace", None)),
+        ((RANK_TWO,), ("eigen", 5, "trace", None)),
+    ],
+)
+def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
+    check_complex_step("matrix_sqrt", arrays, options)
+
 
 BACKENDS = ["reference", *PRESENT]
+
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
 METHODS = [
     {},
     {"normalize": "frobenius"},
@@ -100,25 +138,6 @@ def test_zero_has_root_zero_and_gradient_zero(backend, dtype, options) -> None:
     assert not slope(backend, ones, zero, **options).any()
     zero[1] = np.eye(3)  # of one sample alone
     assert not slope(backend, ones, zero, **options)[0].any()
-
-
-@every_backend
-def test_one_location_has_no_covariance_and_no_gradient(backend) -> None:
-    x, y = seeded("float32", 2, 1, 3) + 5, seeded("float32", 2, 1, 2, seed=1)
-    for streams in ([x], [x, y]):
-        shape = 2, 3, streams[-1].shape[2]
-        assert not of(backend).forward("covariance_pool", streams, {}).any()
-        cotangent = seeded("float32", *shape)
-        for gradient in of(backend).vjp("covariance_pool", cotangent, streams, {}):
-            assert not gradient.any()
-
-
-@every_backend
-def test_a_large_mean_costs_no_digits(backend) -> None:
-    """E[x xᵀ] − μ μᵀ would have none left."""
-    x = np.array([[[1.0, 0.0], [-1.0, 2.0]]], np.float32) + np.float32(2**20)
-    expected = np.array([[[1.0, -1.0], [-1.0, 1.0]]])
-    assert of(backend).forward("covariance_pool", [x], {}).tolist() == expected.tolist()
 
 
 @every_backend

@@ -1,4 +1,4 @@
-"""Low-rank poolings: what their formulas say beside the battery, and their layers in every door."""
+"""Layers of low rank and `Projection`, in every namespace: weights, copies, masks, errors."""
 
 import importlib
 import inspect
@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from bilinear import reference
 from bilinear.backends.initial_values import (
     classifier_projections,
     low_rank_projections,
@@ -16,14 +15,10 @@ from bilinear.backends.initial_values import (
 from bilinear.testing import DTYPES, assert_within
 from bilinear.testing.bounds import exact
 from bilinear.testing.cases import seeded
-from bilinear.testing.closeness import assert_rounded
 from bilinear.testing.contractions import contracted, monotone
 
 from ..subjects import PRESENT
 from ..tolerances import PROJECTED, RECOMPUTED
-
-X, Y = seeded("float64", 2, 5, 3), seeded("float64", 2, 5, 2, seed=1)
-KEEP = np.array([[True, False, True, True, False], [True] * 5])
 
 LAYERS = {
     "LowRankBilinearPool": {"channels": [3, 2], "dim": 4, "rank": 2, "activation": "tanh"},
@@ -34,98 +29,13 @@ LAYERS = {
 """Each layer, and what to make it of."""
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
+
 over_layers = pytest.mark.parametrize("name", LAYERS)
 
 
 def words(backend: str):
     """What these tests do with the layers of a framework, in its own words."""
     return importlib.import_module(f"tests.drivers._{backend}_low_rank")
-
-
-# --- the formulas ---
-
-
-def test_a_full_factorisation_is_the_outer_product() -> None:
-    """With u picking channel c and v channel d for each pair, in the order of `flatten`."""
-    c, d = X.shape[2], Y.shape[2]
-    u, v = np.kron(np.eye(c), np.ones(d)), np.kron(np.ones(c), np.eye(d))
-    result = reference.low_rank_pool(X, u, v, Y, mask=KEEP)
-    expected = reference.outer_pool(X, Y, mask=KEEP).reshape(2, c * d)
-    assert_rounded(result, expected, 8)
-
-
-def test_factors_sum_neighbours_and_make_forms_of_their_rank() -> None:
-    u, v = seeded("float64", 3, 6), seeded("float64", 3, 6, seed=1)
-    result = reference.low_rank_pool(X, u, v, rank=3, reduction="sum")
-    for k in range(2):
-        form = u[:, 3 * k : 3 * k + 3] @ v[:, 3 * k : 3 * k + 3].T
-        expected = np.einsum("nlc,cd,nld->n", X, form, X)
-        assert_rounded(result[:, k], expected, 64)
-
-
-def test_two_equal_projections_of_one_stream_give_no_negative_entry() -> None:
-    u = seeded("float64", 3, 6)
-    assert (reference.low_rank_pool(X, u, u) >= 0).all()
-    assert (reference.low_rank_pool(X, u, -u) <= 0).all()
-    assert (reference.low_rank_pool(X, u, seeded("float64", 3, 6, seed=1)) < 0).any()
-
-
-def test_pairs_are_in_order() -> None:
-    a, b, c = (np.full((1, 1, 2), value) for value in (2.0, 3.0, 5.0))
-    assert reference.hadamard_pool(a, b, c).tolist() == [[6, 6, 10, 10, 15, 15]]
-    assert reference.hadamard_pool(a, b, c, rank=2).tolist() == [[12, 20, 30]]
-
-
-def test_masked_locations_stay_out_whatever_the_activation_makes_of_zero() -> None:
-    u, v = seeded("float64", 3, 4), seeded("float64", 3, 4, seed=1)
-    masked = reference.low_rank_pool(X, u, v, activation="sigmoid", mask=KEEP)
-    dropped = reference.low_rank_pool(X[:1, KEEP[0]], u, v, activation="sigmoid")
-    assert_rounded(masked[:1], dropped, 16)
-
-
-def test_scores_are_those_of_the_full_bilinear_classifier() -> None:
-    plus, minus, bias = _classifier()
-    forms = plus @ plus.mT - minus @ minus.mT
-    for options in ({}, {"mask": KEEP, "reduction": "mean"}):
-        g = reference.outer_pool(X, **{"reduction": "sum", **options})
-        expected = np.einsum("kcd,ncd->nk", forms, g) + bias
-        result = reference.low_rank_scores(X, plus, minus, bias, **options)
-        assert_rounded(result, expected, 64)
-
-
-def test_scores_as_they_were_published() -> None:
-    """A class at a time: Σ (U₊ᵀ X)² − Σ (U₋ᵀ X)² + b, of a sum over locations."""
-    plus, minus, bias = _classifier()
-    result = reference.low_rank_scores(X, plus, minus, bias)
-    for n in range(len(X)):
-        for k in range(len(plus)):
-            energies = [np.linalg.norm(u[k].T @ X[n].T, "fro") ** 2 for u in (plus, minus)]
-            expected = np.array([energies[0] - energies[1] + bias[k]])
-            assert_rounded(result[n, k : k + 1], expected, 32, scale=sum(energies))
-
-
-def test_every_gradient_is_the_complex_step_derivative_with_windows_and_a_mask() -> None:
-    streams = [seeded("float64", 2, 5, 4, seed=seed) for seed in range(3)]
-    for options in ({"rank": 2, "mask": KEEP}, {"rank": 4, "reduction": "sum"}):
-        shape = reference.hadamard_pool(*streams, **options).shape
-        cotangent = seeded("float64", *shape, seed=3)
-        gradients = reference.hadamard_pool_vjp(cotangent, *streams, **options)
-        formula = importlib.import_module("bilinear.reference.hadamard_pool")._hadamard_pool
-        for i, gradient in enumerate(gradients):
-            for index in np.ndindex(gradient.shape):
-                stepped = [s.astype(complex) for s in streams]
-                stepped[i][index] += 1e-30j
-                derivative = formula(*stepped, **options).imag / 1e-30
-                assert_rounded(gradient[index], np.sum(cotangent * derivative), 64, scale=8.0)
-
-
-def _classifier() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    shapes = (4, 3, 2), (4, 3, 1), (4,)
-    plus, minus, bias = (seeded("float64", *s, seed=i) for i, s in enumerate(shapes))
-    return plus, minus, bias
-
-
-# --- the layers ---
 
 
 def test_initial_weights_keep_the_scale_and_ranks_are_split() -> None:

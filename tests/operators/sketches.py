@@ -1,0 +1,112 @@
+"""What both sketches of compact bilinear pooling promise, statistically and in their tables."""
+
+import importlib
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
+from bilinear.contract.sketches import SketchTables
+from bilinear.testing.cases import seeded
+from bilinear.testing.closeness import assert_rounded
+
+from ..subjects import driver
+
+SEEDS, DIM, SIGMAS = 1500, 16, 5
+"""Five standard errors: once in two million for a normal estimate, and the seeds are fixed."""
+
+DRAWS: dict[str, Callable] = {"tensor_sketch": sketch_tables, "random_maclaurin": maclaurin_tables}
+
+
+def kernels(method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors, and ⟨sketch(x), sketch(y)⟩ by the tables of many seeds."""
+    pair = seeded("float64", 2, 1, 6, seed=2)
+    pair[1] += 0.7 * pair[0]
+    estimates = []
+    for seed in range(SEEDS):
+        first, second = getattr(reference, method)(pair, tables=DRAWS[method](6, None, DIM, seed))
+        estimates.append(first @ second)
+    return pair[:, 0], np.array(estimates)
+
+
+def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
+    """Of one estimate: exact for the features, a bound for the sketch.
+
+    A row of signs has ``E (wᵀx wᵀy)² = |x|²|y|² + 2 (⟨x,y⟩² − Σ x²y²)``, its own and the other
+    factor's are independent, and dim columns are averaged. In the sketch, the square of the
+    estimate is a sum over four pairs of channels. Signs leave, in each of the two factors, three
+    ways to match them, each at most |x|²|y|². One of the nine combinations is ⟨x,y⟩⁴; the others
+    need a collision, of probability 1/dim. (Pham and Pagh, KDD 2013; Avron, Nguyen and Woodruff,
+    NIPS 2014, whose 2 + 3² covers an expectation besides.)
+    """
+    dot, size = x @ y, (x @ x) * (y @ y)
+    if method == "tensor_sketch":
+        return (3**2 - 1) * size**2 / DIM
+    return ((size + 2 * (dot**2 - (x * x) @ (y * y))) ** 2 - dot**4) / DIM
+
+
+class SketchStatistics:
+    """Estimates of the kernel by the tables of many seeds."""
+
+    op = ""
+
+    def test_estimates_of_the_kernel_are_unbiased(self) -> None:
+        """⟨sketch(x), sketch(y)⟩ is ⟨x,y⟩² on average."""
+        (x, y), estimates = kernels(self.op)
+        error = abs(estimates.mean() - (x @ y) ** 2)
+        assert error <= SIGMAS * (variance(self.op, x, y) / SEEDS) ** 0.5
+        # and the kernel is far from 0
+        assert (x @ y) ** 2 > 4 * SIGMAS * (variance(self.op, x, y) / SEEDS) ** 0.5
+
+    def test_variance_of_the_estimates_is_as_published(self) -> None:
+        (x, y), estimates = kernels(self.op)
+        off = estimates - (x @ y) ** 2
+        found, error = (off**2).mean(), (off**2).std() / SEEDS**0.5
+        expected = variance(self.op, x, y)
+        assert found <= expected + SIGMAS * error
+        if self.op == "random_maclaurin":
+            assert found >= expected - SIGMAS * error
+
+    def test_pooling_commutes_with_the_sketch(self) -> None:
+        """⟨sketch of the set, sketch of the set⟩ estimates the sum of all kernels: it is linear."""
+        x, tables = seeded("float64", 2, 4, 6), DRAWS[self.op](6, None, 8, 0)
+        apart = getattr(reference, self.op)(x, tables=tables, reduction="none")
+        pooled = getattr(reference, self.op)(x, tables=tables, reduction="sum")
+        assert_rounded(apart.sum(1), pooled, 64, scale=float(np.abs(apart).sum(1).max()) * 4)
+
+
+def elsewhere(x: np.ndarray, tables: SketchTables) -> np.ndarray:
+    """As codebases with dense sketch matrices and complex transforms do it, pooled by sum."""
+    matrices = []
+    for h, s in (tables[0:2], tables[2:4]):
+        matrix = np.zeros((len(h), tables.dim))
+        matrix[np.arange(len(h)), h] = s
+        matrices.append(matrix)
+    transforms = [np.fft.fft(x @ matrix) for matrix in matrices]
+    return np.fft.ifft(transforms[0] * transforms[1]).real.sum(1)
+
+
+def known_tables(channels: int, dim: int) -> SketchTables:
+    """Those of a convention in use: NumPy's old generator, seeded 1, 3, 5 and 7."""
+    state = np.random.RandomState
+    h1, h2 = (state(seed).randint(dim, size=channels) for seed in (1, 5))
+    s1, s2 = (2 * state(seed).randint(2, size=channels) - 1 for seed in (3, 7))
+    return SketchTables(h1, s1, h2, s2, dim)
+
+
+def sketches(backend: str):
+    """What saving and moving a layer means in a framework."""
+    driver(backend)  # which sets it up
+    return importlib.import_module(f"tests.drivers._{backend}_sketches")
+
+
+def check_refused_tables(op: str, backend: str, arrays: tuple, tables, sentence: str) -> None:
+    """Wrong tables raise an error that names the operator and says what is wrong."""
+    own = reference if backend == "reference" else importlib.import_module(f"bilinear.{backend}")
+    given = arrays if backend == "reference" else map(sketches(backend).to_array, arrays)
+    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
+        getattr(own, op)(*given, tables=tables)
+    assert f"{op}: " in str(caught.value)

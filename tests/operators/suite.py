@@ -1,0 +1,294 @@
+"""What all operators are tested for: the specification, the battery, and every transform.
+
+First and second derivatives are compared in float64 with the reference: its gradient is
+differentiated once more by central differences in extended precision, where the operator is
+smooth. At the hard points the convention itself is the expected value.
+"""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilinear import reference
+from bilinear.testing import (
+    DTYPES,
+    OPS,
+    REFERENCE,
+    Case,
+    assert_within,
+    battery,
+    truth,
+    vjp_truth,
+)
+from bilinear.testing.battery import HARDEST
+from bilinear.testing.cases import seeded
+
+from ..agreement import assert_derivative
+from ..selection import FULL
+from ..subjects import PRESENT, certified, driver
+from ..tolerances import COMPLEX_STEP, STEP
+
+MAP = seeded("float64", 2, 4, 3)
+OTHER = seeded("float64", 2, 4, 2, seed=1)
+VALID = np.array([[True, False, True, True], [False] * 4])
+"""Features of two streams, and a mask of both."""
+
+
+def specification(op: str) -> type:
+    """The battery over the reference itself."""
+    return battery(REFERENCE, operators=[op])
+
+
+def parity(op: str) -> type | None:
+    """The battery over every framework that is installed."""
+    return battery(*map(certified, PRESENT), operators=[op], layers=()) if PRESENT else None
+
+
+def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
+    """``Im f(x + ih) / h`` has no cancellation: it is the derivative to the last digits."""
+    step = 1e-30
+    formula, vjp = _inner(op, ""), _inner(op, "_vjp")
+    cotangent = np.random.default_rng(3).standard_normal(formula(*arrays, *options).shape)
+    for position, gradient in enumerate(_listed(vjp(cotangent, *arrays, *options))):
+        expected = np.empty_like(gradient)
+        for index in np.ndindex(gradient.shape):
+            stepped = list(arrays)
+            stepped[position] = arrays[position].astype(complex)
+            stepped[position][index] += 1j * step
+            expected[index] = np.sum(cotangent * formula(*stepped, *options).imag / step)
+        assert np.abs(gradient - expected).max() <= COMPLEX_STEP * np.abs(expected).max()
+
+
+def over(kind: str):
+    """Parametrize by the transforms of one kind, of every framework."""
+    rows = [(backend, name) for backend in PRESENT for name in getattr(driver(backend), kind)]
+    return pytest.mark.parametrize(("backend", "transform"), rows)
+
+
+def over_dtypes(kind: str):
+    """Transforms pairwise with compilers and with a half-precision dtype, not all three at once."""
+    rows = [
+        (backend, name, dtype)
+        for backend in PRESENT
+        for name in getattr(driver(backend), kind)
+        for dtype in ("float64", "bfloat16")
+        if dtype == "float64" or not any(word in name for word in (" in ", " of ", " over "))
+    ]
+    return pytest.mark.parametrize(("backend", "transform", "dtype"), rows)
+
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+
+
+class Derivation:
+    """The reference against its formula, derived once more in extended precision."""
+
+    op = ""
+
+    @given(data=st.data())
+    def test_reference_is_within_the_bounds_of_a_second_derivation(self, data) -> None:
+        op = self.op
+        case = data.draw(OPS[op].cases("float64"))
+        cotangent = data.draw(OPS[op].cotangents("float64", OPS[op].output_shape(case)))
+        result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
+        assert_within(result, OPS[op].forward(case, "float64"), "float64", op)
+        gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
+        bounds = OPS[op].vjp(case, cotangent, "float64")
+        for gradient, bounded in zip(gradients, bounds, strict=True):
+            assert_within(np.asarray(gradient), bounded, "float64", f"{op}, gradient")
+
+
+class Transforms:
+    """One operator under every transform of its framework, and under its global settings."""
+
+    op = ""
+
+    def smooth(self, dtype: str, backend: str, kind: str, transform: str) -> list[Case]:
+        """All smooth cases for the first transform in float64; the richest for the others."""
+        cases = OPS[self.op].smooth(dtype)
+        first = transform == next(iter(getattr(driver(backend), kind)))
+        return cases if dtype == "float64" and (FULL or first) else cases[-1:]
+
+    @over_dtypes("jvps")
+    def test_jvp(self, backend: str, transform: str, dtype: str) -> None:
+        for case in self.smooth(dtype, backend, "jvps", transform):
+            tangents = directions(case)
+            apply = driver(backend).jvps[transform]
+            result = driver(backend).call(apply, self.op, case.options, case.arrays, tangents)
+            assert result.dtype == DTYPES[dtype]
+            what = f"{self.op}, {backend}, {transform}"
+            assert_derivative(result, first_derivative(self.op, case, tangents), what)
+
+    @over_backends
+    def test_forward_derivative_of_a_forward_derivative(self, backend: str) -> None:
+        """Along v, twice: ⟨γ, D²f[v, v]⟩ is the derivative of the gradient along v, times v."""
+        if backend == "tensorflow":
+            pytest.skip("nested ForwardAccumulators depend on what was differentiated before them")
+        push = next(iter(driver(backend).jvps.values()))
+
+        def twice(function, arguments, tangents):
+            return push(lambda *a: push(function, list(a), tangents), arguments, tangents)
+
+        case = OPS[self.op].smooth("float64")[0]
+        tangents, cotangent = directions(case), cotangent_of(self.op, case)
+        result = driver(backend).call(twice, self.op, case.options, case.arrays, tangents)
+        along = second_derivative(self.op, case, tangents, cotangent)
+        terms = [h * v for h, v in zip(along, tangents, strict=True)]
+        size = max(1.0, float(sum(np.sum(np.abs(t)) for t in terms)))
+        expected = np.array([float(sum(np.sum(t) for t in terms)) / size])
+        found = np.array([np.sum(cotangent * result) / size])
+        assert_derivative(found, expected, f"{self.op}, {backend}, twice")
+
+    @over("hvps")
+    def test_second_derivative(self, backend: str, transform: str) -> None:
+        for case in self.smooth("float64", backend, "hvps", transform):
+            groups = case.arrays, directions(case), cotangent_of(self.op, case)
+            apply = driver(backend).hvps[transform]
+            results = driver(backend).call(apply, self.op, case.options, *groups)
+            expected = second_derivative(self.op, case, *groups[1:])
+            for result, value in zip(results, expected, strict=True):
+                assert_derivative(result, value, f"{self.op}, {backend}, {transform}")
+
+    @over_dtypes("vmaps")
+    def test_vmap_over_every_argument(self, backend: str, transform: str, dtype: str) -> None:
+        for case in self.smooth(dtype, backend, "vmaps", transform):
+            options = dict(case.options)
+            mask = options.pop("mask", None)
+            stacks = [np.stack([a, a[::-1], 2 * a]) for a in case.arrays]
+            if mask is not None:
+                stacks.append(np.stack([mask, ~mask, mask]))
+
+            def mapped(function, arrays, masked=mask is not None):
+                def one(*arguments):
+                    *rest, last = arguments
+                    return function(*rest, mask=last) if masked else function(*arguments)
+
+                return driver(backend).vmaps[transform](one, arrays)
+
+            results = driver(backend).call(mapped, self.op, options, stacks)
+            for i, result in enumerate(results):
+                arrays = tuple(s[i] for s in stacks[: len(case.arrays)])
+                keep = {} if mask is None else {"mask": stacks[-1][i]}
+                expected = truth(self.op, Case(arrays, options | keep))
+                assert_within(result, expected, dtype, f"{self.op}, {backend}, {transform}")
+
+    @over("ambients")
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_ambient_settings_change_nothing(
+        self, backend: str, transform: str, dtype: str
+    ) -> None:
+        drawn = "float64" if dtype == "float32" else dtype
+        for wide in self.smooth(drawn, backend, "ambients", transform):
+            case = Case(tuple(a.astype(DTYPES[dtype]) for a in wide.arrays), wide.options)
+            cotangent = cotangent_of(self.op, case).astype(DTYPES[dtype])
+            with driver(backend).ambients[transform]():
+                result = driver(backend).forward(self.op, case.arrays, case.options)
+                gradients = driver(backend).vjp(self.op, cotangent, case.arrays, case.options)
+            what = f"{self.op}, {backend}, {transform}"
+            assert_within(result, truth(self.op, case), dtype, what)
+            expected = vjp_truth(self.op, case, cotangent)
+            for gradient, bounded in zip(gradients, expected, strict=True):
+                assert_within(gradient, bounded, dtype, f"{what}, gradient")
+
+    @over("shells")
+    def test_shells(self, backend: str, transform: str) -> None:
+        shell = driver(backend).shells[transform]
+        for case in self.smooth("float64", backend, "shells", transform):
+            result = driver(backend).call(
+                lambda f, a: shell(f)(*a), self.op, case.options, case.arrays
+            )
+            what = f"{self.op}, {backend}, {transform}"
+            assert_within(result, truth(self.op, case), "float64", what)
+
+    @over("checks")
+    def test_the_frameworks_own_checks_pass(self, backend: str, transform: str) -> None:
+        """First and second derivatives against differences: gradcheck, gradgradcheck, …"""
+        check = driver(backend).checks[transform]
+        for case in self.smooth("float64", backend, "checks", transform):
+            driver(backend).call(check, self.op, case.options, case.arrays)
+
+    @pytest.mark.skipif(
+        "torch" not in PRESENT or len(driver("torch").modes) < 2, reason="needs PyTorch and C++"
+    )
+    def test_hard_points_compiled_by_inductor(self) -> None:
+        """In one graph, since each graph costs seconds of a C++ compiler."""
+        cases = {}
+        for dtype, count in {"float32": 6, "bfloat16": 2}.items():
+            hard = OPS[self.op].edges(dtype)
+            labels = sorted(hard, key=lambda label: label not in HARDEST)[:count]
+            cases |= {f"{label}, {dtype}": hard[label] for label in labels}
+        cotangents = [
+            seeded(case.arrays[0].dtype.name, *OPS[self.op].output_shape(case), seed=2)
+            for case in cases.values()
+        ]
+        results = driver("torch").in_one_graph(self.op, list(cases.values()), cotangents)
+        rows = zip(cases.items(), cotangents, results, strict=True)
+        for (label, case), cotangent, (value, gradients) in rows:
+            dtype = case.arrays[0].dtype.name
+            assert_within(value, truth(self.op, case), dtype, f"{self.op}, {label}")
+            expected = vjp_truth(self.op, case, cotangent)
+            for gradient, bounded in zip(gradients, expected, strict=True):
+                assert_within(gradient, bounded, dtype, f"{self.op}, {label}, gradient")
+
+
+def check_changing_option(op: str, name: str, backend: str) -> None:
+    """Compilers make a symbol of a number that changes, and may go on with an older one."""
+    for mode in driver(backend).modes[1:]:
+        for dtype in ("float32", "bfloat16"):
+            for eps in (1e-12, 1e3, 2.0, 1e3):
+                case = Case((seeded(dtype, 2, 4, 3),), {name: eps})
+                result = driver(backend).forward(op, case.arrays, case.options, mode=mode)
+                what = f"{op}, {backend}, {mode}, {dtype}, {name}={eps}"
+                assert_within(result, truth(op, case), dtype, what)
+
+
+def directions(case: Case) -> list[np.ndarray]:
+    """A tangent of each array."""
+    rng = np.random.default_rng(5)
+    return [rng.standard_normal(a.shape).astype(a.dtype) for a in case.arrays]
+
+
+def cotangent_of(op: str, case: Case) -> np.ndarray:
+    shape = truth(op, case).value.shape
+    return np.random.default_rng(6).standard_normal(shape)
+
+
+def first_derivative(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndarray:
+    """``J v`` by central differences."""
+    ahead = _applied(op, "", _along(case, tangents, STEP), case.options)
+    behind = _applied(op, "", _along(case, tangents, -STEP), case.options)
+    return (ahead - behind) / (2 * STEP)
+
+
+def second_derivative(
+    op: str, case: Case, tangents: list[np.ndarray], cotangent: np.ndarray
+) -> list[np.ndarray]:
+    """The derivative of ``Jᵀ cotangent`` along the tangents, by central differences."""
+    ct = cotangent.astype(np.longdouble)
+    ahead = _listed(_applied(op, "_vjp", _along(case, tangents, STEP), case.options, ct))
+    behind = _listed(_applied(op, "_vjp", _along(case, tangents, -STEP), case.options, ct))
+    return [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
+
+
+def _inner(op: str, suffix: str):
+    """The reference's unchecked formula, which runs in extended precision."""
+    return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
+
+
+def _applied(op: str, suffix: str, arrays: list, options: dict, *leading):
+    """The unchecked formula, which names its arguments as the operator does, of all of them."""
+    bound = inspect.signature(getattr(reference, op)).bind(*arrays, **options)
+    bound.apply_defaults()
+    return _inner(op, suffix)(*leading, *bound.args, **bound.kwargs)
+
+
+def _along(case: Case, tangents: list[np.ndarray], step) -> list[np.ndarray]:
+    return [a + step * v.astype(a.dtype) for a, v in zip(case.wide(), tangents, strict=True)]
+
+
+def _listed(x) -> list:
+    return [x] if isinstance(x, np.ndarray) else list(x)

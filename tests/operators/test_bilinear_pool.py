@@ -1,0 +1,138 @@
+"""`bilinear_pool`: the battery, transforms, masks, many channels and the border of float32."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.testing import (
+    OPS,
+    Case,
+    check_against_reference,
+)
+from bilinear.testing.cases import seeded
+from bilinear.testing.closeness import assert_rounded
+
+from ..agreement import assert_derivative
+from ..subjects import PRESENT, certified, driver
+from .suite import (
+    MAP,
+    OTHER,
+    VALID,
+    Derivation,
+    Transforms,
+    check_changing_option,
+    check_complex_step,
+    cotangent_of,
+    over,
+    over_backends,
+    parity,
+    second_derivative,
+    specification,
+)
+
+TestReference = specification("bilinear_pool")
+TestParity = parity("bilinear_pool")
+
+
+class TestDerivation(Derivation):
+    op = "bilinear_pool"
+
+
+class TestTransforms(Transforms):
+    op = "bilinear_pool"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        ((MAP, None), (None, "mean", 1e-10, 1e-12)),
+        ((MAP, OTHER), (VALID, "sum", 0.0, 1e-12)),
+        ((MAP, OTHER), (None, "mean", 1e-10, 1000.0)),
+        ((MAP, None), (None, "mean", 1e-10, 1e-12, True)),
+        ((MAP, None), (VALID, "sum", 1e-05, 0.5, True, "shifted", None, "added")),
+    ],
+)
+def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
+    check_complex_step("bilinear_pool", arrays, options)
+
+
+def test_mask_equals_dropping_the_locations() -> None:
+    kept = MAP[:1, VALID[0]]
+    terms = kept.shape[1] + kept.shape[2] ** 2 + 8  # a sum of products, the root and the norm
+    assert_rounded(
+        reference.bilinear_pool(MAP, mask=VALID)[:1], reference.bilinear_pool(kept), terms
+    )
+    assert not reference.bilinear_pool(MAP, mask=VALID)[1].any()
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("channels", "packed"),
+    [((300,), False), ((300,), True), ((300, 40), False)],
+    ids=["one stream", "packed", "two streams"],
+)
+def test_bilinear_pool_of_many_channels(
+    channels: tuple[int, ...],
+    packed: bool,
+    dtype: str,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if backend == "torch":  # the one that works in chunks of samples
+        fused = importlib.import_module("bilinear.backends.torch._fused")
+        monkeypatch.setattr(fused, "CHUNK", 2**20)
+    arrays = tuple(seeded(dtype, 7, 5, c, seed=c) for c in channels)
+    keep = np.random.default_rng(0).random((7, 5)) < 0.6
+    for options in ({"packed": packed}, {"packed": packed, "mask": keep}):
+        case = Case(arrays, options)
+        cotangent = seeded(dtype, *OPS["bilinear_pool"].output_shape(case), seed=2)
+        check_against_reference(certified(backend), "bilinear_pool", case, cotangent)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["full", "packed"])
+@pytest.mark.parametrize("backend", PRESENT)
+def test_bilinear_pool_where_twice_the_sum_overflows(backend: str, packed: bool) -> None:
+    """``2 n² Z`` does, which a gradient may not meet on its way: it would be 0.
+
+    For x = (a, b) at one location of four all entries of G are positive, u = x xᵀ's root is
+    (a, √(ab), √(ab), b) / (a + b), and with γ = (1, 0, 0, 0) the slope of a / (a + b) is left.
+    """
+    a, b = 1.3e19, 1e18
+    x = np.zeros((1, 4, 2), np.float32)
+    x[0, 0] = a, b
+    cotangent = np.zeros((1, 3 if packed else 4), np.float32)
+    cotangent[0, 0] = 1e5
+    (found,) = driver(backend).vjp("bilinear_pool", cotangent, (x,), {"packed": packed})
+    expected = 1e5 * np.array([b, -a]) / (a + b) ** 2
+    assert_rounded(found[0, 0], expected, 64)
+    assert not found[0, 1:].any()
+
+
+@over("hvps")
+def test_dead_channel_and_short_vector_have_finite_second_derivatives(
+    backend: str, transform: str
+) -> None:
+    x = MAP.copy()
+    x[..., 1] = 0
+    tangents = [np.where(x == 0, 0.0, 1.0)]  # along which the dead channel stays dead
+    case = Case((x,), {"eps": 0.0})
+    cotangent = cotangent_of("bilinear_pool", case)
+    apply = driver(backend).hvps[transform]
+    (result,) = driver(backend).call(
+        apply, "bilinear_pool", case.options, case.arrays, tangents, cotangent
+    )
+    (expected,) = second_derivative("bilinear_pool", case, tangents, cotangent)
+    assert_derivative(result, expected, f"{backend}, {transform}")
+    zero = np.zeros((2, 3))
+    (result,) = driver(backend).call(
+        apply, "l2_normalize", {"eps": 1e-3}, [zero], [zero + 1.0], zero + 1.0
+    )
+    assert not result.any()
+
+
+@over_backends
+def test_a_compiled_function_takes_one_eps_after_another(backend: str) -> None:
+    check_changing_option("bilinear_pool", "l2_eps", backend)

@@ -1,0 +1,70 @@
+"""`signed_sqrt`: the battery, transforms, and its values and derivatives at zero."""
+
+import numpy as np
+import pytest
+
+from bilinear import reference
+from bilinear.testing.closeness import assert_rounded
+
+from ..agreement import assert_derivative
+from ..subjects import driver
+from .suite import (
+    MAP,
+    Derivation,
+    Transforms,
+    check_complex_step,
+    over,
+    parity,
+    specification,
+)
+
+TestReference = specification("signed_sqrt")
+TestParity = parity("signed_sqrt")
+
+
+class TestDerivation(Derivation):
+    op = "signed_sqrt"
+
+
+class TestTransforms(Transforms):
+    op = "signed_sqrt"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options"),
+    [
+        ((MAP,), (1e-10,)),
+        ((MAP,), (0.0,)),
+        ((MAP,), (1e-05, "shifted")),
+        ((np.abs(MAP),), (1e-05, "unsigned")),
+    ],
+)
+def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
+    check_complex_step("signed_sqrt", arrays, options)
+
+
+def test_signed_sqrt_at_and_beside_zero() -> None:
+    g = np.array([0.0, -0.0, 1e-300, -1e-300, 4.0, -4.0])
+    beside, far = 1e-5, np.sqrt(4 + 1e-10)  # in float64, 1e-300 + 1e-10 is 1e-10
+    roots = reference.signed_sqrt(g, eps=1e-10)
+    assert_rounded(roots, [0, 0, beside, -beside, far, -far], 2)
+    assert roots[:2].tolist() == [0, 0]
+    assert roots[2] == -roots[3] != 0
+    (slope,) = reference.signed_sqrt_vjp(np.ones(6), g, eps=1e-10)
+    assert slope[:2].tolist() == [0, 0]
+    assert_rounded(slope[2:4], 5e4, 4)
+    assert_rounded(slope[4:], 0.5 / far, 4)
+    (slope,) = reference.signed_sqrt_vjp(np.ones(2), np.array([0.0, 4.0]), eps=0.0)
+    assert slope.tolist() == [0.0, 0.25]
+
+
+@over("hvps")
+@pytest.mark.parametrize("eps", [0.0, 1e-10])
+def test_every_derivative_is_zero_at_exactly_zero(backend: str, transform: str, eps: float) -> None:
+    g = np.array([0.0, -0.0, 1.0])
+    ones = np.ones(3)
+    apply = driver(backend).hvps[transform]
+    (second,) = driver(backend).call(apply, "signed_sqrt", {"eps": eps}, [g], [ones], ones)
+    assert second[0] == 0
+    assert second[1] == 0
+    assert_derivative(second[2:], np.array([-0.25 * (1 + eps) ** -1.5]), "beside zero")
