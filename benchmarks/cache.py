@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from bilinear.data import Augmentation, Pipeline
 from bilinear.data.images import Preprocessing
-from bilinear.train import Cache, Group, Images, Model, Phase, Recipe, build, parts
-from bilinear.train.batches import Feed, through
-from bilinear.train.cache import Cached
+from bilinear.train import Cache, Group, Images, Model, Phase, Recipe, build
+from bilinear.train.batches import Feed, image_feed
+from bilinear.train.feature_cache import PipelineCache
+from bilinear.train.parameter_groups import make_plan
 
 from .calls import CLASSES
 from .data import photographs
@@ -70,7 +71,7 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     model = Model(epoch.backbone, weights=None)
     recipe = Recipe("benchmark", model, (PHASE,), Images(epoch.pixels), batch_size=epoch.batch)
     engine = build(framework, recipe, epoch.classes)
-    plan = parts.plan(PHASE, engine.streams, list(engine.tensors()), engine.learned)
+    plan = make_plan(PHASE, engine.streams, list(engine.tensors()), engine.learned)
     engine.begin(plan)
     (folder / "photographs").mkdir()
     index = photographs(folder / "photographs", BATCHES * epoch.batch, 640, 480)
@@ -78,15 +79,17 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     training = Pipeline(index, "train", augmentation=Augmentation(), **given)
     same = replace(index, items=tuple(i._replace(split="validation") for i in index.items))
     validation = Pipeline(same, "validation", **given)
-    kept = Cached(Cache(folder / "maps", views=1), training, validation).of(engine, PHASE, 0)
+    kept = PipelineCache(Cache(folder / "maps", views=1), training, validation).for_phase(
+        engine, PHASE, 0
+    )
     return {
-        "through": through(engine, training, validation),
+        "through": image_feed(engine, training, validation),
         "kept": kept.feed(lambda *_: None, lambda: None),
     }
 
 
 def _of(feed: Feed) -> Callable[[], list[float]]:
-    rates = [group.rate for group in PHASE.groups]
+    rates = [group.learning_rate for group in PHASE.groups]
     return lambda: [feed.step(batch, rates) for batch in feed.training.epoch(0)]
 
 

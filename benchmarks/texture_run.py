@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from bilinear._files import replace_file
-from bilinear.train import Recipe, changed, named
+from bilinear.train import Recipe, named_recipe, override
 
 from . import machine
 
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 METRICS = ("images", "loss", "top1", "mean_class_accuracy", "calibration_error")
 """Metrics of the test, with the names of `bilinear evaluate`."""
-COLLAPSE = "a phase must not unlearn what was learned before"
+COLLAPSE = "the network must not fall back to chance level"
 """Part of the error message of a collapse."""
-AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.rate=0.01")
-LATER = tuple(f"phases.{phase}.groups.0.rate=0.01" for phase in (1, 2, 3))
+AVERAGE = ("model.pool=AveragePool", "phases.0.groups.0.learning_rate=0.01")
+LATER = tuple(f"phases.{phase}.groups.0.learning_rate=0.01" for phase in (1, 2, 3))
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "two-phase": ("bcnn-two-phase", ()),
     "two-phase-average": ("bcnn-two-phase", AVERAGE),
@@ -57,7 +57,7 @@ def machine_of(framework: str) -> str:
 
 def recipe(key: str, seed: int) -> Recipe:
     """The recipe of a row."""
-    return changed(
+    return override(
         Recipe.from_json(file_of(key).read_text(encoding="utf-8")), changes_of(key, seed)
     )
 
@@ -66,7 +66,7 @@ def differences(name: str) -> dict[str, tuple[str, str]]:
     """Path of each field that differs -> its published value and its value here, as JSON."""
     path = RECIPES / f"{name}.json"
     here = dict(_leaves(json.loads(path.read_text(encoding="utf-8"))))
-    published = dict(_leaves(json.loads(named(name).to_json())))
+    published = dict(_leaves(json.loads(named_recipe(name).to_json())))
     paths = [p for p in {**published, **here} if published.get(p) != here.get(p)]
     return {p: (json.dumps(published.get(p)), json.dumps(here.get(p))) for p in paths}
 

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bilinear.train import NAMED
+from bilinear.train import NAMED_RECIPES
 from examples import texture_folder
 from examples.intervals import mean_and_margin
 
@@ -117,13 +117,13 @@ def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
 
 def recipe_table() -> list[str]:
     """Markdown table of the fields that differ from the published recipes."""
-    found = {name: differences(name) for name in NAMED}
+    found = {name: differences(name) for name in NAMED_RECIPES}
     fields = dict.fromkeys(field for differing in found.values() for field in differing)
     rows = [
-        [f"`{field}`", *(" → ".join(found[name].get(field, ())) for name in NAMED)]
+        [f"`{field}`", *(" → ".join(found[name].get(field, ())) for name in NAMED_RECIPES)]
         for field in fields
     ]
-    return table(("named → here", *(f"`{name}`" for name in NAMED)), rows)
+    return table(("named → here", *(f"`{name}`" for name in NAMED_RECIPES)), rows)
 
 
 def _seeds(accuracies: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:

@@ -1,17 +1,12 @@
-"""Atomic replacement of files, exclusive locks, and writing of whole buffers."""
+"""Atomic replacement of files, and writing of whole buffers."""
 
 import errno
 import os
 import secrets
 import stat
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
-
-if sys.platform != "win32":
-    import fcntl
 
 TEMPORARY = ".bilinear-{}.tmp"
 """Name of a temporary file, in the folder of the file that it will replace."""
@@ -45,27 +40,6 @@ def replace_file(path: str | os.PathLike) -> Iterator[str]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-
-
-@contextmanager
-def locked(path: str | os.PathLike, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """That no other process is in such a block of the file; the system forgets it with the process.
-
-    Where one is, `waiting` is called five times a second until it has left.
-    Raises: BlockingIOError where one is, without `waiting`. Windows has no such locks: nothing is
-        checked.
-    """
-    with open(path, "ab") as file:
-        while sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waiting is None:
-                    raise
-                waiting()
-                time.sleep(0.2)  # and not inside flock, where Ctrl-C would only be noted
-        yield
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:

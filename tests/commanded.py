@@ -1,8 +1,8 @@
-"""Runs of ``bilinear train``, killed: ``python -m tests.commanded torch folder RECIPE=KILLS…``.
+"""Kill ``bilinear train``: ``python -m tests.commanded torch folder RECIPE=KILLS…``.
 
-Children are what `tests.survivor` makes of them, but each is the whole command, from its arguments
-to its exit code; only the imports are those of the parent. A run of `folder`/RECIPE is a fate.
-RECIPE may be `CACHED`, for the first of them with a cache.
+As `tests.survivor`, but each child runs the whole command, from its arguments to its exit code;
+only the imports are done by the parent. The runs are in `folder`/RECIPE. RECIPE may be `CACHED`:
+the first named recipe, with a feature cache.
 """
 
 import importlib
@@ -12,20 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from bilinear.__main__ import main
-from bilinear.train import Recipe, named
+from bilinear.train import Recipe, named_recipe
 
 from .datasets import coloured
-from .survivor import Runs, end, import_engine, killed, maps_of
+from .survivor import Runs, import_engine, kill_children, maps_of, wait
 
 CACHED = "cached"
 
 
 def tiny(name: str) -> Recipe:
-    """The recipe of a name, with small images, few epochs and a small network.
+    """A named recipe with small images, few epochs and a small model.
 
-    That is the beginning of one, or two whole ones, whose files take long enough to be killed in.
+    The model is the first block of ResNet18, or two whole ones, whose files take long to write.
     """
-    whole = named(name)
+    whole = named_recipe(name)
     if whole.model.backbone_b:
         model = replace(whole.model, backbone="resnet18", backbone_b="resnet18", projection=8)
     else:
@@ -40,8 +40,8 @@ def tiny(name: str) -> Recipe:
     )
 
 
-def prepared(folder: Path, name: str) -> list[str]:
-    """What all commands of a recipe begin with; its file and the data set are made."""
+def prepare(folder: Path, name: str) -> list[str]:
+    """Write the recipe file and the data set; returns the first words of the command."""
     name = "bcnn-two-phase" if name == CACHED else name
     folder.mkdir()
     recipe, pictures = folder / "recipe.json", folder / "pictures"
@@ -50,30 +50,30 @@ def prepared(folder: Path, name: str) -> list[str]:
     return ["train", str(recipe), str(pictures), "--fraction", "0.34", "--resume"]
 
 
-def caching(run: Path) -> list[str]:
-    """Two views of each image: a set of maps is written in each of two epochs."""
+def cache_options(run: Path) -> list[str]:
+    """Two views of each image, so that feature maps are written in each of two epochs."""
     return ["--cache", str(maps_of(run)), "--views", "2"]
 
 
-def commanded(folder: Path, name: str, framework: str, kills: int) -> list[int]:
-    """How an undisturbed run ends, and how many others were killed."""
-    words = [*prepared(folder, name), "--framework", framework, "--workers", "0"]
+def run_and_kill(folder: Path, name: str, framework: str, kills: int) -> list[int]:
+    """The exit code of an undisturbed run, and the number of children that were killed."""
+    words = [*prepare(folder, name), "--framework", framework, "--workers", "0"]
 
     def work(run: Path) -> None:
-        cache = caching(run) if name == CACHED else []
+        cache = cache_options(run) if name == CACHED else []
         sys.argv = ["bilinear", *words, *cache, str(run)]
         main()
 
     runs = Runs(work, folder)
-    return [end(runs.child("whole")), killed(runs, kills, 1, 4)]
+    return [wait(runs.child("whole")), kill_children(runs, kills, 1, 4)]
 
 
 if __name__ == "__main__":
     framework, folder, *asked = sys.argv[1:]
     import_engine(framework)
-    for module in ("cli", "train.events", "train.curves"):
+    for module in ("cli", "train.tensorboard_log", "train.curves"):
         importlib.import_module(f"bilinear.{module}")
-    fates = {}
+    results = {}
     for name, kills in (one.split("=") for one in asked):
-        fates[name] = commanded(Path(folder) / name, name, framework, int(kills))
-    print(json.dumps(fates))
+        results[name] = run_and_kill(Path(folder) / name, name, framework, int(kills))
+    print(json.dumps(results))

@@ -1,7 +1,7 @@
-"""A network of NumPy alone, for the tests of what trains any network.
+"""An engine in NumPy, for tests of the training loop without a framework.
 
-``logits = W (V · mean colour) + b``: a backbone of one's own, `V`, and a classifier, by the SGD
-that every engine has. It also keeps, where it trains `V`, a running mean, as a BatchNorm does.
+``logits = W (V · mean colour) + b``: a user-defined backbone `V` and a classifier, with the SGD of
+the other engines. Where `V` trains it updates a running mean, as a BatchNorm layer does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ import numpy as np
 from bilinear.models.streams import Streams
 from bilinear.models.tensorfile import write_tensors
 from bilinear.train import Recipe, train
-from bilinear.train.parts import Plan
+from bilinear.train.parameter_groups import Plan
 
 from .training import CLASSES, data, linear_recipe
 
 WIDTH = 5
 STEPS = 15
-"""Of `linear_recipe`."""
+"""Number of steps of `linear_recipe`."""
 
 
 class Linear:
@@ -90,7 +90,7 @@ class Linear:
 
 
 def finish(folder: Path, of: Recipe | None = None, *, resume: bool = False, **options: Any) -> Path:
-    """A whole run of a `Linear`, or what is left of one."""
+    """Run or resume the training of a `Linear`."""
     options = {"engine": Linear(), "pipelines": data()} | options
     engine, pipelines = options.pop("engine"), options.pop("pipelines")
     return train(of or linear_recipe(), engine, *pipelines, folder, resume=resume, **options)

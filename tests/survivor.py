@@ -1,7 +1,7 @@
-"""A process whose children train and are killed: ``python -m tests.survivor torch 20 folder``.
+"""Train in child processes and kill them: ``python -m tests.survivor torch 20 folder``.
 
-It imports the framework once and computes nothing itself, so that children begin within moments.
-Each run of `folder` is another fate; at the end the last line says what happened, as JSON.
+The parent imports the framework and computes nothing, so that forked children start quickly.
+`folder` receives one run for each way to end; the last line of stdout reports the results as JSON.
 """
 
 import functools
@@ -26,52 +26,52 @@ from .training import data, engine, linear_recipe, recipe
 
 CODES = {"finished": 0, "failed": 1, "interrupted": 130}
 QUICK = 1 / 50
-"""Seconds, about those of a step with its state: how long after a sign a child lives at most."""
+"""Seconds, about the time of a step: a child is killed at most this long after a sign of life."""
 
 
-def long(of: Recipe) -> Recipe:
-    """Twice the epochs: 24 or 30 steps, of which the killed ones are done again."""
+def double_epochs(of: Recipe) -> Recipe:
+    """Twice the epochs: 24 or 30 steps."""
     return replace(of, phases=tuple(replace(p, epochs=2 * p.epochs) for p in of.phases))
 
 
 def import_engine(framework: str) -> None:
-    """With all that children would otherwise import at their first step, each of them anew."""
+    """Import an engine, and what each child would otherwise import at its first step."""
     importlib.import_module(f"bilinear.train.engines.{framework}")
     if framework == "torch":
         importlib.import_module("torch._dynamo")
 
 
-def loop(framework: str) -> Callable[[Path], object]:
-    """What goes on with the run of a folder, in a framework or on a network of NumPy."""
+def make_work(framework: str) -> Callable[[Path], object]:
+    """A function that continues the run of a folder, in a framework or on the NumPy engine."""
     if framework == "numpy":
-        whole = long(linear_recipe())
+        whole = double_epochs(linear_recipe())
         return lambda run: train(whole, Linear(), *data(), run, resume=True, save_every=1)
     import_engine(framework)
-    whole = long(recipe())
+    whole = double_epochs(recipe())
     made = functools.partial(engine, framework, whole)
     return lambda run: train(whole, made(), *data(), run, resume=True, save_every=1)
 
 
 def maps_of(run: Path) -> Path:
-    """The cache of a run that has one; of its own, so that every run computes its maps."""
+    """The feature cache of a run; no two runs share one, so that each computes its own."""
     return run.parent / "maps" / run.name
 
 
-def signs(run: Path) -> int:
-    """How far a run is: lines of its metrics, and files and folders of its cache."""
+def progress(run: Path) -> int:
+    """Progress of a run: lines of its metrics plus files and folders of its cache."""
     path = run / "metrics.jsonl"
     lines = path.read_bytes().count(b"\n") if path.exists() else 0
     return lines + sum(len(names) + len(files) for _, names, files in os.walk(maps_of(run)))
 
 
 class Runs:
-    """The runs of a folder, each of which `work` goes on with until it ends."""
+    """The runs in a folder, each continued by `work`."""
 
     def __init__(self, work: Callable[[Path], object], folder: Path) -> None:
         self.work, self.folder = work, folder
 
     def child(self, name: str, prepare: Callable[[], None] = lambda: None) -> int:
-        """Its process, which goes on with a run until it ends."""
+        """Fork a process that continues a run to its end; returns its id."""
         if process := os.fork():
             return process
         code = CODES["failed"]
@@ -89,10 +89,10 @@ class Runs:
             sys.stderr.flush()
             os._exit(code)
 
-    def after(self, name: str, more: int, process: int) -> int | None:
-        """Wait until a child gave so many signs more; how it ended, if it did before."""
-        until = signs(self.folder / name) + more
-        while signs(self.folder / name) < until:
+    def wait_for_progress(self, name: str, more: int, process: int) -> int | None:
+        """Wait until a run has progressed by `more`; the exit code if its child ended before."""
+        until = progress(self.folder / name) + more
+        while progress(self.folder / name) < until:
             ended, status = os.waitpid(process, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
@@ -100,29 +100,29 @@ class Runs:
         return None
 
 
-def end(process: int) -> int:
+def wait(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def killed(runs: Runs, kills: int, least: int = 0, most: int = 2) -> int:
-    """How many children were killed, each at a random point; -1 if one ended by itself, wrongly.
+def kill_children(runs: Runs, kills: int, least: int = 0, most: int = 2) -> int:
+    """Kill children at random points; returns their number, or -1 if a child failed by itself.
 
-    They go on with one run until it is finished, and then with another. Each gives at `least`
-    and at `most` so many signs more than were there before, or a few beyond.
+    The children continue one run until it is finished, then another. Each one progresses by a
+    random amount from `least` to `most` before it is killed, or slightly more.
     """
     rng, count, number = np.random.default_rng(0), 0, 0
     while True:
         name = f"killed-{number}"
         process = runs.child(name)
         code = (
-            runs.after(name, int(rng.integers(least, most + 1)), process)
+            runs.wait_for_progress(name, int(rng.integers(least, most + 1)), process)
             if count < kills
-            else end(process)
+            else wait(process)
         )
         if code is None:
             time.sleep(float(rng.uniform(0, QUICK)))
             os.kill(process, signal.SIGKILL)
-            code = end(process)
+            code = wait(process)
         if code == -signal.SIGKILL:
             count += 1
         elif code != CODES["finished"]:
@@ -133,35 +133,38 @@ def killed(runs: Runs, kills: int, least: int = 0, most: int = 2) -> int:
             number += 1
 
 
-def interrupted(runs: Runs) -> list[int]:
-    """How a child ends after Ctrl-C, and how the one that goes on does."""
+def interrupt_child(runs: Runs) -> list[int]:
+    """Exit codes of a child after Ctrl-C, and of the child that continues its run."""
     process = runs.child("interrupted")
-    runs.after("interrupted", 5, process)
+    runs.wait_for_progress("interrupted", 5, process)
     os.kill(process, signal.SIGINT)
-    return [end(process), end(runs.child("interrupted"))]
+    return [wait(process), wait(runs.child("interrupted"))]
 
 
-def full(runs: Runs, name: str, lines: int) -> list[int]:
-    """The same of a disk that gets full after so many lines of the metrics."""
+def fill_disk(runs: Runs, name: str, lines: int) -> list[int]:
+    """The same for a disk that becomes full after so many lines of the metrics."""
     process = runs.child(name)
-    runs.after(name, lines, process)
+    runs.wait_for_progress(name, lines, process)
     os.kill(process, signal.SIGKILL)
-    end(process)
+    wait(process)
     limit = max(1000, (runs.folder / name / "metrics.jsonl").stat().st_size + 30)
-    return [end(runs.child(name, lambda: _limit(limit))), end(runs.child(name))]
+    return [wait(runs.child(name, lambda: _limit(limit))), wait(runs.child(name))]
 
 
 def _limit(size: int) -> None:
-    """Writing beyond it fails as on a full disk: EFBIG for ENOSPC."""
+    """Make writes beyond `size` fail as on a full disk, with EFBIG in place of ENOSPC."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 if __name__ == "__main__":
     framework, kills, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    runs = Runs(loop(framework), folder)
-    result: dict[str, Any] = {"whole": end(runs.child("whole")), "killed": killed(runs, kills)}
+    runs = Runs(make_work(framework), folder)
+    result: dict[str, Any] = {
+        "whole": wait(runs.child("whole")),
+        "killed": kill_children(runs, kills),
+    }
     if framework in {"numpy", "torch"}:
-        result["interrupted"] = interrupted(runs)
-    if framework == "numpy":  # the state is larger than the metrics only at first
-        result |= {"state": full(runs, "state", 2), "metrics": full(runs, "metrics", 25)}
+        result["interrupted"] = interrupt_child(runs)
+    if framework == "numpy":  # only early in a run is the state larger than the metrics
+        result |= {"state": fill_disk(runs, "state", 2), "metrics": fill_disk(runs, "metrics", 25)}
     print(json.dumps(result))

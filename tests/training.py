@@ -1,4 +1,4 @@
-"""What the tests of training train: a small network, some images in memory, a short recipe."""
+"""Shared by the tests of training: a small model, images in memory, a short recipe."""
 
 import atexit
 import json
@@ -22,13 +22,13 @@ class Batch(NamedTuple):
 
 
 class Memory:
-    """The interface of `bilinear.data.Pipeline`, of images that a seed draws."""
+    """The interface of `bilinear.data.Pipeline`, on random images."""
 
     def __init__(self, count: int, *, batch_size: int, seed: int, size: int = 32) -> None:
         rng = np.random.default_rng(seed)
         self.labels = rng.integers(CLASSES, size=count)
         self.labels[:CLASSES] = range(CLASSES)
-        # classes differ in their colour, so that there is something to learn
+        # the classes differ in colour
         colours = np.eye(3)[self.labels][:, None, None]
         noise = rng.standard_normal((count, size, size, 3))
         self.images = (noise + 2 * colours).astype(np.float32)
@@ -46,7 +46,7 @@ class Memory:
 
 
 class Unreadable(Memory):
-    """One whose image of a given place is broken, as those of files can be."""
+    """A pipeline in which the image of a given index cannot be read."""
 
     broken: int = 0
 
@@ -58,7 +58,7 @@ class Unreadable(Memory):
 
 
 def data() -> tuple[Memory, Memory]:
-    """Training and validation images; the last batches are smaller."""
+    """Training and validation pipelines; their last batches are smaller."""
     return Memory(11, batch_size=4, seed=1), Memory(6, batch_size=4, seed=2)
 
 
@@ -66,11 +66,11 @@ PHASES = (
     Phase("head", (Group("head", 0.125, 1e-3),), 2, schedule=Schedule("step", (1,), factor=0.5)),
     Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 2),
 )
-"""The rates are powers of 2, which Keras' optimisers too hold exactly: theirs are float32."""
+"""The learning rates are powers of 2: Keras' optimizers store them as float32."""
 
 
 def recipe(**changes: Any) -> Recipe:
-    """The head, then the last block too: twelve steps."""
+    """Train the head, then also the last block: twelve steps."""
     whole: dict[str, Any] = {"name": "test", "model": MODEL, "phases": PHASES}
     return Recipe(**(whole | {"images": Images(32), "batch_size": 4} | changes))
 
@@ -82,7 +82,7 @@ LINEAR_PHASES = (
 
 
 def linear_recipe(**changes: Any) -> Recipe:
-    """For `tests.linear`: fifteen steps."""
+    """The recipe of `tests.linear`: fifteen steps."""
     return recipe(**({"phases": LINEAR_PHASES} | changes))
 
 
@@ -91,7 +91,7 @@ def engine(framework: str, of: Recipe | None = None, **options: Any) -> Engine:
 
 
 def shared_folder() -> Path:
-    """One that several tests use, and that goes with the process."""
+    """A folder for several tests, deleted when the process exits."""
     folder = tempfile.TemporaryDirectory(prefix="bilinear-runs-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -103,8 +103,9 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run but for those that tell where and at what times it went on."""
+    """Every file of a run, except those that record its environment and times."""
     files = (path for path in folder.rglob("*") if path.is_file())
     there = {str(path.relative_to(folder)): path for path in files}
-    told = ("environment", "events")
-    return {name: path.read_bytes() for name, path in there.items() if not name.startswith(told)}
+    excluded = ("environment", "events")
+    names = [name for name in there if not name.startswith(excluded)]
+    return {name: there[name].read_bytes() for name in names}

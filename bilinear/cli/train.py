@@ -1,7 +1,7 @@
 """``bilinear train``: train a model by a recipe on a data set."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,15 @@ import typer
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
-from ..train import NAMED, Cache, Recipe, changed, fit, named
+from ..train import NAMED_RECIPES, Cache, Recipe, fit, named_recipe, override
+from ..train.events import (
+    CacheMessage,
+    CacheProgress,
+    Event,
+    ImagesValidated,
+    PhaseStarted,
+    StepDone,
+)
 from ._console import Progress, say
 from ._dataset import DEFAULTS, open_data, record_split
 from ._model import select_framework
@@ -19,7 +27,7 @@ from ._options import Boxes, Framework, Kind, Level, Subset
 RecipeName = Annotated[
     str,
     typer.Argument(
-        help=f"{', '.join(NAMED)}, or a JSON file as printed by --print.", metavar="RECIPE"
+        help=f"{', '.join(NAMED_RECIPES)}, or a JSON file as printed by --print.", metavar="RECIPE"
     ),
 ]
 Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
@@ -106,7 +114,7 @@ def train(
     The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
     On CPUs the result is bit-identical to that of an uninterrupted run.
     """
-    found = changed(_recipe(recipe), changes or ())
+    found = override(_recipe(recipe), changes or ())
     if show:
         print(found.to_json(), end="")
         return
@@ -159,35 +167,36 @@ class _Reporter:
         if kind is KeyboardInterrupt:  # the parser drops its message
             say(f"{error}")
 
-    def __call__(self, event: Mapping[str, Any], seen: int) -> None:
+    def __call__(self, event: Event, seen: int) -> None:
         """Report an event; `seen` is the number of training images of this epoch so far."""
         if self._on_start:
             self._on_start()
             self._on_start = None
-        if event["event"] == "phase":
-            say(f"phase {event['phase']}: {event['trained']} trainable tensors")
-        elif event["event"] == "cache":
-            say(event["text"])
-        elif event["event"] == "fill":
-            title = f"computing feature maps, {event['part']} images, epoch {event['epoch']}"
-            self._advance(title, event["images"], 0, seen)
-            if seen == event["images"]:
+        match event:
+            case PhaseStarted():
+                say(f"phase {event.phase}: {event.trained} trainable tensors")
+            case CacheMessage():
+                say(event.text)
+            case CacheProgress():
+                title = f"computing feature maps, {event.split} images, epoch {event.epoch}"
+                self._advance(title, event.images, 0, seen)
+                if seen == event.images:
+                    self._end()
+            case StepDone():
+                # a resumed epoch starts in the middle
+                self._advance("", self._training_images, max(seen - self._batch, 0), seen)
+                if seen == self._training_images:
+                    self._end()
+                    say(f"validating on {self._validation_images:,} images")
+            case ImagesValidated():
+                self._advance("", self._validation_images, 0, event.images)
+            case _:
                 self._end()
-        elif event["event"] == "step":
-            # a resumed epoch starts in the middle
-            self._advance("", self._training_images, max(seen - self._batch, 0), seen)
-            if seen == self._training_images:
-                self._end()
-                say(f"validating on {self._validation_images:,} images")
-        elif event["event"] == "validated":
-            self._advance("", self._validation_images, 0, event["images"])
-        else:
-            self._end()
-            losses = f"loss {event['training_loss']:.4f}"
-            losses += f", validation loss {event['validation_loss']:.4f}"
-            accuracy = f"accuracy {event['validation_accuracy']:.1%}"
-            best = " (best so far)" if event["best"] else ""
-            say(f"phase {event['phase']}, epoch {event['epoch']}: {losses}, {accuracy}{best}")
+                losses = f"loss {event.training_loss:.4f}"
+                losses += f", validation loss {event.validation_loss:.4f}"
+                accuracy = f"accuracy {event.validation_accuracy:.1%}"
+                best = " (best so far)" if event.best else ""
+                say(f"phase {event.phase}, epoch {event.epoch}: {losses}, {accuracy}{best}")
 
     def _advance(self, title: str, total: int, start: int, done: int) -> None:
         """Update the progress of the current activity; first print a new `title`, if not empty.
@@ -233,8 +242,8 @@ def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache
 
 def _recipe(name: str) -> Recipe:
     path = Path(name)
-    if name in NAMED or not path.suffix:
-        return named(name)
+    if name in NAMED_RECIPES or not path.suffix:
+        return named_recipe(name)
     return Recipe.from_json(path.read_text(encoding="utf-8"))
 
 

@@ -1,22 +1,27 @@
-"""Training: one recipe, one loop, an engine for each framework.
+"""Training: one recipe, one loop, and an engine for each framework.
 
     index = validation_split(open_dataset("CUB_200_2011"))
-    best = fit(named("bcnn-two-phase"), "torch", index, "runs/birds", workers=4)
+    best = fit(named_recipe("bcnn-two-phase"), "torch", index, "runs/birds", workers=4)
 
-`fit` is `build` and `train` on pipelines of `bilinear.data`; `train` takes any engine, also on a
-model of your own, and any batches. Nothing here imports a framework before `build`.
+`fit` calls `build` and `train` on pipelines of `bilinear.data`. `train` accepts any engine, also
+one on a user-defined model, and any batches. No framework is imported before `build`.
 """
 
-from .cache import Cache
-from .changes import changed
+from .._require import require_packages
+
+require_packages("bilinear.train", ("pydantic",), "cli")
+
 from .engines import Engine, build
+from .feature_cache import Cache
 from .fit import fit
 from .loop import train
-from .named import NAMED, named
+from .named_recipes import NAMED_RECIPES, named_recipe
+from .overrides import override
 from .recipes import Group, Images, Model, Optimizer, Phase, Recipe, Schedule
+from .run import Run
 
 __all__ = [
-    "NAMED",
+    "NAMED_RECIPES",
     "Cache",
     "Engine",
     "Group",
@@ -25,10 +30,11 @@ __all__ = [
     "Optimizer",
     "Phase",
     "Recipe",
+    "Run",
     "Schedule",
     "build",
-    "changed",
     "fit",
-    "named",
+    "named_recipe",
+    "override",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""What the loop asks of the images it is given, and what it refuses of them."""
+"""What the training loop needs of its batches, and which batches it refuses."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +11,8 @@ from .engines import Engine
 
 
 class Batch(Protocol):
-    """Beside these, images (N, H, W, 3), float32 and normalised; or maps, see `cache`."""
+    """Labels and indices, beside `images` (N, H, W, 3), float32 and normalised, or, from a feature
+    cache, `maps`."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -20,12 +21,12 @@ class Batch(Protocol):
 
     @property
     def indices(self) -> np.ndarray:
-        """(N,), the place of each image in the data."""
+        """(N,), the index of each image in the data set."""
         ...
 
 
 class Pipeline(Protocol):
-    """What the loop asks of `bilinear.data.Pipeline`."""
+    """The part of `bilinear.data.Pipeline` that the loop uses."""
 
     @property
     def batches_per_epoch(self) -> int: ...
@@ -34,17 +35,17 @@ class Pipeline(Protocol):
 
 
 class Feed(NamedTuple):
-    """What a phase is given: batches, and what the engine does with one."""
+    """The batches of a phase, and what the engine does with one."""
 
     training: Pipeline
     validation: Pipeline
     step: Callable[[Any, Sequence[float]], float]
-    """At the rates of the groups; returns the loss."""
+    """Train on a batch at the learning rate of each group; returns the loss."""
     logits: Callable[[Any], np.ndarray]
 
 
-def through(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed:
-    """Every image, by the whole network."""
+def image_feed(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed:
+    """Batches of images, which pass through the whole network."""
     return Feed(
         training,
         validation,
@@ -53,17 +54,17 @@ def through(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed:
     )
 
 
-def some(batch: Batch) -> str:
-    """Which images a batch is of, for an error."""
-    places = [int(i) for i in np.asarray(batch.indices).ravel()[:8]]
-    return f" for the images {', '.join(map(str, places))}, …"
+def describe_images(batch: Batch) -> str:
+    """The first indices of a batch, for an error message."""
+    indices = [int(i) for i in np.asarray(batch.indices).ravel()[:8]]
+    return f" for the images {', '.join(map(str, indices))}, …"
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
-    """Frameworks differ in what a class that is none does: nothing, NaN or an error."""
+    """Refuse a label outside the classes: frameworks differ in what they compute for it."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         received = f"{labels.min()} to {labels.max()}"
-        remedy = "Make the model for the classes of the data."
+        remedy = "Build the model with the number of classes of the data."
         refuse(ValueError, "train", f"labels must be 0 to {num_classes - 1}", received, remedy)
 
 
@@ -73,16 +74,16 @@ def check_pipelines(
     validation: Pipeline,
     preprocessing: Preprocessing | None,
 ) -> None:
-    """That there is something to see, in the colours that the weights were trained on."""
+    """Refuse an empty pipeline, and images normalised otherwise than the weights expect."""
     for name, pipeline in ("training", training), ("validation", validation):
         if pipeline.batches_per_epoch < 1:
-            remedy = "Give it images, or leave drop_last out."
+            remedy = "Add images, or do not drop the last batch."
             refuse(ValueError, "train", f"{name} must have a batch", "none", remedy)
-    wanted = engine.preprocessing
-    if wanted is None:
+    expected = engine.preprocessing
+    if expected is None:
         return
-    own = preprocessing and (preprocessing.mean, preprocessing.std)
-    if own != (wanted.mean, wanted.std):
-        invariant = f"preprocessing must have the mean {wanted.mean} and deviation {wanted.std}"
-        remedy = "The weights were trained on images normalised so."
-        refuse(ValueError, "train", invariant, f"{own}", remedy)
+    given = preprocessing and (preprocessing.mean, preprocessing.std)
+    if given != (expected.mean, expected.std):
+        invariant = f"preprocessing must have the mean {expected.mean} and the std {expected.std}"
+        remedy = "The weights were trained on images normalised this way."
+        refuse(ValueError, "train", invariant, f"{given}", remedy)

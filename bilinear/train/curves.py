@@ -1,58 +1,57 @@
-"""The metrics of a run as a picture: losses and accuracy, its phases, and the best epoch."""
+"""The metrics of a run as a figure: losses and accuracy, the phases, and the best epoch."""
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .._files import append, replace_file
+from .events import EpochDone, Metric, PhaseStarted, StepDone
 from .run import Run
 
 SHARE = 0.05
-"""Of the time since the drawing before that it may have taken, else an epoch is not drawn."""
+"""An epoch is drawn only if the last drawing took at most this share of the time since then."""
 
-TRAINING, VALIDATION, QUIET = "#1f5fa8", "#d1600a", "#777777"
+TRAINING, VALIDATION, PHASE = "#1f5fa8", "#d1600a", "#777777"
 
 
 class Curves:
-    """Called with each event once it is in the metrics, of which it draws at the end of an epoch.
+    """Call it with each event after it was logged; it draws at the end of an epoch.
 
-    The end of a phase and of the run are always drawn. Raises: OSError naming the file; the run
-    can be resumed.
+    The end of a phase is always drawn, and the end of the run by `finish`. Raises: OSError naming
+    the file; the run can be resumed.
     """
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock
-        self._current = False
-        """Whether what there is to see is drawn, by this process."""
+        self._is_current = False
         self._took, self._ended = 0.0, clock()
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "phase":
+    def __call__(self, event: Metric) -> None:
+        if isinstance(event, PhaseStarted):
             self.finish()
-        elif event["event"] == "epoch":
-            self._current = False
+        elif isinstance(event, EpochDone):
+            self._is_current = False
             if self._took <= SHARE * (self._clock() - self._ended):
                 self.finish()
 
     def finish(self) -> None:
-        """Draw, unless it is drawn."""
-        if not self._current:
-            begun = self._clock()
+        """Draw, unless the figure is up to date."""
+        if not self._is_current:
+            started = self._clock()
             draw(self._run)
-            self._current, self._ended = True, self._clock()
-            self._took = self._ended - begun
+            self._is_current, self._ended = True, self._clock()
+            self._took = self._ended - started
 
 
 def draw(run: Run) -> None:
-    """The picture of a run, in the place of the one before; none where there is no epoch yet."""
-    events = run.logged()
-    if not any(event["event"] == "epoch" for event in events):
+    """Replace the figure of a run; without an epoch there is none."""
+    events = run.read_metrics()
+    if not any(isinstance(event, EpochDone) for event in events):
         return
     buffer = io.BytesIO()
     FigureCanvasAgg(figure(events)).print_png(buffer)
@@ -60,54 +59,51 @@ def draw(run: Run) -> None:
         append(temporary, buffer.getvalue(), name=run.curves)
 
 
-def figure(events: Sequence[Mapping[str, Any]]) -> Figure:
-    """Losses over accuracy, by the step and the epoch; `events` hold one epoch at least."""
-    steps = [event for event in events if event["event"] == "step"]
-    epochs = [event for event in events if event["event"] == "epoch"]
+def figure(events: Sequence[Metric]) -> Figure:
+    """Losses above accuracy, by step and epoch; `events` contain at least one epoch."""
+    steps = [event for event in events if isinstance(event, StepDone)]
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    x = [epoch.step for epoch in epochs]
     made = Figure((10, 7), dpi=100, layout="constrained")
     upper, lower = made.subplots(2, sharex=True, height_ratios=(3, 2))
-    upper.plot(
-        *_line(steps, "loss"), color=TRAINING, alpha=0.3, lw=0.8, label="training, each step"
-    )
+    each = {"color": TRAINING, "alpha": 0.3, "lw": 0.8, "label": "training, each step"}
+    upper.plot([step.step for step in steps], [step.loss for step in steps], **each)
     style = {"marker": "o", "markersize": 4 if len(epochs) <= 40 else 0, "lw": 1.6}
-    upper.plot(*_line(epochs, "training_loss"), color=TRAINING, label="training, mean", **style)
-    upper.plot(*_line(epochs, "validation_loss"), color=VALIDATION, label="validation", **style)
-    x, accuracies = _line(epochs, "validation_accuracy")
-    percents = [100 * accuracy for accuracy in accuracies]
+    means = [epoch.training_loss for epoch in epochs]
+    upper.plot(x, means, color=TRAINING, label="training, mean", **style)
+    losses = [epoch.validation_loss for epoch in epochs]
+    upper.plot(x, losses, color=VALIDATION, label="validation", **style)
+    percents = [100 * epoch.validation_accuracy for epoch in epochs]
     lower.plot(x, percents, color=VALIDATION, label="validation", **style)
-    best = max(k for k, epoch in enumerate(epochs) if epoch["best"])
-    chosen = epochs[best]
-    words = f"loss {chosen['validation_loss']:.4g}, {percents[best]:.1f} % right"
-    label = f"best: phase {chosen['phase']}, epoch {chosen['epoch']}, {words}"
+    i = max(i for i, epoch in enumerate(epochs) if epoch.best)
+    best = epochs[i]
+    words = f"loss {losses[i]:.4g}, accuracy {percents[i]:.1f} %"
+    label = f"best: phase {best.phase}, epoch {best.epoch}, {words}"
     star = {"marker": "*", "ms": 15, "ls": "", "color": "black", "zorder": 3}
-    upper.plot(x[best], chosen["validation_loss"], label=label, **star)
-    lower.plot(x[best], percents[best], **star)
+    upper.plot(x[i], losses[i], label=label, **star)
+    lower.plot(x[i], percents[i], **star)
     upper.set_ylabel("cross-entropy / nats")
     lower.set(ylabel="validation accuracy / %", xlabel="step")
-    lower.margins(y=0.2)  # room for the names of phases
+    lower.margins(y=0.2)  # space for the names of the phases
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     _mark_phases(upper, lower, events)
-    length = epochs[0]["step"]  # of every epoch
+    length = x[0]  # of every epoch
     above = upper.secondary_xaxis("top", (lambda x: x / length, lambda x: x * length))
     above.set_xlabel(f"epochs, of {length:,} steps")
     upper.legend(loc="upper right")
     return made
 
 
-def _line(events: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    return [event["step"] for event in events], [event[name] for event in events]
-
-
-def _mark_phases(upper: Axes, lower: Axes, events: Sequence[Mapping[str, Any]]) -> None:
-    """A line where each begins, and its name behind it."""
-    starts = [(0, str(events[0]["phase"]))]
+def _mark_phases(upper: Axes, lower: Axes, events: Sequence[Metric]) -> None:
+    """A line at the start of each phase, with its name."""
+    starts = [(0, events[0].phase)]
     for before, event in pairwise(events):
-        if event["event"] == "phase":
-            starts.append((before["step"], event["phase"]))
+        if isinstance(event, PhaseStarted) and not isinstance(before, PhaseStarted):
+            starts.append((before.step, event.phase))
     for step, name in starts:
         for axes in (upper, lower):
-            axes.axvline(step, color=QUIET, lw=1, ls="--")
+            axes.axvline(step, color=PHASE, lw=1, ls="--")
         lower.annotate(
             name,
             (step, 1),
@@ -115,5 +111,5 @@ def _mark_phases(upper: Axes, lower: Axes, events: Sequence[Mapping[str, Any]]) 
             xytext=(4, -4),
             va="top",
             textcoords="offset points",
-            color=QUIET,
+            color=PHASE,
         )

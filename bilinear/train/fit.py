@@ -1,7 +1,7 @@
-"""A recipe and a data set in, a run out: all the pieces put together."""
+"""Train a recipe on a data set: build the engine, open the pipelines, run the loop."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,12 @@ from .._require import require_packages
 from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
 from ..data.images import Preprocessing
-from .cache import Cache, Cached
 from .engines import build
+from .events import Event, Metric
+from .feature_cache import Cache, PipelineCache
 from .loop import train
 from .recipes import Images, Recipe
-from .run import LOGGED, Run
+from .run import Run
 
 
 def fit(
@@ -28,91 +29,96 @@ def fit(
     workers: int = 0,
     save_every: int | None = None,
     cache: Cache | None = None,
-    watch: Callable[[Mapping[str, Any], int], None] | None = None,
+    watch: Callable[[Event, int], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Train the model of a recipe on the training part of a data set; the path of the best.
+    """Train the model of a recipe on the training split of a data set.
 
-    The best is that of the validation part, which the index must have (`validation_split`). The
-    test part is never opened. Beside what `train` writes, the folder holds the metrics as events
-    of TensorBoard and as curves.
+    The test split is never opened. Beside what `train` writes, the folder contains the metrics as
+    TensorBoard events and as curves.
 
     Args:
-        workers: processes that read images.
-        resume, save_every, watch: as `train` has them.
-        cache: keeps the maps of frozen backbones, for the phases that have them.
+        recipe: what to train.
+        framework: ``"torch"``, ``"tensorflow"`` or ``"jax"``.
+        index: a data set of two classes or more, with a validation split (`validation_split`).
+        folder: of the run.
+        workers: processes that decode images. Default: 0, none.
+        resume, save_every, watch: as in `train`.
+        cache: store the feature maps of frozen backbones. Default: None.
         options: of the engine, such as ``device="cuda"``.
 
+    Returns: the path of the best model, by validation.
+
     Raises: what `train` raises; ValueError for fewer than two classes; ImportError where the
-        packages of ``bilinear[cli]`` are absent.
+        packages of ``bilinear[cli]`` are not installed.
     """
     require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")
-    from .curves import Curves  # noqa: PLC0415 (not before it is known that it can be imported)
-    from .events import Events  # noqa: PLC0415
+    from .curves import Curves  # noqa: PLC0415 (after the check that it can be imported)
+    from .tensorboard_log import TensorBoardLog  # noqa: PLC0415
 
     if len(index.classes) < 2:
-        remedy = "Name the folder that holds the folders of the classes."
+        remedy = "Name the folder that contains the folders of the classes."
         invariant = "a data set must have two classes or more"
         refuse(ValueError, "train", invariant, f"{len(index.classes)}", remedy)
     run = Run(folder)
-    events, curves = Events(run, recipe), Curves(run)
+    log, curves = TensorBoardLog(run, recipe), Curves(run)
 
-    def told(event: Mapping[str, Any], seen: int) -> None:
-        if event["event"] in LOGGED:
-            events(event)
+    def notify(event: Event, images: int) -> None:
+        if isinstance(event, Metric):
+            log(event)
             curves(event)
         if watch:
-            watch(event, seen)
+            watch(event, images)
 
     engine = build(framework, recipe, len(index.classes), **options)
-    preprocessing = seen(recipe.images, engine.preprocessing)
+    preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
     with (
-        pipelines(recipe, index, preprocessing, workers) as (training, validation),
-        Pipeline(index, "train", **_still(recipe, preprocessing, workers)) as still,
+        open_pipelines(recipe, index, preprocessing, workers) as (training, validation),
+        Pipeline(index, "train", **_fixed_views(recipe, preprocessing, workers)) as fixed,
     ):
-        kept = training if cache and cache.views else still
+        cached = training if cache and cache.views else fixed
         best = train(
             recipe,
             engine,
             training,
             validation,
-            folder,
+            run,
             resume=resume,
             save_every=save_every,
             classes=index.classes,
             preprocessing=preprocessing,
             data=index.checksum(),
-            cache=cache and Cached(cache, kept, validation),
-            watch=told,
+            cache=cache and PipelineCache(cache, cached, validation),
+            watch=notify,
         )
-    events.finish()
+    log.finish()
     curves.finish()
     return best
 
 
-def seen(images: Images, weights: Preprocessing | None) -> Preprocessing:
-    """How images become a model's input: the sizes of a recipe, the colours of the weights."""
+def make_preprocessing(images: Images, weights: Preprocessing | None) -> Preprocessing:
+    """The sizes of a recipe, with the mean and std that the weights of the model expect."""
     own = weights or Preprocessing()
     return replace(own, size=images.size, resize=images.resize, square=images.square)
 
 
 @contextmanager
-def pipelines(
+def open_pipelines(
     recipe: Recipe, index: Index, preprocessing: Preprocessing, workers: int = 0
 ) -> Iterator[tuple[Pipeline, Pipeline]]:
-    """Batches of the training and of the validation part, as a recipe wants them."""
+    """Batches of the training split and of the validation split, as the recipe says."""
     images = recipe.images
-    varied = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
-    given: Any = _still(recipe, preprocessing, workers)
+    augmentation = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
+    options: Any = _fixed_views(recipe, preprocessing, workers)
     with (
-        Pipeline(index, "train", **(given | {"augmentation": varied})) as training,
-        Pipeline(index, "validation", **given) as validation,
+        Pipeline(index, "train", **(options | {"augmentation": augmentation})) as training,
+        Pipeline(index, "validation", **options) as validation,
     ):
         yield training, validation
 
 
-def _still(recipe: Recipe, preprocessing: Preprocessing, workers: int) -> dict[str, Any]:
-    """The arguments of a pipeline that shows the middle of each image, as it is."""
+def _fixed_views(recipe: Recipe, preprocessing: Preprocessing, workers: int) -> dict[str, Any]:
+    """The arguments of a pipeline without augmentation."""
     return {
         "batch_size": recipe.batch_size,
         "preprocessing": preprocessing,

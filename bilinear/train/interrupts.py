@@ -1,4 +1,4 @@
-"""Ctrl-C, kept until a step is whole."""
+"""Ctrl-C (SIGINT), deferred until a training step is complete."""
 
 import signal
 import threading
@@ -8,23 +8,24 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C is only noted, for whoever asks what this gives.
+    """Inside the block, record the first SIGINT instead of raising KeyboardInterrupt.
 
-    The second one raises KeyboardInterrupt wherever the program is. Threads other than the main
-    one get no signals: for them nothing changes.
+    The block receives a function that returns whether a SIGINT arrived. A second SIGINT raises
+    KeyboardInterrupt at once. Threads other than the main thread receive no signals; for them
+    nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    noted: list[int] = []
+    received: list[int] = []
 
-    def note(number: int, _: object) -> None:
-        if noted:
+    def record(number: int, _: object) -> None:
+        if received:
             raise KeyboardInterrupt
-        noted.append(number)
+        received.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(signal.SIGINT, record)
     try:
-        yield lambda: bool(noted)
+        yield lambda: bool(received)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,14 +1,14 @@
-"""The one loop: a recipe, an engine and two pipelines in, a directory out.
+"""The training loop: a recipe, an engine and two pipelines in, the directory of a run out.
 
-It knows no framework. Whatever stops it (a killed process, Ctrl-C, a full disk, an image that
-cannot be read, a loss that is not a number) leaves a directory that can be resumed. On CPUs a
-resumed run ends bit by bit where an undisturbed one does, on the same machine and framework.
+It is independent of the framework. Whatever stops it (a kill, Ctrl-C, a full disk, an image that
+cannot be read, a loss that is not finite) leaves a directory that can be resumed. On CPUs a
+resumed run ends with the bits of an undisturbed one, on the same machine and framework.
 """
 
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,15 +17,18 @@ import numpy as np
 
 from ..contract import refuse
 from ..data.images import Preprocessing
-from . import parts, schedules
-from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, some, through
-from .cache import Cached, Kept
-from .collapse import Chance, unlearned
+from . import parameter_groups, schedules
+from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, describe_images
+from .batches import image_feed as make_image_feed
+from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
-from .evaluation import judged
+from .evaluation import validate
+from .events import CacheMessage, EpochDone, Event, ImagesValidated, Metric, PhaseStarted, StepDone
+from .feature_cache import PipelineCache
 from .interrupts import deferred_interrupts
+from .parameter_groups import Plan
 from .recipes import Phase, Recipe
-from .run import Progress, Run, environment, tensors_of
+from .run import Progress, Run, describe_environment, read_tensors
 
 
 def train(
@@ -33,45 +36,48 @@ def train(
     engine: Engine,
     training: Pipeline,
     validation: Pipeline,
-    folder: str | os.PathLike,
+    run: Run | str | os.PathLike,
     *,
     resume: bool = False,
     save_every: int | None = None,
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     data: str = "",
-    cache: Cached | None = None,
-    watch: Callable[[Mapping[str, Any], int], None] | None = None,
+    cache: PipelineCache | None = None,
+    watch: Callable[[Event, int], None] | None = None,
 ) -> Path:
-    """Run a recipe to its end; the path of the best model, by validation.
+    """Train a recipe to its end.
 
     Args:
-        engine: on a new model of the recipe, also to resume: it then takes over the state.
-        training, validation: a `batches.Pipeline` of each; the test part is nowhere asked for.
-        folder: of the run, see `bilinear.train.run`. A new run needs one without a run.
-        resume: go on from the last state, or start where there is none yet.
-        save_every: write the state after so many steps too, not only after each epoch.
-        classes: names, for the files of the models.
-        preprocessing: what the pipelines do to an image, for those files too. Where the model's
-            weights say how images were normalised, it must be given and say the same.
-        data: the checksum of the data, by which a resumed run knows that it is the same.
-        cache: of the images of both pipelines, for phases in which no backbone moves.
-        watch: called with each event of the metrics, once it is written, and the number of images
-            that the epoch has trained on so far; to show progress. It also sees what the metrics
-            do not have: ``{"event": "validated", "images": …}``, with the number so far, and of a
-            cache ``{"event": "cache", "text": …}``, what it is going to take or waits for, and
-            ``{"event": "fill", "images": …}`` with the number that were computed.
+        recipe: what to train.
+        engine: on a new model of the recipe, also to resume: it then takes over the saved state.
+        training, validation: a `batches.Pipeline` of each split; the test split is not used.
+        run: the directory, see `bilinear.train.run`.
+        resume: continue from the last state, or start where there is none. Default: False: the
+            directory must not have a run.
+        save_every: also save the state after so many steps. Default: None: after each epoch.
+        classes: class names, for the files of the models. Default: None.
+        preprocessing: what the pipelines do to an image, for those files too. Required where the
+            weights of the model state a mean and std, which must be equal. Default: None.
+        data: checksum of the data, to recognise on resuming that it is the same. Default: empty.
+        cache: feature maps of both pipelines, for phases with frozen backbones. Default: None.
+        watch: called with each event of `bilinear.train.events`, after it was logged, and the
+            number of images of the epoch that the model has trained on so far (for
+            `CacheProgress`: of images computed). Default: None.
 
-    Raises: ValueError for a recipe, model or data that do not fit each other, or the run;
-        FloatingPointError, naming the step, for a loss that is not finite or a phase that
-        collapses; RuntimeError where the engine trains what it should not; KeyboardInterrupt
-        after Ctrl-C, when the state is written; OSError; what the pipelines raise.
+    Returns: the path of the best model, by validation.
+
+    Raises: ValueError for a recipe, model, data or run that do not fit each other;
+        FloatingPointError, naming the step, for a loss that is not finite or a network that
+        collapses to chance level; RuntimeError where the engine does not follow the recipe;
+        KeyboardInterrupt after Ctrl-C, once the state is saved; OSError; what the pipelines raise.
     """
     check_pipelines(engine, training, validation, preprocessing)
+    run = run if isinstance(run, Run) else Run(run)
     meaning = {"classes": classes, "preprocessing": preprocessing}
-    images = through(engine, training, validation)
-    loop = _Loop(recipe, engine, images, Run(folder), save_every, meaning, cache, watch)
-    return loop.run_all(resume, data)
+    feed = make_image_feed(engine, training, validation)
+    loop = _Loop(recipe, engine, feed, run, save_every, meaning, cache, watch)
+    return loop.run_phases(resume, data)
 
 
 class _Loop:
@@ -81,23 +87,23 @@ class _Loop:
         self,
         recipe: Recipe,
         engine: Engine,
-        images: Feed,
+        image_feed: Feed,
         run: Run,
         save_every: int | None,
         meaning: dict[str, Any],
-        cache: Cached | None,
-        watch: Callable[[Mapping[str, Any], int], None] | None,
+        cache: PipelineCache | None,
+        watch: Callable[[Event, int], None] | None,
     ) -> None:
         self.recipe, self.engine, self.run = recipe, engine, run
-        self.images, self.feed, self.cache = images, images, cache
+        self.image_feed, self.feed, self.cache = image_feed, image_feed, cache
         self.save_every, self.meaning, self.watch = save_every, meaning, watch
         self.progress = Progress(recipe.checksum())
         self.interrupted: Callable[[], bool] = lambda: False
 
-    def run_all(self, resume: bool, data: str) -> Path:
+    def run_phases(self, resume: bool, data: str) -> Path:
         engine, tensors = self.engine, self.engine.tensors()
-        plans = [  # all of them first: a part that names nothing is found before hours of compute
-            parts.plan(phase, engine.streams, list(tensors), engine.learned)
+        plans = [  # of every phase now: a wrong selector is found before hours of compute
+            parameter_groups.make_plan(phase, engine.streams, list(tensors), engine.learned)
             for phase in self.recipe.phases
         ]
         self.progress.data = data
@@ -105,24 +111,26 @@ class _Loop:
             self.progress.cache = f"{self.cache.cache}"
             pairs = [*zip(self.recipe.phases, plans, strict=True)]
             self.cache.check(engine, pairs, new=not self.run.exists())
-        with self.run.locked(), deferred_interrupts() as self.interrupted:
-            buffers = self._begun(resume, tensors)
+        with self.run.lock(), deferred_interrupts() as self.interrupted:
+            buffers = self._start(resume, tensors)
             while self.progress.phase < len(plans):
-                self._phase(plans[self.progress.phase], buffers)
+                self._run_phase(plans[self.progress.phase], buffers)
                 buffers = {}
         return self.run.best
 
-    def _begun(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Make the run or take over its state; the momentum of what trains there."""
-        run, settings = self.run, environment(self.engine.environment())
+    def _start(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Create the run or load its state; returns the momentum."""
+        run, environment = self.run, describe_environment(self.engine.environment())
         if resume and run.state.exists():
-            self._check_same(settings)
-            run.sweep()
+            if differences := run.differences(environment):
+                text = f"{run.folder} was started elsewhere ({', '.join(differences)} differ)"
+                warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
+            run.remove_leftovers()
             self.progress, tensors, buffers = run.load(tensors, self.progress)
             self.engine.assign(tensors)
             return buffers
         if not (resume and run.exists()):
-            run.start(self.recipe, settings)
+            run.create(self.recipe, environment)
         self._save()
         return {}
 
@@ -130,93 +138,89 @@ class _Loop:
     def phase(self) -> Phase:
         return self.recipe.phases[self.progress.phase]
 
-    def _phase(self, plan: parts.Plan, buffers: dict[str, np.ndarray]) -> None:
-        progress, phase = self.progress, self.phase
+    def _run_phase(self, plan: Plan, buffers: dict[str, np.ndarray]) -> None:
+        progress, phase, views, augmentation = self.progress, self.phase, None, None
         self.engine.begin(plan)
-        if self._is_new:
-            self._enter(phase)
+        if self._phase_is_new:
+            self._assign_initial_weights(phase)
         else:
             self.engine.assign_buffers(buffers)
-        kept = self._kept(plan)
-        self.feed = kept.feed(self._tell, self._check_interrupt) if kept else self.images
-        if self._is_new:
-            event = {"event": "phase", "phase": phase.name, "trained": len(plan.trained)}
-            self._log(event | (kept.noted() if kept else {}))
-        number = progress.phase
-        while progress.phase == number:
+        self.feed = self.image_feed
+        if self.cache and plan.backbones_are_frozen:
+            cache = self.cache.for_phase(self.engine, phase, progress.passes - progress.epoch)
+            self._notify(CacheMessage(cache.check()), 0)
+            views, augmentation = len(cache.training), cache.augmentation
+            self.feed = cache.feed(self._notify, self._check_interrupt)
+        if self._phase_is_new:
+            self._log(PhaseStarted(phase.name, len(plan.trained), views, augmentation))
+        index = progress.phase
+        while progress.phase == index:
             for batch in self._batches():
                 self._step(plan, batch)
-            self._end_epoch(*self._validated())
+            self._end_epoch(*self._validate())
             self._save()
 
-    def _kept(self, plan: parts.Plan) -> Kept | None:
-        """The cache of this phase, if it has one; what it takes is said first."""
-        if self.cache is None or not plan.is_of_the_head:
-            return None
-        kept = self.cache.of(self.engine, self.phase, self.progress.passes - self.progress.epoch)
-        self._tell({"event": "cache", "text": kept.checked()}, 0)
-        return kept
-
     @property
-    def _is_new(self) -> bool:
-        """Whether nothing was done in this phase: the state before says the same."""
+    def _phase_is_new(self) -> bool:
+        """Whether no step of the phase was done: the state from before it is as good."""
         return self.progress.epoch == self.progress.batch == 0
 
-    def _enter(self, phase: Phase) -> None:
-        """The weights that a phase starts from; done again, it gives the same."""
-        engine, number = self.engine, self.progress.phase
-        if number and phase.start == "best":
-            best = self.run.phase(number - 1, self.recipe.phases[number - 1].name)
-            engine.assign(tensors_of(best, engine.tensors()))
+    def _assign_initial_weights(self, phase: Phase) -> None:
+        """The weights that a phase starts from; a repetition gives the same."""
+        engine, index = self.engine, self.progress.phase
+        if index and phase.start == "best":
+            best = self.run.best_of_phase(index - 1, self.recipe.phases[index - 1].name)
+            engine.assign(read_tensors(best, engine.tensors()))
         if phase.reinitialize is not None:
-            drawn = parts.redrawn(phase.reinitialize, engine, [self.recipe.seed, number])
-            engine.assign(drawn)
+            model = engine.streams, engine.num_classes, engine.tensors()
+            seed = [self.recipe.seed, index]
+            engine.assign(parameter_groups.draw_tensors(phase.reinitialize, *model, seed))
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch."""
-        with self._kept_steps():
+        with self._saved_on_error():
             yield from self.feed.training.epoch(self.progress.passes, start=self.progress.batch)
 
     @contextmanager
-    def _kept_steps(self) -> Iterator[None]:
-        """Where an image cannot be read, or judged, the steps before are kept."""
+    def _saved_on_error(self) -> Iterator[None]:
+        """Save the steps so far where an image cannot be read or validated."""
         try:
             yield
         except Exception:
-            if not self._is_new:
+            if not self._phase_is_new:
                 self._save()
             raise
 
-    def _step(self, plan: parts.Plan, batch: Batch) -> None:
+    def _step(self, plan: Plan, batch: Batch) -> None:
         progress, phase, engine = self.progress, self.phase, self.engine
         check_labels(batch.labels, engine.num_classes)
-        before = engine.tensors() if self._is_new else {}
-        rates = self._rates()
+        before = engine.tensors() if self._phase_is_new else {}
+        rates = self._learning_rates()
         loss = self.feed.step(batch, rates)
         if not math.isfinite(loss):
-            self._stop("the loss must be finite", f"{loss}{some(batch)}")
+            self._stop("the loss must be finite", f"{loss}{describe_images(batch)}")
         if before:
-            parts.check_moved(phase, plan, before, engine.tensors(), engine.buffers())
+            after, momenta = engine.tensors(), engine.buffers()
+            parameter_groups.check_updates(phase, plan, before, after, momenta)
         progress.batch += 1
         progress.step += 1
         progress.loss += loss * len(batch.labels)
         progress.images += len(batch.labels)
-        place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
-        self._log({"event": "step", **place, "loss": loss, "rates": rates})
+        self._log(StepDone(phase.name, progress.epoch, progress.step, loss, rates))
         if self.save_every and progress.step % self.save_every == 0:
             self._save()
         self._check_interrupt()
 
-    def _log(self, event: Mapping[str, Any]) -> None:
+    def _log(self, event: Metric) -> None:
         self.run.log(event)
-        self._tell(event, self.progress.images)
+        self._notify(event, self.progress.images)
 
-    def _tell(self, event: Mapping[str, Any], images: int) -> None:
+    def _notify(self, event: Event, images: int) -> None:
         if self.watch:
             self.watch(event, images)
 
-    def _rates(self) -> list[float]:
-        """Of the next step; of the last one, when validating."""
+    def _learning_rates(self) -> list[float]:
+        """Those of the next step; while validating, those of the last one."""
         progress, phase = self.progress, self.phase
         length = self.feed.training.batches_per_epoch
         scale = phase.schedule.scale(
@@ -225,31 +229,30 @@ class _Loop:
             steps=phase.epochs * length,
             history=self._monitored(),
         )
-        return [group.rate * scale for group in phase.groups]
+        return [group.learning_rate * scale for group in phase.groups]
 
     def _monitored(self) -> list[float]:
-        """What decides, of each epoch of the phase; smaller is better."""
+        """The monitored measure of each epoch of the phase; smaller is better."""
         if self.recipe.monitor == "loss":
             return [loss for loss, _ in self.progress.history]
         return [-accuracy for _, accuracy in self.progress.history]
 
-    def _validated(self) -> tuple[float, float]:
+    def _validate(self) -> tuple[float, float]:
         progress, classes = self.progress, self.engine.num_classes
-        with self._kept_steps():
-            total, counts = judged(self.feed, classes, self._paused)
-        loss, accuracy = total.means
+        with self._saved_on_error():
+            loss, accuracy, counts = validate(self.feed, classes, self._after_validation_batch)
         if not math.isfinite(loss):
             self._stop("the validation loss must be finite", f"{loss}")
         before = None if self.phase.reinitialize is not None else progress.before
-        lost = unlearned((loss, accuracy), progress.history, before, Chance.of(counts))
+        now, chance = (loss, accuracy), Chance.of(counts)
+        lost = accuracy_before_collapse(now, progress.history, before, chance)
         if lost is not None:
             received = f"validation accuracy {lost:.3f}, now {accuracy:.3f} at a loss of {loss:.3g}"
-            self._stop("a phase must not unlearn what was learned before", received)
+            self._stop("the network must not fall back to chance level", received)
         return loss, accuracy
 
-    def _paused(self, images: int) -> None:
-        """Between two batches of validation."""
-        self._tell({"event": "validated", "images": images}, self.progress.images)
+    def _after_validation_batch(self, images: int) -> None:
+        self._notify(ImagesValidated(images), self.progress.images)
         self._check_interrupt()
 
     def _end_epoch(self, loss: float, accuracy: float) -> None:
@@ -259,15 +262,12 @@ class _Loop:
         value = self._monitored()[-1]
         best = progress.best is None or value < progress.best
         if value < earlier:
-            self._save_model(self.run.phase(progress.phase, phase.name))
+            self._save_model(self.run.best_of_phase(progress.phase, phase.name))
         if best:
             self._save_model(self.run.best)
             progress.best = value
-        place = {"phase": phase.name, "epoch": progress.epoch, "step": progress.step}
-        self._log(
-            {"event": "epoch", **place, "training_loss": progress.loss / progress.images}
-            | {"validation_loss": loss, "validation_accuracy": accuracy, "best": best}
-        )
+        measures = progress.loss / progress.images, loss, accuracy, best
+        self._log(EpochDone(phase.name, progress.epoch, progress.step, *measures))
         progress.passes += 1
         progress.epoch += 1
         progress.batch, progress.loss, progress.images = 0, 0.0, 0
@@ -284,21 +284,15 @@ class _Loop:
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
-            if not self._is_new:
+            if not self._phase_is_new:
                 self._save()
             raise KeyboardInterrupt(
                 f"{self.run.folder} can be resumed at step {self.progress.step}"
             )
 
-    def _check_same(self, settings: dict[str, Any]) -> None:
-        """A warning where a run goes on under other conditions."""
-        if differing := self.run.differing(settings):
-            text = f"{self.run.folder} was begun elsewhere ({', '.join(differing)} differ)"
-            warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=5)
-
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase
-        place = f"step {progress.step + 1}, epoch {progress.epoch} of phase {phase.name!r}"
-        rates = ", ".join(f"{rate:.3g}" for rate in self._rates())
-        remedy = f"The rates were {rates}; start again with smaller ones."
-        refuse(FloatingPointError, place, invariant, received, remedy)
+        op = f"step {progress.step + 1}, epoch {progress.epoch} of phase {phase.name!r}"
+        rates = ", ".join(f"{rate:.3g}" for rate in self._learning_rates())
+        remedy = f"The learning rates were {rates}; start again with smaller ones."
+        refuse(FloatingPointError, op, invariant, received, remedy)

@@ -1,20 +1,20 @@
-"""The directory of a run: what it was told, what it saw, the best model, and where it is.
+"""The directory of a run.
 
 ::
 
-    recipe.json        what was asked for
-    environment.json   what it ran on: packages, machine, settings of the framework
-    data.json          how the validation part was cut, by `bilinear train`
-    metrics.jsonl      one line an event
-    events/            the same for TensorBoard, by `events`
-    curves.png         the same drawn, by `curves`
-    best.safetensors   the portable file of the best epoch, by validation
-    phases/            the same of each phase
-    state.safetensors  everything needed to go on
+    recipe.json        the recipe
+    environment.json   packages, machine, settings of the framework
+    data.json          how the validation split was made, by `bilinear train`
+    metrics.jsonl      one event in each line, see `events`
+    events/            the metrics for TensorBoard, by `tensorboard_log`
+    curves.png         the metrics as a figure, by `curves`
+    best.safetensors   portable file of the best epoch, by validation
+    phases/            portable file of the best epoch of each phase
+    state.safetensors  everything that resuming needs
 
-Files are replaced whole or not at all, and the state is written last: it knows how long the
-metrics were, and going on cuts them to that. So the directory is whole after any death. Events
-and curves follow from the metrics, and are made of them anew.
+Files are replaced whole or not at all. The state is written last and records the length of the
+metrics; resuming truncates them to it. So the directory is consistent after a kill at any time.
+TensorBoard's events and the curves are rebuilt from the metrics.
 """
 
 import functools
@@ -22,7 +22,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._files import LEFTOVERS, append, locked, replace_file
+from .._files import LEFTOVERS, append, replace_file
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import (
@@ -43,48 +43,48 @@ from ..models.tensorfile import (
     specs,
     write_tensors,
 )
+from .events import Metric, decode, encode
+from .locks import exclusive_lock
 from .recipes import Recipe
 
 ENTRY = "bilinear-run"
-LOGGED = "phase", "step", "epoch"
-"""The events of the metrics."""
-_DAMAGED = "The run's files were changed by something else; restore them or start a new run."
+_DAMAGED = "Another program changed the files of the run; restore them or start a new run."
 
 
 @dataclass
 class Progress:
-    """Where a run is, as JSON carries it; floats survive that bit by bit."""
+    """The state of a run beside its tensors, as JSON, which keeps floats bit by bit."""
 
     recipe: str
-    """The checksum of its recipe."""
+    """Checksum of the recipe."""
     data: str = ""
-    """The checksum of its data, if it was told one."""
+    """Checksum of the data, empty if none was given."""
     cache: str = ""
-    """The views that it has cached, if any: they decide what is seen, and how it is rounded."""
+    """The `views` of the cache, if any: they decide which images the model sees."""
     phase: int = 0
     epoch: int = 0
-    """Of the phase."""
+    """In the phase."""
     passes: int = 0
-    """Epochs of all phases: the number of the order in which images come."""
+    """Epochs of all phases; decides the order of the images."""
     batch: int = 0
-    """The next one of the epoch."""
+    """The next batch of the epoch."""
     step: int = 0
     """Of all phases."""
     loss: float = 0.0
-    """Summed over the images that the epoch has seen so far."""
+    """Sum over the images of the epoch so far."""
     images: int = 0
     history: list[list[float]] = field(default_factory=list)
     """Validation loss and accuracy of each epoch of the phase."""
     before: list[float] | None = None
     """The best of those of the phase before."""
     best: float | None = None
-    """What is monitored, smaller is better, at the best epoch of all."""
+    """The monitored measure of the best epoch so far, smaller is better."""
     metrics: int = 0
-    """Bytes of the metrics at this point."""
+    """Bytes of the metrics."""
 
 
 class Run:
-    """The files of one directory. Errors are OSErrors that name the file."""
+    """The files of one run. Errors are OSErrors that name the file."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
@@ -95,57 +95,59 @@ class Run:
         self.curves = self.folder / "curves.png"
         self.best = self.folder / "best.safetensors"
         self.state = self.folder / "state.safetensors"
+        self._check_lock: Callable[[], None] = lambda: None
 
-    def phase(self, number: int, name: str) -> Path:
-        """The best model of a phase."""
-        return self.folder / "phases" / f"{number + 1}-{name}.safetensors"
+    def best_of_phase(self, index: int, name: str) -> Path:
+        return self.folder / "phases" / f"{index + 1}-{name}.safetensors"
 
     def exists(self) -> bool:
         return self.recipe.exists()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """That no other process works here. Raises: BlockingIOError where one does."""
+    def lock(self) -> Iterator[None]:
+        """Hold the exclusive lock of the run. Raises: BlockingIOError where another process does.
+
+        `save` stops with an OSError once the lock file was deleted.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.folder / "lock"))
+                self._check_lock = stack.enter_context(exclusive_lock(self.folder / "lock"))
             except BlockingIOError:
-                remedy = "Wait for it to end, or stop it."
-                invariant = "a run must be of one process"
+                invariant = "a run must be used by one process at a time"
+                remedy = "Wait for the other process to end, or stop it."
                 refuse(BlockingIOError, "train", invariant, f"{self.folder} in use", remedy)
             yield
 
-    def start(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
-        """Make the directory. Raises: FileExistsError where there is a run already."""
+    def create(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Make the directory. Raises: FileExistsError where it has a run already."""
         if self.exists():
-            remedy = "Resume it, or name another directory."
-            refuse(FileExistsError, "train", "a run needs a directory", f"{self.folder}", remedy)
+            remedy = "Resume it, or choose another directory."
+            invariant = "a new run needs a directory without one"
+            refuse(FileExistsError, "train", invariant, f"{self.folder}", remedy)
         (self.folder / "phases").mkdir(parents=True, exist_ok=True)
         _write_text(self.environment, json.dumps(environment, indent=2, sort_keys=True) + "\n")
         self.metrics.write_bytes(b"")
         _write_text(self.recipe, recipe.to_json())
 
-    def differing(self, environment: Mapping[str, Any]) -> list[str]:
-        """What of an environment is not as it was when the run was begun."""
+    def differences(self, environment: Mapping[str, Any]) -> list[str]:
+        """The entries of an environment that differ from those when the run was created."""
         old = json.loads(self.environment.read_text(encoding="utf-8"))
         new = json.loads(json.dumps(environment))
         return [key for key in new if old.get(key) != new[key]]
 
-    def sweep(self) -> None:
-        """Remove what a killed process was writing when it ended."""
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of a killed process."""
         for folder in self.folder, self.folder / "phases":
             for path in (path for pattern in LEFTOVERS for path in folder.glob(pattern)):
                 path.unlink(missing_ok=True)
 
-    def log(self, event: Mapping[str, Any]) -> None:
-        """One more line of the metrics, handed to the system before this returns."""
-        line = json.dumps(event, allow_nan=False, separators=(",", ":"))
-        append(self.metrics, line.encode() + b"\n")
+    def log(self, event: Metric) -> None:
+        """Append a line to the metrics; it has reached the operating system on return."""
+        append(self.metrics, encode(event).encode() + b"\n")
 
-    def logged(self) -> list[dict[str, Any]]:
-        """The events of the metrics."""
-        return [json.loads(line) for line in self.metrics.read_bytes().splitlines()]
+    def read_metrics(self) -> list[Metric]:
+        return [decode(line) for line in self.metrics.read_bytes().splitlines()]
 
     def save(
         self,
@@ -153,68 +155,69 @@ class Run:
         tensors: Mapping[str, np.ndarray],
         buffers: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the state, the metrics up to here brought to the disk before it.
+        """Write the state, after the metrics so far have reached the disk.
 
-        Raises: ValueError for a tensor that is not finite: the state before it is still there.
+        Raises: ValueError for a tensor that is not finite; the previous state is still there.
         """
         op = f"save {self.state}"
+        self._check_lock()
         with open(self.metrics, "rb+") as file:
             os.fsync(file.fileno())
             progress.metrics = file.seek(0, os.SEEK_END)
         content = dict(tensors) | {MOMENTUM + name: array for name, array in buffers.items()}
         for name, array in content.items():
-            _finite(op, name, array)
+            _check_finite(op, name, array)
         data = json.dumps(asdict(progress), allow_nan=False)
         write_tensors(op, self.state, content, {ENTRY: data})
 
     def load(
         self, like: Mapping[str, np.ndarray], start: Progress
     ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The last state of a run that began at `start`; the metrics are cut to it.
+        """The last state: progress, tensors and momentum. The metrics are truncated to it.
 
         Args:
-            like: tensors of the names, shapes and dtypes of the model's.
+            like: tensors with the names, shapes and dtypes of the model.
+            start: the progress with which the run would start now.
 
-        Raises: ValueError that names the file, for one that is damaged or of another model,
-            recipe or data.
+        Raises: ValueError that names the file, for a state that is damaged or of another model,
+            recipe, data or cache.
         """
         op = f"resume {self.folder}"
         with open_tensors(self.state, op) as file:
-            progress = _progress(op, (file.metadata() or {}).get(ENTRY))
+            progress = _decode_progress(op, (file.metadata() or {}).get(ENTRY))
             for what, by in ("recipe", "checksum"), ("data", "checksum"), ("cache", "views"):
-                own, given = getattr(progress, what), getattr(start, what)
-                if own != given:
-                    invariant = f"the {what} must be that of the run, of {by} {own!r}"
-                    remedy = "A changed one needs a run of its own."
+                saved, given = getattr(progress, what), getattr(start, what)
+                if saved != given:
+                    invariant = f"the {what} must be that of the run, of {by} {saved!r}"
+                    remedy = f"Resume with the same {what}, or start a new run."
                     refuse(ValueError, op, invariant, repr(given), remedy)
-            found = {k: v for k, v in specs(file).items() if not k.startswith(MOMENTUM)}
+            saved = specs(file)
+            found = {k: v for k, v in saved.items() if not k.startswith(MOMENTUM)}
             check_layout(op, found, {k: spec(v) for k, v in like.items()}, _DAMAGED)
-            names = [MOMENTUM + name for name in like]
-            kept = [name for name in names if name in specs(file)]
-            tensors = {name: _finite(op, name, file.get_tensor(name)) for name in like}
+            tensors = {name: _check_finite(op, name, file.get_tensor(name)) for name in like}
             buffers = {
-                name.removeprefix(MOMENTUM): check_finite(op, name, file.get_tensor(name))
-                for name in kept
+                name: check_finite(op, MOMENTUM + name, file.get_tensor(MOMENTUM + name))
+                for name in like
+                if MOMENTUM + name in saved
             }
         with open(self.metrics, "rb+") as file:
             length = file.seek(0, os.SEEK_END)
             if length < progress.metrics:
-                received = f"{length} bytes"
                 invariant = f"{self.metrics.name} must have at least {progress.metrics} bytes"
-                refuse(ValueError, op, invariant, received, _DAMAGED)
+                refuse(ValueError, op, invariant, f"{length} bytes", _DAMAGED)
             file.truncate(progress.metrics)
         return progress, tensors, buffers
 
 
-def tensors_of(path: Path, names: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The tensors of a portable file that a model has, too."""
+def read_tensors(path: Path, names: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """These tensors of a portable file."""
     op = f"resume {path}"
     with open_tensors(path, op) as file:
-        return {name: _finite(op, name, file.get_tensor(name)) for name in names}
+        return {name: _check_finite(op, name, file.get_tensor(name)) for name in names}
 
 
-def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run depends on beside its recipe and data; `settings` are the engine's."""
+def describe_environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run depends on beside its recipe and data; `settings` are those of the engine."""
     return {
         "bilinear": __version__,
         "python": sys.version,
@@ -227,16 +230,16 @@ def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _packages() -> dict[str, str]:
-    """Everything installed: which of it decides the numbers cannot be known."""
+    """Every installed package: which of them affect the results is unknown."""
     found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {name: found[name] for name in sorted(found, key=str) if name}
 
 
-def _finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
+def _check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind in "iu" else check_finite(op, name, array)
 
 
-def _progress(op: str, text: str | None) -> Progress:
+def _decode_progress(op: str, text: str | None) -> Progress:
     try:
         data = json.loads(text or "")
     except ValueError:

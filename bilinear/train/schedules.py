@@ -1,7 +1,7 @@
-"""Learning rates as pure functions: by what the rates of a phase are multiplied.
+"""Learning rate schedules as pure functions that return a factor on the learning rates.
 
-Nothing is counted on the side: a schedule sees how far its phase is and what the validations of
-the phase gave, so that a resumed run has the rates of an undisturbed one.
+They keep no state: a factor follows from the progress of the phase and its validations, so that
+a resumed run has the learning rates of an undisturbed one.
 """
 
 import math
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 
 def step(epoch: int, milestones: Sequence[int], factor: float) -> float:
-    """`factor` to the power of how many of the `milestones`, epochs from 0, were reached."""
+    """`factor` to the power of the number of `milestones` reached; epochs count from 0."""
     return factor ** sum(epoch >= milestone for milestone in milestones)
 
 
 def cosine(step: int, steps: int) -> float:
-    """``(1 + cos(π · step / steps)) / 2``: from 1 at the first step to beside 0 at the last."""
+    """``(1 + cos(π · step / steps)) / 2``: 1 at the first step, close to 0 at the last."""
     return (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def plateau(history: Sequence[float], patience: int, factor: float) -> float:
-    """`factor` to the power of how often more than `patience` epochs in a row were not better.
+    """`factor` to the power of how often more than `patience` epochs in a row did not improve.
 
-    `history` holds one number an epoch, smaller is better. The count starts again at each drop:
-    torch's ``ReduceLROnPlateau`` with a threshold of 0.
+    `history` holds one value for each epoch, smaller is better. The count restarts at each drop,
+    as in ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with a threshold of 0.
     """
     best, bad, drops = math.inf, 0, 0
     for value in history:
@@ -33,12 +33,12 @@ def plateau(history: Sequence[float], patience: int, factor: float) -> float:
 
 
 def warmup(step: int, steps: int) -> float:
-    """``(step + 1) / steps`` until it is 1."""
+    """``(step + 1) / steps``, at most 1."""
     return min(1.0, (step + 1) / steps) if steps else 1.0
 
 
 def is_over(history: Sequence[float], patience: int | None) -> bool:
-    """Whether the last `patience` epochs were not better than the best before them."""
+    """Whether none of the last `patience` epochs was better than the best one before them."""
     if patience is None or len(history) <= patience:
         return False
     return min(history[-patience:]) >= min(history[:-patience])

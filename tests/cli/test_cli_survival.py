@@ -16,15 +16,15 @@ import pytest
 pytest.importorskip("resource", reason="POSIX only")
 pytest.importorskip("tensorboard", reason="the extra cli is absent")
 
-from bilinear.train import NAMED
+from bilinear.train import NAMED_RECIPES
 
-from ..commanded import CACHED, caching, prepared
+from ..commanded import CACHED, cache_options, prepare
 from ..subjects import PRESENT
-from ..survivor import QUICK, maps_of, signs
+from ..survivor import QUICK, maps_of, progress
 from ..training import contents, shared_folder
 
 KILLS = {
-    "torch": dict.fromkeys(NAMED, 2) | {CACHED: 6},
+    "torch": dict.fromkeys(NAMED_RECIPES, 2) | {CACHED: 6},
     "tensorflow": {"bcnn-two-phase": 1},
     "jax": {"bcnn-two-phase": 1},
 }
@@ -71,7 +71,7 @@ def incomplete_maps(run: Path) -> list[Path]:
 def start(words: list[str], run: Path, ready: Callable[[], object]) -> subprocess.Popen[str]:
     """Start the command and wait until `ready` is true or the process has ended."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [*PYTHON, "bilinear", *words, *caching(run), str(run)]
+    command = [*PYTHON, "bilinear", *words, *cache_options(run), str(run)]
     process = subprocess.Popen(command, env=ENVIRONMENT, **pipes)
     while not ready() and process.poll() is None:
         time.sleep(0.001)
@@ -80,8 +80,8 @@ def start(words: list[str], run: Path, ready: Callable[[], object]) -> subproces
 
 def progressed(run: Path, more: int) -> Callable[[], bool]:
     """Return a function that tells whether a run has made `more` more signs of progress."""
-    until = signs(run) + more
-    return lambda: signs(run) >= until
+    until = progress(run) + more
+    return lambda: progress(run) >= until
 
 
 def steps(run: Path) -> int:
@@ -92,7 +92,7 @@ def steps(run: Path) -> int:
 @pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
 def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
     """Whole processes. A worker must not keep the locks of the run or the cache."""
-    words = prepared(tmp_path / "data", CACHED)
+    words = prepare(tmp_path / "data", CACHED)
     words += ["--framework", "torch", "--workers", "1", "--save-every", "1"]
     run, rng = tmp_path / "run", np.random.default_rng(0)
     process = start(words, run, lambda: incomplete_maps(run))  # the worker has not started yet

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.cli import run
-from bilinear.train import NAMED, Group, Images, Phase, Recipe, named
+from bilinear.train import NAMED_RECIPES, Group, Images, Phase, Recipe, named_recipe
 
 from ..datasets import coloured, photographs
 from ..subjects import PRESENT
@@ -69,16 +69,16 @@ def test_the_cache_is_reported_and_reused(
         captured = capsys.readouterr().err
         filled = "computing feature maps, train images, epoch 0\n12 of 12 images in " in captured
         assert filled == (name == "one")
-        assert f"0.6 MiB of it there, 0.5 GiB allowed in {cache}" in captured or filled
+        assert f"0.6 MiB of it stored, 0.5 GiB allowed in {cache}" in captured or filled
         assert "augmentation: 1 cached view of each image, repeated every epoch\n" in captured
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", NAMED_RECIPES)
 def test_printed_recipes_can_be_read(name: str, tmp_path: Path, capsys) -> None:
     assert run(["train", name, "--print"]) == 0
     text = capsys.readouterr().out
-    assert Recipe.from_json(text) == named(name)
+    assert Recipe.from_json(text) == named_recipe(name)
     (tmp_path / "mine.json").write_text(text)
     assert run(["train", str(tmp_path / "mine.json"), "--print"]) == 0
     assert capsys.readouterr().out == text
@@ -102,7 +102,7 @@ def test_invalid_arguments_are_refused(pictures: Path, tmp_path: Path, capsys) -
     for words, message in (
         (["multi"], "its name must be one of 'bcnn-two-phase', "),
         (["multi-phase"], "DATA and RUN are required"),
-        ([str(file)], "recipe: format must be "),
+        ([str(file)], "Recipe: format must be "),
         ([str(tmp_path / "none.json")], "none.json: No such file"),
         (
             ["multi-phase", *folders, "--framework", "jax", "--compile"],
@@ -110,7 +110,7 @@ def test_invalid_arguments_are_refused(pictures: Path, tmp_path: Path, capsys) -
         ),
         (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit require --cache"),
         (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be an integer or none"),
-        (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be at least 1"),
+        (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be greater than or equal"),
         *(
             (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be pos")
             for wrong in ("0", "inf", "nan", "1e308")

@@ -19,7 +19,7 @@ if missing:
 
 from benchmarks import texture_run, textures
 from benchmarks.textures import Job
-from bilinear.train import NAMED, Recipe, named
+from bilinear.train import NAMED_RECIPES, Recipe, named_recipe
 from examples import texture_folder
 
 from ..subjects import PRESENT
@@ -29,17 +29,17 @@ DOCS = (ROOT / "docs" / "textures.md").read_text(encoding="utf-8")
 
 def test_recipes_have_the_phases_of_the_named_recipes() -> None:
     """Phases, parameter groups and schedules are equal; the docs list all other fields."""
-    assert {path.stem for path in texture_run.RECIPES.iterdir()} == {*NAMED}
-    for name in NAMED:
+    assert {path.stem for path in texture_run.RECIPES.iterdir()} == {*NAMED_RECIPES}
+    for name in NAMED_RECIPES:
         here = Recipe.from_json((texture_run.RECIPES / f"{name}.json").read_text(encoding="utf-8"))
-        published = named(name)
+        published = named_recipe(name)
         for one, other in zip(here.phases, published.phases, strict=True):
             assert (one.name, one.schedule, one.optimizer) == (
                 other.name,
                 other.schedule,
                 other.optimizer,
             )
-            assert [g.part for g in one.groups] == [g.part for g in other.groups]
+            assert [g.parameters for g in one.groups] == [g.parameters for g in other.groups]
         assert (here.name, here.monitor) == (published.name, published.monitor)
     table = DOCS.partition("<!-- measured: recipes -->")[2].partition("<!-- end: recipes -->")[0]
     assert table.strip().splitlines() == textures.recipe_table()

@@ -1,4 +1,4 @@
-"""A network that unlearns what it knew is stopped; one that overfits, or has yet to learn, not."""
+"""Training stops when a network falls back to chance level, not when it overfits."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bilinear.train import Group, Phase
-from bilinear.train.collapse import Chance, unlearned
+from bilinear.train.collapse import Chance, accuracy_before_collapse
 
 from ..linear import Linear, finish
 from ..training import data, events, linear_recipe
@@ -19,7 +19,7 @@ PHASES = (
 
 
 class Opposite(Linear):
-    """From an epoch of the phase "all" on, 0 is its first, it takes the least likely for true."""
+    """It inverts its logits in the epochs from `epoch` to `until` of the phase "all"."""
 
     def __init__(self, epoch: int, until: int = 5) -> None:
         super().__init__()
@@ -31,15 +31,15 @@ class Opposite(Linear):
         return super().evaluate(images) * (-1 if self.calls in self.bad else 1)
 
 
-def test_a_first_epoch_that_unlearns_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"must not unlearn.* rates were 1, 0.1"):
+def test_a_collapse_in_the_first_epoch_of_a_phase_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"must not fall back.* rates were 1, 0.1"):
         finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(0))
     assert len(events(tmp_path, "epoch")) == 6
 
 
-def test_so_are_two_later_ones(tmp_path: Path) -> None:
-    """Also where a run was stopped between them; the best of the phase stays."""
-    message = r"epoch 3 of .* must not unlearn .*; got validation accuracy 1\.000, now 0\.000 at"
+def test_a_collapse_in_two_later_epochs_is_stopped(tmp_path: Path) -> None:
+    """Also in a run that was interrupted between them; the best model of the phase remains."""
+    message = r"epoch 3 of .* must not fall back .*; got validation accuracy 1\.000, now 0\.000 at"
     with pytest.raises(FloatingPointError, match=message):
         finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(2))
     assert len(events(tmp_path, "epoch")) == 6 + 3
@@ -48,14 +48,14 @@ def test_so_are_two_later_ones(tmp_path: Path) -> None:
     assert (tmp_path / "phases" / "2-all.safetensors").exists()
 
 
-def test_one_later_epoch_may_be_bad(tmp_path: Path) -> None:
+def test_one_later_epoch_at_chance_level_is_allowed(tmp_path: Path) -> None:
     finish(tmp_path, linear_recipe(phases=PHASES), engine=Opposite(2, until=3))
     accuracies = [e["validation_accuracy"] for e in events(tmp_path, "epoch")[6:]]
     assert accuracies == [1, 1, 0, 1, 1]
 
 
-def test_a_network_that_only_knows_how_often_classes_are_is_stopped(tmp_path: Path) -> None:
-    """Of unbalanced ones, to whom its loss is below that of as many equal classes."""
+def test_a_network_that_only_predicts_the_class_frequencies_is_stopped(tmp_path: Path) -> None:
+    """On unbalanced classes, where its loss is below that of as many balanced classes."""
     training, validation = data()
     validation.images = np.repeat(validation.images, 4, axis=0)
     validation.labels = np.repeat(validation.labels, 4)
@@ -71,7 +71,7 @@ def test_a_network_that_only_knows_how_often_classes_are_is_stopped(tmp_path: Pa
             z = super().evaluate(images)
             return z if len(self.plan.groups) == 1 else np.tile(prior, (len(z), 1))
 
-    with pytest.raises(FloatingPointError, match="must not unlearn"):
+    with pytest.raises(FloatingPointError, match="must not fall back"):
         finish(
             tmp_path,
             linear_recipe(phases=PHASES),
@@ -80,7 +80,7 @@ def test_a_network_that_only_knows_how_often_classes_are_is_stopped(tmp_path: Pa
         )
 
 
-def test_chance() -> None:
+def test_chance_level_follows_its_formulas() -> None:
     assert Chance.of(np.full(8, 5)) == pytest.approx((np.log(8), 1 / 8, np.sqrt(7 / 64 / 40)))
     assert Chance.of(np.array([3, 0, 1])).loss == pytest.approx(np.log(4) - 0.75 * np.log(3))
     assert Chance.of(np.array([0, 4])) == (0, 1, 0)
@@ -94,22 +94,22 @@ EIGHT = Chance.of(np.full(8, 50))
     [
         ((5.5, 0.45), [[0.3, 0.95], [4.0, 0.5]], None),  # overfits
         ((5.5, 0.45), [], [0.3, 0.95]),
-        ((2.09, 0.12), [[2.05, 0.2], [2.08, 0.12]], None),  # has yet to learn
-        ((1.9, 0.12), [[0.3, 0.95], [1.9, 0.12]], None),  # is wrong, but not sure of it
+        ((2.09, 0.12), [[2.05, 0.2], [2.08, 0.12]], None),  # has not learned yet
+        ((1.9, 0.12), [[0.3, 0.95], [1.9, 0.12]], None),  # is wrong, but not confident
         ((2.5, 0.1), [[0.3, 0.95]], [0.2, 0.96]),  # the first such epoch
         ((9.0, 0.0), [], None),  # the first of all
         ((9.0, 0.0), [[8.0, 0.0]], None),
-        ((9.0, 0.0), [[8.0, 0.0]], [5.5, 0.45]),  # was no better in loss before
+        ((9.0, 0.0), [[8.0, 0.0]], [5.5, 0.45]),  # the phase before was no better in loss
     ],
 )
-def test_what_is_no_collapse(now: Any, history: Any, before: Any) -> None:
-    assert unlearned(now, history, before, EIGHT) is None
+def test_other_histories_are_no_collapse(now: Any, history: Any, before: Any) -> None:
+    assert accuracy_before_collapse(now, history, before, EIGHT) is None
 
 
-def test_a_loss_of_few_images_is_no_collapse() -> None:
-    """Of six, three more are wrong: as by chance."""
+def test_a_difference_of_few_images_is_no_collapse() -> None:
+    """Three more errors in six images are within the noise."""
     few, many = (Chance.of(np.array([n, n])) for n in (3, 300))
     given: Any = ((0.8, 0.5), [[0.3, 0.9], [0.8, 0.5]], None)
-    assert unlearned(*given, few) is None
-    assert unlearned(*given, many) == 0.9
-    assert unlearned((27.1, 0.0), [[0.0, 1.0], [27.1, 0.0]], None, few) == 1
+    assert accuracy_before_collapse(*given, few) is None
+    assert accuracy_before_collapse(*given, many) == 0.9
+    assert accuracy_before_collapse((27.1, 0.0), [[0.0, 1.0], [27.1, 0.0]], None, few) == 1

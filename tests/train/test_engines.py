@@ -1,4 +1,4 @@
-"""The engines: equal recipes go the same way in every framework, and freeze what they should."""
+"""The engines: a recipe trains alike in every framework, and freezes what it should."""
 
 import functools
 import importlib
@@ -14,8 +14,9 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Engine, Recipe, parts, train
-from bilinear.train.run import Progress, Run, tensors_of
+from bilinear.train import Engine, Recipe, train
+from bilinear.train.parameter_groups import Plan, make_plan, select_tensors
+from bilinear.train.run import Progress, Run, read_tensors
 
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
@@ -29,15 +30,15 @@ PAIRS = list(itertools.combinations(PRESENT, 2))
 
 @functools.cache
 def fresh(backend: str) -> Engine:
-    """Before any step."""
-    driver(backend)  # sets the framework up as all tests have it
+    """An engine before its first step."""
+    driver(backend)  # sets up the framework for tests
     return engine(backend)
 
 
 @functools.cache
-def ran(backend: str) -> Path:
-    """The directory of an undisturbed run, which tests share."""
-    driver(backend)  # sets the framework up as all tests have it
+def finished_run(backend: str) -> Path:
+    """The directory of an undisturbed run, shared by several tests."""
+    driver(backend)  # sets up the framework for tests
     folder = shared_folder()
     train(recipe(), engine(backend), *data(), folder)
     return folder
@@ -50,24 +51,26 @@ def start() -> dict[str, np.ndarray]:
 
 
 def state(backend: str) -> dict[str, np.ndarray]:
-    with open_tensors(ran(backend) / "state.safetensors", "test") as file:
+    with open_tensors(finished_run(backend) / "state.safetensors", "test") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
 
 
 @over_backends
-def test_engines_begin_alike(backend: str) -> None:
+def test_engines_start_from_equal_tensors(backend: str) -> None:
     tensors = fresh(backend).tensors()
     assert tensors.keys() == start().keys()
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, start()[name], name)
 
 
-@pytest.mark.skipif(not PAIRS, reason="there is nothing to compare with")
-def test_runs_can_be_laid_over_each_other() -> None:
-    """Each loss, each validation, and at the end each tensor, by the way that it went."""
+@pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
+def test_runs_agree_between_frameworks() -> None:
+    """In each training and validation loss, and in each final tensor, relative to its change."""
     for a, b in PAIRS:
         for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
-            first, second = (np.array([e[of] for e in events(ran(x), kind)]) for x in (a, b))
+            first, second = (
+                np.array([e[of] for e in events(finished_run(x), kind)]) for x in (a, b)
+            )
             assert len(first) == {"step": 12, "epoch": 4}[kind]
             assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
         first, second = state(a), state(b)
@@ -77,40 +80,39 @@ def test_runs_can_be_laid_over_each_other() -> None:
                 np.testing.assert_array_equal(second[name], first[name], name)
                 continue
             apart = divergence(first, second, start(), [name])
-            assert apart <= RUN, f"{a} against {b}: {name} differs by {apart:.3g} of its way"
+            assert apart <= RUN, f"{a} against {b}: {name} differs by {apart:.3g} of its change"
 
 
 @over_backends
-def test_what_is_frozen_stays_bit_by_bit(backend: str) -> None:
-    """The stem and the first block, their BatchNorms' statistics too; of the head's phase all."""
+def test_frozen_tensors_stay_equal_bit_by_bit(backend: str) -> None:
+    """First everything but the head, then everything before the last block, statistics too."""
     end, names = state(backend), list(start())
     streams = fresh(backend).streams
-    moving = parts.members("last:1", streams, names)
+    moving = select_tensors("last:1", streams, names)
     for name in names:
         assert np.array_equal(end[name], start()[name]) == (name not in moving), name
-    head = parts.members("head", streams, names)
-    first = tensors_of(ran(backend) / "phases" / "1-head.safetensors", start())
+    head = select_tensors("head", streams, names)
+    first = read_tensors(finished_run(backend) / "phases" / "1-head.safetensors", start())
     for name in names:
         assert np.array_equal(first[name], start()[name]) == (name not in head), name
 
 
 @over_backends
-def test_the_best_model_opens_and_predicts(backend: str) -> None:
-    """With the scores that its epoch was chosen for."""
-    model = driver(backend).load(ran(backend) / "best.safetensors")
+def test_the_best_model_has_the_validation_accuracy_of_its_epoch(backend: str) -> None:
+    model = driver(backend).load(finished_run(backend) / "best.safetensors")
     _, validation = data()
     (one, two) = validation.epoch(0)
     images = [batch.images.astype(np.float64) for batch in (one, two)]
     logits = [driver(backend).logits(model, x) for x in images]
-    best = [event for event in events(ran(backend), "epoch") if event["best"]][-1]
+    best = [event for event in events(finished_run(backend), "epoch") if event["best"]][-1]
     labels = np.concatenate([one.labels, two.labels])
     right = np.concatenate(logits).argmax(1) == labels
     assert right.mean() == best["validation_accuracy"]
 
 
 @over_backends
-def test_resuming_ends_alike(backend: str, tmp_path: Path) -> None:
-    """From the second step of the second phase."""
+def test_resuming_gives_equal_files(backend: str, tmp_path: Path) -> None:
+    """After an interruption in the second phase."""
 
     class Stopped(Exception):
         pass
@@ -129,25 +131,25 @@ def test_resuming_ends_alike(backend: str, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         train(recipe(), engine(backend), training, validation, tmp_path)
     train(recipe(), engine(backend), *data(), tmp_path, resume=True)
-    assert contents(tmp_path) == contents(ran(backend))
+    assert contents(tmp_path) == contents(finished_run(backend))
 
 
-@pytest.mark.skipif(not PAIRS, reason="there is no other framework")
-def test_a_run_may_move_between_phases(tmp_path: Path) -> None:
-    """The head's phase in one framework, the rest in another, as if in either."""
+@pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
+def test_a_run_can_change_its_framework_between_phases(tmp_path: Path) -> None:
+    """The phase of the head in one framework, the next in another, with equal losses."""
     whole = recipe()
     for writer, reader in zip(PRESENT, [*PRESENT[1:], PRESENT[0]], strict=True):
         folder = tmp_path / writer
         _after_first_phase(whole, writer, folder)
-        with pytest.warns(UserWarning, match="begun elsewhere"):
+        with pytest.warns(UserWarning, match="started elsewhere"):
             train(whole, engine(reader), *data(), folder, resume=True)
         losses = [event["loss"] for event in events(folder, "step")]
-        wanted = [event["loss"] for event in events(ran(reader), "step")]
+        wanted = [event["loss"] for event in events(finished_run(reader), "step")]
         assert relative_error(np.array(losses), np.array(wanted)) <= RUN
 
 
 def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
-    """A run that was stopped between its phases."""
+    """Stop a run between its phases."""
 
     class Between(Exception):
         pass
@@ -155,7 +157,7 @@ def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
     stopped = engine(backend)
     begin = stopped.begin
 
-    def first_only(plan: parts.Plan) -> None:
+    def first_only(plan: Plan) -> None:
         if len(plan.groups) == 2:
             raise Between
         begin(plan)
@@ -167,17 +169,17 @@ def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
     assert (progress.phase, progress.step) == (1, 6)
 
 
-# --- what an engine of one framework can do more ---
+# --- options of single engines ---
 
-torch_only = pytest.mark.skipif("torch" not in PRESENT, reason="of the torch engine")
+torch_only = pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 
 def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
-    """Of the first two steps of the last phase, before and after something was learned."""
+    """The losses of the first two steps of the last phase."""
     driver(backend)
     trained = engine(backend, of, **options)
-    trained.begin(parts.plan(of.phases[1], trained.streams, list(start()), trained.learned))
+    trained.begin(make_plan(of.phases[1], trained.streams, list(start()), trained.learned))
     batch, *_ = data()[0].epoch(0)
     losses = [trained.train_step(batch.images, batch.labels, [0.125, 0.015625]) for _ in range(2)]
     assert {value.dtype.name for value in trained.tensors().values()} == {of.model.dtype}
@@ -185,8 +187,8 @@ def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
 
 
 @torch_only
-def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
-    """bfloat16 keeps 8 bits: logits below 1 and their losses err by a few of 2⁻⁸."""
+def test_autocast_keeps_the_dtype_and_nearly_the_loss() -> None:
+    """bfloat16 has 8 bits: logits below 1 and their losses have errors of a few 2⁻⁸."""
     narrow = recipe(model=replace(MODEL, dtype="float32"))
     mixed, whole = (first_losses(narrow, "torch", amp=amp) for amp in ("bfloat16", None))
     assert 0 < relative_error(mixed, whole) < 8 * 2.0**-8
@@ -196,30 +198,30 @@ def test_autocast_changes_no_parameter_and_hardly_a_loss() -> None:
 
 @torch_only
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+def test_an_unavailable_device_is_refused(device: str) -> None:
     with pytest.raises(ValueError, match=rf"device must be one that .*; got '{device}' \(\w+"):
         engine("torch", device=device)
 
 
-@pytest.mark.skipif(not THOROUGH, reason="compilers take minutes")
+@pytest.mark.skipif(not THOROUGH, reason="compilation takes minutes")
 @pytest.mark.parametrize(
     ("backend", "option"),
     [(b, o) for b, o in (("torch", "compile"), ("tensorflow", "jit_compile")) if b in PRESENT],
 )
-def test_compiled_engines_go_the_same_way(backend: str, option: str) -> None:
+def test_compiled_engines_agree_with_eager_ones(backend: str, option: str) -> None:
     compiled, plain = (first_losses(recipe(), backend, **{option: on}) for on in (True, False))
     assert relative_error(compiled, plain) <= RUN
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
-def test_a_first_gradient_may_come_later_than_others() -> None:
-    """In the same group: from there on as by the formula, and resumed with the same bits."""
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+def test_a_parameter_may_get_its_first_gradient_after_others() -> None:
+    """In one group: it then follows the formula, and resumes with the same bits."""
     driver("torch")
     (batch, *_), of = data()[0].epoch(0), recipe()
     engines: list[Any] = [engine("torch") for _ in range(3)]
     for one in engines:
         names = list(one.tensors())
-        one.begin(parts.plan(of.phases[0], one.streams, names, one.learned))
+        one.begin(make_plan(of.phases[0], one.streams, names, one.learned))
     whole, unfused, resumed = engines
     unfused.optimizer.param_groups[0]["fused"] = False
     maps, rates = whole.maps(batch.images), (0.125,)
@@ -240,7 +242,7 @@ def test_a_first_gradient_may_come_later_than_others() -> None:
 
 
 def float32_products(backend: str) -> tuple[Any, Any, Any]:
-    """The switch of a framework, where it stands, and another position."""
+    """The setter of a framework's precision, its present value, and another value."""
     module = importlib.import_module(backend)
     if backend == "torch":
         now = module.get_float32_matmul_precision()
@@ -254,8 +256,8 @@ def float32_products(backend: str) -> tuple[Any, Any, Any]:
 
 
 @over_backends
-def test_versions_and_precision_are_of_the_environment(backend: str) -> None:
-    """Which a run writes down, and a cache has in its keys."""
+def test_the_environment_has_version_and_precision(backend: str) -> None:
+    """A run records it, and a feature cache has it in its keys."""
     one, (switch, before, other) = fresh(backend), float32_products(backend)
     found = []
     try:
@@ -269,9 +271,9 @@ def test_versions_and_precision_are_of_the_environment(backend: str) -> None:
     assert found[0]["version"] == importlib.import_module(backend).__version__
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
-def test_cudnn_is_on_and_deterministic_while_a_network_runs() -> None:
-    import torch  # noqa: PLC0415 (where it is there)
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+def test_cudnn_is_deterministic_while_a_model_runs() -> None:
+    import torch  # noqa: PLC0415 (only where it is installed)
 
     one: Any = fresh("torch")
     cudnn, found = torch.backends.cudnn, []

@@ -1,4 +1,4 @@
-"""Verified freezing: after the first step of a phase, what moved is what its plan says."""
+"""After the first step of a phase, exactly the tensors of its plan must have changed."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilinear.train import Group, Phase, parts, train
+from bilinear.train import Group, Phase, train
+from bilinear.train.parameter_groups import Plan
 
 from ..linear import Linear, finish
 from ..subjects import PRESENT, driver
@@ -35,12 +36,12 @@ class TrainsNothing(Linear):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (MovesFrozen, "must not move; got 1 tensors that did, the first 'backbone.weight'"),
-        (DriftingStatistics, "must not move; got 1 tensors that did, .*'backbone.running_mean'"),
-        (TrainsNothing, "the group 'head' must train; got 2 parameters, of which none moved"),
+        (MovesFrozen, "must not change; got 1 changed tensors, the first 'backbone.weight'"),
+        (DriftingStatistics, "must not change; got 1 changed tensors, .*'backbone.running_mean'"),
+        (TrainsNothing, "the group 'head' must train; got 2 parameters, none of which changed"),
     ],
 )
-def test_an_engine_that_trains_otherwise_is_caught(
+def test_an_engine_that_ignores_the_plan_is_caught(
     fault: Any, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError, match=message):
@@ -51,7 +52,7 @@ def test_an_engine_that_trains_otherwise_is_caught(
 
 def test_the_second_phase_is_checked_too(tmp_path: Path) -> None:
     class LaterFault(Linear):
-        def begin(self, plan: parts.Plan) -> None:
+        def begin(self, plan: Plan) -> None:
             super().begin(plan._replace(statistics=frozenset()))
             self.later = len(plan.groups) == 2
 
@@ -63,7 +64,7 @@ def test_the_second_phase_is_checked_too(tmp_path: Path) -> None:
 
 
 class StillBackbone(Linear):
-    """What it is told, but in the backbone."""
+    """It does not train the backbone."""
 
     def train_step(self, images: Any, labels: Any, rates: Any) -> float:
         weight = self.values["backbone.weight"]
@@ -85,20 +86,21 @@ ALL = (Phase("all", (Group("all", 0.1),), 1),)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (StillBackbone, "the group 'all' must train; got 1 parameters of backbone, of which none"),
-        (StillStatistics, "statistics of BatchNorms that train must move; got 1 of backbone, of"),
+        (StillBackbone, "the group 'all' must train; got 1 parameters of backbone, none of which"),
+        (
+            StillStatistics,
+            "BatchNorm layers that train must change; got 1 of backbone, none",
+        ),
     ],
 )
-def test_a_part_of_a_group_that_stands_still_is_caught(
-    fault: Any, message: str, tmp_path: Path
-) -> None:
+def test_an_unchanged_module_in_a_group_is_caught(fault: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=message):
         finish(tmp_path, linear_recipe(phases=ALL), engine=fault())
     assert events(tmp_path, "step") == []
 
 
-def test_steps_too_small_to_round_are_steps(tmp_path: Path) -> None:
-    """Of the backbone; the classifier's bias begins at 0 and moves by anything."""
+def test_steps_too_small_to_change_a_rounded_value_are_accepted(tmp_path: Path) -> None:
+    """In the backbone; the bias of the classifier starts at 0, so that any step changes it."""
     slow = (Phase("all", (Group("all", 1e-30),), 1),)
     one = Linear()
     weight = one.tensors()["backbone.weight"]
@@ -106,19 +108,19 @@ def test_steps_too_small_to_round_are_steps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.tensors()["backbone.weight"], weight)
 
 
-def test_a_classifier_of_zeros_may_begin(tmp_path: Path) -> None:
-    """It lets no gradient through before it has moved itself."""
+def test_a_classifier_of_zeros_is_accepted(tmp_path: Path) -> None:
+    """Before its first step no gradient reaches the backbone."""
     one = Linear()
     one.values["classifier.weight"][:] = 0
     finish(tmp_path, linear_recipe(phases=ALL), engine=one)
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
 @pytest.mark.parametrize("stream", ["backbone", "backbone_b"])
-def test_a_stream_that_pytorch_leaves_frozen_is_caught(stream: str, tmp_path: Path) -> None:
-    """As by a `requires_grad_(False)` that was left behind; the rest trains."""
+def test_a_stream_that_stays_frozen_in_pytorch_is_caught(stream: str, tmp_path: Path) -> None:
+    """For example by a forgotten `requires_grad_(False)`; the rest trains."""
     driver("torch")
-    import torch  # noqa: PLC0415 (where it is there)
+    import torch  # noqa: PLC0415 (only where it is installed)
 
     from bilinear.train.engines.torch import BCNN, Engine  # noqa: PLC0415
 
@@ -129,21 +131,21 @@ def test_a_stream_that_pytorch_leaves_frozen_is_caught(stream: str, tmp_path: Pa
     one: Any = Engine(model, device="cpu")
     begin = one.begin
 
-    def left_frozen(plan: parts.Plan) -> None:
+    def left_frozen(plan: Plan) -> None:
         begin(plan)
         getattr(model, stream).requires_grad_(False)
 
     one.begin = left_frozen
-    message = f"the group 'all' must train; got 2 parameters of {stream}, of which none moved"
+    message = f"the group 'all' must train; got 2 parameters of {stream}, none of which changed"
     with pytest.raises(RuntimeError, match=message):
         train(linear_recipe(phases=ALL), one, *data(), tmp_path)
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch")
-def test_batch_norms_that_pytorch_leaves_in_evaluation_are_caught(tmp_path: Path) -> None:
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+def test_batch_norms_that_stay_in_evaluation_mode_in_pytorch_are_caught(tmp_path: Path) -> None:
     driver("torch")
     every = recipe(phases=(Phase("all", (Group("all", 0.015625),), 1),))
     one: Any = engine("torch", every)
     one._set_modes = one.model.eval
-    with pytest.raises(RuntimeError, match=r"BatchNorms that train must move; got 10 of backbone"):
+    with pytest.raises(RuntimeError, match="BatchNorm layers that train must change; got 10 of"):
         train(every, one, *data(), tmp_path)

@@ -1,10 +1,11 @@
-"""What stops a run, on a network of NumPy: it is said, and going on ends where no stop ends."""
+"""A stopped run reports why, and its resumed end equals that of an undisturbed run."""
 
 import errno
 import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 class Stopping(Memory):
-    """One that is interrupted before a batch of the run, as by a thread of one's own."""
+    """A pipeline that raises an error before a given batch of the run."""
 
     def __init__(self, stop: int) -> None:
         super().__init__(11, batch_size=4, seed=1)
@@ -42,7 +43,7 @@ class Stopping(Memory):
 
 
 @pytest.mark.parametrize("save_every", [None, 1, 2])
-def test_resuming_after_any_step_ends_alike(
+def test_resuming_after_any_step_gives_equal_files(
     save_every: int | None, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     for stop in range(0, STEPS, {None: 1, 1: 4, 2: 3}[save_every]):
@@ -54,7 +55,7 @@ def test_resuming_after_any_step_ends_alike(
         assert contents(folder) == undisturbed, stop
 
 
-def test_resuming_what_is_finished_changes_nothing(
+def test_resuming_a_finished_run_changes_nothing(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     finish(tmp_path)
@@ -62,10 +63,10 @@ def test_resuming_what_is_finished_changes_nothing(
     assert contents(tmp_path) == undisturbed
 
 
-def test_what_came_after_the_state_is_done_again(
+def test_work_after_the_last_state_is_repeated(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """As after a kill: metrics beyond the state, half a line, a model that is too new."""
+    """As after a kill: metrics beyond the state, half a line, and a newer model file."""
     with pytest.raises(InterruptedError):
         finish(tmp_path, pipelines=(Stopping(7), data()[1]))
     with open(tmp_path / "metrics.jsonl", "ab") as file:
@@ -75,7 +76,7 @@ def test_what_came_after_the_state_is_done_again(
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_run_is_not_begun_twice_nor_resumed_as_another(tmp_path: Path) -> None:
+def test_a_run_is_not_started_twice_or_resumed_with_another_recipe(tmp_path: Path) -> None:
     finish(tmp_path, data="sum")
     with pytest.raises(FileExistsError, match=re.escape(str(tmp_path))):
         finish(tmp_path)
@@ -88,9 +89,31 @@ def test_a_run_is_not_begun_twice_nor_resumed_as_another(tmp_path: Path) -> None
         finish(tmp_path, resume=True, data="sum")
 
 
-def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
-    with Run(tmp_path).locked(), pytest.raises(BlockingIOError, match="must be of one process"):
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    with (
+        Run(tmp_path).lock(),
+        pytest.raises(BlockingIOError, match="by one process at a time"),
+    ):
         finish(tmp_path, resume=True)
+    finish(tmp_path, resume=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted")
+def test_a_run_stops_once_its_lock_file_was_deleted(tmp_path: Path) -> None:
+    """Another process can then lock it: two of them must not both write."""
+    training, validation = data()
+    seen = []
+
+    def watch(event: object, images: int) -> None:
+        seen.append(event)
+        if len(seen) == 3:
+            (tmp_path / "lock").unlink()
+            with Run(tmp_path).lock():
+                pass
+
+    with pytest.raises(OSError, match=r"lock file was deleted; .*lock'$"):
+        finish(tmp_path, pipelines=(training, validation), save_every=1, watch=watch)
+    assert len(seen) == 3
     finish(tmp_path, resume=True)
 
 
@@ -110,11 +133,11 @@ def test_another_environment_is_a_warning(tmp_path: Path) -> None:
     finish(tmp_path)
     path = tmp_path / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"python": "2.7"}))
-    with pytest.warns(UserWarning, match=r"begun elsewhere \(python differ\)"):
+    with pytest.warns(UserWarning, match=r"started elsewhere \(python differ\)"):
         finish(tmp_path, resume=True)
 
 
-def test_an_image_that_cannot_be_read_is_named_and_nothing_is_lost(
+def test_an_unreadable_training_image_is_named_and_no_step_is_lost(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     broken = Unreadable(11, batch_size=4, seed=1)
@@ -130,10 +153,10 @@ def test_an_image_that_cannot_be_read_is_named_and_nothing_is_lost(
     assert contents(tmp_path)["metrics.jsonl"].startswith(before)
 
 
-def test_an_image_to_validate_on_loses_no_step_either(
+def test_an_unreadable_validation_image_loses_no_step(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Neither does a network that fails on one."""
+    """Neither does a model that fails while validating."""
     broken = Unreadable(6, batch_size=4, seed=2)
     broken.broken = int([*data()[1].epoch(0)][-1].indices[-1])
 
@@ -156,7 +179,7 @@ def test_an_image_to_validate_on_loses_no_step_either(
         assert contents(folder)["metrics.jsonl"].startswith(before)
 
 
-def test_a_loss_that_is_no_number_is_reported_with_its_step(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported_with_its_step(tmp_path: Path) -> None:
     training, validation = data()
     training.images[5, 0, 0, 0] = np.nan
     with pytest.raises(FloatingPointError) as caught:
@@ -173,10 +196,10 @@ def _progress(folder: Path) -> Progress:
     return Progress(Recipe.from_json((folder / "recipe.json").read_text()).checksum())
 
 
-def test_weights_that_are_no_numbers_are_never_a_state(
+def test_weights_that_are_not_finite_are_never_saved(
     undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """A gradient can be NaN where the loss was not: the state before that is kept."""
+    """A gradient can be NaN after a finite loss: the state before it remains."""
 
     class Breaking(Linear):
         steps = 0
@@ -194,15 +217,17 @@ def test_weights_that_are_no_numbers_are_never_a_state(
     assert contents(tmp_path) == undisturbed
 
 
-def test_ctrl_c_during_validation(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """A real signal of this process: the epoch's steps are kept, its validation is done again."""
+def test_ctrl_c_in_validation_keeps_the_steps(
+    undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """By a real signal to this process; the validation is repeated."""
 
     class Interrupted(Linear):
         calls = 0
 
         def evaluate(self, images: np.ndarray) -> np.ndarray:
             self.calls += 1
-            if self.calls == 3:  # of two batches for each epoch
+            if self.calls == 3:  # each epoch validates two batches
                 os.kill(os.getpid(), signal.SIGINT)
             return super().evaluate(images)
 
@@ -215,7 +240,7 @@ def test_ctrl_c_during_validation(undisturbed: dict[str, bytes], tmp_path: Path)
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_validation_that_is_no_number_is_reported(tmp_path: Path) -> None:
+def test_a_validation_loss_that_is_not_finite_is_reported(tmp_path: Path) -> None:
     training, validation = data()
     validation.images[0] = np.inf
     with (

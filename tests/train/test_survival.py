@@ -1,4 +1,4 @@
-"""Real processes, killed at random points, interrupted, out of space: going on ends alike."""
+"""Runs in real processes that are killed, interrupted or out of disk space, then resumed."""
 
 import functools
 import json
@@ -16,16 +16,16 @@ from ..training import contents, shared_folder
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
 KILLS = {"numpy": 4, "torch": 20, "tensorflow": 2, "jax": 2}
-"""Processes that train by the engine and are killed; few where each compiles for seconds. Those of
-the command, with a cache and with workers too, are in `test_cli_survival`."""
+"""Number of killed processes; few where each compiles for seconds. `test_cli_survival` kills the
+command, also with a cache and workers."""
 FRAMEWORKS = ["numpy", *PRESENT]
 COMMAND = sys.executable, "-W", "ignore", "-m", "tests.survivor"
 over_frameworks = pytest.mark.parametrize("framework", FRAMEWORKS)
 
 
 @functools.cache
-def survived(framework: str) -> tuple[Path, dict[str, Any]]:
-    """The directory with a run for each fate, and what was seen of them."""
+def run_survivor(framework: str) -> tuple[Path, dict[str, Any]]:
+    """The directory with the runs, and the results that `tests.survivor` reports."""
     folder = shared_folder()
     result = subprocess.run(
         [*COMMAND, framework, str(KILLS[framework]), str(folder)],
@@ -40,24 +40,24 @@ def survived(framework: str) -> tuple[Path, dict[str, Any]]:
 
 
 @over_frameworks
-def test_a_killed_run_ends_as_the_undisturbed_one(framework: str) -> None:
-    folder, seen = survived(framework)
+def test_a_killed_run_ends_as_an_undisturbed_one(framework: str) -> None:
+    folder, seen = run_survivor(framework)
     assert (seen["whole"], seen["killed"]) == (0, KILLS[framework])
     for run in folder.glob("killed-*"):
         assert contents(run) == contents(folder / "whole")
 
 
 @pytest.mark.parametrize("framework", [name for name in FRAMEWORKS if name in ("numpy", "torch")])
-def test_ctrl_c_leaves_a_run_that_ends_alike(framework: str) -> None:
-    folder, seen = survived(framework)
+def test_a_run_ends_alike_after_ctrl_c(framework: str) -> None:
+    folder, seen = run_survivor(framework)
     assert seen["interrupted"] == [130, 0]
     assert contents(folder / "interrupted") == contents(folder / "whole")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on file sizes stands in for a disk")
 @pytest.mark.parametrize("file", ["state.safetensors", "metrics.jsonl"])
-def test_a_full_disk_is_reported_with_the_file_and_loses_nothing(file: str) -> None:
-    folder, seen = survived("numpy")
+def test_a_full_disk_is_reported_with_the_file_and_the_run_resumes(file: str) -> None:
+    folder, seen = run_survivor("numpy")
     run = folder / file.partition(".")[0]
     assert seen[run.name] == [1, 0]
     said = (folder / f"{run.name}.txt").read_text()

@@ -1,26 +1,28 @@
-"""The loop, on a network of NumPy: what it writes, when it stops, and that it can go on."""
+"""The training loop on an engine in NumPy: what it writes, when it stops, what it refuses."""
 
 import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bilinear.data.images import Preprocessing
-from bilinear.train import Group, Phase, Recipe, Schedule, parts
+from bilinear.train import Group, Phase, Recipe, Schedule
 from bilinear.train.engines import build
-from bilinear.train.evaluation import score
+from bilinear.train.evaluation import validate
 from bilinear.train.interrupts import deferred_interrupts
-from bilinear.train.run import tensors_of
+from bilinear.train.parameter_groups import Plan
+from bilinear.train.run import read_tensors
 
 from ..linear import STEPS, Linear, finish
 from ..training import Memory, data, events, linear_recipe
 
 
-def test_a_run_learns_and_says_so(tmp_path: Path) -> None:
+def test_a_run_learns_and_logs_its_metrics(tmp_path: Path) -> None:
     best = finish(tmp_path, preprocessing=Preprocessing(32))
     steps, epochs = events(tmp_path, "step"), events(tmp_path, "epoch")
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
@@ -41,7 +43,7 @@ def test_a_run_learns_and_says_so(tmp_path: Path) -> None:
     assert seen["engine"] == {"framework": "numpy"}
 
 
-def test_rates_are_those_of_the_schedule(tmp_path: Path) -> None:
+def test_learning_rates_follow_the_schedule(tmp_path: Path) -> None:
     finish(tmp_path)
     rates = [step["rates"] for step in events(tmp_path, "step")]
     assert rates[:6] == [[0.5]] * 3 + [[0.25]] * 3
@@ -50,9 +52,9 @@ def test_rates_are_those_of_the_schedule(tmp_path: Path) -> None:
 
 
 class Forgetful(Linear):
-    """After the second epoch of a phase, at half the rate, it takes the opposite for true.
+    """It inverts its logits after the second epoch of a phase, at half the learning rate.
 
-    `starts` and `ends` hold the tensors with which phases began and ended.
+    `starts` and `ends` hold the tensors at the start and the end of each phase.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class Forgetful(Linear):
         self.starts: list[Any] = []
         self.ends: list[Any] = []
 
-    def begin(self, plan: parts.Plan) -> None:
+    def begin(self, plan: Plan) -> None:
         self.ends.append(self.tensors())
         super().begin(plan)
         self.new = True
@@ -76,7 +78,7 @@ class Forgetful(Linear):
         return self.sign * super().evaluate(images)
 
 
-def test_the_best_epoch_is_kept_and_what_starts_from_it(tmp_path: Path) -> None:
+def test_the_next_phase_starts_from_the_best_or_the_last_epoch(tmp_path: Path) -> None:
     halved = Schedule("step", (1,), factor=0.5)
     phases = (
         Phase("head", (Group("head", 0.5),), 2, schedule=halved),
@@ -87,7 +89,7 @@ def test_the_best_epoch_is_kept_and_what_starts_from_it(tmp_path: Path) -> None:
     finish(tmp_path, linear_recipe(phases=phases), engine=engine)
     assert [e["best"] for e in events(tmp_path, "epoch")][:4] == [True, False, True, False]
     files = [tmp_path / "phases" / name for name in ("1-head", "2-again")]
-    first, second = (tensors_of(f.with_suffix(".safetensors"), engine.values) for f in files)
+    first, second = (read_tensors(f.with_suffix(".safetensors"), engine.values) for f in files)
     assert same(engine.starts[1], first)
     assert not same(engine.ends[1], first)
     assert same(engine.starts[2], engine.ends[2])
@@ -98,8 +100,8 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_part_is_drawn_anew(tmp_path: Path) -> None:
-    """Only that part, from the seed of the recipe and the number of the phase."""
+def test_a_phase_reinitializes_the_selected_tensors(tmp_path: Path) -> None:
+    """Only these, from the seed of the recipe and the index of the phase."""
     phases = (
         Phase("head", (Group("head", 0.5),), 1),
         Phase("anew", (Group("head", 0.5),), 1, reinitialize="classifier"),
@@ -109,19 +111,19 @@ def test_a_part_is_drawn_anew(tmp_path: Path) -> None:
         engine, folder = Forgetful(), tmp_path / f"{len(starts)}"
         finish(folder, linear_recipe(phases=phases, seed=seed), engine=engine)
         starts.append(engine.starts[1])
-        best = tensors_of(folder / "phases" / "1-head.safetensors", engine.values)
+        best = read_tensors(folder / "phases" / "1-head.safetensors", engine.values)
         assert np.array_equal(engine.starts[1]["backbone.weight"], best["backbone.weight"])
         assert not np.array_equal(engine.starts[1]["classifier.weight"], best["classifier.weight"])
         assert not engine.starts[1]["classifier.bias"].any()
     assert same(starts[0], starts[1])
     assert not same(starts[0], starts[2])
     wrong = (replace(phases[1], reinitialize="all"),)
-    with pytest.raises(ValueError, match=r"drawn anew must be .*'backbone\.running_mean'"):
+    with pytest.raises(ValueError, match=r"can be reinitialized; got .*'backbone\.running_mean'"):
         finish(tmp_path / "wrong", linear_recipe(phases=wrong))
 
 
 def test_early_stopping_ends_a_phase(tmp_path: Path) -> None:
-    """A rate too small to matter, on logits of one value: no epoch is better than the first."""
+    """Constant logits and a tiny learning rate: no epoch is better than the first."""
     phases = (
         Phase("still", (Group("head", 1e-30),), 9, patience=2),
         Phase("head", (Group("head", 0.5),), 1),
@@ -141,8 +143,8 @@ def test_early_stopping_ends_a_phase(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
-def test_the_monitor_decides_what_is_best(monitor: str, tmp_path: Path) -> None:
-    """An engine whose accuracy grows as its loss does."""
+def test_the_monitored_measure_chooses_the_best_epoch(monitor: str, tmp_path: Path) -> None:
+    """On an engine whose accuracy and loss both grow."""
 
     class Opposed(Linear):
         epoch = 0
@@ -161,17 +163,17 @@ def test_the_monitor_decides_what_is_best(monitor: str, tmp_path: Path) -> None:
     assert [e["best"] for e in epochs] == wanted, epochs
 
 
-# --- what is refused before anything is computed ---
+# --- errors before anything is computed ---
 
 
-def test_labels_of_no_class_are_refused(tmp_path: Path) -> None:
+def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
     training, validation = data()
     training.labels[0] = 3
     with pytest.raises(ValueError, match=r"labels must be 0 to 2; got \d to 3"):
         finish(tmp_path, pipelines=(training, validation))
 
 
-def test_colours_must_be_those_of_the_weights(tmp_path: Path) -> None:
+def test_preprocessing_must_match_the_pretrained_weights(tmp_path: Path) -> None:
     class Pretrained(Linear):
         preprocessing = Preprocessing(224)
 
@@ -183,7 +185,7 @@ def test_colours_must_be_those_of_the_weights(tmp_path: Path) -> None:
     finish(tmp_path, engine=Pretrained(), preprocessing=Preprocessing(32))
 
 
-def test_a_recipe_that_does_not_fit_is_refused_before_it_runs(tmp_path: Path) -> None:
+def test_a_recipe_for_another_model_is_refused_before_the_run(tmp_path: Path) -> None:
     first, second = linear_recipe().phases
     for change in (
         {"groups": (Group("backbone.layer9", 0.1),)},
@@ -205,17 +207,24 @@ class Nothing(Memory):
         self.labels = self.labels[:0]
 
 
-def test_scores_are_those_of_the_formula() -> None:
+def test_validation_computes_the_formulas_over_batches_of_any_size() -> None:
     rng = np.random.default_rng(0)
     logits, labels = 50 * rng.standard_normal((40, 7)).astype("f"), rng.integers(7, size=40)
     z = logits.astype(np.longdouble)
-    wanted = np.log(np.exp(z).sum(1)) - z[np.arange(40), labels]
-    both = score(logits[:13], labels[:13]) + score(logits[13:], labels[13:])
-    assert both.means[0] == pytest.approx(float(wanted.mean()), rel=1e-12)
-    assert both.means[1] == np.mean(logits.argmax(1) == labels)
+    losses = np.log(np.exp(z).sum(1)) - z[np.arange(40), labels]
+    split = [
+        SimpleNamespace(labels=labels[i], logits=logits[i]) for i in (slice(13), slice(13, 40))
+    ]
+    pipeline, seen = SimpleNamespace(epoch=lambda epoch: split), []
+    feed: Any = SimpleNamespace(validation=pipeline, logits=lambda batch: batch.logits)
+    loss, accuracy, counts = validate(feed, 7, seen.append)
+    assert loss == pytest.approx(float(losses.mean()), rel=1e-12)
+    assert accuracy == np.mean(logits.argmax(1) == labels)
+    np.testing.assert_array_equal(counts, np.bincount(labels, minlength=7))
+    assert seen == [13, 40]
 
 
-def test_threads_have_no_interrupts_to_defer() -> None:
+def test_other_threads_have_no_interrupts_to_defer() -> None:
     seen: list[bool] = []
 
     def work() -> None:

@@ -1,9 +1,10 @@
-"""Training runs: from equal weights, on equal batches, every framework goes the same way.
+"""Training trajectories: from equal weights, on equal batches, all frameworks stay together.
 
-DESIGN's SGD with momentum, weight decay and a drop of the learning rate. Two correct runs part,
-because beside 0 the signed root is steep and a ReLU falls either way: at a rate of 0.01 whole
-networks are 30 times further apart after every step, float64 or not. So rates are small, which
-only scales the way that a run goes, and differences are measured by that way.
+torch's SGD with momentum, weight decay and a drop of the learning rate. Two correct runs diverge,
+because the signed root is steep near 0 and a ReLU can switch either way: at a learning rate of
+0.01 the distance between whole networks grows by a factor of 30 in every step, also in float64.
+So the learning rates here are small, which only scales the change of the weights, and differences
+are measured relative to that change.
 """
 
 import itertools
@@ -23,19 +24,19 @@ from ..tolerances import EARLY_RUN, OWN_DIVERGENCE, RUN
 
 Tensors = dict[str, np.ndarray]
 
-STEPS, HALF, DROP = 20, 10, 13  # a run that is moved half-way has the drop still before it
+STEPS, HALF, DROP = 20, 10, 13  # the drop comes after the change of framework
 EARLY = (1, 2, 3)
 SGD = {"momentum": 0.9, "weight_decay": 5e-4}
 CLASSES = 3
 SEEDS = range(8)
-ITSELF = "itself, moved by ulps"
+ITSELF = "itself, perturbed by ulps"
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 PAIRS = list(itertools.combinations(PRESENT, 2))
-needs_two = pytest.mark.skipif(not PAIRS, reason="there is nothing to compare with")
+needs_two = pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
 
 
 class Task(NamedTuple):
-    """What is trained, at which rate, on batches of how many square images of what size."""
+    """A model, its dtype and learning rate, and the number and size of the images in a batch."""
 
     backbone: str
     dtype: str
@@ -60,7 +61,7 @@ class Task(NamedTuple):
 
 
 class Run:
-    """A model of one framework in training."""
+    """Training of a model in one framework."""
 
     def __init__(self, backend: str, model: Any, task: Task, seed: int = 0) -> None:
         self.driver, self.model, self.task = driver(backend), model, task
@@ -68,21 +69,21 @@ class Run:
         self.state, self.step = None, 0
 
     def train(self, until: int, nudges: np.random.Generator | None = None) -> None:
-        """To step `until`; before each, `nudges` moves images and parameters by one ulp."""
+        """Train to step `until`; `nudges` perturbs images and parameters by one ulp before each."""
         for images, labels in self.batches[self.step : until]:
             rate = self.task.rate if self.step < DROP else self.task.rate / 10
-            x = images if nudges is None else self._nudged(images, nudges)
+            x = images if nudges is None else self._nudge(images, nudges)
             self.state = self.driver.sgd_step(self.model, x, labels, self.state, lr=rate, **SGD)
             self.step += 1
 
-    def _nudged(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _nudge(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         own = self.driver.tensors(self.model).items()
-        moved = {name: nudged(v, rng) for name, v in own if plans.is_parameter(name)}
-        self.driver.assign(self.model, moved)
-        return nudged(images, rng)
+        perturbed = {name: nudge(v, rng) for name, v in own if plans.is_parameter(name)}
+        self.driver.assign(self.model, perturbed)
+        return nudge(images, rng)
 
     def tensors(self) -> Tensors:
-        """Parameters, statistics and, named as in the portable file, momenta."""
+        """Parameters, statistics and momenta, named as in the portable file."""
         momenta = self.driver.momentum_arrays(self.model, self.state).items()
         tensors = self.driver.tensors(self.model) | {f"momentum.{k}": v for k, v in momenta}
         return {name: value.copy() for name, value in tensors.items()}
@@ -99,7 +100,7 @@ class Run:
         return run
 
 
-def nudged(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def nudge(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ends = np.array([-np.inf, np.inf], array.dtype)
     return np.nextafter(array, ends[rng.integers(2, size=array.shape, dtype=np.uint8)])
 
@@ -113,17 +114,17 @@ def kind(name: str) -> str:
 def divergence(
     first: Tensors, second: Tensors, start: Tensors, names: Iterable[str], stored: float = 0
 ) -> float:
-    """``‖difference‖₂ / ‖way from the start‖₂`` of all `names` together; momenta start at 0.
+    """``‖difference‖₂ / ‖change since the start‖₂`` of all `names` together; momenta start at 0.
 
-    Of the difference of each tensor ``stored · ‖value‖₂`` is forgiven.
+    ``stored · ‖value‖₂`` is subtracted from the difference of each tensor.
     """
-    differences, ways = [], []
+    differences, changes = [], []
     for name in names:
         value = first[name].astype(np.float64)
         difference = np.linalg.norm(value - second[name])
         differences.append(max(difference - stored * np.linalg.norm(value), 0.0))
-        ways.append(np.linalg.norm(value - start.get(name, 0.0)))
-    return float(np.linalg.norm(differences) / np.linalg.norm(ways))
+        changes.append(np.linalg.norm(value - start.get(name, 0.0)))
+    return float(np.linalg.norm(differences) / np.linalg.norm(changes))
 
 
 WHOLE = {
@@ -134,9 +135,9 @@ WHOLE = {
 
 @needs_two
 @pytest.mark.parametrize("backbone", WHOLE)
-def test_runs_agree_and_may_change_framework_half_way(backbone: str, tmp_path: Path) -> None:
-    """In float64, each parameter, momentum and statistic: after twenty steps in any framework,
-    and after ten in one, the portable file, and ten in another."""
+def test_runs_agree_and_can_change_their_framework(backbone: str, tmp_path: Path) -> None:
+    """In float64, in each parameter, momentum and statistic: after twenty steps in any framework,
+    and after ten steps in one, the portable file, and ten in another."""
     task = WHOLE[backbone]
     start, ends = task.start(0), {}
     for backend in PRESENT:
@@ -156,9 +157,9 @@ def test_runs_agree_and_may_change_framework_half_way(backbone: str, tmp_path: P
 
 
 def moves(backbone: str) -> list[tuple[str, str]]:
-    """(writer, reader): each framework once as either, of the network with all kinds of tensors.
+    """Pairs (writer, reader): on ResNet18, each framework once as writer and once as reader.
 
-    Thoroughly: each with each, and with itself.
+    The thorough profile has every pair.
     """
     if THOROUGH:
         return list(itertools.product(PRESENT, repeat=2))
@@ -172,7 +173,7 @@ def assert_together(first: Tensors, second: Tensors, start: Tensors, what: str) 
     assert first.keys() == second.keys()
     for name in first:
         apart = divergence(first, second, start, [name])
-        assert apart <= RUN, f"{what}: {name} differs by {apart:.3g} of its way"
+        assert apart <= RUN, f"{what}: {name} differs by {apart:.3g} of its change"
 
 
 NARROW = {
@@ -183,10 +184,10 @@ NARROW = {
 
 @pytest.fixture(params=NARROW)
 def task(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Task:
-    """Of a network with an eighth of the channels.
+    """A network with an eighth of the channels.
 
-    The 640 steps of a whole one take ten minutes, and in float32 its gradients part ten times
-    further at each: nothing could be told of the end.
+    The 640 steps of a whole one take ten minutes, and in float32 its distance grows by a factor
+    of ten in each: its end would say nothing.
     """
     backbone = request.param
     narrow = tuple(map(_narrow, plans.BACKBONES[backbone]))
@@ -201,10 +202,10 @@ def _narrow(layer: plans.Layer) -> plans.Layer:
 
 
 @needs_two
-def test_float32_runs_part_as_one_does_from_itself(task: Task) -> None:
-    """In the median over the seeds; after the first steps they have not parted yet."""
+def test_float32_runs_diverge_no_faster_than_a_perturbed_run(task: Task) -> None:
+    """In the median over the seeds; in the first steps they stay together."""
     models = {backend: task.model(backend) for backend in PRESENT}
-    seeds = [parted(models, task, seed) for seed in SEEDS]
+    seeds = [divergences(models, task, seed) for seed in SEEDS]
     median = {key: float(np.median([apart[key] for apart in seeds])) for key in seeds[0]}
     for (of, step, who), apart in median.items():
         own = median[of, STEPS, ITSELF]
@@ -213,30 +214,30 @@ def test_float32_runs_part_as_one_does_from_itself(task: Task) -> None:
             assert apart <= bound, f"{who}: {of} differ by {apart:.3g} after {step}, own {own:.3g}"
 
 
-def parted(models: dict[str, Any], task: Task, seed: int) -> dict[tuple[str, int, str], float]:
-    """(kind of tensor, step, who) -> divergence, of all frameworks and of one from itself.
+def divergences(models: dict[str, Any], task: Task, seed: int) -> dict[tuple[str, int, str], float]:
+    """(kind of tensor, step, who) -> divergence, between frameworks and of one from itself.
 
-    In the first steps parameters are forgiven a rounding a step: float32 keeps too little of a
-    way that short.
+    In the first steps one rounding of the parameters for each step is subtracted: it is not small
+    beside so short a change.
     """
     start, rng = task.start(seed), np.random.default_rng(seed)
-    ways = {name: snapshots(name, model, task, seed) for name, model in models.items()}
+    runs = {name: snapshots(name, model, task, seed) for name, model in models.items()}
     first = PRESENT[0]
-    both = {ITSELF: (ways[first], snapshots(first, models[first], task, seed, rng))}
-    both |= {f"{a} against {b}": (ways[a], ways[b]) for a, b in PAIRS}
+    both = {ITSELF: (runs[first], snapshots(first, models[first], task, seed, rng))}
+    both |= {f"{a} against {b}": (runs[a], runs[b]) for a, b in PAIRS}
     result = {}
     for (who, (one, other)), step in itertools.product(both.items(), (*EARLY, STEPS)):
         for of in sorted({kind(name) for name in one[step]}):
-            forgiven = step * UNIT_ROUNDOFF["float32"] * (of == "parameters" and step in EARLY)
+            subtracted = step * UNIT_ROUNDOFF["float32"] * (of == "parameters" and step in EARLY)
             names = [name for name in one[step] if kind(name) == of]
-            result[of, step, who] = divergence(one[step], other[step], start, names, forgiven)
+            result[of, step, who] = divergence(one[step], other[step], start, names, subtracted)
     return result
 
 
 def snapshots(
     backend: str, model: Any, task: Task, seed: int, nudges: np.random.Generator | None = None
 ) -> dict[int, Tensors]:
-    """The tensors after the first steps and after the last."""
+    """The tensors after the first steps and after the last one."""
     driver(backend).assign(model, task.start(seed))
     run, result = Run(backend, model, task, seed), {}
     for step in (*EARLY, STEPS):

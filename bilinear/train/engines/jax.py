@@ -18,20 +18,20 @@ from flax import nnx
 from ...data.images import Preprocessing
 from ...models.jax.bcnn import BCNN
 from ...models.jax.files import save
-from ..parts import Plan
+from ..parameter_groups import Plan
 
 __all__ = ["BCNN", "Engine"]
 
 Values = dict[str, jax.Array]
-"""By canonical name, in Flax's layout."""
+"""Canonical name -> value in Flax's layout."""
 
 
 class Engine:
-    """`Engine` of `bilinear.train.engines`, by Optax under `jax.jit`.
+    """`Engine` of `bilinear.train.engines`, with Optax under `jax.jit`.
 
     Args:
-        model: a `BCNN`, which is trained in place.
-        name: of a backbone of your own, as `save` takes it.
+        model: a `BCNN`, trained in place.
+        name: of a user-defined backbone, as in `save`. Default: None.
     """
 
     def __init__(self, model: BCNN, *, name: str | tuple[str, str] | None = None) -> None:
@@ -47,9 +47,9 @@ class Engine:
         self.step: Any = None
         self.head: Any = None
         model.eval()
-        build = self._builder()  # nnx.jit would give back every value of the model, in a copy
-        self.logits = jax.jit(lambda values, images: _wide(build(values)(images)))
-        self.scores = jax.jit(lambda values, maps: _wide(build(values).logits(*maps)))
+        build = self._builder()  # nnx.jit would return a copy of every value of the model
+        self.logits = jax.jit(lambda values, images: _upcast(build(values)(images)))
+        self.scores = jax.jit(lambda values, maps: _upcast(build(values).logits(*maps)))
         self.backbones = jax.jit(lambda values, images: build(values).feature_maps(images))
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -68,15 +68,17 @@ class Engine:
             functools.partial(_step, self._builder(), rule, plan, logits)
             for logits in (lambda model, x: model(x), lambda model, maps: model.logits(*maps))
         )
-        # what moves is written where it was
+        # donated: the new values take the memory of the old ones
         self.step, self.head = (jax.jit(f, donate_argnums=(0, 2)) for f in (of_images, of_maps))
 
     def _builder(self) -> Callable[[Values], BCNN]:
-        """Makes the model, as it is but for its values, which are those that it is given."""
+        """A function that makes the model, in its present modes, with given values."""
         ids = {id(variable) for variable in self.model.canonical().values()}
         paths = {path for path, node in nnx.iter_graph(self.model) if id(node) in ids}
         graph, own, rest = nnx.split(self.model, lambda path, _: path in paths, ...)
-        shapes = jax.eval_shape(lambda: own)  # or the values of now would stay in memory
+        shapes = jax.eval_shape(
+            lambda: own
+        )  # keeping the values themselves would hold their memory
 
         def build(values: Values) -> BCNN:
             model = nnx.merge(graph, shapes, rest, copy=True)
@@ -94,7 +96,7 @@ class Engine:
         return {name: v.get_value() for name, v in self.model.canonical().items()}
 
     def _set_modes(self) -> None:
-        """Training mode, but for the BatchNorms whose statistics stay."""
+        """Training mode, except for BatchNorm layers whose statistics are frozen."""
         self.model.train()
         moving = {id(v) for k, v in self.model.canonical().items() if k in self.plan.statistics}
         for _, module in nnx.iter_graph(self.model):
@@ -119,21 +121,23 @@ class Engine:
         )
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        return self._stepped(self.step, jnp.asarray(images), labels, rates)
+        return self._run_step(self.step, jnp.asarray(images), labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        return self._stepped(self.head, tuple(map(jnp.asarray, maps)), labels, rates)
+        return self._run_step(self.head, tuple(map(jnp.asarray, maps)), labels, rates)
 
-    def _stepped(self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]) -> float:
+    def _run_step(
+        self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]
+    ) -> float:
         own, trained = self.model.canonical(), self._trained()
         rest = {name: v for name, v in self._values().items() if name not in trained}
         loss, values, self.state = step(
             trained, rest, self.state, inputs, jnp.asarray(labels), jnp.asarray(rates)
         )
         for name, value in values.items():
-            own[name].set_value(value)  # not by [...], which looks at the value that was given up
+            own[name].set_value(value)  # not by [...], which reads the donated value
         return float(loss)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
@@ -163,7 +167,7 @@ class Engine:
 
 
 def _rule(plan: Plan) -> optax.GradientTransformation:
-    """Decay and momentum of DESIGN's SGD; the rates are the step's."""
+    """Weight decay and momentum of torch's SGD; the step applies the learning rates."""
     decays = [
         optax.add_decayed_weights(decay, {name: name in names for name in plan.trained})
         for names, decay in zip(plan.groups, plan.decays, strict=True)
@@ -184,14 +188,14 @@ def _step(
     labels: jax.Array,
     rates: jax.Array,
 ) -> tuple[jax.Array, Values, Any]:
-    """A step as a pure function: the loss, what moved, and the new state.
+    """A step as a pure function: the loss, the updated values, and the new optimizer state.
 
-    `logits` says what the model says of `inputs`, which are images or maps.
+    `logits` computes the logits of a model from `inputs`: images or feature maps.
     """
 
     def loss(trained: Values) -> tuple[jax.Array, Values]:
         model = build(trained | rest)
-        scores = _wide(logits(model, inputs))
+        scores = _upcast(logits(model, inputs))
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         own = model.canonical()
         return losses.mean(), {name: own[name][...] for name in plan.statistics}
@@ -199,12 +203,12 @@ def _step(
     (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
     updates: Any
     updates, state = rule.update(gradients, state, trained)
-    moved = {
+    updated = {
         name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
         for name, weight in trained.items()
     }
-    return value, moved | statistics, state
+    return value, updated | statistics, state
 
 
-def _wide(logits: jax.Array) -> jax.Array:
+def _upcast(logits: jax.Array) -> jax.Array:
     return logits if logits.dtype == jnp.float64 else logits.astype(jnp.float32)

@@ -16,7 +16,7 @@ from ...models.tensorflow.backbone import Backbone
 from ...models.tensorflow.bcnn import BCNN
 from ...models.tensorflow.files import save
 from ...models.tensorflow.sgd import SGD
-from ..parts import Plan
+from ..parameter_groups import Plan
 
 __all__ = ["BCNN", "Engine"]
 
@@ -25,15 +25,15 @@ LABELS = tf.TensorSpec((None,), tf.int64)
 
 
 class Engine:
-    """`Engine` of `bilinear.train.engines`, by one `SGD` a group inside a `tf.function`.
+    """`Engine` of `bilinear.train.engines`, with one `SGD` for each group in a `tf.function`.
+
+    It enables TensorFlow's deterministic kernels for the whole process: there is no narrower
+    setting.
 
     Args:
-        model: a `BCNN`, which is trained in place.
-        jit_compile: compile the steps by XLA.
-        name: of a backbone of your own, as `save` takes it.
-
-    TensorFlow is held to deterministic kernels from here on, in the whole process: there is no
-    narrower switch.
+        model: a `BCNN`, trained in place.
+        jit_compile: compile the steps with XLA. Default: False.
+        name: of a user-defined backbone, as in `save`. Default: None.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Engine:
         name: str | tuple[str, str] | None = None,
     ) -> None:
         tf.config.experimental.enable_op_determinism()
-        model.trainable = True  # Keras' flags are the engine's to set
+        model.trainable = True  # the engine sets Keras' flags
         self.model = model
         self.jit_compile = jit_compile
         self.name = name
@@ -75,17 +75,17 @@ class Engine:
             optimizer = SGD(0.0, plan.momentum, decay)
             optimizer.build([own[name] for name in names])
             self.optimizers.append(optimizer)
-        # traced anew for each phase: what trains is part of the trace
+        # a new trace for each phase: the trace contains which parameters train
         self.step = self._function(self._step, IMAGES, LABELS)
         self.head = None
 
     def _function(self, function: Any, *signature: Any) -> Any:
-        """Traced for all sizes at once: a trace for one size would round otherwise, and which
-        sizes came first would be seen in the last digits of a run that was resumed."""
+        """Trace once for all sizes: a trace for one size rounds differently, so that the sizes
+        seen first would change the last digits of a resumed run."""
         return tf.function(function, input_signature=signature, jit_compile=self.jit_compile)
 
     def _set_trainable(self, trained: Any) -> None:
-        """Keras' flags, by layer; a frozen BatchNorm does what it does in evaluation."""
+        """Set Keras' flags, by layer; a frozen BatchNorm layer works as in evaluation mode."""
         model, prefixes = self.model, {name.rpartition(".")[0] for name in trained}
         model.trainable = True
         for attribute in ("backbone", "backbone_b", "projection", "projection_b", "pool"):
@@ -116,34 +116,34 @@ class Engine:
             own[name].assign(self.model.to_own(name, array))
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        self._set_rates(rates)
+        self._set_learning_rates(rates)
         return float(self.step(tf.constant(images), tf.constant(labels)))
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        self._set_rates(rates)
+        self._set_learning_rates(rates)
         given = tuple(map(tf.constant, maps))
         if self.head is None:
             self.head = self._function(self._head_step, _specs(given), LABELS)
         return float(self.head(given, tf.constant(labels)))
 
-    def _set_rates(self, rates: Sequence[float]) -> None:
+    def _set_learning_rates(self, rates: Sequence[float]) -> None:
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.learning_rate = rate
 
     def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return self._trained(lambda: self.model(images, training=True), labels)
+        return self._update(lambda: self.model(images, training=True), labels)
 
     def _head_step(self, maps: tuple[tf.Tensor, ...], labels: tf.Tensor) -> tf.Tensor:
-        return self._trained(lambda: self.model.logits(*maps, training=True), labels)
+        return self._update(lambda: self.model.logits(*maps, training=True), labels)
 
-    def _trained(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+    def _update(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         own = self.model.canonical()
         groups = [[own[name] for name in names] for names in self.plan.groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for group in groups for variable in group])
-            logits = _wide(forward())
+            logits = _upcast(forward())
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
@@ -155,7 +155,7 @@ class Engine:
         return self.logits(tf.constant(images)).numpy()
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        return _wide(self.model(images, training=False))
+        return _upcast(self.model(images, training=False))
 
     def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
         given = tuple(map(tf.constant, maps))
@@ -164,7 +164,7 @@ class Engine:
         return self.scores(given).numpy()
 
     def _scores(self, maps: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        return _wide(self.model.logits(*maps, training=False))
+        return _upcast(self.model.logits(*maps, training=False))
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(x.numpy() for x in self.backbones(tf.constant(images)))
@@ -196,9 +196,9 @@ def _name(device: Any) -> str:
 
 
 def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:
-    """Of such maps in any number."""
+    """Of such feature maps, with any batch size."""
     return tuple(tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in maps)
 
 
-def _wide(logits: tf.Tensor) -> tf.Tensor:
+def _upcast(logits: tf.Tensor) -> tf.Tensor:
     return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)

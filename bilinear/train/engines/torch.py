@@ -19,24 +19,25 @@ from ...models.torch.bcnn import BCNN
 from ...models.torch.files import save
 from ...models.torch.framework import from_numpy as as_tensor
 from ...models.torch.framework import to_numpy as as_array
-from ..parts import Plan
+from ..parameter_groups import Plan
 
 __all__ = ["BCNN", "Engine"]
 
 
 class Engine:
-    """`Engine` of `bilinear.train.engines`, by `torch.optim.SGD`.
+    """`Engine` of `bilinear.train.engines`, with `torch.optim.SGD`.
+
+    cuDNN uses deterministic algorithms while the network runs.
 
     Args:
-        model: a `BCNN`, which is trained in place.
-        device: of the model and its batches; None is a GPU where there is one.
+        model: a `BCNN`, trained in place.
+        device: of the model and its batches. Default: None, a GPU where there is one, else the CPU.
         amp: ``"bfloat16"`` runs the network under autocast; parameters keep their dtype.
-        compile: run the network through `torch.compile`.
-        name: of a backbone of your own, as `save` takes it.
+            Default: None.
+        compile: run the network through `torch.compile`. Default: False.
+        name: of a user-defined backbone, as in `save`. Default: None.
 
-    Raises: ValueError for a device that is not there, and for another `amp`.
-
-    On GPUs cuDNN is held to its deterministic algorithms while the network runs.
+    Raises: ValueError for an unavailable device, and for another `amp`.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class Engine:
         name: str | tuple[str, str] | None = None,
     ) -> None:
         if amp not in (None, "bfloat16"):
-            remedy = "float16 would need a scaler of the loss, which no run could be resumed with."
+            remedy = "float16 would need a loss scaler, whose state a run does not save."
             refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
         self.device = _device(device)
         self.model = model.to(self.device)
         self.amp = amp
         self.name = name
         self.compiled = compile
-        made: Any = torch.compile if compile else lambda function: function
-        self.call, self.head = made(model), made(model.logits)
-        self.backbones = made(model.feature_maps)
-        self.space: Tensor | None = None
+        wrap: Any = torch.compile if compile else lambda function: function
+        self.call, self.head = wrap(model), wrap(model.logits)
+        self.backbones = wrap(model.feature_maps)
+        self.gradient: Tensor | None = None
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
@@ -82,11 +83,11 @@ class Engine:
             {"params": [parameters[name] for name in names], "weight_decay": decay}
             for names, decay in zip(plan.groups, plan.decays, strict=True)
         ]
-        self.space = None
+        self.gradient = None
         self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
 
     def _set_modes(self) -> None:
-        """Training mode, but for the BatchNorms whose statistics stay."""
+        """Training mode, except for BatchNorm layers whose statistics are frozen."""
         self.model.train()
         for name, module in self.model.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -114,15 +115,15 @@ class Engine:
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        return self._step(lambda: self._classified(self._maps(maps)), labels, rates)
+        return self._step(lambda: self._classify(self._maps(maps)), labels, rates)
 
-    def _classified(self, maps: Sequence[Tensor]) -> Tensor:
+    def _classify(self, maps: Sequence[Tensor]) -> Tensor:
         if self.compiled or self.amp or "classifier.weight" not in self.plan.trained:
             return self.head(*maps)
         classifier, pooled = self.model.classifier, self.model.pool(*self.model.prepared(maps))
-        if self.space is None:
-            self.space = torch.empty_like(classifier.weight)
-        return _Linear.apply(pooled, classifier.weight, classifier.bias, self.space)
+        if self.gradient is None:
+            self.gradient = torch.empty_like(classifier.weight)
+        return _Linear.apply(pooled, classifier.weight, classifier.bias, self.gradient)
 
     def _step(
         self, forward: Callable[[], Tensor], labels: np.ndarray, rates: Sequence[float]
@@ -133,7 +134,7 @@ class Engine:
         self._set_modes()
         self.optimizer.zero_grad()
         with _deterministic():
-            logits = _wide(self._autocast(forward))
+            logits = _upcast(self._autocast(forward))
             loss = F.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
             loss.backward()
         self._begin_momenta(self.optimizer)
@@ -141,23 +142,23 @@ class Engine:
         return loss.item()
 
     def _begin_momenta(self, optimizer: torch.optim.SGD) -> None:
-        """At 0 for parameters whose first gradient comes after that of others in their group, of
-        which a fused SGD makes an error."""
+        """Start the momentum of a parameter at 0 where its first gradient comes after that of
+        others in its group: the fused SGD refuses such a group."""
         for group in optimizer.param_groups if self.plan.momentum else ():
-            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            new = [p for p in moved if optimizer.state[p].get("momentum_buffer") is None]
-            for parameter in new if len(new) < len(moved) else ():
+            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+            new = [p for p in updated if optimizer.state[p].get("momentum_buffer") is None]
+            for parameter in new if len(new) < len(updated) else ():
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
-        logits = self._evaluated(lambda: self.call(self._images(images)))
-        return as_array(_wide(logits))
+        logits = self._run_frozen(lambda: self.call(self._images(images)))
+        return as_array(_upcast(logits))
 
     def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        return as_array(_wide(self._evaluated(lambda: self.head(*self._maps(maps)))))
+        return as_array(_upcast(self._run_frozen(lambda: self.head(*self._maps(maps)))))
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        maps = self._evaluated(lambda: self.backbones(self._images(images)))
+        maps = self._run_frozen(lambda: self.backbones(self._images(images)))
         return tuple(as_array(x.movedim(1, -1)) for x in maps)
 
     def _images(self, images: np.ndarray) -> Tensor:
@@ -165,14 +166,14 @@ class Engine:
         return x.to(next(self.model.parameters()).dtype)
 
     def _maps(self, maps: Sequence[np.ndarray]) -> list[Tensor]:
-        # as the backbone gives them: pools are slower on channels last
+        # contiguous as from the backbone: pools are slower on channels last
         return [as_tensor(x).to(self.device).movedim(-1, 1).contiguous() for x in maps]
 
     def _autocast(self, forward: Callable[[], Any]) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
             return forward()
 
-    def _evaluated(self, forward: Callable[[], Any]) -> Any:
+    def _run_frozen(self, forward: Callable[[], Any]) -> Any:
         self.model.eval()
         with torch.no_grad(), _deterministic():
             return self._autocast(forward)
@@ -199,23 +200,23 @@ class Engine:
 
 
 def _device(name: str | None) -> torch.device:
-    """Raises: ValueError for one on which PyTorch has nothing to put here."""
+    """Raises: ValueError for a device that PyTorch cannot use on this machine."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:  # each kind has its own
+    except (RuntimeError, AssertionError, ImportError) as error:  # differs by device type
         received = f"{name!r} ({' '.join(str(error).split())[:80]})"
-        invariant = "device must be one that this PyTorch has, on this machine"
+        invariant = "device must be one that this PyTorch can use on this machine"
         refuse(ValueError, "train", invariant, received, "Use 'cpu', or leave it out.")
     return device
 
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """cuDNN as it is set, but deterministic. PyTorch's own `flags` would switch it off, and TF32
-    on, whatever was asked for."""
+    """Make cuDNN deterministic, with its other settings unchanged. `torch.backends.cudnn.flags`
+    would disable cuDNN and enable TF32, whatever the user had set."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
@@ -226,8 +227,8 @@ def _deterministic() -> Iterator[None]:
 
 
 def _precision() -> dict[str, Any]:
-    """The switches of float32 products. PyTorch 2.9 renames them, and where one was set by its new
-    name refuses to tell the old ones."""
+    """The settings of float32 products. PyTorch 2.9 renamed them; once a new name was set, it
+    refuses to read the old ones."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         products = torch.get_float32_matmul_precision()
@@ -241,26 +242,26 @@ def _precision() -> dict[str, Any]:
     return {name: switch.fp32_precision for name, switch in of.items()}
 
 
-def _wide(logits: Tensor) -> Tensor:
+def _upcast(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer whose weight's gradient is written where the last one was, and not summed up.
+    """A linear layer that writes the gradient of its weight into one buffer, without accumulation.
 
-    A classifier of 262,144 entries has gradients of hundreds of megabytes: to be given new memory
-    for each would cost more than the product.
+    The gradient of a classifier on 262,144 features takes hundreds of megabytes: allocating it in
+    each step would take longer than the matrix product.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, space: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, gradient: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.space = space
+        ctx.gradient = gradient
         return F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
-        weight.grad = torch.mm(slope.mT, x, out=ctx.space)
+        weight.grad = torch.mm(slope.mT, x, out=ctx.gradient)
         of_x = slope @ weight if ctx.needs_input_grad[0] else None
         return of_x, None, slope.sum(0) if ctx.needs_input_grad[2] else None, None

@@ -1,4 +1,4 @@
-"""The maps of frozen backbones on disk: what is kept is what is seen, and nothing else is used."""
+"""The feature cache: it stores what the model would see, and never uses anything else."""
 
 import os
 from dataclasses import replace
@@ -13,8 +13,9 @@ from bilinear.data import Augmentation, Index, Pipeline, open_dataset, validatio
 from bilinear.data.images import Preprocessing
 from bilinear.data.index import Split
 from bilinear.train import Cache, Engine, Group, Images, Phase, Recipe, fit, train
-from bilinear.train.cache import Cached, Kept
-from bilinear.train.parts import plan
+from bilinear.train.events import CacheMessage, CacheProgress
+from bilinear.train.feature_cache.cache import PhaseCache, PipelineCache
+from bilinear.train.parameter_groups import make_plan
 
 from ..agreement import relative_error
 from ..linear import Linear
@@ -23,10 +24,10 @@ from ..tolerances import LOGITS, RUN
 from ..training import MODEL, contents, data, engine, events, linear_recipe, recipe
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
-present = pytest.mark.skipif(not PRESENT, reason="there is no engine")
+present = pytest.mark.skipif(not PRESENT, reason="no framework is installed")
 HEAD = Phase("head", (Group("head", 0.125, 1e-3),), 3)
 LAST = Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 1)
-SEEN = Preprocessing(32, 36)
+PREPROCESSING = Preprocessing(32, 36)
 
 
 def small(**changes: Any) -> Recipe:
@@ -48,7 +49,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 @pytest.fixture(scope="module")
 def first() -> Engine:
-    """Of the first framework there is, for what is alike in all."""
+    """An engine of the first installed framework, for what is equal in all."""
     driver(PRESENT[0])
     return engine(PRESENT[0])
 
@@ -62,32 +63,33 @@ def losses(folder: Path) -> np.ndarray:
 
 
 @over_backends
-def test_a_view_for_each_epoch_is_the_run_without_a_cache(
+def test_a_view_for_each_epoch_equals_the_run_without_a_cache(
     backend: str, index: Index, tmp_path: Path
 ) -> None:
-    """Also of a phase behind it, in which the backbone trains; and a second run computes none."""
+    """Also in a later phase, in which the backbone trains; a second run computes nothing."""
     driver(backend)
-    told: list[Any] = []
-    phases = (HEAD, LAST)[: 2 if backend == PRESENT[0] else 1]  # compiled anew for each engine
+    received: list[Any] = []
+    phases = (HEAD, LAST)[: 2 if backend == PRESENT[0] else 1]  # each engine compiles again
     one = small(phases=phases)
     fit(one, backend, index, tmp_path / "plain")
     cache = Cache(tmp_path / "maps", views=3)
     for name in "cached", "again":
-        fit(one, backend, index, tmp_path / name, cache=cache, watch=lambda *e: told.append(e))
+        fit(one, backend, index, tmp_path / name, cache=cache, watch=lambda *e: received.append(e))
     assert relative_error(losses(tmp_path / "cached"), losses(tmp_path / "plain")) <= RUN
     assert contents(tmp_path / "again") == contents(tmp_path / "cached")
-    done = [(e["part"], e["epoch"], n) for e, n in told if e["event"] == "fill"]
+    done = [(e.split, e.epoch, n) for e, n in received if isinstance(e, CacheProgress)]
     assert done == [
         *(("train", 0, n) for n in (4, 8, 12)),
         *(("validation", 0, n) for n in (4, 6)),
         *(("train", epoch, n) for epoch in (1, 2) for n in (4, 8, 12)),
     ]
-    texts = [event["text"] for event, _ in told if event["event"] == "cache"]
+    texts = [event.text for event, _ in received if isinstance(event, CacheMessage)]
     folder, maps = tmp_path / "maps", "8 × 8 × 64 float64"
     for text, there in zip(texts, ("0.0 MiB", "1.3 MiB"), strict=True):
         assert text == (
-            f"cache: maps of 12 images × 3 views and of 6 for validation, {maps} each: 1.3 MiB, "
-            f"{there} of it there, 20.0 GiB allowed in {folder}\naugmentation: as without a cache"
+            f"cache: feature maps of 12 images × 3 views and of 6 for validation, {maps} each: "
+            f"1.3 MiB, {there} of it stored, 20.0 GiB allowed in {folder}\n"
+            "augmentation: as without a cache"
         )
     noted = [(e.get("views"), e.get("augmentation")) for e in events(tmp_path / "cached", "phase")]
     assert noted == [(3, "as without a cache"), (None, None)][: len(phases)]
@@ -99,13 +101,10 @@ class Stop(Exception):
 
 @present
 @pytest.mark.parametrize("stop", [0, 1, 4, 6, 12, 20])
-def test_a_run_that_was_stopped_ends_as_an_undisturbed_one(
+def test_a_stopped_run_ends_as_an_undisturbed_one(
     stop: int, index: Index, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    """After any event, also while a view is computed: nothing of that one is kept.
-
-    `test_cli_survival` kills such runs.
-    """
+    """After any event, also while a view is computed, of which nothing remains then."""
     left = iter(range(stop))
 
     def watch(event: Any, images: int) -> None:
@@ -131,7 +130,7 @@ def undisturbed(index: Index, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @present
-def test_a_run_goes_on_with_the_views_it_began_with(index: Index, tmp_path: Path) -> None:
+def test_resuming_with_another_number_of_views_is_refused(index: Index, tmp_path: Path) -> None:
     one = small(phases=(replace(HEAD, epochs=1),))
     run, folder = tmp_path / "run", tmp_path / "maps"
     fit(one, PRESENT[0], index, run, cache=Cache(folder, views=2))
@@ -142,51 +141,49 @@ def test_a_run_goes_on_with_the_views_it_began_with(index: Index, tmp_path: Path
 
 
 @present
-def test_what_a_cache_cannot_do_is_refused_before_there_is_a_run(
-    index: Index, tmp_path: Path
-) -> None:
+def test_an_impossible_cache_is_refused_before_the_run_exists(index: Index, tmp_path: Path) -> None:
     folder, run = tmp_path / "maps", tmp_path / "run"
     for phases, cache, sentence in (
         (
             (HEAD,),
             Cache(folder, limit=2**20),
-            r"must stay within 1\.0 MiB; got maps of 12 images × 3 v",
+            r"must stay within 1\.0 MiB; got feature maps of 12 images × 3 v",
         ),
-        ((LAST,), Cache(folder), "a cache is for phases in which no backbone trains"),
+        ((LAST,), Cache(folder), "a cache needs a phase in which no backbone trains"),
     ):
         with pytest.raises(ValueError, match=sentence):
             fit(small(phases=phases), PRESENT[0], index, run, cache=cache)
-    cached = Cached(Cache(folder), still(index), still(index))
-    with pytest.raises(ValueError, match="maps are kept of named backbones"):
+    cached = PipelineCache(Cache(folder), fixed(index), fixed(index))
+    with pytest.raises(ValueError, match="cached feature maps need named backbones"):
         train(linear_recipe(), Linear(), *data(), run, cache=cached)
     assert not folder.exists()
     assert not run.exists()
     for wrong in {"views": 0}, {"limit": 0}:
-        with pytest.raises(ValueError, match="must be at least 1"):
+        with pytest.raises(ValueError, match="must be greater than or equal to 1"):
             Cache(folder, **wrong)
 
 
 # --- batches and keys ---
 
 
-def kept(engine: Engine, folder: Path, index: Index, **changes: Any) -> Kept:
-    """Of two views, for the epochs 5 to 9."""
+def phase_cache(engine: Engine, folder: Path, index: Index, **changes: Any) -> PhaseCache:
+    """With two views, for the epochs 5 to 9."""
     options: dict[str, Any] = {"augmentation": Augmentation()} | changes
     views = options.pop("views", 2)
-    validation = still(index, "validation", **(options | {"augmentation": None}))
-    cached = Cached(Cache(folder, views), still(index, **options), validation)
-    return cached.of(engine, replace(HEAD, epochs=5), 5)
+    validation = fixed(index, "validation", **(options | {"augmentation": None}))
+    cached = PipelineCache(Cache(folder, views), fixed(index, **options), validation)
+    return cached.for_phase(engine, replace(HEAD, epochs=5), 5)
 
 
-def feed(of: Kept) -> Any:
+def feed(of: PhaseCache) -> Any:
     return of.feed(lambda *_: None, lambda: None)
 
 
 @present
-def test_batches_are_those_of_the_pipeline(first: Engine, index: Index, tmp_path: Path) -> None:
-    """In its order, from any batch on; of the views those whose turn it is."""
-    of, pipeline = kept(first, tmp_path, index), still(index, augmentation=Augmentation())
-    assert of.augmentation() == "2 cached views of each image, repeated every 2 epochs"
+def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, tmp_path: Path) -> None:
+    """In its order, from any batch on, with the views in turn."""
+    of, pipeline = phase_cache(first, tmp_path, index), fixed(index, augmentation=Augmentation())
+    assert of.augmentation == "2 cached views of each image, repeated every 2 epochs"
     for epoch, start in (6, 0), (5, 2), (9, 1):
         view = {6: 6, 5: 5, 9: 5}[epoch]
         maps = {
@@ -205,9 +202,11 @@ def test_batches_are_those_of_the_pipeline(first: Engine, index: Index, tmp_path
 
 
 @present
-def test_images_that_do_not_vary_have_one_view(first: Engine, index: Index, tmp_path: Path) -> None:
-    of = kept(first, tmp_path, index, augmentation=None, views=None)
-    assert (of.views, of.augmentation()) == (1, "none: every epoch sees the same crops")
+def test_images_without_augmentation_have_one_view(
+    first: Engine, index: Index, tmp_path: Path
+) -> None:
+    of = phase_cache(first, tmp_path, index, augmentation=None, views=None)
+    assert (len(of.training), of.augmentation) == (1, "none: every epoch sees the same crops")
     both = [[*feed(of).training.epoch(epoch)] for epoch in (5, 8)]
     maps = [{i: m for b in of for i, m in zip(b.indices, b.maps[0], strict=True)} for of in both]
     assert [b.indices[0] for b in both[0]] != [b.indices[0] for b in both[1]]
@@ -215,42 +214,42 @@ def test_images_that_do_not_vary_have_one_view(first: Engine, index: Index, tmp_
         np.testing.assert_array_equal(one, maps[1][place])
 
 
-def still(index: Index, part: Split = "train", **options: Any) -> Pipeline:
-    return Pipeline(index, part, **({"batch_size": 4, "preprocessing": SEEN} | options))
+def fixed(index: Index, part: Split = "train", **options: Any) -> Pipeline:
+    return Pipeline(index, part, **({"batch_size": 4, "preprocessing": PREPROCESSING} | options))
 
 
 @present
-def test_pipelines_of_two_sizes_have_maps_of_their_own(
+def test_splits_with_two_image_sizes_have_feature_maps_of_two_sizes(
     first: Engine, index: Index, tmp_path: Path
 ) -> None:
-    larger = still(index, "validation", preprocessing=Preprocessing(40, 44))
-    of = Cached(Cache(tmp_path), still(index), larger).of(first, HEAD, 0)
-    assert "× 1 view, 8 × 8 × 64 float64 each, and of 6 for validation, 10 × 10 " in of.checked()
+    larger = fixed(index, "validation", preprocessing=Preprocessing(40, 44))
+    of = PipelineCache(Cache(tmp_path), fixed(index), larger).for_phase(first, HEAD, 0)
+    assert "× 1 view, 8 × 8 × 64 float64 each, and of 6 for validation, 10 × 10 " in of.check()
     for part, side in (feed(of).training, 8), (feed(of).validation, 10):
         assert next(part.epoch(0)).maps[0].shape == (4, side, side, 64)
 
 
 @present
-def test_images_that_are_skipped_or_gone_are_refused(
-    first: Engine, index: Index, tmp_path: Path
-) -> None:
-    whole, skips = still(index), still(index, on_error="skip")
+def test_skipped_or_missing_images_are_refused(first: Engine, index: Index, tmp_path: Path) -> None:
+    whole, skips = fixed(index), fixed(index, on_error="skip")
     for pair in (skips, whole), (whole, skips):
         with pytest.raises(ValueError, match="the train pipeline must give every image; got"):
-            Cached(Cache(tmp_path), *pair).of(first, HEAD, 0)
+            PipelineCache(Cache(tmp_path), *pair).for_phase(first, HEAD, 0)
     items = (index.items[0]._replace(path="blue/gone.jpg"), *index.items[1:])
-    gone = still(replace(index, items=items), items[0].split)
-    with pytest.raises(FileNotFoundError, match=r"every image must be there; got .*gone\.jpg"):
-        Cached(Cache(tmp_path), gone, whole).of(first, HEAD, 0)
+    gone = fixed(replace(index, items=items), items[0].split)
+    with pytest.raises(FileNotFoundError, match=r"every image must exist; got .*gone\.jpg"):
+        PipelineCache(Cache(tmp_path), gone, whole).for_phase(first, HEAD, 0)
 
 
 @present
-def test_a_limit_is_that_of_all_phases(first: Engine, index: Index, tmp_path: Path) -> None:
-    """Of one that comes later too, whose backbones nobody knows yet."""
+def test_the_limit_holds_for_all_phases_together(
+    first: Engine, index: Index, tmp_path: Path
+) -> None:
+    """Also for a later phase, whose weights are not known yet."""
     names, phases = list(first.tensors()), (HEAD, replace(HEAD, name="more"), LAST, HEAD)
-    pairs = [(one, plan(one, first.streams, names, first.learned)) for one in phases]
-    one = Cached(Cache(tmp_path), still(index), still(index, "validation"))
-    size = sum(part.bytes for part in one.of(first, HEAD, 0).parts)
+    pairs = [(one, make_plan(one, first.streams, names, first.learned)) for one in phases]
+    one = PipelineCache(Cache(tmp_path), fixed(index), fixed(index, "validation"))
+    size = sum(view.bytes for view in one.for_phase(first, HEAD, 0).views)
     for chosen, times in (pairs[:2], 1), (pairs[:3], 1), (pairs[1:], 2), (pairs, 2):
         enough = one._replace(cache=Cache(tmp_path, limit=times * size))
         enough.check(first, chosen, new=True)
@@ -259,44 +258,46 @@ def test_a_limit_is_that_of_all_phases(first: Engine, index: Index, tmp_path: Pa
         with pytest.raises(ValueError, match="must stay within"):
             short.check(first, chosen, new=True)
     own: Any = Linear()
-    with pytest.raises(ValueError, match="maps are kept of named backbones"):
+    with pytest.raises(ValueError, match="cached feature maps need named backbones"):
         one.check(own, pairs[2:], new=True)
 
 
-def keys(of: Kept) -> list[str]:
-    return [part.folder.name for part in (*of.training, of.validation)]
+def keys(of: PhaseCache) -> list[str]:
+    return [view.folder.name for view in (*of.training, of.validation)]
 
 
 @present
-def test_a_key_is_of_all_that_decides_the_maps(first: Engine, index: Index, tmp_path: Path) -> None:
-    of = kept(first, tmp_path, index)
+def test_a_key_depends_on_everything_that_determines_the_feature_maps(
+    first: Engine, index: Index, tmp_path: Path
+) -> None:
+    of = phase_cache(first, tmp_path, index)
     own, about = keys(of), of.validation.about
     assert {"numpy", "pillow", "machine"} <= about.keys()
     assert about["engine"]["version"]
-    assert own == keys(kept(first, tmp_path, index))
+    assert own == keys(phase_cache(first, tmp_path, index))
     assert len(set(own)) == 3
     for changes in (
         {"batch_size": 3},
         {"preprocessing": Preprocessing(32, 40)},
         {"preprocessing": Preprocessing(32, 36, std=(0.5, 0.5, 0.5))},
     ):
-        assert not {*own} & {*keys(kept(first, tmp_path, index, **changes))}
+        assert not {*own} & {*keys(phase_cache(first, tmp_path, index, **changes))}
     for changes in {"seed": 1}, {"augmentation": Augmentation(flip=False)}:
-        other = keys(kept(first, tmp_path, index, **changes))
+        other = keys(phase_cache(first, tmp_path, index, **changes))
         assert not {*own[:2]} & {*other[:2]}
-        assert own[2] == other[2]  # validation is as it was
+        assert own[2] == other[2]  # validation has no augmentation
     items = index.items
-    assert not {*own} & {*keys(kept(first, tmp_path, replace(index, items=items[1:])))}
+    assert not {*own} & {*keys(phase_cache(first, tmp_path, replace(index, items=items[1:])))}
     taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
-    assert not {*own} & {*keys(kept(taps, tmp_path, index))}
+    assert not {*own} & {*keys(phase_cache(taps, tmp_path, index))}
     tensors = first.tensors()
     for name, same in ("classifier.bias", True), ("backbone.layer1.0.bn1.running_mean", False):
         first.assign({name: tensors[name] + 1})
-        assert (own == keys(kept(first, tmp_path, index))) == same
-        assert same or not {*own} & {*keys(kept(first, tmp_path, index))}
+        assert (own == keys(phase_cache(first, tmp_path, index))) == same
+        assert same or not {*own} & {*keys(phase_cache(first, tmp_path, index))}
         first.assign({name: tensors[name]})
     path = index.root / next(item.path for item in items if item.split == "train")
     before = path.stat()
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert not {*own[:2]} & {*keys(kept(first, tmp_path, index))}
+    assert not {*own[:2]} & {*keys(phase_cache(first, tmp_path, index))}
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

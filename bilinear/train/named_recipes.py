@@ -1,7 +1,7 @@
-"""Recipes by name, with the numbers of whoever published them.
+"""Recipes by name, with the values that their authors published.
 
-None says that its numbers reach a published accuracy: the published ones were often chosen on
-the test part, which no run here sees.
+No accuracy is claimed for them: the published accuracies were often chosen on the test split,
+which no run here reads.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from .recipes import Group, Images, Model, Phase, Recipe, Schedule
 
 
 def bcnn_two_phase(backbone: str = "vgg16") -> Recipe:
-    """The classifier on a frozen backbone, then everything.
+    """Train the classifier on a frozen backbone, then all parameters.
 
-    The published schedule watches the test part; here it is the validation part.
+    The published schedule follows the accuracy on the test split; this one the validation split.
     """
     schedule = Schedule("plateau", factor=0.1, patience=3)
     return Recipe(
@@ -27,15 +27,15 @@ def bcnn_two_phase(backbone: str = "vgg16") -> Recipe:
         Images(448),
         batch_size=64,
         monitor="accuracy",
-        source="Lin, RoyChowdhury, Maji, ICCV 2015; numbers of HaoMood/bilinear-cnn bcc2883",
+        source="Lin, RoyChowdhury, Maji, ICCV 2015; values of HaoMood/bilinear-cnn bcc2883",
     )
 
 
 def bcnn_two_stream(backbone: str = "vgg16") -> Recipe:
-    """Two networks of their own on each image: the classifier on both frozen, then everything.
+    """Two networks on each image: train the classifier on both frozen ones, then all parameters.
 
-    The published code froze only one of them in the first phase, at a rate of 1; its squashed,
-    turned and sheared images are crops and mirrors here.
+    The published code froze only one of them in the first phase, at a learning rate of 1. Its
+    rotations, shears and changes of aspect ratio are replaced by random crops and mirroring.
     """
     return Recipe(
         "bcnn-two-stream",
@@ -57,16 +57,18 @@ def multi_phase(
     layers: tuple[int, ...] = (1, 2, 3),
     reinitialize: bool = False,
 ) -> Recipe:
-    """A new classifier on transferred layers, then the last layers too, more of them each time.
+    """Train a new classifier, then also the last layers, more of them in each phase.
 
-    Every phase starts from the best weights of the one before and stops after three epochs
-    without a better validation loss. With `reinitialize` the last layers are drawn anew.
+    Every phase starts from the best weights of the phase before and stops after three epochs
+    without a better validation loss.
 
     Args:
-        pool: of the model; ``"AveragePool"`` makes the plain network, the baseline.
-        layers: for each phase after the first, how many of the last ones train.
+        backbone: of the model. Default: ``"vgg16"``.
+        pool: of the model. ``"AveragePool"`` makes the plain network, the baseline. Default: None.
+        layers: for each phase after the first, how many of the last layers train.
+        reinitialize: draw new initial values for these layers. Default: False.
     """
-    head = 1e-2 if pool == "AveragePool" else 1.0  # unit descriptors have a hundredth the slopes
+    head = 1e-2 if pool == "AveragePool" else 1.0  # unit descriptors give gradients 100 × smaller
     first = Phase("classifier", (Group("head", head),), 50, patience=3)
     later = [
         Phase(
@@ -85,21 +87,24 @@ def multi_phase(
         Images(448, 512, square=True),
         batch_size=32,
         source="nmd2000's transfer learning on FGVC-Aircraft: phases, patience, batch and crops; "
-        "its rates are not published, those here are ours",
+        "its learning rates are not published, those here are ours",
     )
 
 
-NAMED: dict[str, Callable[..., Recipe]] = {
+NAMED_RECIPES: dict[str, Callable[..., Recipe]] = {
     "bcnn-two-phase": bcnn_two_phase,
     "bcnn-two-stream": bcnn_two_stream,
     "multi-phase": multi_phase,
 }
-"""Name -> what makes the recipe."""
 
 
-def named(name: str, **options: Any) -> Recipe:
-    """The recipe of a name, with the options of its function."""
-    if name not in NAMED:
-        known = ", ".join(map(repr, NAMED))
-        refuse(ValueError, "recipe", f"its name must be one of {known}", repr(name), "Spell it so.")
-    return NAMED[name](**options)
+def named_recipe(name: str, **options: Any) -> Recipe:
+    """The recipe of a name; `options` are those of its function.
+
+    Raises: ValueError for an unknown name.
+    """
+    if name not in NAMED_RECIPES:
+        known = ", ".join(map(repr, NAMED_RECIPES))
+        remedy = "A recipe of your own is a path that ends in .json."
+        refuse(ValueError, "recipe", f"its name must be one of {known}", repr(name), remedy)
+    return NAMED_RECIPES[name](**options)

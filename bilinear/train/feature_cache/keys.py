@@ -1,7 +1,7 @@
-"""What is known to decide the maps of a set of images, as JSON has it.
+"""The key of a set of feature maps: everything known to determine them, as JSON.
 
-Equal keys on one machine are equal maps. Other machines of its kind may round otherwise, which no
-key tells.
+On one machine, equal keys mean equal feature maps. Another machine of the same kind may round
+differently; no key records that.
 """
 
 import hashlib
@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 import PIL
 
-from .. import __version__
-from ..contract import refuse
-from ..data import Pipeline
-from .engines import Engine
-from .parts import BACKBONES
+from ... import __version__
+from ...contract import refuse
+from ...data import Pipeline
+from ..engines import Engine
+from ..parameter_groups import BACKBONES
 
 
-def varies(pipeline: Pipeline) -> bool:
+def is_augmented(pipeline: Pipeline) -> bool:
     """Whether an image looks different in every epoch."""
     augmentation = pipeline.decoder.augmentation
     return augmentation is not None and augmentation.varies
 
 
 def model_key(engine: Engine) -> dict[str, Any]:
-    """Of a model and what computes it: rounding differs between frameworks, their versions and
-    settings, and machines."""
+    """The part of the key that a model and its framework determine: versions, settings, machine,
+    backbones and their weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(engine.tensors().items()):
         if name.partition(".")[0] in BACKBONES:
@@ -48,33 +48,33 @@ def model_key(engine: Engine) -> dict[str, Any]:
 
 
 def images_key(pipeline: Pipeline) -> dict[str, Any]:
-    """What decides the images of a part, but for the number of the epoch that shows them.
+    """The part of the key that the images of a split determine, except the epoch.
 
-    Files of another size or time count as changed. Images are computed in batches in their order,
-    and a batch of another size may round otherwise.
+    A file of another size or modification time counts as changed. The batch size belongs to the
+    key because another one may round differently.
 
-    Raises: OSError that names a file which cannot be looked at.
+    Raises: OSError that names a file which cannot be read.
     """
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation
-    states = [_state(decoder.root / index.items[i].path) for i in pipeline.indices]
+    states = [_stat(decoder.root / index.items[i].path) for i in pipeline.indices]
     files = json.dumps([(state.st_size, state.st_mtime_ns) for state in states])
     return {
         "data": index.checksum(),
         "files": hashlib.sha256(files.encode()).hexdigest(),
         "pillow": PIL.__version__,
-        "part": pipeline.split,
+        "split": pipeline.split,
         "batch_size": pipeline.batch_size,
         "preprocessing": decoder.preprocessing.to_dict(),
         "augmentation": augmentation and asdict(augmentation),
-        "seed": decoder.seed if varies(pipeline) else None,
+        "seed": decoder.seed if is_augmented(pipeline) else None,
     }
 
 
-def _state(path: Path) -> os.stat_result:
+def _stat(path: Path) -> os.stat_result:
     try:
         return os.stat(path)
     except OSError as error:
         received = f"{error.strerror} for {path}"
-        remedy = "Restore the file, or open the data set anew."
-        refuse(type(error), "cache", "every image must be there", received, remedy)
+        remedy = "Restore the file, or open the data set again."
+        refuse(type(error), "cache", "every image must exist", received, remedy)

@@ -1,0 +1,229 @@
+"""Phases with frozen backbones, on feature maps that are computed once and stored on disk.
+
+A frozen backbone is in evaluation mode, so its feature maps of an image are the same in every
+epoch. What follows it (projections, pool, classifier) is computed in each step and may train.
+
+An augmented image looks different in every epoch. The versions that the first `views` epochs of a
+phase show are stored, and the later epochs show them again in turn. With as many views as epochs,
+a run sees the same images as without a cache.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...contract import refuse
+from ...data import Pipeline
+from ..batches import Feed
+from ..engines import Engine
+from ..parameter_groups import BACKBONES, Plan, select_tensors
+from ..recipes import Phase
+from ..validation import Count, validated
+from .files import GIB, FeatureMaps, MapSpec, format_bytes
+from .keys import images_key, is_augmented, model_key
+from .views import Notify, View, check_space
+
+
+@validated
+class Cache:
+    """Where the feature maps of frozen backbones are stored, and how many.
+
+    Args:
+        folder: several runs may share it, also at the same time.
+        views: versions of each augmented training image, 1 or more. Default: 4. None stores one
+            version without augmentation: the centre crop.
+        limit: bytes of the whole folder above which nothing is written, whichever run wrote them.
+            Default: 20 GiB.
+
+    Raises: ValueError for other values.
+    """
+
+    folder: str | os.PathLike
+    views: Count | None = 4
+    limit: Count = 20 * GIB
+
+    def __str__(self) -> str:
+        return "none" if self.views is None else f"{self.views}"
+
+
+class Batch(NamedTuple):
+    """The feature maps of some images, each (N, h, w, C), their labels and indices."""
+
+    maps: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    indices: np.ndarray
+
+
+class PipelineCache(NamedTuple):
+    """A cache of the images of two pipelines.
+
+    `training` is the pipeline whose views are stored. With ``views=None`` it has no augmentation,
+    and the order of the pipeline that trains the other phases.
+    """
+
+    cache: Cache
+    training: Pipeline
+    validation: Pipeline
+
+    def for_phase(self, engine: Engine, phase: Phase, first: int) -> "PhaseCache":
+        """For a phase that starts now, with the epoch `first` of the run."""
+        epochs = range(first, first + phase.epochs)
+        return PhaseCache(self.cache, engine, self.training, self.validation, epochs)
+
+    def check(self, engine: Engine, pairs: Sequence[tuple[Phase, Plan]], *, new: bool) -> None:
+        """Before a run: some phase must be able to use the cache, and a `new` run needs space.
+
+        Raises: what `PhaseCache` raises; ValueError where backbones train in every phase, and for
+            more bytes than the limit; OSError for more bytes than the disk has free.
+        """
+        if not any(plan.backbones_are_frozen for _, plan in pairs):
+            invariant = "a cache needs a phase in which no backbone trains"
+            refuse(ValueError, "cache", invariant, "a recipe without one", "Leave the cache out.")
+        _check_cacheable(engine, self.training, self.validation)
+        if not new:
+            return
+        descriptions, asked, first, versions = [], [], 0, 0
+        for phase, plan in pairs:
+            versions += _changes_backbones(phase, plan, engine)
+            if plan.backbones_are_frozen:
+                phase_cache = self.for_phase(engine, phase, first)
+                descriptions.append(phase_cache.description)
+                # nothing can be stored yet for backbones that an earlier phase changes
+                views = phase_cache.views
+                asked += [view.for_later_weights(versions) for view in views] if versions else views
+            first += phase.epochs
+        check_space(Path(self.cache.folder), self.cache.limit, " and ".join(descriptions), asked)
+
+
+class PhaseCache:
+    """The cache of one phase: some views of each training image, one of each validation image."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        engine: Engine,
+        training: Pipeline,
+        validation: Pipeline,
+        epochs: range,
+    ) -> None:
+        """Args: `epochs` are those of the phase, counted as `training` counts them.
+
+        Raises: ValueError for a user-defined backbone or a pipeline that skips images; OSError
+            that names a missing image.
+        """
+        _check_cacheable(engine, training, validation)
+        self.cache, self.engine = cache, engine
+        count = min(cache.views or 1, len(epochs)) if is_augmented(training) else 1
+        self.is_repeated = is_augmented(training) and count < len(epochs)
+        model, shapes = model_key(engine), {}
+        for one in training, validation:
+            shape = one.decoder.preprocessing.shape
+            shapes[shape] = engine.maps(np.zeros((1, *shape, 3), np.float32))
+
+        def view(pipeline: Pipeline, images: dict[str, Any], epoch: int) -> View:
+            about = model | images | {"epoch": epoch if is_augmented(pipeline) else None}
+            text = json.dumps(about, sort_keys=True)
+            folder = Path(cache.folder) / hashlib.sha256(text.encode()).hexdigest()
+            specs = tuple(map(MapSpec.of, shapes[pipeline.decoder.preprocessing.shape]))
+            return View(folder, json.loads(text), pipeline, epoch, specs, len(pipeline.indices))
+
+        images = images_key(training)
+        self.training = [view(training, images, epoch) for epoch in epochs[:count]]
+        self.validation = view(validation, images_key(validation), 0)
+        self.first = epochs.start
+
+    @property
+    def views(self) -> list[View]:
+        return [*self.training, self.validation]
+
+    def check(self) -> str:
+        """What the phase is going to store and how it augments, before any image is read.
+
+        Raises: ValueError for more bytes than the limit, OSError for more than the disk has free.
+        """
+        folder, limit = Path(self.cache.folder), self.cache.limit
+        stored = format_bytes(check_space(folder, limit, self.description, self.views))
+        return (
+            f"cache: {self.description}, {stored} of it stored, {format_bytes(limit)} allowed in "
+            f"{folder}\naugmentation: {self.augmentation}"
+        )
+
+    @property
+    def description(self) -> str:
+        """What is stored, with its size."""
+        count = len(self.training)
+        images = f"{self.training[0].count:,} images × {count} view{'s' if count > 1 else ''}"
+        specs, others = (" and ".join(map(str, view.specs)) for view in self.views[-2:])
+        differing = "" if specs == others else f", {specs} each,"
+        validated = f"{self.validation.count:,} for validation, {others} each"
+        size = format_bytes(sum(view.bytes for view in self.views))
+        return f"feature maps of {images}{differing} and of {validated}: {size}"
+
+    @property
+    def augmentation(self) -> str:
+        """How much of the augmentation remains in a phase that reads the cache."""
+        if self.cache.views is None:
+            return "none: every epoch sees the same crops"
+        if not self.is_repeated:
+            return "as without a cache"
+        if len(self.training) == 1:
+            return "1 cached view of each image, repeated every epoch"
+        count = len(self.training)
+        return f"{count} cached views of each image, repeated every {count} epochs"
+
+    def feed(self, notify: Notify, check_interrupt: Callable[[], None]) -> Feed:
+        """Batches of stored feature maps; `check_interrupt` is called before each computed one."""
+
+        def load(view: View) -> FeatureMaps:
+            return view.load(self.engine, self.cache.limit, notify, check_interrupt)
+
+        engine = self.engine
+        return Feed(
+            CachedPipeline(self.training, load, self.first),
+            CachedPipeline([self.validation], load, 0),
+            lambda batch, rates: engine.head_step(batch.maps, batch.labels, rates),
+            lambda batch: engine.head_logits(batch.maps),
+        )
+
+
+class CachedPipeline:
+    """The batches of a pipeline as feature maps; the views of an image take turns."""
+
+    def __init__(
+        self, views: Sequence[View], load: Callable[[View], FeatureMaps], first: int
+    ) -> None:
+        self._views, self._load, self._first = views, load, first
+        self._pipeline = views[0].pipeline
+        self.batches_per_epoch = self._pipeline.batches_per_epoch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        maps = self._load(self._views[(epoch - self._first) % len(self._views)])
+        pipeline = self._pipeline
+        for chunk in pipeline.batch_indices(epoch, start):
+            labels = np.array([pipeline.index.items[i].label for i in chunk], np.int64)
+            yield Batch(maps.rows(np.searchsorted(pipeline.indices, chunk)), labels, chunk)
+
+
+def _check_cacheable(engine: Engine, *pipelines: Pipeline) -> None:
+    """Raises: ValueError for a user-defined backbone, or a pipeline that skips images."""
+    if None in engine.streams.names:
+        remedy = "Leave the cache out: what else its feature maps depend on is unknown."
+        invariant = "cached feature maps need named backbones"
+        refuse(ValueError, "cache", invariant, "a user-defined backbone", remedy)
+    for pipeline in pipelines:
+        if pipeline.on_error == "skip":
+            invariant = f"the {pipeline.split} pipeline must give every image"
+            remedy = 'Repair the images, and use on_error="raise".'
+            refuse(ValueError, "cache", invariant, 'on_error="skip"', remedy)
+
+
+def _changes_backbones(phase: Phase, plan: Plan, engine: Engine) -> bool:
+    if phase.reinitialize is None or not plan.backbones_are_frozen:
+        return not plan.backbones_are_frozen
+    drawn = select_tensors(phase.reinitialize, engine.streams, list(engine.tensors()))
+    return any(name.partition(".")[0] in BACKBONES for name in drawn)

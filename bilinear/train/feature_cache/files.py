@@ -1,0 +1,264 @@
+"""Feature maps on disk: one folder for each set, which appears complete or not at all.
+
+::
+
+    3f5c…/map-0.npy   the first feature map of every image, one after the other
+    3f5c…/maps.json   their shapes, and a CRC-32 checksum of each row
+
+The name of a folder is the hash of everything its content depends on. Rows are memory-mapped, and
+their checksums are verified on every read.
+"""
+
+import json
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+import numpy as np
+
+from ..._files import name_in_errors, replace_file, sync_folder, write_all
+from ..._npy import HEADER_BYTES, npy_header
+from ...contract import refuse
+from ...models.plans import DTYPES
+from ..locks import exclusive_lock
+
+FORMAT = "bilinear-maps"
+VERSION = 1
+GIB = 2**30
+LOCK = "maps.lock"
+"""Not the name of the lock of a run: a cache may be in the folder of a run."""
+TEMPORARY = ".maps-{}.tmp"
+"""A folder that is being written, or that a killed process left."""
+
+
+class MapSpec(NamedTuple):
+    """Shape (h, w, C) and dtype name of one feature map of one image."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @classmethod
+    def of(cls, maps: np.ndarray) -> "MapSpec":
+        """Args: `maps` are those of several images, (N, h, w, C)."""
+        return cls(maps.shape[1:], maps.dtype.name)
+
+    def __str__(self) -> str:
+        return f"{' × '.join(map(str, self.shape))} {self.dtype}"
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+    @property
+    def stored_dtype(self) -> np.dtype:
+        """The dtype in the file: ``.npy`` has no bfloat16, which is stored as its bits."""
+        dtype = DTYPES[self.dtype]
+        return np.dtype(f"<u{dtype.itemsize}") if dtype.kind == "V" else dtype.newbyteorder("<")
+
+
+class FeatureMaps:
+    """The feature maps of one folder, memory-mapped and indexed by image.
+
+    Raises: ValueError that names a damaged or foreign file; OSError where one cannot be opened.
+    """
+
+    def __init__(
+        self, folder: Path, specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]
+    ) -> None:
+        file, expected = folder / "maps.json", _description(specs, count, about)
+        try:
+            listed = json.loads(file.read_text(encoding="utf-8"))
+            found = {key: listed.get(key) for key in expected}
+            self._checksums = [[int(crc) for crc in rows] for rows in listed["crc32"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _refuse_damaged(file, "list the feature maps of its folder", repr(error))
+        if found != expected or [len(rows) for rows in self._checksums] != [count] * len(specs):
+            _refuse_damaged(file, f"list the feature maps of {count} images", f"{found}"[:200])
+        self._paths = [folder / f"map-{i}.npy" for i in range(len(specs))]
+        self._arrays = [_map_file(p, s, count) for p, s in zip(self._paths, specs, strict=True)]
+
+    def rows(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Copies of the feature maps of some images. Raises: ValueError for a damaged row."""
+        maps = tuple(np.take(array, indices, axis=0) for array in self._arrays)
+        for path, checksums, rows in zip(self._paths, self._checksums, maps, strict=True):
+            for index, row in zip(indices, rows, strict=True):
+                if (found := zlib.crc32(_bytes(row))) != checksums[index]:
+                    what = f"have the checksum {checksums[index]:08x} of its row {index}"
+                    _refuse_damaged(path, what, f"{found:08x}")
+        return maps
+
+
+def write_maps(
+    folder: Path,
+    specs: Sequence[MapSpec],
+    count: int,
+    about: Mapping[str, Any],
+    batches: Callable[[], Iterable[Sequence[np.ndarray]]],
+    *,
+    limit: int,
+    waiting: Callable[[], None],
+) -> None:
+    """Write the feature maps of `count` images, unless another process has done so meanwhile.
+
+    Other writers to the same cache wait until this one ends.
+
+    Args:
+        about: what the feature maps depend on, as JSON.
+        batches: computes the feature maps of some images after the other.
+        limit: bytes of the whole cache, these included.
+        waiting: called again and again while another process writes.
+
+    Raises: ValueError for feature maps above the limit, or of other shapes or another number than
+        announced; OSError that names the file which cannot be written.
+    """
+    cache = folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(cache / LOCK, waiting=waiting) as check_lock:
+        if folder.exists():
+            return
+        _remove_temporary_folders(cache)
+        size, others = size_on_disk(specs, count, about), sum(folder_sizes(cache).values())
+        check_limit(cache, f"feature maps of {format_bytes(size)}", size, others, limit)
+        check_free_space(cache, size)
+        temporary = folder.with_name(TEMPORARY.format(folder.name))
+        temporary.mkdir()
+        try:
+            checksums = _write_rows(temporary, specs, count, batches())
+            with replace_file(temporary / "maps.json") as name:
+                Path(name).write_text(_json(specs, count, about, checksums), encoding="utf-8")
+            check_lock()
+            os.rename(temporary, folder)
+            sync_folder(cache)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(cache: Path) -> None:
+    """Remove what killed writers left, unless another process writes or the folder is read-only."""
+    if any(cache.glob(TEMPORARY.format("*"))):
+        with suppress(OSError), exclusive_lock(cache / LOCK):
+            _remove_temporary_folders(cache)
+
+
+def _remove_temporary_folders(cache: Path) -> None:
+    """Call it with the lock held: then no writer is active."""
+    for path in cache.glob(TEMPORARY.format("*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+
+
+def folder_sizes(cache: Path) -> dict[Path, int]:
+    """The bytes of each folder of a cache; a folder being written counts under its final name."""
+    before, after = TEMPORARY.split("{}")
+    sizes: dict[Path, int] = {}
+    for path in cache.glob("*/"):
+        key = cache / path.name.removeprefix(before).removesuffix(after)
+        with suppress(FileNotFoundError):  # another process may remove it meanwhile
+            size = sum(file.stat().st_size for file in path.iterdir())
+            sizes[key] = sizes.get(key, 0) + size
+    return sizes
+
+
+def check_limit(cache: Path, what: str, size: int, others: int, limit: int) -> None:
+    """Raises: ValueError where `size` and the bytes of `others` exceed the limit."""
+    if size + others > limit:
+        remedy = "Raise the limit, store fewer views, or delete folders that no run needs."
+        invariant = f"{cache} must stay within {format_bytes(limit)}"
+        received = f"{what}, beside {format_bytes(others)} of others"
+        refuse(ValueError, "cache", invariant, received, remedy)
+
+
+def check_free_space(folder: Path, size: int) -> None:
+    """Raises: OSError where the disk of `folder` has less than `size` bytes free."""
+    parents = (folder.absolute(), *folder.absolute().parents)
+    free = shutil.disk_usage(next(path for path in parents if path.exists())).free
+    if size > free:
+        remedy = "Choose a folder on another disk, or store fewer views."
+        invariant = f"{folder} needs {format_bytes(size)} on its disk"
+        refuse(OSError, "cache", invariant, f"{format_bytes(free)} free", remedy)
+
+
+def size_on_disk(specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]) -> int:
+    """An upper bound on the bytes of a folder: a checksum takes up to 16 in the JSON list."""
+    arrays = sum(HEADER_BYTES + count * spec.bytes for spec in specs)
+    listed = len(_json(specs, count, about, [[] for _ in specs]))
+    return arrays + listed + 16 * (count + 1) * len(specs)
+
+
+def format_bytes(size: int) -> str:
+    return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:,.1f} MiB"
+
+
+def _write_rows(
+    folder: Path, specs: Sequence[MapSpec], count: int, batches: Iterable[Sequence[np.ndarray]]
+) -> list[list[int]]:
+    """The checksums of the rows of each feature map."""
+    checksums: list[list[int]] = [[] for _ in specs]
+    paths = [folder / f"map-{i}.npy" for i in range(len(specs))]
+    with ExitStack() as stack:
+        # unbuffered: closing a buffered file would try the failed write again
+        files = [stack.enter_context(open(path, "wb", buffering=0)) for path in paths]
+        for path, file, spec in zip(paths, files, specs, strict=True):
+            _write(path, file, npy_header((count, *spec.shape), spec.stored_dtype))
+        for maps in batches:
+            if (found := [MapSpec.of(x) for x in maps]) != [*specs]:
+                invariant = f"feature maps must be {', '.join(map(str, specs))}"
+                _refuse_maps(invariant, ", ".join(map(str, found)))
+            for i, array in enumerate(map(np.ascontiguousarray, maps)):
+                checksums[i] += [zlib.crc32(_bytes(row)) for row in array]
+                _write(paths[i], files[i], _bytes(array))
+        for path, file in zip(paths, files, strict=True):
+            with name_in_errors(path):
+                os.fsync(file.fileno())
+    if {len(rows) for rows in checksums} != {count}:
+        _refuse_maps(f"there must be feature maps of {count} images", f"{len(checksums[0])}")
+    return checksums
+
+
+def _write(path: Path, file: BinaryIO, data: bytes | memoryview) -> None:
+    with name_in_errors(path):
+        write_all(file, data)
+
+
+def _map_file(path: Path, spec: MapSpec, count: int) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:  # a wrong header, or too few bytes
+        _refuse_damaged(path, "be a .npy file", f"{error}"[:200])
+    if (array.shape, array.dtype) != ((count, *spec.shape), spec.stored_dtype):
+        _refuse_damaged(path, f"hold {count} feature maps {spec}", f"{array.shape} {array.dtype}")
+    return np.asarray(array).view(DTYPES[spec.dtype])
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _description(specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]) -> dict[str, Any]:
+    maps = [{"shape": [*spec.shape], "dtype": spec.dtype} for spec in specs]
+    header = {"format": FORMAT, "version": VERSION, "about": dict(about)}
+    return header | {"images": count, "maps": maps}
+
+
+def _json(
+    specs: Sequence[MapSpec],
+    count: int,
+    about: Mapping[str, Any],
+    checksums: Sequence[Sequence[int]],
+) -> str:
+    return json.dumps(_description(specs, count, about) | {"crc32": checksums}, indent=1) + "\n"
+
+
+def _refuse_damaged(path: Path, what: str, received: str) -> NoReturn:
+    remedy = f"Delete {path.parent}; the next run computes it again."
+    refuse(ValueError, "cache", f"{path} must {what}", received, remedy)
+
+
+def _refuse_maps(invariant: str, received: str) -> NoReturn:
+    remedy = "Repair the images; a backbone gives feature maps of one size."
+    refuse(ValueError, "cache", invariant, received, remedy)

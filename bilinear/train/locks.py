@@ -1,0 +1,49 @@
+"""Exclusive locks between processes, by `filelock`. The system releases a lock with its process."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def exclusive_lock(
+    path: str | os.PathLike, *, waiting: Callable[[], None] | None = None
+) -> Iterator[Callable[[], None]]:
+    """Hold an exclusive advisory lock on `path`, which is created if it does not exist.
+
+    The block receives a function that raises OSError once the lock file was deleted or replaced:
+    from then on another process can acquire the same path. Call it before each write.
+
+    Args:
+        waiting: called every 0.2 seconds while another process holds the lock. Default: None,
+            which does not wait.
+
+    Raises: BlockingIOError where another process holds the lock and `waiting` is None.
+    """
+    lock = FileLock(path, blocking=False)
+    while not lock.is_locked:
+        try:
+            lock.acquire()
+        except Timeout:
+            if waiting is None:
+                words = "the lock is held by another process"
+                raise BlockingIOError(errno.EAGAIN, words, os.fspath(path)) from None
+            waiting()
+            time.sleep(POLL_SECONDS)
+    held = os.stat(path)
+
+    def check() -> None:
+        if not os.path.exists(path) or not os.path.samestat(os.stat(path), held):
+            words = "the lock file was deleted; another process may write here now"
+            raise OSError(errno.ESTALE, words, os.fspath(path))
+
+    try:
+        yield check
+    finally:
+        lock.release()

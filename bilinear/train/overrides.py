@@ -1,0 +1,55 @@
+"""Override single fields of a recipe by their path: ``phases.0.epochs=8``."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..contract import refuse
+from .recipes import Recipe
+
+
+def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:
+    """The recipe with each ``"PATH=VALUE"`` applied in order.
+
+    A path names fields of the recipe's JSON and indices of its lists, from 0, as in
+    ``phases.1.groups.0.learning_rate``. A value is JSON (``8``, ``null``, ``true``,
+    ``["relu5_3"]``); a value that is not valid JSON is text (``resnet18``).
+
+    Raises: ValueError that names the path and what exists there, or the field and its
+        requirement.
+    """
+    data = json.loads(recipe.to_json())
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not path or not equals:
+            remedy = "Example: phases.0.epochs=8."
+            refuse(ValueError, "recipe", "a change must be PATH=VALUE", repr(change), remedy)
+        _assign(data, path, _parse(text))
+    return Recipe.from_json(json.dumps(data))
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _assign(data: Any, path: str, value: Any) -> None:
+    *outer, last = steps = path.split(".")
+    for depth, step in enumerate(outer):
+        data = data[_key(data, step, path, steps[:depth])]
+    data[_key(data, last, path, outer)] = value
+
+
+def _key(data: Any, step: str, path: str, before: list[str]) -> str | int:
+    """The key or index that `step` names in `data`. Raises: ValueError where it names none."""
+    keys: list[str] = []
+    if isinstance(data, (dict, list)):
+        keys = list(map(str, data if isinstance(data, dict) else range(len(data))))
+    if step not in keys:
+        where = f"in {'.'.join(before)}" if before else "in a recipe"
+        known = f"one of {', '.join(keys)}" if keys else f"nothing, because it is {data!r}"
+        remedy = "--print shows the whole recipe."
+        refuse(ValueError, f"recipe: {path}", f"what follows {where} is {known}", step, remedy)
+    return int(step) if isinstance(data, list) else step

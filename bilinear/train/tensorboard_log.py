@@ -1,0 +1,97 @@
+"""The metrics of a run for TensorBoard: one TensorBoard event for each line of the metrics.
+
+======  ======================================================================
+step    ``loss/step``, and ``learning_rate/GROUP`` for each parameter group
+epoch   ``loss/training``, ``loss/validation`` and ``accuracy/validation``
+phase   ``phase``: its number, from 1
+======  ======================================================================
+
+Steps count over all phases; values are float32. When a process continues the run, its event
+files are deleted and written again from the metrics, so that a truncated line has no event. The
+times are those of writing.
+
+`tensorboard` has a writer of whole files too, but it imports TensorFlow wherever that is
+installed, and reports a full disk minutes later, from its own thread.
+"""
+
+import io
+import time
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from .._files import append
+from .events import Metric, PhaseStarted, StepDone
+from .recipes import Recipe
+from .run import Run
+
+PREFIX = "events.out.tfevents."
+"""Of the file names that TensorBoard recognises; it reads them in alphabetical order."""
+
+
+class TensorBoardLog:
+    """Call it with each event after it was logged.
+
+    Raises: OSError naming the file; the run can be resumed.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe) -> None:
+        self._run = run
+        self._groups = {p.name: [group.parameters for group in p.groups] for p in recipe.phases}
+        self._path: Path | None = None
+        self._step = 0
+
+    def __call__(self, event: Metric) -> None:
+        if self._path is None:
+            self.finish()  # writes this event too, which is in the metrics already
+        else:
+            append(self._path, self.encode(event))
+
+    def finish(self) -> None:
+        """Write the events of a run in which nothing was left to train, too."""
+        if self._path is None:
+            self._path = self._rewrite()
+
+    def _rewrite(self) -> Path:
+        """Replace the event files by one with all metrics so far."""
+        folder = self._run.events
+        folder.mkdir(exist_ok=True)
+        for path in folder.glob(f"{PREFIX}*"):
+            path.unlink()
+        # at START, a TensorBoard that is open discards what it has read before
+        start = Event(session_log=SessionLog(status=SessionLog.START))
+        records = [_encode(Event(file_version="brain.Event:2")), _encode(start)]
+        records += [self.encode(event) for event in self._run.read_metrics()]
+        path = folder / f"{PREFIX}{time.time_ns()}"
+        append(path, b"".join(records))
+        return path
+
+    def encode(self, event: Metric) -> bytes:
+        """The record of an event."""
+        if not isinstance(event, PhaseStarted):  # which has the last step before it
+            self._step = event.step
+        scalars = self._scalars(event).items()
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars]
+        return _encode(Event(step=self._step, summary=Summary(value=values)))
+
+    def _scalars(self, event: Metric) -> dict[str, float]:
+        if isinstance(event, PhaseStarted):
+            return {"phase": list(self._groups).index(event.phase) + 1}
+        if isinstance(event, StepDone):
+            pairs = zip(self._groups[event.phase], event.rates, strict=True)
+            return {"loss/step": event.loss} | {f"learning_rate/{g}": rate for g, rate in pairs}
+        return {
+            "loss/training": event.training_loss,
+            "loss/validation": event.validation_loss,
+            "accuracy/validation": event.validation_accuracy,
+        }
+
+
+def _encode(event: Event) -> bytes:
+    """A record with its length and checksums."""
+    event.wall_time = time.time()
+    buffer = io.BytesIO()
+    RecordWriter(buffer).write(event.SerializeToString())
+    return buffer.getvalue()

@@ -1,0 +1,218 @@
+"""Feature maps in files: complete or absent, with verified checksums; needs no framework."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.train.events import CacheMessage
+from bilinear.train.feature_cache import files
+from bilinear.train.feature_cache.files import (
+    LOCK,
+    FeatureMaps,
+    MapSpec,
+    folder_sizes,
+    size_on_disk,
+)
+from bilinear.train.feature_cache.views import View, check_space
+from bilinear.train.locks import exclusive_lock
+from bilinear.train.run import Run
+
+SPECS = [MapSpec((2, 3, 4), "float32"), MapSpec((1, 1, 2), "bfloat16")]
+ABOUT = {"part": "train"}
+
+
+def rows() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((5, *spec.shape)).astype(spec.dtype) for spec in SPECS]
+
+
+def in_batches() -> Iterator[list[np.ndarray]]:
+    for start in 0, 2, 4:
+        yield [array[start : start + 2] for array in rows()]
+
+
+def fail_on_waiting() -> None:
+    pytest.fail("it waits for another writer")
+
+
+def write(
+    folder: Path,
+    batches: Callable[[], Any] = in_batches,
+    *,
+    specs: list[MapSpec] = SPECS,
+    count: int = 5,
+    limit: int = 2**20,
+    waiting: Callable[[], None] = fail_on_waiting,
+) -> None:
+    files.write_maps(folder, specs, count, ABOUT, batches, limit=limit, waiting=waiting)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "key")
+    return tmp_path / "key"
+
+
+def open_maps(folder: Path) -> FeatureMaps:
+    return FeatureMaps(folder, SPECS, 5, ABOUT)
+
+
+def test_rows_are_read_bit_by_bit(folder: Path) -> None:
+    chosen = np.array([4, 0, 0])
+    for found, array in zip(open_maps(folder).rows(chosen), rows(), strict=True):
+        assert found.dtype == array.dtype
+        assert found.tobytes() == array[chosen].tobytes()
+
+
+@pytest.mark.parametrize("name", ["map-0.npy", "map-1.npy"])
+def test_a_flipped_bit_is_refused_with_its_file(name: str, folder: Path) -> None:
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the last row
+    path.write_bytes(content)
+    maps = open_maps(folder)
+    maps.rows(np.arange(4))
+    with pytest.raises(
+        ValueError, match=rf"{name} must have the checksum .*; got .* Delete .*key; the next"
+    ):
+        maps.rows(np.array([0, 4]))
+
+
+def test_damaged_files_are_refused_by_name(folder: Path) -> None:
+    note = folder / "maps.json"
+    whole = note.read_bytes()
+    for wrong in (
+        whole[:-9],
+        b"[]",
+        whole.replace(b"bfloat16", b"float32"),
+        whole.replace(b"train", b"test"),
+    ):
+        note.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"maps\.json must list the feature maps"):
+            open_maps(folder)
+    note.write_bytes(whole)
+    path = folder / "map-0.npy"
+    for wrong in (path.read_bytes()[:-1], b"", path.read_bytes().replace(b"<f4", b"<i4")):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"map-0\.npy must"):
+            open_maps(folder)
+
+
+def test_unexpected_feature_maps_are_refused(tmp_path: Path) -> None:
+    for count, specs in (4, SPECS), (6, SPECS), (5, [SPECS[0]._replace(shape=(2, 3, 5)), SPECS[1]]):
+        with pytest.raises(ValueError, match="maps"):
+            write(tmp_path / "key", specs=specs, count=count)
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def write_until_killed(folder: str) -> None:
+    """Kill this process while it writes."""
+
+    def until_killed() -> Iterator[list[np.ndarray]]:
+        yield next(in_batches())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    write(Path(folder) / "key", until_killed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_the_leftovers_of_a_killed_writer_are_ignored_and_removed(tmp_path: Path) -> None:
+    """The next writer removes them and writes the set; a third one computes nothing."""
+    assert child(f"write_until_killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob("*.tmp")
+    assert left.is_dir()
+    assert not (tmp_path / "key").exists()
+    assert [*folder_sizes(tmp_path)] == [tmp_path / "key"]  # its final name
+    Run(tmp_path).remove_leftovers()  # the cache may be in the folder of a run
+    foreign = [tmp_path / ".tmp123456", tmp_path / ".bilinear-own.tmp"]
+    for path in foreign:
+        path.mkdir()
+    file = tmp_path / files.TEMPORARY.format("file")
+    file.write_bytes(b"")
+    one = view(tmp_path / "key")
+    with exclusive_lock(tmp_path / LOCK):  # another process may be writing
+        check_space(tmp_path, one.bytes + 2**13, "feature maps", [one])
+    assert left.exists()
+    check_space(tmp_path, one.bytes + 2**13, "feature maps", [one])
+    assert not left.exists()
+    assert child(f"write_until_killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    write(tmp_path / "key")
+    assert not left.exists()
+    assert all(path.exists() for path in (*foreign, file))
+    open_maps(tmp_path / "key").rows(np.arange(5))
+    write(tmp_path / "key", lambda: pytest.fail("computed again"))
+
+
+def view(folder: Path) -> View:
+    pipeline: Any = None  # used only to compute
+    return View(folder, ABOUT, pipeline, 0, tuple(SPECS), 5)
+
+
+def child(call: str) -> subprocess.CompletedProcess:
+    """Run a call of this module in a new process."""
+    code, root = (
+        f"from tests.train import test_feature_cache_files as tests; tests.{call}",
+        Path(__file__).parents[2],
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+
+
+def test_the_limit_holds_when_feature_maps_are_written(tmp_path: Path) -> None:
+    """Also where others have filled the folder since the run started."""
+    size = size_on_disk(SPECS, 5, ABOUT)
+    with pytest.raises(
+        ValueError, match=r"must stay within .*; got feature maps of .* MiB, beside 0\.0"
+    ):
+        write(tmp_path / "key", lambda: pytest.fail("computed"), limit=size - 1)
+    write(tmp_path / "key", limit=size)
+    assert size - 100 < folder_sizes(tmp_path)[tmp_path / "key"] <= size
+    with pytest.raises(ValueError, match="must stay within"):
+        write(tmp_path / "other", lambda: pytest.fail("computed"), limit=2 * size - 100)
+    write(tmp_path / "other", limit=2 * size)
+
+
+def test_a_full_disk_is_refused_before_writing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"needs .* GiB on its disk"):
+        files.check_free_space(tmp_path / "not there yet", 2**60)
+
+
+def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> None:
+    """It reports it once, and can be interrupted."""
+    events, pauses = [], iter(range(2))
+    engine: Any = None
+
+    def pause() -> None:
+        if next(pauses, None) is None:
+            raise KeyboardInterrupt
+
+    with Run(tmp_path).lock():  # another lock in the same folder
+        write(tmp_path / "key")
+    with exclusive_lock(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
+        view(tmp_path / "other").load(engine, 2**20, lambda event, _: events.append(event), pause)
+    text = f"cache: waiting for another process that writes to {tmp_path}"
+    assert events == [CacheMessage(text)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+@pytest.mark.parametrize("size", [100, 200])
+def test_a_disk_that_becomes_full_is_reported_with_the_file(size: int, tmp_path: Path) -> None:
+    assert child(f"write_to_full_disk({str(tmp_path)!r}, {size})").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def write_to_full_disk(folder: str, size: int) -> None:
+    """Writes beyond the size fail as on a full disk."""
+    import resource  # noqa: PLC0415 (POSIX only)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    with pytest.raises(OSError, match=r"map-0\.npy") as caught:
+        write(Path(folder) / "key")
+    assert caught.value.errno == errno.EFBIG
