@@ -57,9 +57,9 @@ def explain(
     seen = centre_crop(cover(photograph, preprocessing, f"{image}"), preprocessing.shape)
     batch = normalize(np.asarray(seen), preprocessing)[None]
     model = importlib.import_module(f"bilinear.{framework}").load(file)
-    maps, descriptors, logits = Inference(model, framework).stages(batch)
+    features, descriptors, logits = Inference(model, framework).stages(batch)
     index = int(np.argmax(logits[0])) if index is None else index
-    first, second = maps[0][0], maps[1][0] if len(maps) == 2 else None
+    first, second = features[0][0], features[1][0] if len(features) == 2 else None
     weight, bias = _classifier(op, file, index)
     found = explain_score(first, second, descriptors[0], weight, bias)
     name = description.classes[index] if description.classes else f"{index}"
