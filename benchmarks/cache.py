@@ -52,8 +52,10 @@ def row(framework: str, epoch: Epoch, seconds: float) -> dict:
     """Milliseconds per image of both epochs and of reading the cache, and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         feeds = _feeds(framework, epoch, Path(folder))
-        runs: dict[str, Callable[[], object]] = {name: _of(feed) for name, feed in feeds.items()}
-        runs["reading"] = lambda: [*feeds["kept"].training.epoch(0)]
+        runs: dict[str, Callable[[], object]] = {
+            name: _epoch_of(feed) for name, feed in feeds.items()
+        }
+        runs["reading"] = lambda: [*feeds["cached"].training.epoch(0)]
         times = time_in_turn(runs, seconds, rounds=(3, 40))
     print(".", end="", flush=True, file=sys.stderr)
     images = BATCHES * epoch.batch
@@ -61,8 +63,8 @@ def row(framework: str, epoch: Epoch, seconds: float) -> dict:
         "framework": importlib.import_module(f"{__package__}.{framework}").VERSION,
         "network": str(epoch),
         "milliseconds": {name: 1e3 * Spread.of(t).median / images for name, t in times.items()},
-        "ratio": ratios(times, "through", "kept"),
-        "rounds": len(times["kept"]),
+        "ratio": ratios(times, "computed", "cached"),
+        "rounds": len(times["cached"]),
     }
 
 
@@ -79,16 +81,16 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     training = Pipeline(index, "train", augmentation=Augmentation(), **given)
     same = replace(index, items=tuple(i._replace(split="validation") for i in index.items))
     validation = Pipeline(same, "validation", **given)
-    kept = PipelineCache(Cache(folder / "maps", views=1), training, validation).for_phase(
+    cached = PipelineCache(Cache(folder / "maps", views=1), training, validation).for_phase(
         engine, PHASE, 0
     )
     return {
-        "through": image_feed(engine, training, validation),
-        "kept": kept.feed(lambda *_: None, lambda: None),
+        "computed": image_feed(engine, training, validation),
+        "cached": cached.feed(lambda *_: None, lambda: None),
     }
 
 
-def _of(feed: Feed) -> Callable[[], list[float]]:
+def _epoch_of(feed: Feed) -> Callable[[], list[float]]:
     rates = [group.learning_rate for group in PHASE.groups]
     return lambda: [feed.step(batch, rates) for batch in feed.training.epoch(0)]
 
@@ -105,6 +107,6 @@ def tables(found: list[dict]) -> list[str]:
     head = ("framework", "network, images", "computed, ms/image", "cached, ms", "of which reading")
     lines = []
     for row in found:
-        times = [f"{row['milliseconds'][who]:.1f}" for who in ("through", "kept", "reading")]
+        times = [f"{row['milliseconds'][who]:.1f}" for who in ("computed", "cached", "reading")]
         lines.append([row["framework"], row["network"], *times, spread(*row["ratio"])])
     return table((*head, "computed ÷ cached"), lines)
