@@ -9,9 +9,10 @@ gradients. For all operators and layers:
 - Half-precision inputs are accumulated in float32, and the result is rounded once. On GPUs
   TensorFlow multiplies float32 matrices in TF32 unless
   `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
-- Errors are raised before the computation, in a `tf.function` while it is traced. Sizes, and for
-  operators the rank, may be unknown then. Such sizes are checked at run time, and the same message
-  is in a `tf.errors.InvalidArgumentError`. XLA (``jit_compile=True``) drops the message and names a
+- ValueError (shapes and values) and TypeError (dtypes and types) are raised before the computation,
+  in a `tf.function` while it is traced. Sizes, and for operators the rank, may be unknown then.
+  Such sizes are checked at run time, and the same message is in a
+  `tf.errors.InvalidArgumentError`. XLA (``jit_compile=True``) drops the message and names a
   node ``…_needs_sizes_that_fit`` that cannot be compiled.
 - The layers are Keras layers: they cast to their dtype policy, use the masks that Keras stores on
   feature maps, and are saved with a model. Keras may compile them by XLA.

@@ -51,9 +51,6 @@ def bilinear_pool(
 
     Returns:
         (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "bilinear_pool"
     x, y, mask = to_tensors(op, x, y, mask)

@@ -66,9 +66,6 @@ def bilinear_scores(
 
     Returns:
         (N, K) in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "bilinear_scores"
     x, y, mask = to_tensors(op, x, y, mask)

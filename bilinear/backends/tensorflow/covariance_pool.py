@@ -23,9 +23,6 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
     Returns:
         (N, C, D) in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "covariance_pool"
     x, y, mask = to_tensors(op, x, y, mask)

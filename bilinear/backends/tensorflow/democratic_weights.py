@@ -37,9 +37,6 @@ def democratic_weights(
 
     Returns:
         (N, L) in the dtype of x; 0 where the mask is False.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "democratic_weights"
     x, _, mask = to_tensors(op, x, None, mask)

@@ -51,9 +51,6 @@ def hadamard_pool(
 
     Returns:
         (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "hadamard_pool"
     x, y, mask = to_tensors(op, x, y, mask)

@@ -33,9 +33,6 @@ def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
 
     Returns:
         (N, C(C+1)/2) in the dtype of g.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "half_vectorize"
     g = to_tensor(op, "g", g)

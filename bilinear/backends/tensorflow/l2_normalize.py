@@ -24,9 +24,6 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Ten
 
     Returns:
         The shape and dtype of z.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "l2_normalize"
     z = to_tensor(op, "z", z)

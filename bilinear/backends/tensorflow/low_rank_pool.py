@@ -51,9 +51,6 @@ def low_rank_pool(
 
     Returns:
         (N, R / rank) in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "low_rank_pool"
     x, y, mask = to_tensors(op, x, y, mask)

@@ -44,9 +44,6 @@ def low_rank_scores(
 
     Returns:
         (N, K) in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "low_rank_scores"
     x, _, mask = to_tensors(op, x, None, mask)

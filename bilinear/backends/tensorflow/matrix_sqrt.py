@@ -47,9 +47,6 @@ def matrix_sqrt(
 
     Gradient:
         Derivatives of "eigen" are exact to the third order.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     a = to_tensor("matrix_sqrt", "a", a)
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)

@@ -26,9 +26,6 @@ def outer_pool(
 
     Returns:
         (N, C, D) in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "outer_pool"
     x, y, mask = to_tensors(op, x, y, mask)

@@ -34,9 +34,6 @@ def random_maclaurin(
 
     Returns:
         (N, dim), or (N, L, dim) for "none", in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "random_maclaurin"
     x, y, mask = to_tensors(op, x, y, mask)

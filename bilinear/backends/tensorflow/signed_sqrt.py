@@ -26,9 +26,6 @@ def signed_sqrt(
 
     Returns:
         The shape and dtype of g.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid.
     """
     g = to_tensor("signed_sqrt", "g", g)
     check_signed_sqrt(spec(g), eps, root, slope_eps)

@@ -35,9 +35,6 @@ def tensor_sketch(
 
     Returns:
         (N, dim), or (N, L, dim) for "none", in the dtype of x.
-
-    Raises:
-        ValueError, TypeError: an argument is not valid; unknown sizes are checked at run time.
     """
     op = "tensor_sketch"
     x, y, mask = to_tensors(op, x, y, mask)
