@@ -143,7 +143,7 @@ def wheel(session: nox.Session) -> None:
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(file, away)
     session.chdir(away)
-    tests = ["meta/test_house", "docs/test_namespaces", "docs/test_readme"]
+    tests = ["meta/test_layout", "docs/test_namespaces", "docs/test_readme"]
     tests += ["layers/test_layers", "models/test_checkpoint"]
     chosen = session.posargs or [f"tests/{name}.py" for name in tests]
     session.run("pytest", "--full", *chosen)

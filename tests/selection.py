@@ -5,12 +5,13 @@ transform of the same kind, a second compilation of the same graph. CONTRIBUTING
 """
 
 import os
+from typing import Any
 
 import pytest
 
 from bilinear.testing import DTYPES, OPERATORS, Driver
 
-from .subjects import driver
+from .subjects import PRESENT, driver
 
 FULL = os.environ.get("BILINEAR_TEST_FULL") == "1"
 
@@ -80,7 +81,47 @@ def _turns(kind: str, always: int, once_in: int = 3):
     return rule
 
 
+def _unless(**values: Any):
+    """Everything but the rows whose parameters have these values."""
+
+    def rule(**parameters: Any) -> bool:
+        return any(parameters[name] not in wanted for name, wanted in values.items())
+
+    return rule
+
+
+BOTH = ("vgg16 and resnet18",)
+"""The model of two networks: each layer of the others is in it."""
+FIRST = PRESENT[:1]
+
+ELSEWHERE = {
+    # models: full networks take the most time
+    "test_logits_gradients_and_statistics_agree": _unless(architecture=(*BOTH, "resnet18")),
+    "test_float32_errs_no_more_than_the_other_frameworks": _unless(architecture=BOTH),
+    "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
+    "test_initial_weights_are_equal_in_every_door": _unless(architecture=BOTH),
+    "test_initial_weights_are_equal_in_every_namespace": _unless(architecture=BOTH),
+    "test_extreme_sizes": _unless(size=[(17, 40)]),
+    # training: 20 steps in float64 of one network; commands are killed in one framework
+    "test_runs_agree_and_may_change_framework_half_way": _unless(backbone=("resnet18",)),
+    "test_float32_runs_part_as_one_does_from_itself": lambda **_: True,
+    "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
+    # documents: the commands of the README in one framework; benchmarks, which users do not run
+    "test_the_commands_run_as_printed": _unless(framework=FIRST),
+    "test_the_whole_demo_in_small": lambda **_: True,
+    "test_little_is_held_between_the_passes": _unless(dtype=("float32",)),
+    "test_memory_stays_within_a_multiple_of_the_arrays": lambda **_: True,
+    "test_peaks_include_held_memory": lambda **_: True,
+    "test_plain_networks_agree_with_the_models": _unless(backend=FIRST),
+    "test_an_epoch_with_cached_feature_maps_is_measured": _unless(backend=FIRST),
+    "test_growth_is_measured": _unless(backend=FIRST),
+    "test_heads_are_measured_and_agree": _unless(backend=FIRST),
+    "test_scores_copy_no_weight": lambda **_: True,
+}
+"""Rows of the other folders, by the name of their test."""
+
 RULES = {
+    **ELSEWHERE,
     "test_edges": _edges,
     "test_nan_cotangent": _nan_cotangent,
     "test_ring": _ring,

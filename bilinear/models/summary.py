@@ -26,7 +26,7 @@ def summarize(path: str | os.PathLike) -> dict[str, Any]:
         format_version = json.loads(file.metadata()[ENTRY])["format_version"]
     parameters: dict[str, int] = {}
     other: dict[str, int] = {}
-    for name, (shape, dtype) in found.items():
+    for name, (shape, dtype, _) in found.items():
         if not name.startswith(MOMENTUM):
             counts = parameters if is_parameter(name) and dtype in DTYPES else other
             part = name.partition(".")[0]

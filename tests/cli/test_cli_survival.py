@@ -19,17 +19,18 @@ pytest.importorskip("tensorboard", reason="the extra cli is absent")
 from bilinear.train import NAMED_RECIPES
 
 from ..commanded import CACHED, cache_options, prepare
+from ..selection import FULL
 from ..subjects import PRESENT
 from ..survivor import QUICK, maps_of, progress
 from ..training import contents, shared_folder
 
 KILLS = {
-    "torch": dict.fromkeys(NAMED_RECIPES, 2) | {CACHED: 6},
+    "torch": dict.fromkeys(NAMED_RECIPES, 2) | {CACHED: 6} if FULL else {CACHED: 2},
     "tensorflow": {"bcnn-two-phase": 1},
     "jax": {"bcnn-two-phase": 1},
 }
-"""Kills of each recipe: 12 in torch, fewer where each process compiles for seconds."""
-WITH_ALL = 4
+"""Kills of each recipe: with --full 12 in torch, fewer where each process compiles for seconds."""
+WITH_ALL = 4 if FULL else 2
 """Interruptions of a command with a cache and a worker, in torch, unless it ends before."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 PYTHON = sys.executable, "-W", "ignore", "-m"

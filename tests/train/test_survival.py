@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from ..selection import FULL
 from ..subjects import PRESENT
 from ..training import contents, shared_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
-KILLS = {"numpy": 4, "torch": 20, "tensorflow": 2, "jax": 2}
+KILLS = {"numpy": 4, "torch": 20 if FULL else 2, "tensorflow": 2, "jax": 2}
 """Number of killed processes; few where each compiles for seconds. `test_cli_survival` kills the
 command, also with a cache and workers."""
 FRAMEWORKS = ["numpy", *PRESENT]
