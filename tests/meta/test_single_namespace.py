@@ -16,14 +16,16 @@ OTHERS = {"jax": ("jax", "jaxlib", "flax", "optax"), "torch": ("torch", "torchvi
 OTHERS |= {"tensorflow": ("tensorflow", "keras")}
 
 CODE = """
-import importlib.util, sys
+import sys
+from importlib.machinery import PathFinder
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.partition(".")[0] in {blocked!r}
+        return None if blocked else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 
 import numpy as np
 from bilinear.{namespace} import BCNN, BilinearPool, load, save, outer_pool
