@@ -110,7 +110,7 @@ def full(session: nox.Session) -> None:
     for name in ("lint", "types", "conformance", "build", "reference", "namespaces", "wheel"):
         session.notify(name, [])
     frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")
-    frameworks(session, "tests.mutants", "--sample")
+    frameworks(session, "tests.faults", "--full")
 
 
 @nox.session
@@ -150,9 +150,9 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
-def mutants(session: nox.Session) -> None:
+def faults(session: nox.Session) -> None:
     """The suite, tested: every planted fault must turn it red."""
-    frameworks(session, "tests.mutants", *session.posargs)
+    frameworks(session, "tests.faults", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,298 @@
+"""Faults of code without a framework: files, imported weights, classifiers, metrics, commands."""
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bilinear.data.images import Preprocessing
+
+from . import Fault, wrap
+
+FAULTS: list[Fault] = []
+
+
+def fault(
+    name: str, path: str, tests: tuple[str, ...], *namespaces: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Plant ``faulty(f, *arguments)`` in place of the function ``module:name`` or class member."""
+
+    def enter(faulty: Callable[..., Any]) -> Callable[..., Any]:
+        def plant() -> None:
+            module, _, attribute = path.partition(":")
+            owner: Any = importlib.import_module(f"bilinear.{module}")
+            *classes, last = attribute.split(".")
+            for part in classes:
+                owner = getattr(owner, part)
+            wrap(owner, last, faulty)
+
+        FAULTS.append(Fault(name, "none", plant, tests, namespaces))
+        return faulty
+
+    return enter
+
+
+def faults() -> list[Fault]:
+    return FAULTS
+
+
+# --- classifiers ---
+
+CLASSIFIERS = ("tests/analysis/test_classifiers.py",)
+PACK, UNPACK, PERMUTE = (
+    f"analysis.classifiers:{name}_classifier" for name in ("pack", "unpack", "permute")
+)
+
+
+def channels_of(weight: Any) -> int:
+    return int(np.sqrt(2 * np.shape(weight)[1]))
+
+
+def off_diagonal(packed: np.ndarray) -> np.ndarray:
+    """True at the entries of a packed triangle that are off its diagonal."""
+    rows, columns = np.triu_indices(channels_of(packed))
+    return rows != columns
+
+
+@fault(
+    "a packed classifier has 1/2 in place of 1/√2",
+    "analysis.classifiers:pack_classifier",
+    CLASSIFIERS,
+)
+def _(f, weight):
+    packed = f(weight)
+    return np.where(off_diagonal(packed), packed / 2**0.5, packed)
+
+
+@fault(
+    "the diagonal of a packed classifier is doubled",
+    "analysis.classifiers:pack_classifier",
+    CLASSIFIERS,
+)
+def _(f, weight):
+    packed = f(weight)
+    return np.where(off_diagonal(packed), packed, 2 * packed)
+
+
+@fault(
+    "an unpacked classifier has only the upper triangle",
+    "analysis.classifiers:unpack_classifier",
+    CLASSIFIERS,
+)
+def _(f, weight):
+    full = f(weight)
+    channels = int(full.shape[1] ** 0.5)
+    return np.triu(full.reshape(-1, channels, channels)).reshape(full.shape)
+
+
+@fault(
+    "column-major order is read with C and D exchanged",
+    "analysis.classifiers:permute_classifier",
+    CLASSIFIERS,
+)
+def _(f, weight, channels, *orders, **options):
+    pair = channels if isinstance(channels, int) else tuple(channels)[::-1]
+    return f(weight, pair, *orders, **options)
+
+
+# --- Keras' weights and imported checkpoints ---
+
+KERAS = ("tests/models/test_keras_weights.py",)
+IMPORTS = ("tests/models/test_imports.py", "-k", "not logits")
+LOGITS = ("tests/models/test_imports.py", "-k", "logits and (fast-mpn or twice)")
+PREPROCESSING = "models.weights:weights_preprocessing"
+TENSORS = "models.keras_weights:keras_tensors"
+
+
+def with_first(tensors: dict[str, np.ndarray], change: Callable[[np.ndarray], np.ndarray]):
+    return tensors | {"features.0.weight": change(tensors["features.0.weight"])}
+
+
+@fault("the channels of Keras stay BGR", TENSORS, KERAS)
+def _(f, *given):
+    return with_first(f(*given), lambda kernel: np.ascontiguousarray(kernel[:, ::-1]))
+
+
+@fault("the kernels of Keras are mirrored", TENSORS, KERAS)
+def _(f, *given):
+    return with_first(f(*given), lambda kernel: np.ascontiguousarray(kernel[:, :, ::-1]))
+
+
+@fault("Keras' weights have torchvision's preprocessing", PREPROCESSING, KERAS)
+def _(f, *given):
+    return f(*given) and Preprocessing()
+
+
+@fault("the prefix of DataParallel stays", "models.state_dict:state_tensors", IMPORTS)
+def _(f, op, saved):
+    found = f(op, saved)
+    wrapped = any("module." in f"{name}" for name in saved)
+    return {f"module.{name}" if wrapped else name: value for name, value in found.items()}
+
+
+@fault("the counters of BatchNorm are imported", "models.state_dict:state_tensors", IMPORTS)
+def _(f, op, saved):
+    counters = {n: v for n, v in saved.items() if f"{n}".endswith("num_batches_tracked")}
+    return f(op, saved) | counters
+
+
+@fault("one tensor overwrites another of the same name", "models.state_dict:state_tensors", IMPORTS)
+def _(f, op, saved):
+    if not isinstance(saved, dict):
+        return f(op, saved)
+    plain = {f"{name}".removeprefix("module."): value for name, value in saved.items()}
+    return f(op, plain if all(isinstance(v, np.ndarray) for v in plain.values()) else saved)
+
+
+@fault("the order of the features is ignored", "models.imports:permute_classifier", IMPORTS)
+def _(f, weight, channels, order):
+    return weight
+
+
+@fault("two streams are exchanged", "models.layouts:Layout.names", LOGITS, "torch")
+def _(f, self, backbone):
+    swapped = {"backbone": "backbone_b", "backbone_b": "backbone"}
+    names = f(self, backbone)
+    if not any(own.startswith("backbone_b.") for own in names.values()):
+        return names
+    return {
+        their: f"{swapped[own.split('.')[0]]}.{own.partition('.')[2]}" if "backbone" in own else own
+        for their, own in names.items()
+    }
+
+
+# --- portable files ---
+
+WRITE, DESCRIBE = "models.portable:write", "models.portable:describe_pool"
+FILES = ("tests/models/test_files.py",)
+POOLS = ("tests/models/test_pools.py", "tests/models/test_bad_pools.py")
+
+
+@fault("momentum is missing in the file", WRITE, (*FILES, "-k", "momentum"), "torch")
+def _(f, path, description, tensors, momentum):
+    return f(path, description, tensors, None)
+
+
+@fault("the names of the classes are missing in the file", WRITE, FILES, "torch")
+def _(f, path, description, tensors, momentum):
+    return f(path, dataclasses.replace(description, classes=None), tensors, momentum)
+
+
+@fault(
+    "the arguments of the pool are missing in the file",
+    DESCRIBE,
+    FILES,
+    "torch",
+)
+def _(f, op, pool):
+    found = f(op, pool)
+    return {**found, "eps": 1e-10, "l2_eps": 1e-12} if "eps" in found else found
+
+
+@fault("the integers of tables are not checked", "models.checkpoint:check_values", POOLS)
+def _(f, op, name, array, values):
+    return array
+
+
+@fault("every file has format version 1", "models.description:Description.to_json", POOLS)
+def _(f, self):
+    return json.dumps(json.loads(f(self)) | {"format_version": 1})
+
+
+@fault("projections are drawn as small as the classifier", "models.plans:_initial", POOLS)
+def _(f, rng, name, shape, dtype):
+    drawn = f(rng, name, shape, dtype)
+    return (drawn * (0.01 * shape[1] ** 0.5)).astype(dtype) if "projection" in name else drawn
+
+
+@fault("taps do not cut the network", "models.plans:cut", POOLS)
+def _(f, backbone, taps):
+    return f(backbone, None)
+
+
+@fault("the arguments of a pool within a pool are not checked", "models.pools:check_pooling", POOLS)
+def _(f, op, pooling, *given):
+    inner = {"name": "BilinearPool", "reduction": "mean", "eps": 1e-10, "l2_eps": 1e-12}
+    return f(op, {**pooling, "pool": inner} if "pool" in pooling else pooling, *given)
+
+
+def tables_with_momentum() -> None:
+    """Integers count as parameters."""
+    checkpoint = importlib.import_module("bilinear.models.checkpoint")
+    vars(checkpoint)["DTYPES"] = {**checkpoint.DTYPES, "int8": np.int8, "int64": np.int64}
+
+
+FAULTS.append(Fault("tables may have momentum", "none", tables_with_momentum, POOLS))
+
+
+# --- metrics, descriptors and commands ---
+
+CONFUSION, HEADER = "analysis.metrics:confusion_matrix", "analysis.descriptors:_header"
+METRICS = ("tests/analysis/test_metrics.py",)
+DESCRIPTORS = ("tests/analysis/test_descriptors.py",)
+COMMANDS = ("tests/cli", "-k", "not kill")
+
+
+@fault("the rows of the confusion matrix are predictions", CONFUSION, METRICS)
+def _(f, *given):
+    return f(*given).T
+
+
+@fault("bins of confidence include their lower edge", "analysis.metrics:calibration_error", METRICS)
+def _(f, logits, labels, bins=15):
+    metrics = importlib.import_module("bilinear.analysis.metrics")
+    confidence = metrics.softmax(logits).max(1)
+    correct = metrics.top_k(logits, 1)[:, 0] == labels
+    index = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    gaps = np.bincount(index, correct - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+@fault("the calibration error is a mean over bins", "analysis.metrics:calibration_error", METRICS)
+def _(f, logits, labels, bins=15):
+    return f(logits, labels, bins) * len(labels) / bins
+
+
+@fault("descriptors are compared without normalization", "analysis.descriptors:_unit", DESCRIPTORS)
+def _(f, rows):
+    return rows
+
+
+@fault(
+    "the header of descriptors has a wrong number of rows",
+    "analysis.descriptors:_header",
+    DESCRIPTORS,
+)
+def _(f, path):
+    header = f(path)
+    return lambda count, size: header(max(0, count - 1), size)
+
+
+@fault("a padded batch is returned whole", "cli._model:Model._in_batches", COMMANDS, "torch")
+def _(f, self, call, images):
+    result = f(self, call, images)
+    return np.concatenate([result, result[-1:]]) if len(images) < self.batch_size else result
+
+
+@fault("a batch is not padded", "cli._model:Model._in_batches", COMMANDS, "jax")
+def _(f, self, call, images):
+    self.batch_size = len(images)
+    return f(self, call, images)
+
+
+@fault("another model's descriptors are searched", "cli.retrieve:checksum", COMMANDS, "torch")
+def _(f, file):
+    class Any_:
+        def __ne__(self, other: object) -> bool:
+            return False
+
+    return Any_()
+
+
+@fault("Ctrl-C ends as a failure", "cli._errors:run_guarded", COMMANDS, "torch")
+def _(f, *given):
+    code = f(*given)
+    return 1 if code == 130 else code

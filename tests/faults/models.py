@@ -1,0 +1,204 @@
+"""Faults of the networks, planted in the classes of each framework."""
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from . import FRAMEWORKS, Fault, wrap
+from .arrays import arrays
+from .layers import METHODS
+
+OTHER = {"torch": "jax", "tensorflow": "torch", "jax": "torch"}
+"""Networks are compared with those of another framework."""
+MODELS = ("tests/models/test_models.py", "-k", "resnet18 or variance")
+TAPS = ("tests/models/test_pooled_models.py", "-k", "maps")
+
+
+def backbone_module(framework: str) -> Any:
+    return importlib.import_module(f"bilinear.models.{framework}.backbone")
+
+
+def batch_norm(framework: str) -> type:
+    module = backbone_module(framework)
+    return module.BatchNorm2d if framework == "torch" else module.BatchNorm
+
+
+def is_training(framework: str, layer: Any, options: dict[str, Any]) -> bool:
+    if framework == "torch":
+        return layer.training
+    return options.get("training") if framework == "tensorflow" else not layer.use_running_average
+
+
+def statistics(framework: str, layer: Any) -> list[Any]:
+    names = {
+        "torch": ("running_mean", "running_var"),
+        "tensorflow": ("moving_mean", "moving_variance"),
+        "jax": ("mean", "var"),
+    }
+    return [getattr(layer, name) for name in names[framework]]
+
+
+def read(framework: str, statistic: Any) -> Any:
+    if framework == "torch":
+        return statistic.clone()
+    return statistic.value + 0 if framework == "tensorflow" else statistic[...]
+
+
+def write(framework: str, statistic: Any, value: Any) -> None:
+    if framework == "torch":
+        statistic.data.copy_(value)
+    elif framework == "tensorflow":
+        statistic.assign(value)
+    else:
+        statistic[...] = value
+
+
+def around_batch_norm(change: Callable[..., Any], framework: str) -> None:
+    """Plant ``change(framework, layer, x, result, before)`` behind BatchNorm in training."""
+
+    def faulty(f: Callable[..., Any], layer: Any, x: Any, **options: Any) -> Any:
+        if not is_training(framework, layer, options):
+            return f(layer, x, **options)
+        before = [read(framework, s) for s in statistics(framework, layer)]
+        return change(framework, layer, x, f(layer, x, **options), before)
+
+    wrap(batch_norm(framework), METHODS[framework], faulty)
+
+
+def values_per_channel(framework: str, x: Any) -> int:
+    n, *sizes = arrays(framework).shape(x)
+    count = n
+    for size in sizes[1:] if framework == "torch" else sizes[:-1]:
+        count *= size
+    return count
+
+
+def biased_variance(framework: str, layer: Any, x: Any, result: Any, before: list[Any]) -> Any:
+    count = values_per_channel(framework, x)
+    statistic = statistics(framework, layer)[1]
+    new = read(framework, statistic) - 0.9 * before[1]
+    write(framework, statistic, 0.9 * before[1] + new * ((count - 1) / count))
+    return result
+
+
+def stale_statistics(framework: str, layer: Any, x: Any, result: Any, before: list[Any]) -> Any:
+    for statistic, value in zip(statistics(framework, layer), before, strict=True):
+        write(framework, statistic, value)
+    return result
+
+
+def unbiased_batch(framework: str, layer: Any, x: Any, result: Any, before: list[Any]) -> Any:
+    count = values_per_channel(framework, x)
+    return result * ((count - 1) / count) ** 0.5
+
+
+def missing_shortcut(framework: str) -> None:
+    """A block returns its two convolutions alone."""
+    module = backbone_module(framework)
+    a = arrays(framework)
+    if framework == "tensorflow":
+
+        def apply(f: Callable[..., Any], self: Any, plan: Any, x: Any, training: Any) -> Any:
+            if not isinstance(plan, module.plans.Block):
+                return f(self, plan, x, training)
+            x = a.relu(f(self, plan.bn1, f(self, plan.conv1, x, training), training))
+            return a.relu(f(self, plan.bn2, f(self, plan.conv2, x, training), training))
+
+        wrap(module.Backbone, "_apply", apply)
+        return
+
+    def forward(f: Callable[..., Any], self: Any, x: Any) -> Any:
+        del f
+        x = a.relu(self.bn1(self.conv1(x)))
+        return a.relu(self.bn2(self.conv2(x)))
+
+    wrap(module.Block, METHODS[framework], forward)
+
+
+def shifted_stride(framework: str) -> None:
+    """A convolution of stride 2 is padded on the other side, as SAME pads it."""
+    a = arrays(framework)
+
+    def call(f: Callable[..., Any], self: Any, x: Any) -> Any:
+        if self.plan.stride == 1:
+            return f(self, x)
+        return f(self, a.concat([x[:, 1:], 0 * x[:, :1]], 1))
+
+    wrap(backbone_module(framework).Conv, METHODS[framework], call)
+
+
+def nearest_resampling(framework: str) -> None:
+    """Feature maps of two sizes are resampled by the nearest location."""
+    name = "bilinear.models.tensorflow.bcnn" if framework == "tensorflow" else None
+    module = importlib.import_module(name or f"bilinear.models.{framework}.bcnn")
+    a = arrays(framework)
+    first = 2 if framework == "torch" else 1
+
+    def resample(f: Callable[..., Any], *maps: Any) -> tuple[Any, ...]:
+        size = [min(s) for s in zip(*(a.shape(x)[first : first + 2] for x in maps), strict=True)]
+        return tuple(nearest(a, x, size, first) for x in maps) if len(maps) > 1 else f(*maps)
+
+    attribute = "resample" if hasattr(module, "resample") else "_resample"
+    wrap(module, attribute, resample)
+
+
+def nearest(a: Any, x: Any, size: list[int], first: int) -> Any:
+    for axis, new in enumerate(size, first):
+        old = a.shape(x)[axis]
+        index = [slice(None)] * 4
+        parts = []
+        for i in range(new):
+            index[axis] = slice(i * old // new, i * old // new + 1)
+            parts.append(x[tuple(index)])
+        x = a.concat(parts, axis)
+    return x
+
+
+def reversed_taps(framework: str) -> None:
+    """Feature maps come in the order of the network."""
+
+    def call(f: Callable[..., Any], self: Any, *given: Any, **options: Any) -> Any:
+        result = f(self, *given, **options)
+        return result[::-1] if isinstance(result, tuple) else result
+
+    wrap(backbone_module(framework).Backbone, METHODS[framework], call)
+
+
+NETWORKS: list[tuple[str, Callable[[str], None], tuple[str, ...], tuple[str, ...]]] = [
+    (
+        "the running variance is biased",
+        functools.partial(around_batch_norm, biased_variance),
+        MODELS,
+        FRAMEWORKS,
+    ),
+    (
+        "the running statistics do not change",
+        functools.partial(around_batch_norm, stale_statistics),
+        MODELS,
+        FRAMEWORKS,
+    ),
+    (
+        "the variance of a batch is unbiased",
+        functools.partial(around_batch_norm, unbiased_batch),
+        MODELS,
+        FRAMEWORKS,
+    ),
+    ("the shortcut of a block is missing", missing_shortcut, MODELS, FRAMEWORKS),
+    ("a stride of 2 is padded as SAME", shifted_stride, MODELS, ("tensorflow", "jax")),
+    (
+        "feature maps are resampled by the nearest location",
+        nearest_resampling,
+        ("tests/models/test_models.py", "-k", "feature_maps"),
+        FRAMEWORKS,
+    ),
+    ("taps come in the order of the network", reversed_taps, TAPS, FRAMEWORKS),
+]
+
+
+def faults() -> list[Fault]:
+    return [
+        Fault(name, f, functools.partial(plant, f), tests, (f, OTHER[f]))
+        for name, plant, tests, frameworks in NETWORKS
+        for f in frameworks
+    ]
