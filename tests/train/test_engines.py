@@ -14,7 +14,7 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Engine, Recipe, train
+from bilinear.train import Engine, Recipe, build, train
 from bilinear.train.parameter_groups import Plan, make_plan, select_tensors
 from bilinear.train.run import Progress, Run, read_tensors
 
@@ -61,6 +61,23 @@ def test_engines_start_from_equal_tensors(backend: str) -> None:
     assert tensors.keys() == start().keys()
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, start()[name], name)
+
+
+@over_backends
+def test_training_can_start_from_a_portable_file(backend: str, tmp_path: Path) -> None:
+    """With its backbone and projection, and a new classifier for other classes."""
+    trained, path = fresh(backend), tmp_path / "trained.safetensors"
+    trained.save(str(path), classes=None, preprocessing=None)
+    model = replace(MODEL, weights=str(path), taps=None, projection=None)
+    started = build(backend, recipe(model=model), CLASSES + 2)
+    assert started.streams == trained.streams
+    for name, value in started.tensors().items():
+        if name.startswith("classifier."):
+            assert len(value) == CLASSES + 2
+        else:
+            np.testing.assert_array_equal(value, trained.tensors()[name], name)
+    with pytest.raises(ValueError, match="resnet18"):
+        build(backend, recipe(model=replace(model, backbone="vgg16")), CLASSES)
 
 
 @pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
