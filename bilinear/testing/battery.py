@@ -13,8 +13,7 @@ from .cases import DTYPES, seeded
 from .driver import Driver
 from .lattices import check_exactness, check_floor, check_later_steps, fixed, lattices
 from .laws import LAWS, check_adjointness
-from .layers import check_layer
-from .parity import check_against_each_other, check_against_reference
+from .parity import check_against_each_other, check_against_reference, check_layer
 from .refusals import BAD, check_refusal
 from .reproduce import run
 from .subjects import LAYERS, OPERATORS, OPS

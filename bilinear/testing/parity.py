@@ -1,15 +1,17 @@
 """Results of a backend against the float64 reference, and of backends against each other."""
 
 import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from .bounds import Bounded
-from .cases import Case
+from .cases import Case, Maps
 from .closeness import assert_within
 from .driver import Driver
 from .ratios import Subject
-from .subjects import argument_names, truth, vjp_truth
+from .subjects import LAYERS, argument_names, layer_truth, truth, vjp_truth
 
 
 def check_against_reference(
@@ -52,6 +54,46 @@ def check_against_each_other(
         for r, s, bounded in zip(first[:both], second[:both], widest, strict=False):
             around = Bounded(s.astype(np.longdouble), bounded.error + _half_an_ulp(s))
             assert_within(r, around, dtype, f"{op}, {a} against {b} ({dtype})")
+
+
+def check_layer(
+    driver: Driver,
+    name: str,
+    maps: Maps,
+    *,
+    mask: np.ndarray | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    layout: str = "",
+    mode: str = "eager",
+    run: Callable[..., tuple[np.ndarray, Any]] | None = None,
+) -> None:
+    """Check a layer, gradients included, against its specification in `layers/`.
+
+    `run(cotangent, maps)` replaces the driver's layer if it is given.
+
+    A layer of its own name is entered in the table of worst ratios.
+    """
+    __tracebackhide__ = True
+    case = LAYERS[name].case(maps, dict(parameters or {}), mask)
+    dtype = maps[0].dtype.name
+    shape = LAYERS[name].value(case).shape
+    cotangent = np.random.default_rng(4).standard_normal(shape).astype(maps[0].dtype)
+    expected, bounds = layer_truth(name, case, cotangent, tf32=driver.tf32)
+    if run is not None:
+        result, gradients = run(cotangent, maps)
+    else:
+        given = {"mask": mask, "parameters": parameters, "layout": layout, "mode": mode}
+        count = len(case.arrays)
+        result, gradients = driver.layer_and_gradients(name, cotangent, maps, count, **given)
+    what = f"{name} on {driver.name} ({dtype}, {layout}, {mode})"
+    subject = Subject(name, driver.name, dtype, "forward")
+    assert_within(result, expected, dtype, what, subject)
+    subject = subject._replace(direction="gradient")
+    shapes = [m.shape for m in maps] + [a.shape for a in case.arrays[len(maps) :]]
+    for g, shape, bounded in zip(gradients, shapes, bounds, strict=True):
+        assert g.shape == shape, f"{what}: a gradient of shape {g.shape} for {shape}"
+        flat_g = g.reshape(bounded.value.shape)
+        assert_within(flat_g, bounded, dtype, f"{what}, gradient", subject)
 
 
 def _expected(

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import reference
 from ..contract import ACCUMULATION
-from . import heads
+from . import layers
 from .bounds import Bounded
 from .cases import Case
 
@@ -23,11 +23,11 @@ OPS: dict[str, ModuleType] = {
 }
 LAYERS: dict[str, ModuleType] = {
     "".join(map(str.capitalize, file.name.split("_"))): importlib.import_module(
-        f"{heads.__name__}.{file.name}"
+        f"{layers.__name__}.{file.name}"
     )
-    for file in pkgutil.iter_modules(heads.__path__)
+    for file in pkgutil.iter_modules(layers.__path__)
 }
-"""Each layer, and its head: what it is on the locations of its maps."""
+"""Each layer, and its specification in terms of the reference operators."""
 
 
 def argument_names(op: str, count: int) -> list[str]:
@@ -64,14 +64,14 @@ def vjp_truth(op: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False)
 def layer_truth(
     name: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False
 ) -> tuple[Bounded, list[Bounded]]:
-    """What the head of a layer says of its value and gradients, with the errors allowed."""
-    head, acc = LAYERS[name], arithmetic(case, tf32=tf32)
-    value = Bounded(head.value(case).astype(np.longdouble), head.forward(case, acc).error)
+    """The value and gradients of a layer by its specification, with the errors allowed."""
+    layer, acc = LAYERS[name], arithmetic(case, tf32=tf32)
+    value = Bounded(layer.value(case).astype(np.longdouble), layer.forward(case, acc).error)
     gradients = [
         Bounded(g.astype(np.longdouble), bounded.error)
         for g, bounded in zip(
-            head.gradients(case, cotangent.astype(np.float64)),
-            head.vjp(case, cotangent, acc),
+            layer.gradients(case, cotangent.astype(np.float64)),
+            layer.vjp(case, cotangent, acc),
             strict=True,
         )
     ]

@@ -10,7 +10,7 @@ import pytest
 from bilinear.contract.arrays import MASK_SHAPE, SAME_LOCATIONS
 from bilinear.testing import DTYPES, LAYERS, Case, assert_within, truth
 from bilinear.testing.cases import seeded
-from bilinear.testing.layers import check_layer
+from bilinear.testing.parity import check_layer
 from bilinear.testing.ratios import Subject
 
 from ..subjects import PRESENT, certified, driver

@@ -17,8 +17,8 @@ from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, ba
 from bilinear.testing.bounds import Bounded, exact, gamma
 from bilinear.testing.cases import seeded
 from bilinear.testing.lattices import assert_quotients
+from bilinear.testing.linearization import propagate
 from bilinear.testing.parity import check_against_each_other, check_against_reference
-from bilinear.testing.propagation import propagated
 from bilinear.testing.reproduce import HEADING, literal, run, snippet
 
 from ..canaries import FORWARD
@@ -267,16 +267,16 @@ def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
         return g, r.einsum("...cd,...de->...ce", g, g)
 
     x = seeded("float64", 2, 3, 2).astype(np.longdouble)
-    one, two = propagated(twice, [exact(x)], "float32")
+    one, two = propagate(twice, [exact(x)], "float32")
     size = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(x))
     np.testing.assert_allclose(one.error, gamma(3, "float32") * size)
     carried = one.error @ np.abs(one.value) + np.abs(one.value) @ one.error
     chained = carried + gamma(2, "float32") * np.abs(one.value) @ np.abs(one.value)
     assert (two.error <= chained * (1 + 1e-12)).all()
     assert (two.error > chained / 4).all()
-    moved = propagated(gram, [Bounded(x, 1e-3 * np.abs(x))], "float64")
+    moved = propagate(gram, [Bounded(x, 1e-3 * np.abs(x))], "float64")
     assert (moved.error > 1e-3 * np.abs(moved.value)).all()
-    lost = propagated(gram, [Bounded(x, np.where(x == x[0, 0, 0], np.inf, 0))], "float64")
+    lost = propagate(gram, [Bounded(x, np.where(x == x[0, 0, 0], np.inf, 0))], "float64")
     assert np.isinf(lost.error).sum() == 3  # its row and column
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..bounds import Bounded, exact, gamma
 from ..cases import Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
-from ..propagation import Roundings, propagated
+from ..linearization import Roundings, propagate
 from .outer_pool import output_shape, unpack
 
 
@@ -34,7 +34,7 @@ def forward(case: Case, acc: str) -> Bounded:
         first, last = _both_centred(r, streams, keep, z)
         return r(r.einsum("...lc,...ld->...cd", first, last) / z, 2)
 
-    return propagated(program, inputs, acc)  # type: ignore[return-value]
+    return propagate(program, inputs, acc)  # type: ignore[return-value]
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
@@ -54,7 +54,7 @@ def pooled_vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
         parts = (dx, dy) if len(streams) == 2 else (r(dx + dy),)
         return tuple(_kept(_less_its_mean(r, part, keep, z), keep) for part in parts)
 
-    return list(propagated(program, [ct, *inputs], acc))  # type: ignore[arg-type]
+    return list(propagate(program, [ct, *inputs], acc))  # type: ignore[arg-type]
 
 
 def _both_centred(r: Roundings, streams, keep, z):

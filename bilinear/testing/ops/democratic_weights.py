@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact, gamma
 from ..cases import DTYPES, Case, away_from_zero, cotangents, magnitudes, seeded
-from ..propagation import Roundings, propagated
+from ..linearization import Roundings, propagate
 
 POWER = 4
 """Roundings that a power counts as: 2 ulp, as good libraries promise."""
@@ -83,7 +83,7 @@ def forward(case: Case, acc: str) -> Bounded:
     def program(r: Roundings, x: Any) -> Any:
         return kept(weights(r, x, options)[-1], options)
 
-    bounded = propagated(program, [exact(case.wide()[0])], acc)
+    bounded = propagate(program, [exact(case.wide()[0])], acc)
     assert isinstance(bounded, Bounded)
     return bounded
 
@@ -95,7 +95,7 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
         return gradient(r, x, kept(ct, options), options)
 
     ct = cotangent.astype(np.longdouble)
-    bounded = propagated(program, [exact(case.wide()[0]), exact(ct)], acc)
+    bounded = propagate(program, [exact(case.wide()[0]), exact(ct)], acc)
     assert isinstance(bounded, Bounded)
     return [bounded]
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from .. import spectral
 from ..bounds import Bounded, exact
 from ..cases import DTYPES, Case, cotangents, seeded
-from ..propagation import Roundings, propagated
+from ..linearization import Roundings, propagate
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -126,7 +126,7 @@ def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
     with np.errstate(invalid="ignore"):
         value = program(Roundings(acc), *(b.value for b in operands))
         narrow = [Bounded(*(part.astype(np.float64) for part in b)) for b in operands]
-        error = propagated(program, narrow, acc).error  # type: ignore[union-attr]
+        error = propagate(program, narrow, acc).error  # type: ignore[union-attr]
     return Bounded(value, error.astype(np.longdouble))
 
 

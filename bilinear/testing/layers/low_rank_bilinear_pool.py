@@ -9,7 +9,7 @@ from ...backends.initial_values import low_rank_projections
 from ..bounds import Bounded
 from ..cases import Case, Maps, located, map_calls
 from ..ops import low_rank_pool
-from ..power import bounded, bounded_vjp, powered, powered_vjp
+from ..root_and_norm import bounded, bounded_vjp, root_and_norm, root_and_norm_vjp
 
 OWN = ("activation", "rank", "mask", "reduction")
 """What `low_rank_pool` takes of the layer's parameters."""
@@ -35,13 +35,13 @@ def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Cas
 
 def value(case: Case) -> np.ndarray:
     inner = _inner(case)
-    return powered(reference.low_rank_pool(*inner.double(), **inner.options), case.options)
+    return root_and_norm(reference.low_rank_pool(*inner.double(), **inner.options), case.options)
 
 
 def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
     inner = _inner(case)
     h = reference.low_rank_pool(*inner.double(), **inner.options)
-    ct = powered_vjp(cotangent, h, case.options)
+    ct = root_and_norm_vjp(cotangent, h, case.options)
     return _maps_first(reference.low_rank_pool_vjp(ct, *inner.double(), **inner.options))
 
 

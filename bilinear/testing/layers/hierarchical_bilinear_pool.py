@@ -10,7 +10,7 @@ from ..bounds import Bounded, exact
 from ..cases import Case, Maps, located, map_calls, seeded
 from ..contractions import contracted, kept
 from ..ops import hadamard_pool
-from ..power import bounded, bounded_vjp, powered, powered_vjp
+from ..root_and_norm import bounded, bounded_vjp, root_and_norm, root_and_norm_vjp
 
 OWN = ("mask", "reduction")
 """What `hadamard_pool` takes of the layer's parameters."""
@@ -38,13 +38,15 @@ def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Cas
 
 
 def value(case: Case) -> np.ndarray:
-    return powered(_by_pairs(_pooled(case), case), case.options).reshape(_pooled(case).shape)
+    return root_and_norm(_by_pairs(_pooled(case), case), case.options).reshape(_pooled(case).shape)
 
 
 def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
     maps, weights = _kept(case, case.double())
     h = _pooled(case)
-    ct = powered_vjp(_by_pairs(cotangent, case), _by_pairs(h, case), case.options).reshape(h.shape)
+    ct = root_and_norm_vjp(_by_pairs(cotangent, case), _by_pairs(h, case), case.options).reshape(
+        h.shape
+    )
     projected = [x @ u for x, u in zip(maps, weights, strict=True)]
     of_streams = reference.hadamard_pool_vjp(ct, *projected, **_own(case))
     of_maps = [d @ u.T for d, u in zip(of_streams, weights, strict=True)]

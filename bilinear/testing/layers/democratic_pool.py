@@ -10,8 +10,8 @@ from ...contract import L2_EPS
 from ...contract.aggregation import WEIGHT_EPS
 from ..bounds import Bounded, exact
 from ..cases import Case, Maps, located, seeded
+from ..linearization import Roundings, propagate
 from ..ops.democratic_weights import DEFAULTS, gradient, kept, weights
-from ..propagation import Roundings, propagated
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
@@ -50,14 +50,14 @@ def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    bounded = propagated(_program(case, None), [exact(case.wide()[0])], acc)
+    bounded = propagate(_program(case, None), [exact(case.wide()[0])], acc)
     assert isinstance(bounded, Bounded)
     return bounded
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = cotangent.astype(np.longdouble)
-    bounded = propagated(_program(case, ct), [exact(case.wide()[0])], acc)
+    bounded = propagate(_program(case, ct), [exact(case.wide()[0])], acc)
     assert isinstance(bounded, Bounded)
     return [bounded]
 

@@ -1,4 +1,4 @@
-"""Root and norm behind a pooling: what the heads of several layers end with."""
+"""Root and norm behind a pooling: the last steps of several layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,20 +11,20 @@ from . import bounds
 from .bounds import Bounded
 
 
-def powered(h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    return reference.l2_normalize(_rooted(h, options), eps=options.get("l2_eps", L2_EPS))
+def root_and_norm(h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    return reference.l2_normalize(_signed_sqrt(h, options), eps=options.get("l2_eps", L2_EPS))
 
 
-def powered_vjp(ct: np.ndarray, h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+def root_and_norm_vjp(ct: np.ndarray, h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     """The cotangent of h."""
-    roots, floor = _rooted(h, options), options.get("l2_eps", L2_EPS)
+    roots, floor = _signed_sqrt(h, options), options.get("l2_eps", L2_EPS)
     (ct,) = reference.l2_normalize_vjp(ct, roots, eps=floor)
     (ct,) = reference.signed_sqrt_vjp(ct, h, eps=options.get("eps", EPS))
     return ct
 
 
 def bounded(h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """As `powered`, of what errs already."""
+    """Bound of `root_and_norm` for an inexact argument."""
     roots = bounds.signed_sqrt(h, options.get("eps", EPS), acc)
     return bounds.l2_normalize(roots, options.get("l2_eps", L2_EPS), acc)
 
@@ -36,5 +36,5 @@ def bounded_vjp(ct: np.ndarray, h: Bounded, options: Mapping[str, Any], acc: str
     return bounds.signed_sqrt_vjp(of_roots, h, eps, acc)
 
 
-def _rooted(h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+def _signed_sqrt(h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     return reference.signed_sqrt(h, eps=options.get("eps", EPS))

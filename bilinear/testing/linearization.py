@@ -73,7 +73,7 @@ class Roundings:
         return value + 1j * STEP * _one_by_one(errors, begin, self.moved)
 
 
-def propagated(
+def propagate(
     program: Callable[..., Any], inputs: Sequence[Bounded], acc: str
 ) -> Bounded | list[Bounded]:
     """The result of `program`, or each of them, with the errors of inputs and roundings.
