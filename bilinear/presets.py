@@ -10,7 +10,7 @@ gradient is the derivative of the forward formula, unless ``published_backward=T
 published backward pass. An eps that vanishes in the dtype of the sums is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .contract import check_floor, check_reduction, refuse
@@ -18,13 +18,6 @@ from .contract.arguments import REDUCTIONS
 
 NO_FLOOR = 1e-30
 """An eps below any norm whose squares float32 can hold: an L2 norm without eps."""
-
-
-class Recipe(NamedTuple):
-    """A layer by the name of its class, and its arguments; one may be a recipe itself."""
-
-    layer: str
-    arguments: Mapping[str, Any] = {}
 
 
 class Preset(NamedTuple):
@@ -145,7 +138,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "democratic": Preset(
         "DemocraticPool",
-        {"pool": Recipe("BilinearPool", _pool("sum", **_UMASS))}
+        {"pool": {"name": "BilinearPool", **_pool("sum", **_UMASS)}}
         | {"gamma": 0.5, "damping": 0.5, "steps": 10, "eps": 1e-10, "weight_eps": 1e-8},
         "Lin, Maji, Koniusz, ECCV 2018; cvl-umass/bilinear-cnn, BCNN.py (2020)",
         "Published backward: what the weights aim at is a constant to it.",
@@ -161,8 +154,10 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def recipe(name: str, *, published_backward: bool = False, **arguments: Any) -> Recipe:
-    """Return the layer and arguments of a preset; `arguments` are added or replace its own.
+def describe(name: str, *, published_backward: bool = False, **arguments: Any) -> dict[str, Any]:
+    """Return a preset as ``{"name": class, **arguments}``, as the portable file describes a pool.
+
+    `arguments` are added to those of the preset, or replace them.
 
     Raises: ValueError for an unknown preset, or where no backward pass was published.
     """
@@ -171,25 +166,24 @@ def recipe(name: str, *, published_backward: bool = False, **arguments: Any) -> 
         refuse(
             ValueError, "preset", f"name must be one of {known}", repr(name), "Check the spelling."
         )
-    chosen = PRESETS[name]
-    published = chosen.published
-    if published_backward and published is None:
-        having = ", ".join(key for key, preset in PRESETS.items() if preset.published)
+    preset = PRESETS[name]
+    if published_backward and preset.published is None:
+        having = ", ".join(key for key, other in PRESETS.items() if other.published)
         invariant = f"published_backward=True must be for one of {having}"
         refuse(ValueError, "preset", invariant, repr(name), "Leave out published_backward.")
-    more = published if published_backward and published else {}
-    return Recipe(chosen.layer, {**chosen.arguments, **more, **arguments})
+    more = preset.published if published_backward and preset.published else {}
+    return {"name": preset.layer, **preset.arguments, **more, **arguments}
 
 
-def made(layers: Any, of: Recipe, **within: Any) -> Any:
-    """The layer of a recipe, from a framework's `layers`; `within` is for those inside it."""
-    arguments = {
-        key: made(layers, Recipe(value.layer, {**within, **value.arguments}), **within)
-        if isinstance(value, Recipe)
-        else value
-        for key, value in of.arguments.items()
-    }
-    return getattr(layers, of.layer)(**arguments)
+def make_layer(described: Mapping[str, Any], make: Callable[..., Any], **inner: Any) -> Any:
+    """Make a described layer by ``make(class name, **arguments)``, a pool within it first.
+
+    `inner` has default arguments of the pool within.
+    """
+    arguments = {key: value for key, value in described.items() if key != "name"}
+    if isinstance(arguments.get("pool"), Mapping):
+        arguments["pool"] = make_layer({**inner, **arguments["pool"]}, make, **inner)
+    return make(described["name"], **arguments)
 
 
 def equivalent_eps(eps: float, *, locations: int, of: str, to: str) -> float:
@@ -224,12 +218,11 @@ def floor_of_squared(epsilon: float) -> float:
 
 def explain(name: str, locations: int) -> str:
     """Describe a preset: its layer, source and note, and its eps for the other reduction."""
-    layer, arguments = recipe(name)
-    inner = arguments.get("pool")
-    written = ", ".join(f"{k}={_written(v)}" for k, v in arguments.items())
-    lines = [f"{name}: {layer}({written})", f"Source: {PRESETS[name].source}."]
+    described = describe(name)
+    layer, inner = described["name"], described.get("pool")
+    lines = [f"{name}: {_written(described)}", f"Source: {PRESETS[name].source}."]
     lines += [PRESETS[name].note] if PRESETS[name].note else []
-    inside = inner.arguments if isinstance(inner, Recipe) else arguments
+    inside = inner or described
     of, eps = inside.get("reduction"), inside.get("eps", 0.0)
     if of in REDUCTIONS and eps:
         to = "sum" if of == "mean" else "mean"
@@ -247,6 +240,7 @@ def explain(name: str, locations: int) -> str:
 
 
 def _written(value: Any) -> str:
-    if not isinstance(value, Recipe):
+    if not isinstance(value, Mapping):
         return repr(value)
-    return f"{value.layer}({', '.join(f'{k}={v!r}' for k, v in value.arguments.items())})"
+    arguments = ", ".join(f"{k}={_written(v)}" for k, v in value.items() if k != "name")
+    return f"{value['name']}({arguments})"

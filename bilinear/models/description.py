@@ -206,6 +206,8 @@ def _keys(version: object) -> set[str]:
 def _needs_3(pooling: Mapping[str, Any]) -> bool:
     """Whether the description of a pool uses an argument name that version 3 brought."""
     inner = pooling.get("pool")
+    if pooling.get("seed", 0) is None and pooling["name"] != "CompactBilinearPool":
+        return True
     own = pooling.keys() & _NAMED_IN_3.get(str(pooling.get("name")), set())
     return bool(own) or (isinstance(inner, Mapping) and _needs_3(inner))
 

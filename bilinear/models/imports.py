@@ -11,7 +11,6 @@ from ..analysis.classifiers import permute_classifier
 from ..contract import Spec, refuse
 from ..data.images import Preprocessing
 from . import pools
-from .construction import describe_preset
 from .layouts import LAYOUTS, Backbones, Layout, backbone_names
 from .plans import CHANNELS, DTYPES
 from .state_dict import ReadPth, read_saved, state_tensors
@@ -71,7 +70,7 @@ def read_import(
         invariant = f"tensors must be of one type of {', '.join(DTYPES)}"
         refuse(ValueError, op, invariant, dtype, "Cast them before.")
     channels = [CHANNELS[stream] for stream in streams]
-    pooling = describe_preset(presets.recipe(known.pooling))
+    pooling = presets.describe(known.pooling)
     shapes = known.shapes(backbone) | {
         f"{known.classifier}weight": (count, pools.size(pooling, channels)),
         f"{known.classifier}bias": (count,),

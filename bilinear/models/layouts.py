@@ -29,7 +29,7 @@ from ..analysis.classifiers import ORDERS, Order
 from ..contract import refuse
 from ..data.images import Preprocessing
 from . import plans
-from .pools import POOLS, counted
+from .pools import POOLS, check_map_count
 
 _RESNET18 = {"conv1": "0", "bn1": "1", **{f"layer{i}": f"{i + 3}" for i in range(1, 5)}}
 _INDEXES: Mapping[str, Mapping[str, str]] = {"vgg16": {"features": ""}, "resnet18": _RESNET18}
@@ -88,17 +88,14 @@ class Layout:
         if self.order not in ORDERS:
             known, remedy = " or ".join(map(repr, ORDERS)), "Pass the order of the features."
             refuse(ValueError, "Layout", f"order must be {known}", repr(self.order), remedy)
-        pool = POOLS[presets.recipe(self.pooling).layer]
+        name = presets.describe(self.pooling)["name"]
+        pool = POOLS[name]
         if "channels" in pool.arguments:
             invariant = "pooling must be a preset without tensors of its own"
             remedy = "Load such a checkpoint into a BCNN with that pool by assign()."
             refuse(ValueError, "Layout", invariant, repr(self.pooling), remedy)
         most = max(len(backbone_names(backbone)) for backbone in self.backbones)
-        if most > pool.maps[1]:
-            invariant = f"pooling {self.pooling!r} takes {counted(*pool.maps)}"
-            refuse(
-                ValueError, "Layout", invariant, f"{most}", "Pass backbones of that many streams."
-            )
+        check_map_count("Layout", name, most, "Pass backbones of that many streams.")
 
     def names(self, backbone: Backbones) -> dict[str, str]:
         """Return {name in the checkpoint: canonical name}."""

@@ -1,4 +1,4 @@
-"""The pools of a portable file, without any framework.
+"""The pools of models: described as in the portable file, checked, and made.
 
 A pool's description is ``{"name": class, **arguments}``, arguments JSON scalars, lists of integers
 or, in "pool", the description of the pool within. `bilinear.contract.layers.LAYERS` says which
@@ -6,41 +6,32 @@ arguments a class has; its tensors are named as the layer names them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .. import presets
 from ..contract import refuse
 from ..contract.layers import LAYERS, TensorSpec
 from ..contract.options import check_forms
+from .streams import Streams
 
 UPGRADE = "Upgrade bilinear: pip install -U bilinear"
 
 Sizes = Sequence[int]
+MakeLayer = Callable[..., Any]
+"""``make(class name, **arguments)`` -> a layer of the framework, in the model's dtype."""
 
 POOLS = {name: layer for name, layer in LAYERS.items() if layer.is_pool}
-"""Class name -> what a file says of it."""
-
-
-def counted(least: float, most: float) -> str:
-    if least == most:
-        return "one map" if least == 1 else f"{least} maps"
-    return f"{least} maps or more" if most == math.inf else f"{least} to {most} maps"
-
-
-def fits(found: Any, wanted: Any) -> bool:
-    """Whether a pool's channels (or classes) are those of the maps; one number is of one map."""
-    if isinstance(wanted, tuple):
-        found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-    return found == wanted
+"""Class name -> the pool's row in the table of layers."""
 
 
 def size(pooling: Mapping[str, Any], channels: Sizes) -> int:
-    """The length of the descriptor of maps of these channels."""
+    """Return the length of the descriptor of feature maps with these channels."""
     return POOLS[pooling["name"]].size(pooling, channels)
 
 
 def tensors(pooling: Mapping[str, Any], channels: Sizes) -> dict[str, TensorSpec]:
-    """The pool's tensors by name, without the prefix they have in a model."""
+    """Return the pool's tensors by name, without the prefix that they have in a model."""
     return POOLS[pooling["name"]].tensors(pooling, channels)
 
 
@@ -49,10 +40,20 @@ def is_classifier(pooling: Mapping[str, Any]) -> bool:
     return "num_classes" in pooling
 
 
+def check_map_count(op: str, name: str, count: int, remedy: str) -> None:
+    """Raise ValueError for a pool that does not take `count` feature maps."""
+    least, most = POOLS[name].maps
+    if least <= count <= most:
+        return
+    text = f"{least} to {most} maps" if least < most < math.inf else f"{least} maps"
+    text = "one map" if most == 1 else f"{text} or more" if most == math.inf else text
+    refuse(ValueError, op, f"{name} takes {text}", f"{count}", remedy)
+
+
 def check_pooling(
     op: str, pooling: Mapping[str, Any], channels: Sizes, num_classes: int, remedy: str
 ) -> None:
-    """ValueError unless this is a pool of this version, for maps of these channels."""
+    """Raise ValueError unless this describes a pool for feature maps of these channels."""
     name = pooling["name"]
     if name not in POOLS:
         known = ", ".join(POOLS)
@@ -69,13 +70,8 @@ def check_pooling(
             refuse(ValueError, op, invariant, repr(pooling[argument]), remedy)
     root, eps = pooling.get("root", "signed"), pooling.get("eps")
     check_forms(op, eps, root, pooling.get("slope_eps"), remedy)
-    if not pool.maps[0] <= len(channels) <= pool.maps[1]:
-        invariant = f"{name} takes {counted(*pool.maps)}"
-        refuse(ValueError, op, invariant, f"{len(channels)}", remedy)
-    for argument, wanted in ("channels", tuple(channels)), ("num_classes", num_classes):
-        if argument in pooling and not fits(pooling[argument], wanted):
-            found = pooling[argument]
-            refuse(ValueError, op, f"{argument} of {name} must be {wanted}", f"{found}", remedy)
+    check_map_count(op, name, len(channels), remedy)
+    _check_sizes(op, name, pooling, channels, num_classes, remedy)
     if pooling.get("packed") and len(channels) == 2:
         refuse(ValueError, op, "packed=True is for one map", "2 maps", remedy)
     if "pool" in pooling:
@@ -85,4 +81,126 @@ def check_pooling(
             refuse(ValueError, op, invariant, repr(inner), remedy)
         check_pooling(op, inner, channels, num_classes, remedy)
         if is_classifier(inner):
-            refuse(ValueError, op, f"{name} is of a pool", repr(inner["name"]), remedy)
+            invariant, received = f"the pool of {name} must give a descriptor", inner["name"]
+            refuse(ValueError, op, invariant, f"a {received}, which gives logits", remedy)
+
+
+def _check_sizes(
+    op: str, name: str, given: Mapping[str, Any], channels: Sizes, num_classes: int, remedy: str
+) -> None:
+    """Raise ValueError for a pool made for other feature maps or classes."""
+    for argument, wanted in ("channels", tuple(channels)), ("num_classes", num_classes):
+        value = given.get(argument, wanted)
+        plain = value
+        if argument == "channels":
+            plain = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if plain != wanted:
+            refuse(ValueError, op, f"{argument} of {name} must be {wanted}", f"{value}", remedy)
+
+
+def describe_named_pool(
+    name: str | None, streams: Streams, num_classes: int, seed: int | None
+) -> dict[str, Any]:
+    """Describe the pool of a class or preset name for a model, default arguments left out.
+
+    Raises: ValueError for an unknown name, or a pool of another number of feature maps.
+    """
+    name = "BilinearPool" if name is None else name
+    if name not in POOLS and name not in presets.PRESETS:
+        invariant = "pool must be a layer, or a name among " + ", ".join((*POOLS, *presets.PRESETS))
+        refuse(ValueError, "BCNN", invariant, repr(name), "Check the spelling.")
+    described = {"name": name} if name in POOLS else presets.describe(name)
+    channels = streams.pooled
+    remedy = "Use taps, or a pool for that many feature maps."
+    check_map_count("BCNN", described["name"], len(channels), remedy)
+    given = {
+        "channels": channels[0] if len(channels) == 1 else list(channels),
+        "num_classes": num_classes,
+        "seed": seed,
+    }
+    known = POOLS[described["name"]].arguments
+    return described | {k: v for k, v in given.items() if k in known}
+
+
+def describe_pool(op: str, pool: Any) -> dict[str, Any]:
+    """Describe a pool of this package as the portable file does.
+
+    Optional arguments with their default are left out, and each value has the normal form of its
+    argument, so that equal models give equal bytes.
+
+    Raises: ValueError for a pool that is not of this package.
+    """
+    name = type(pool).__name__
+    if not _is_of_package(pool):
+        known = ", ".join(POOLS)
+        remedy = "Save a model with a custom pool by your framework's own functions."
+        refuse(ValueError, op, f"the pool of a portable file must be one of {known}", name, remedy)
+    found: dict[str, Any] = {"name": name}
+    row = POOLS[name]
+    for argument, (kind, default) in row.arguments.items():
+        value = getattr(pool, argument)
+        if argument == "pool":
+            value = describe_pool(op, value)
+        if argument not in row.optional or value != default:
+            found[argument] = kind.normalize(value) if kind.accepts(value) else value
+    return found
+
+
+def descriptor_size(pool: Any, streams: Streams, num_classes: int) -> int | None:
+    """Return the length of the pool's descriptor; None for a pool that gives logits itself.
+
+    Raises: ValueError for a pool that was made for other feature maps or classes.
+    """
+    remedy = "Make the pool for the feature maps and classes of the model."
+    if _is_of_package(pool) and _is_of_package(getattr(pool, "pool", pool)):
+        check_pooling("BCNN", describe_pool("BCNN", pool), streams.pooled, num_classes, remedy)
+    else:
+        name = type(pool).__name__
+        own = {k: getattr(pool, k) for k in ("channels", "num_classes") if hasattr(pool, k)}
+        _check_sizes("BCNN", name, own, streams.pooled, num_classes, remedy)
+    return None if hasattr(pool, "num_classes") else pool.descriptor_size(*streams.pooled)
+
+
+def check_pool(pool: Any, pool_class: type) -> None:
+    """TypeError unless `pool` is a layer, of the framework's `pool_class`, to pool with."""
+    whole = isinstance(pool, pool_class) and not isinstance(pool, type)
+    if not whole or not (hasattr(pool, "descriptor_size") or hasattr(pool, "num_classes")):
+        invariant = "pool must be a layer instance with descriptor_size, or a name"
+        remedy = "Pass an instance such as BilinearPool(), or its name."
+        refuse(TypeError, "BCNN", invariant, repr(pool), remedy)
+
+
+def check_learned(pool: Any, dtypes: Mapping[str, str], dtype: str) -> None:
+    """ValueError for a pool of this package whose weights have another dtype than the model."""
+    for name, found in dtypes.items() if _is_of_package(pool) else ():
+        if found != dtype:
+            invariant = f"{name} of {type(pool).__name__} must be of the model's dtype {dtype}"
+            refuse(ValueError, "BCNN", invariant, found, "Make the pool with that dtype.")
+
+
+def check_descriptors(pool: Any) -> None:
+    """ValueError for a pool that gives logits."""
+    if hasattr(pool, "num_classes"):
+        invariant = "descriptors need a pool that is followed by a linear classifier"
+        received = f"a {type(pool).__name__}, which gives logits"
+        refuse(ValueError, "BCNN", invariant, received, "Call the model itself.")
+
+
+def remake_pool(pool: Any, make: MakeLayer, num_classes: int, seed: int | None) -> Any:
+    """Make a pool that gives logits again, for other classes; return any other pool as it is.
+
+    Raises: TypeError for a custom pool that gives logits.
+    """
+    op = "reset_classifier"
+    if not hasattr(pool, "num_classes"):
+        return pool
+    if not _is_of_package(pool):
+        invariant = "the classifier must be linear, or a pool of this package"
+        remedy = "Build a new BCNN with your pool."
+        refuse(TypeError, op, invariant, f"a {type(pool).__name__}", remedy)
+    described = describe_pool(op, pool) | {"num_classes": num_classes, "seed": seed}
+    return presets.make_layer(described, make)
+
+
+def _is_of_package(pool: Any) -> bool:
+    return type(pool).__module__.startswith("bilinear.") and type(pool).__name__ in POOLS

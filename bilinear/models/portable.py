@@ -7,16 +7,18 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 import numpy as np
 
-from ..contract import refuse
+from .. import presets
+from ..contract import message, refuse
 from ..data.images import File, Preprocessing
 from ..data.images import load_image as load_array
 from .checkpoint import check_streams, read, read_description, write
-from .construction import UNFILLED, check_classes, describe_pool, make_pool_of_file
-from .description import Custom, Description
+from .construction import UNFILLED, check_classes
+from .description import DAMAGED, Custom, Description
 from .framework import Framework
 from .imports import read_import
 from .layouts import Backbones, Layout
 from .plans import DTYPES
+from .pools import MakeLayer, describe_pool
 from .streams import Streams
 
 
@@ -171,7 +173,7 @@ class Files(Generic[Model, Tensor]):
         self._framework.check_dtype(op, description.dtype)
         modules = {key: self._framework.copied(module) for key, module in modules.items()}
         make = partial(self._framework.layer, dtype=description.dtype)
-        pool = make_pool_of_file(path, description, make)
+        pool = _make_pool(op, description, make)
         model = self._model(**_model_arguments(description, **modules), pool=pool)
         specs = {key: self._framework.spec(value) for key, value in model.canonical().items()}
         checkpoint = read(path, specs, momentum)
@@ -235,6 +237,15 @@ class Files(Generic[Model, Tensor]):
         model.assign(found.tensors)
         model.preprocessing = found.preprocessing
         return _evaluate(model)
+
+
+def _make_pool(op: str, description: Description, make: MakeLayer) -> Any:
+    """Make the pool of a file. Raises: ValueError naming the file where it cannot be made."""
+    try:
+        return presets.make_layer(description.pooling, make)
+    except (TypeError, ValueError) as error:
+        invariant = "it must be possible to make its pool"
+        raise ValueError(message(op, invariant, f"{error}", DAMAGED)) from error
 
 
 def _evaluate(model: Any) -> Any:

@@ -173,15 +173,16 @@ def test_what_is_no_preset_is_refused(backend: str) -> None:
     door = importlib.import_module(f"bilinear.{backend}")
     with pytest.raises(ValueError, match=r"must be one of default, paper, .*; got 'bcnn'"):
         door.preset("bcnn")
-    with pytest.raises(ValueError, match=r"is known of matconvnet-gao, caffe-gao, .*'umass'"):
+    with pytest.raises(
+        ValueError, match=r"must be for one of matconvnet-gao, caffe-gao, .*'umass'"
+    ):
         door.preset("umass", published_backward=True)
 
 
 def test_no_eps_vanishes_in_half_precision() -> None:
     for name in PRESETS:
-        _, arguments = presets.recipe(name)
-        inner = arguments.get("pool")
-        for given in (arguments, inner.arguments if isinstance(inner, presets.Recipe) else {}):
+        described = presets.describe(name)
+        for given in (described, described.get("pool") or {}):
             check_eps(name, given.get("eps", 0.0), "float16")
             check_floor(name, given.get("l2_eps", 1.0), "float16")
 

@@ -1,4 +1,4 @@
-"""Pools, maps and tables that cannot be: refused by name, and before anything is built."""
+"""Invalid pools, feature maps and tables: refused before a model is built."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def path(tmp_path):
 
 
 def early(path):
-    """What is said before anything is built."""
+    """Return the error of `read_description`."""
     with pytest.raises(ValueError, match=f"^load {path}") as caught:
         checkpoint.read_description(path)
     return str(caught.value)
@@ -54,7 +54,10 @@ DESCRIPTIONS = {
     "gamma": (DEMOCRATIC | {"gamma": 2}, "gamma of DemocraticPool must be a number from 0 to 1"),
     "within": (DEMOCRATIC | {"pool": SKETCH | {"dim": -4}}, "dim of CompactBilinearPool must be"),
     "deep": (DEMOCRATIC | {"pool": DEMOCRATIC}, "pooling must have a name, and finite JSON"),
-    "scores": (DEMOCRATIC | {"pool": SCORES}, "DemocraticPool is of a pool; got 'LowRank"),
+    "scores": (
+        DEMOCRATIC | {"pool": SCORES},
+        "the pool of DemocraticPool must give a descriptor; got a L",
+    ),
     "no inner": (DEMOCRATIC | {"pool": 3}, "pool of DemocraticPool must be the description"),
     "unsigned": (POOL | {"root": "unsigned", "eps": 0}, "the unsigned root needs eps > 0; got 0"),
     "root": (
@@ -81,7 +84,7 @@ DESCRIPTIONS = {
 
 
 @pytest.mark.parametrize("case", DESCRIPTIONS)
-def test_a_pool_that_cannot_be_is_neither_written_nor_read(path, case):
+def test_invalid_pool_is_neither_written_nor_read(path, case):
     pooling, words = DESCRIPTIONS[case]
     description = describe(pooling=pooling, descriptor_size=4)
     for found in (*both_ways(path, description, sketched()), early(path)):
@@ -108,12 +111,12 @@ def test_a_pool_that_cannot_be_is_neither_written_nor_read(path, case):
         ),
     ],
 )
-def test_maps_that_cannot_be_are_neither_written_nor_read(path, changes, words):
+def test_invalid_feature_maps_are_neither_written_nor_read(path, changes, words):
     for found in (*both_ways(path, describe(**changes), tiny()), early(path)):
         assert re.search(words, found), found
 
 
-def test_a_version_that_cannot_say_it_is_refused():
+def test_too_low_version_is_refused():
     """As an older reader would refuse the same file."""
     text = describe(pooling={"name": "CovariancePool"}).to_json()
     data = json.loads(text) | {"format_version": 1, "descriptor_size": 3}
@@ -135,7 +138,7 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("case", TENSORS)
-def test_tables_that_do_not_fit_are_named(path, case):
+def test_wrong_table_is_named_in_the_error(path, case):
     array, words = TENSORS[case]
     tensors = {k: v for k, v in sketched(**{"pool.h1": array}).items() if v is not None}
     description = describe(pooling=SKETCH, descriptor_size=4)
@@ -162,7 +165,7 @@ def test_tables_that_do_not_fit_are_named(path, case):
         ({}, {"pool.h1": np.zeros(2, np.int64)}, r"'momentum\.pool\.h1' must not be there"),
     ],
 )
-def test_other_wrong_tables_are_named(path, changes, momentum, words):
+def test_other_wrong_tables_are_named_in_the_error(path, changes, momentum, words):
     description = describe(pooling=SKETCH, descriptor_size=4)
     for found in both_ways(path, description, sketched(**changes), momentum):
         assert re.search(words, found), found
@@ -178,7 +181,7 @@ def test_learned_numbers_are_finite(path):
 
 
 def test_a_file_that_does_not_fit_is_refused_before_its_network_is_built(path):
-    """All but the user's own tensors is checked with the description."""
+    """All tensors except those of custom modules are checked with the description."""
     save_file(without("classifier.bias"), path, {"bilinear": describe().to_json()})
     assert "'classifier.bias' must be there" in early(path)
     save_file(without("backbone.conv.weight"), path, {"bilinear": describe().to_json()})

@@ -1,4 +1,4 @@
-"""The gradient of Flax's BatchNorm is our own formula of the variance: its derivative is exact."""
+"""The derivatives of BatchNorm in Flax, whose variance has a formula of this package."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ backbone = pytest.importorskip("bilinear.models.jax.backbone")
 
 
 def _gradient(x: np.ndarray, scale: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
-    """Of ``sum(cotangent · BatchNorm(x))`` in training: Ioffe and Szegedy 2015, section 3."""
+    """The gradient of ``sum(cotangent · BatchNorm(x))``: Ioffe and Szegedy 2015, section 3."""
     deviation = np.sqrt(((x - x.mean(0)) ** 2).mean(0) + BN_EPS)
     normal = (x - x.mean(0)) / deviation
     along = normal * (cotangent * normal).mean(0)
@@ -20,7 +20,7 @@ def _gradient(x: np.ndarray, scale: np.ndarray, cotangent: np.ndarray) -> np.nda
 
 
 def test_two_derivatives_of_batch_statistics() -> None:
-    """The second is the complex step's of the gradient; offsets of 100 deviations cost digits."""
+    """The second one by the complex step; offsets of 100 deviations lose digits."""
     rng = np.random.default_rng(3)
     x, cotangent, tangent = (rng.standard_normal((8, 5)) for _ in range(3))
     x += np.array([0, 1, -10, 100, -100])

@@ -1,4 +1,4 @@
-"""The portable file: what goes in comes out, and tensors that do not fit are named."""
+"""The portable file: round trips, and errors that name the wrong tensor."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TINY = Custom("my_net", "torch", 2)
 
 
 def describe(**changes):
-    """A B-CNN of three classes on someone's own two-channel network: a file of a few bytes."""
+    """A B-CNN of three classes on a custom module of two channels: a file of a few bytes."""
     fields = {
         "backbone": TINY,
         "backbone_b": None,
@@ -68,7 +68,7 @@ def saved(path):
 
 
 def refused(path, words, **arguments):
-    """The sentence `read` refuses a file with; it names the file."""
+    """Check the error of `read`; it names the file."""
     with pytest.raises(ValueError, match=words) as caught:
         checkpoint.read(path, layout(tiny()), **arguments)
     assert str(caught.value).startswith(f"load {path}: ")
@@ -126,7 +126,7 @@ def test_the_file_is_plain_safetensors_with_one_entry(saved):
     assert data["preprocessing"]["size"] == 64
 
 
-def test_reading_gives_arrays_of_ones_own(saved):
+def test_read_returns_independent_arrays(saved):
     found = checkpoint.read(saved, layout(tiny()))
     found.tensors["classifier.bias"][:] = 0
     assert_same(checkpoint.read(saved, layout(tiny())).tensors, tiny())
@@ -245,14 +245,14 @@ def test_momentum_is_checked_when_it_is_read(path):
     refused(path, r"'momentum\.classifier\.bias' must be finite", momentum=True)
 
 
-def test_a_path_that_cannot_be_opened_says_so_as_open_does(tmp_path):
+def test_unreadable_path_raises_the_error_of_open(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         checkpoint.read(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError):
         checkpoint.read(tmp_path)
 
 
-def test_ones_own_network_opens_in_its_framework_with_its_module(saved):
+def test_custom_backbone_opens_in_its_framework_with_its_module(saved):
     with pytest.raises(ValueError, match=r"load\(path, backbone=module\)"):
         checkpoint.read(saved)
     op, description = f"load {saved}", checkpoint.read_description(saved)

@@ -1,4 +1,4 @@
-"""The portable file to each framework's own files and back, bit by bit, or not at all."""
+"""Conversion of the portable file to each framework's own files and back."""
 
 import importlib
 import subprocess
@@ -26,7 +26,7 @@ needs_torch = pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch's fi
 
 
 def saved(path: Path, form: str, **options: Any) -> Path:
-    """A portable file, by the door of the form's framework."""
+    """A portable file, written by the form's framework."""
     backend = driver(FORMS[form].framework)
     model = backend.model("resnet18", 3, taps=("layer1",), seed=6, **options)
     backend.save(model, path, classes=["a", "b", "c"], preprocessing=Preprocessing(64))
@@ -39,7 +39,7 @@ def like(form: str, path: Path) -> Path | None:
 
 @over_forms
 @pytest.mark.parametrize("case", CASES)
-def test_there_and_back_is_the_same_file(form: str, case: str, tmp_path: Path) -> None:
+def test_conversion_there_and_back_gives_equal_bytes(form: str, case: str, tmp_path: Path) -> None:
     file = saved(tmp_path / "model.safetensors", form, **CASES[case])
     own = tmp_path / f"model{FORMS[form].suffixes[-1]}"
     assert convert(file, own)[:2] == ("portable", form)
@@ -58,8 +58,8 @@ def test_there_and_back_is_the_same_file(form: str, case: str, tmp_path: Path) -
 
 
 @over_forms
-def test_the_frameworks_own_way_opens_it(form: str, tmp_path: Path) -> None:
-    """Names are those a user's own code has, whatever the file is called."""
+def test_converted_file_opens_with_the_framework_itself(form: str, tmp_path: Path) -> None:
+    """The tensors have the names of the framework's own saving functions."""
     file = saved(tmp_path / "model.safetensors", form, projection=8)
     x, backend = images(1, (32, 32), "float32"), driver(FORMS[form].framework)
     expected = backend.logits(backend.load(file), x)
@@ -97,7 +97,7 @@ OPEN = {"torch": _torch, "keras": _keras, "keras-weights": _keras_weights, "orba
 
 
 @over_forms
-def test_forms_can_be_named(form: str, tmp_path: Path) -> None:
+def test_forms_can_be_given_as_arguments(form: str, tmp_path: Path) -> None:
     file = saved(tmp_path / "portable", form, projection=8)
     own = tmp_path / "own"
     convert(file, own, source_form="portable", target_form=form)
@@ -109,7 +109,7 @@ def test_forms_can_be_named(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("framework", PRESENT)
-def test_a_framework_tells_the_form_that_no_name_does(framework: str, tmp_path: Path) -> None:
+def test_framework_selects_the_form(framework: str, tmp_path: Path) -> None:
     form = {"torch": "torch", "tensorflow": "keras", "jax": "orbax"}[framework]
     file = saved(tmp_path / "a.safetensors", form, projection=8)
     own, back = tmp_path / "own", tmp_path / "back.safetensors"
@@ -119,9 +119,7 @@ def test_a_framework_tells_the_form_that_no_name_does(framework: str, tmp_path: 
 
 
 @over_forms
-def test_what_does_not_fit_is_refused_by_name_and_nothing_is_written(
-    form: str, tmp_path: Path
-) -> None:
+def test_wrong_tensor_is_named_and_nothing_is_written(form: str, tmp_path: Path) -> None:
     if FORMS[form].complete:
         pytest.skip("it says itself which model it is of")
     own, target = tmp_path / f"own{FORMS[form].suffixes[0]}", tmp_path / "out.safetensors"
@@ -143,7 +141,7 @@ def test_what_does_not_fit_is_refused_by_name_and_nothing_is_written(
 
 
 @over_forms
-def test_what_is_no_such_file_is_refused(form: str, tmp_path: Path) -> None:
+def test_foreign_file_is_refused(form: str, tmp_path: Path) -> None:
     file = saved(tmp_path / "a.safetensors", form, projection=8)
     own, target = tmp_path / f"own{FORMS[form].suffixes[0]}", tmp_path / "out.safetensors"
     with pytest.raises(FileNotFoundError):
@@ -157,8 +155,8 @@ def test_what_is_no_such_file_is_refused(form: str, tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path) -> None:
-    """Before any file is opened."""
+def test_contradictory_arguments_are_refused(tmp_path: Path) -> None:
+    """The error comes before any file is opened."""
     a, b, pt = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.pt"))
     cases: Any = (
         ("exactly one of both files must be portable; got portable to portable", (a, b), {}),
@@ -179,7 +177,7 @@ def test_what_makes_no_sense_is_refused_in_words(tmp_path: Path) -> None:
 
 @needs_torch
 def test_a_state_dict_of_a_training_script(tmp_path: Path) -> None:
-    """Wrapped, of DataParallel; pickles and numbers that are not finite are refused."""
+    """One with the names of DataParallel; pickles and values that are not finite are refused."""
     torch = importlib.import_module("torch")
     file = saved(tmp_path / "a.safetensors", "torch", projection=8)
     own, back = tmp_path / "own.pth", tmp_path / "back.safetensors"
@@ -198,7 +196,7 @@ def test_a_state_dict_of_a_training_script(tmp_path: Path) -> None:
 
 
 @needs_torch
-def test_momentum_is_left_behind_and_that_is_said(tmp_path: Path) -> None:
+def test_left_out_momentum_is_reported(tmp_path: Path) -> None:
     model = driver("torch").model("resnet18", 3, taps=("layer1",), projection=8)
     x, labels = images(2, (32, 32), "float32"), np.array([0, 2])
     state = driver("torch").sgd_step(model, x, labels, None, lr=0.1, momentum=0.9)
@@ -253,7 +251,7 @@ except ValueError as error:
 
 @pytest.mark.skipif("jax" not in PRESENT, reason="of Orbax's folders")
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
-    """First its numbers, in a process of its own: Orbax leaves reads behind that fail later."""
+    """Damaged values in a separate process: Orbax leaves reads behind that fail later."""
     file, target = saved(tmp_path / "a.safetensors", "orbax", projection=8), tmp_path / "b"
     own = tmp_path / "own.orbax"
     convert(file, own)

@@ -1,4 +1,4 @@
-"""The file's description: what cannot be is neither written nor read, and says why."""
+"""Invalid descriptions are neither written nor read."""
 
 import json
 
@@ -34,7 +34,7 @@ DESCRIPTIONS = [
 
 
 @pytest.mark.parametrize(("changes", "words"), DESCRIPTIONS)
-def test_a_description_that_cannot_be_is_neither_written_nor_read(path, changes, words):
+def test_invalid_description_is_neither_written_nor_read(path, changes, words):
     with pytest.raises(ValueError, match=words) as caught:
         checkpoint.write(path, describe(**changes), tiny())
     assert str(caught.value).startswith(f"save {path}: ")
@@ -55,7 +55,7 @@ def rewrite(path, **changes):
     save_file(tiny(), path, {"bilinear": json.dumps(data)})
 
 
-def test_a_newer_file_says_which_and_what_to_do(path):
+def test_newer_version_is_refused_with_a_remedy(path):
     rewrite(path, format_version=4, library_version="9.1", new_field=[])
     refused(
         path, r"reads format versions up to 3; got version 4, written by bilinear 9\.1\. Upgrade"
@@ -91,7 +91,7 @@ def test_a_description_that_is_not_json_is_refused(path, text):
     refused(path, "its description must be")
 
 
-def test_an_infinity_that_json_lets_through_is_refused(path):
+def test_infinity_in_json_is_refused(path):
     text = describe().to_json().replace('"eps":1e-10', '"eps":1e999')
     assert "1e999" in text
     save_file(tiny(), path, {"bilinear": text})

@@ -1,4 +1,4 @@
-"""The portable file between every two doors: nine directions, and what is refused."""
+"""The portable file between every two frameworks, and files that are refused."""
 
 import importlib
 import pickle
@@ -26,10 +26,10 @@ NAMES = ["fern", "moss", "stone"]
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("writer", PRESENT)
-def test_every_door_opens_what_any_door_wrote(
+def test_every_framework_opens_the_files_of_every_other(
     writer: str, architecture: str, tmp_path: Path
 ) -> None:
-    """Bit-identical logits where the framework is the same, else to the table's tolerance."""
+    """Logits are bit-identical in one framework, and within `LOGITS` between two."""
     path = tmp_path / "model.safetensors"
     x = images(2, (64, 64), "float32")
     model = build(writer, architecture, seed=5)
@@ -65,7 +65,7 @@ def test_files_keep_the_dtype(backend: str, dtype: str, tmp_path: Path) -> None:
 
 
 def test_a_framework_that_narrows_float64_refuses_such_a_file(tmp_path: Path) -> None:
-    """And names the setting that changes it."""
+    """The error names the setting that allows it."""
     narrowing = [b for b in PRESENT if hasattr(driver(b), "load_without_float64")]
     if not narrowing:
         pytest.skip("no framework here narrows float64")
@@ -77,8 +77,8 @@ def test_a_framework_that_narrows_float64_refuses_such_a_file(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("writer", PRESENT)
-def test_momentum_travels(writer: str, tmp_path: Path) -> None:
-    """Buffers of a real training step, saved by one door and read by every other."""
+def test_momentum_is_read_by_every_framework(writer: str, tmp_path: Path) -> None:
+    """Buffers of a training step, saved by one framework and read by every other."""
     path = tmp_path / "model.safetensors"
     x, labels = images(2, (40, 40), "float64"), np.array([0, 2])
     model = build(writer, "resnet18", dtype="float64")
@@ -97,7 +97,7 @@ def test_momentum_travels(writer: str, tmp_path: Path) -> None:
 
 
 @over_backends
-def test_pooling_and_its_parameters_travel(backend: str, tmp_path: Path) -> None:
+def test_pooling_arguments_are_read_by_every_framework(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     pool = driver(backend).pool(reduction="sum", eps=1e-3, l2_eps=1e-6)
     driver(backend).save(build(backend, "resnet18", pool=pool), path)
@@ -183,10 +183,10 @@ def test_a_pair_of_weights_sets_both_streams(backend: str, tmp_path: Path) -> No
 
 @over_backends
 @over_backbones
-def test_torchvision_checkpoints_open_in_torch_and_others_say_how(
+def test_torchvision_checkpoints_open_in_torch_alone(
     backend: str, backbone: str, tmp_path: Path
 ) -> None:
-    """The heads have torchvision's names, and are never looked at."""
+    """The heads have torchvision's names and are not read."""
     path = tmp_path / f"{backbone}.pth"
     write = getattr(driver(backend), "write_pth", None)
     if write is None:
@@ -205,7 +205,7 @@ def test_torchvision_checkpoints_open_in_torch_and_others_say_how(
 def test_a_pth_file_is_never_trusted(tmp_path: Path) -> None:
     """A pickle that would run code is refused, and the code does not run."""
     if "torch" not in PRESENT:
-        pytest.skip("only this door opens such files")
+        pytest.skip("only PyTorch opens such files")
     mark, path = tmp_path / "mark", tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps(_Touch(str(mark))))
     with pytest.raises(Exception, match=r"evil\.pth"):
@@ -222,16 +222,16 @@ class _Touch:
 
 
 @over_backends
-def test_an_image_file_is_what_the_opened_model_takes(backend: str, tmp_path: Path) -> None:
-    """A batch of one in the door's layout, of the values that every other door gives."""
+def test_load_image_gives_the_input_of_a_model(backend: str, tmp_path: Path) -> None:
+    """A batch of one image in the framework's layout, with equal values in all."""
     path, png = tmp_path / "model.safetensors", tmp_path / "fern.png"
     pixels = np.random.default_rng(3).integers(0, 256, (50, 70, 3), np.uint8)
     Image.fromarray(pixels).save(png)
     preprocessing = Preprocessing(size=(40, 48))
     driver(backend).save(build(backend, "resnet18"), path, preprocessing=preprocessing)
-    door = importlib.import_module(f"bilinear.{backend}")
-    model = door.load(path)
-    batch = door.load_image(png, model.preprocessing)
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    model = namespace.load(path)
+    batch = namespace.load_image(png, model.preprocessing)
     assert tuple(model(batch).shape) == (1, CLASSES)
     array = np.asarray(batch)
     assert array.dtype == np.float32
@@ -242,7 +242,7 @@ def test_an_image_file_is_what_the_opened_model_takes(backend: str, tmp_path: Pa
 
 @over_backends
 def test_native_export_gives_equal_logits(backend: str, tmp_path: Path) -> None:
-    """The framework's own ways out, each reloaded: logits to rounding of the same framework."""
+    """The framework's own exports, each reloaded: logits within rounding."""
     x = images(2, (64, 64), "float32")
     model = build(backend, "resnet18")
     logits = driver(backend).logits(model, x)

@@ -53,9 +53,9 @@ def test_device_and_dtype_of_torch() -> None:
 @needs_torch
 def test_methods_of_timm() -> None:
     torch = pytest.importorskip("torch")
-    door = __import__("bilinear.torch", fromlist=["BCNN"])
+    namespace = __import__("bilinear.torch", fromlist=["BCNN"])
     x = torch.from_numpy(images(2, (16, 20), "float32")).movedim(-1, 1)
-    model = door.BCNN("vgg16", 3, **CASE).eval()
+    model = namespace.BCNN("vgg16", 3, **CASE).eval()
     features = model.forward_features(x)
     assert features.shape == (2, 64, 16, 20)
     assert torch.equal(model.forward_head(features), model(x))
@@ -65,11 +65,11 @@ def test_methods_of_timm() -> None:
     model.reset_classifier(4)
     assert model.get_classifier().weight.shape == (4, 64)
     assert model.get_classifier().training
-    two = door.BCNN("vgg16", 3, taps=("relu1_1", "relu1_2")).eval()
+    two = namespace.BCNN("vgg16", 3, taps=("relu1_1", "relu1_2")).eval()
     maps = two.forward_features(x)
     assert isinstance(maps, tuple)
     assert torch.equal(two.forward_head(maps), two(x))
-    scores = door.BCNN("vgg16", 3, pool="lrbp", **CASE)
+    scores = namespace.BCNN("vgg16", 3, pool="lrbp", **CASE)
     assert scores.get_classifier() is scores.pool
     with pytest.raises(ValueError, match="descriptors need a pool that is followed by a linear"):
         scores.forward_head(scores.forward_features(x), pre_logits=True)

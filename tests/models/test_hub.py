@@ -26,7 +26,7 @@ def test_pins_name_a_commit_and_a_hash():
 
 
 class Hub(BaseHTTPRequestHandler):
-    """What a hub answers for one file: its metadata to HEAD, its bytes to GET."""
+    """A hub with one file: metadata for HEAD, bytes for GET."""
 
     path_served = f"/{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/"
     content = b""
@@ -81,7 +81,7 @@ print(len(tensors), tensors["bn1.bias"][0], tensors["layer4.1.bn2.running_var"][
 
 
 def fetch(url, home, *arguments, before="", **environment):
-    """The real client in a process of its own, since it reads its settings when imported."""
+    """Run the real client in a separate process, since it reads its settings on import."""
     kept = {k: v for k, v in os.environ.items() if not re.match("(?i)HF_|.*proxy", k)}
     settings = {
         "HF_ENDPOINT": url,
@@ -100,7 +100,7 @@ def fetch(url, home, *arguments, before="", **environment):
     )
 
 
-def test_the_hubs_file_is_fetched_once_and_then_cached(hub, tmp_path):
+def test_hub_file_is_downloaded_once(hub, tmp_path):
     terminal = "import sys\nsys.stderr.isatty = lambda: True\n"  # where there is a bar
     first = fetch(hub.url, tmp_path, hub.sha256, before=terminal)
     assert first.returncode == 0, first.stderr
@@ -128,7 +128,7 @@ def test_a_file_of_another_hash_is_refused_until_it_is_deleted(hub, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unreachable", "offline"])
-def test_offline_says_what_to_fetch_by_hand(tmp_path, settings):
+def test_offline_error_says_what_to_download_by_hand(tmp_path, settings):
     hurry = "import time\ntime.sleep = lambda _: None\n"  # the client waits between its attempts
     result = fetch("http://127.0.0.1:9", tmp_path, before=hurry, **settings)
     assert result.returncode == 1
@@ -140,7 +140,7 @@ def test_offline_says_what_to_fetch_by_hand(tmp_path, settings):
     assert f"at revision {pin.revision} by hand and pass its path as weights=." in message
 
 
-def test_a_repository_the_hub_does_not_have_says_the_same(hub, tmp_path, monkeypatch):
+def test_missing_repository_raises_the_same_error(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(Hub, "path_served", "/nothing/")
     result = fetch(hub.url, tmp_path)
     assert "by hand and pass its path as weights=." in result.stderr

@@ -1,4 +1,4 @@
-"""Checkpoints of published B-CNN code: in every door the logits of that code's own formula."""
+"""Checkpoints of published B-CNN code give that code's logits in every framework."""
 
 import importlib
 import re
@@ -25,7 +25,7 @@ PEERS = {  # layout, stand-in, its arguments, the size of its maps, what it is i
     "haomood": ("haomood", "Haomood", {}, 1e-2, ("vgg16", None)),
     "fast-mpn": ("fast-mpn-bcnn", "FastMpn", {"backbone": "resnet18"}, 1e-4, ("resnet18", None)),
 }
-IN_EVERY_DOOR = ("umass", "fast-mpn")
+IN_EVERY_FRAMEWORK = ("umass", "fast-mpn")
 
 
 @pytest.fixture(scope="module", params=PEERS)
@@ -50,18 +50,18 @@ def peer(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", PRESENT)
-def test_logits_are_those_of_the_code_that_trained_it(backend: str, peer, tmp_path) -> None:
+def test_imported_model_gives_the_logits_of_the_original_code(backend: str, peer, tmp_path) -> None:
     """At a size and with a number of classes that none of that code was written for.
 
-    The model's own file, in another door where there is one, still gives them.
+    The model's own file, in another framework where there is one, still gives them.
     """
     name, folder, images, expected = peer
-    if name not in IN_EVERY_DOOR and backend != PRESENT[0]:
-        pytest.skip("its names are read by the same lines in every door")
+    if name not in IN_EVERY_FRAMEWORK and backend != PRESENT[0]:
+        pytest.skip("its names are read by the same lines in every framework")
     layout, *_, backbones = PEERS[name]
     file = "model_best.pth.tar" if backend == "torch" else "model.safetensors"
-    door = importlib.import_module(f"bilinear.{backend}")
-    model = door.import_checkpoint(folder / file, layout, num_classes=CLASSES)
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    model = namespace.import_checkpoint(folder / file, layout, num_classes=CLASSES)
     logits = driver(backend).logits(model, images)
     assert relative_error(logits, expected) <= LOGITS["float32"], name
     assert (*model.streams.names, None)[:2] == backbones
@@ -105,7 +105,7 @@ def test_every_wrapping_gives_the_same_tensors(wrap: str, prefix: str) -> None:
     assert found.arguments["num_classes"] == CLASSES
 
 
-def test_a_layout_of_ones_own() -> None:
+def test_custom_layout() -> None:
     """Two networks under torchvision's names, features flattened column by column."""
     pair = ("vgg16", "resnet18")
     layout = Layout(
@@ -238,7 +238,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_is_named(case: str) -> None:
+def test_wrong_checkpoint_is_refused_with_the_cause(case: str) -> None:
     make, words = REFUSED[case]
     saved, layout, options = make()
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
@@ -265,15 +265,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 class Untrusted:
-    """What a checkpoint may hold beside tensors."""
+    """An object in a checkpoint."""
 
 
 @pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch's own files")
 def test_no_object_is_unpickled(tmp_path: Path) -> None:
     torch = importlib.import_module("torch")
-    door = importlib.import_module("bilinear.torch")
+    namespace = importlib.import_module("bilinear.torch")
     torch.save({"state_dict": {}, "args": Untrusted()}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth: the file must be one that torch\.load\(weights"):
-        door.import_checkpoint(tmp_path / "a.pth", "umass")
+        namespace.import_checkpoint(tmp_path / "a.pth", "umass")
     with pytest.raises(FileNotFoundError):
-        door.import_checkpoint(tmp_path / "nowhere.pth", "umass")
+        namespace.import_checkpoint(tmp_path / "nowhere.pth", "umass")

@@ -1,4 +1,4 @@
-"""Keras' own VGG16 in every door: the same feature maps of the same photograph.
+"""Keras' own VGG16 in every framework: equal feature maps of one photograph.
 
 Beside them the files themselves, written by Keras as it writes them now, and by h5py as Keras 1
 wrote the file that is published.
@@ -60,7 +60,7 @@ def photograph(tmp_path_factory):
 
 @pytest.mark.parametrize("backend", PRESENT)
 def test_feature_maps_are_those_of_keras(backend, network, written, photograph):
-    """On Keras' own preprocessing of the pixels, and on ours as the model states it."""
+    """On Keras' own preprocessing of the pixels, and on that of ``model.preprocessing``."""
     import keras  # noqa: PLC0415 - only once `network` has found it
 
     path, pixels = photograph
@@ -75,7 +75,7 @@ def test_feature_maps_are_those_of_keras(backend, network, written, photograph):
     assert relative_error(maps, expected) <= LOGITS["float32"]
 
 
-def test_the_preprocessing_is_keras_own(photograph):
+def test_preprocessing_equals_that_of_keras(photograph):
     """Blue, green, red less the mean, to float32's rounding of numbers up to 255."""
     path, pixels = photograph
     (image,) = load_images([path], dataclasses.replace(PREPROCESSING, size=SIZE))
@@ -83,7 +83,7 @@ def test_the_preprocessing_is_keras_own(photograph):
     np.testing.assert_allclose(image[..., ::-1], caffe, rtol=0, atol=8 * 255 * 2.0**-24)
 
 
-def test_what_keras_writes_gives_its_tensors(network, written):
+def test_files_of_keras_give_its_tensors(network, written):
     """Transposed, the first convolution's input channels reversed, and nothing rounded."""
     for path in written:
         tensors = backbone_tensors("vgg16", path)
@@ -162,7 +162,7 @@ def test_files_that_are_not_keras_vgg16(tmp_path):
         backbone_tensors("vgg16", tmp_path / "other.h5")
 
 
-def test_without_h5py_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_h5py_is_one_sentence_with_a_remedy(tmp_path, monkeypatch):
     path = write_published(tmp_path / "vgg16.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(
@@ -188,6 +188,6 @@ def test_the_preprocessing_comes_with_the_weights(weights, streams, expected):
 
 
 def test_two_streams_cannot_expect_two_images():
-    """One sees red first on [0, 1] and the other blue first from 0 to 255: not one image."""
+    """One expects red first in [0, 1], the other blue first from 0 to 255."""
     with pytest.raises(ValueError, match="both streams must expect the same preprocessing"):
         weights_preprocessing(("a.h5", "imagenet"), "vgg16", "resnet18")

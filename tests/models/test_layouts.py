@@ -1,4 +1,4 @@
-"""Layouts of checkpoints that cannot be: refused where they are written."""
+"""Invalid layouts of checkpoints are refused by the constructor."""
 
 import re
 
@@ -17,11 +17,11 @@ from bilinear.models.layouts import Layout
         ({"pooling": "lrbp"}, "must be a preset without tensors of its own; got 'lrbp'"),
         (
             {"streams": ("a.", "b."), "pooling": "isqrt-cov", "backbones": (("vgg16", "vgg16"),)},
-            "pooling 'isqrt-cov' takes one map; got 2",
+            "CovariancePool takes one map; got 2",
         ),
     ],
 )
-def test_layouts_that_cannot_be_are_refused(options, words) -> None:
+def test_invalid_layouts_are_refused(options, words) -> None:
     given = {"streams": ("features.",), "classifier": "fc.", "pooling": "umass"}
     with pytest.raises(ValueError, match=re.escape(words)):
         Layout(**given | options)

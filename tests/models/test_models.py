@@ -44,8 +44,8 @@ def test_every_named_backbone_is_tested() -> None:
 
 @needs_two
 @over_architectures
-def test_initial_weights_are_equal_in_every_door(architecture: str) -> None:
-    """From one seed; also names, shapes and order."""
+def test_initial_weights_are_equal_in_every_framework(architecture: str) -> None:
+    """Values, names, shapes and order from one seed."""
     tensors = [driver(b).tensors(build(b, architecture, seed=3, dtype="bfloat16")) for b in PRESENT]
     for other in tensors[1:]:
         assert list(other) == list(tensors[0])
@@ -76,7 +76,7 @@ def test_logits_gradients_and_statistics_agree(architecture: str, training: bool
 
 @over_backends
 def test_training_moves_the_statistics_by_the_unbiased_variance(backend: str) -> None:
-    """torch's rule, worked out by hand for the first BatchNorm."""
+    """PyTorch's rule, computed in NumPy for the first BatchNorm."""
     model = build(backend, "resnet18", dtype="float64")
     x = images(2, (33, 35))
     before = driver(backend).tensors(model)

@@ -1,4 +1,4 @@
-"""B-CNNs on networks of one's own: in either stream, saved by name, opened with the module."""
+"""B-CNNs on custom backbones: in either stream, saved by name, opened with the module."""
 
 import importlib
 from pathlib import Path
@@ -14,8 +14,8 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 @over_backends
-def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
-    """Saved only under a name, opened only in its framework and with the module."""
+def test_custom_backbone(backend: str, tmp_path: Path) -> None:
+    """It is saved only under a name, and opened only in its framework with the module."""
     path = tmp_path / "model.safetensors"
     own = driver(backend).own_network(7)
     model = driver(backend).model(own, CLASSES, channels=7)
@@ -44,10 +44,10 @@ def test_a_network_of_ones_own(backend: str, tmp_path: Path) -> None:
         driver(backend).load(path, backbone=other)
 
 
-STREAMS = {  # a number is a network of one's own with that many channels
-    "two of one's own": ((7, 5), ("mine", "other")),
-    "one's own and a named one": ((7, "resnet18"), "mine"),
-    "a named one and one's own": (("resnet18", 5), (None, "other")),
+STREAMS = {  # a number is a custom backbone with that many channels
+    "two custom": ((7, 5), ("mine", "other")),
+    "custom and named": ((7, "resnet18"), "mine"),
+    "named and custom": (("resnet18", 5), (None, "other")),
 }
 
 
@@ -57,8 +57,8 @@ def stream(backend: str, given: int | str, seed: int) -> Any:
 
 @over_backends
 @pytest.mark.parametrize("case", STREAMS)
-def test_two_streams_with_networks_of_ones_own(backend: str, case: str, tmp_path: Path) -> None:
-    """Of different channels, and beside ResNet18 of different sizes: each finds its tensors."""
+def test_two_streams_with_custom_backbones(backend: str, case: str, tmp_path: Path) -> None:
+    """Streams with different channels, and with different sizes beside ResNet18."""
     path = tmp_path / "model.safetensors"
     kinds, name = STREAMS[case]
     first, second = (stream(backend, given, seed) for seed, given in enumerate(kinds))
@@ -87,7 +87,7 @@ def test_two_streams_with_networks_of_ones_own(backend: str, case: str, tmp_path
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="a network of Keras")
 def test_a_network_of_keras_applications(tmp_path: Path) -> None:
-    """As in the README's table, but for its size: a functional model for images of any size."""
+    """A smaller network than in the README's table: a functional model for any image size."""
     applications = importlib.import_module("keras.applications")
     tensorflow = driver("tensorflow")
 

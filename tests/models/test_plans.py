@@ -1,4 +1,4 @@
-"""The plans against torchvision's names and counts, and the initial weights against their law."""
+"""Plans against torchvision's names and counts; the distribution of initial weights."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_resnet18_strides_and_shortcuts():
 
 
 @pytest.mark.parametrize("backbone", plans.BACKBONES)
-def test_every_layer_takes_what_the_one_before_gives(backbone):
+def test_channels_of_consecutive_layers_match(backbone):
     channels = 3
     for layer in plans.BACKBONES[backbone]:
         if isinstance(layer, (plans.Conv, plans.Block)):

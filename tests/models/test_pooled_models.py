@@ -1,4 +1,4 @@
-"""B-CNNs of every pool, of projections and of several maps: one file, equal in every door.
+"""B-CNNs with every pool, projections and several feature maps, equal in every framework.
 
 The networks are cut after their first layers, so that they are quick.
 """
@@ -24,15 +24,15 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 class Layer(NamedTuple):
-    """A layer of a door, by name, and what makes it."""
+    """A layer by its name, and its arguments."""
 
     name: str
     arguments: dict[str, Any]
 
     def made(self, backend: str) -> Any:
-        door = importlib.import_module(f"bilinear.{backend}")
+        namespace = importlib.import_module(f"bilinear.{backend}")
         within = {k: v.made(backend) for k, v in self.arguments.items() if isinstance(v, Layer)}
-        return getattr(door, self.name)(**self.arguments | within)
+        return getattr(namespace, self.name)(**self.arguments | within)
 
 
 SKETCH = Layer("CompactBilinearPool", {"channels": 64, "dim": 24, "seed": 3})
@@ -94,8 +94,8 @@ def stored(path: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_file_in_every_door(case: str, tmp_path: Path) -> None:
-    """Equal bytes of equal models, and of what was opened; logits as `test_files` has them."""
+def test_one_file_in_every_framework(case: str, tmp_path: Path) -> None:
+    """Equal models give equal bytes, also after loading; logits as in `test_files`."""
     x, results, contents = images(2, (32, 48), "float32"), {}, {}
     for backend in PRESENT:
         model = build(backend, case, seed=5)
@@ -115,7 +115,7 @@ def test_one_file_in_every_door(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["learned", "classifier"])
 def test_gradients_and_momentum_of_learned_tensors(case: str, tmp_path: Path) -> None:
-    """Names and values in every door; buffers of a step travel, those of tables do not exist."""
+    """Names of gradients are equal; every framework reads the buffers of a step of another."""
     x, labels = images(2, (32, 32), "float32"), np.array([0, 2])
     cotangent, results = np.ones((2, CLASSES), np.float32), {}
     for backend in PRESENT:
@@ -151,7 +151,7 @@ SIZES = {
     "OuterMaxPool": 256,
     "AveragePool": 16,
 }
-"""What each makes of maps of 16 channels by its name alone."""
+"""The descriptor sizes of pools that are made by name for 16 channels."""
 
 
 @over_backends
@@ -183,7 +183,7 @@ def test_tables_and_taps_are_copied_whole(backend: str) -> None:
 
 
 @over_backends
-def test_what_does_not_fit_is_refused(backend: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(backend: str) -> None:
     model = driver(backend).model
     own = driver(backend).own_network(7)
     for words, arguments in (
@@ -236,10 +236,10 @@ def test_pools_made_for_other_maps_are_refused(backend: str) -> None:
 
 
 @over_backends
-def test_what_is_no_pool_is_refused_in_one_way(backend: str) -> None:
+def test_invalid_pools_are_refused_alike(backend: str) -> None:
     build = driver(backend).model
-    door = importlib.import_module(f"bilinear.{backend}")
-    for pool in (3, [], door.BilinearPool, driver(backend).own_network(7)):
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    for pool in (3, [], namespace.BilinearPool, driver(backend).own_network(7)):
         with pytest.raises(TypeError, match="BCNN: pool must be a layer instance with descr"):
             build("resnet18", CLASSES, pool=pool)
     with pytest.raises(ValueError, match="LowRankBilinearClassifier takes one map; got 2"):
@@ -250,7 +250,7 @@ def test_what_is_no_pool_is_refused_in_one_way(backend: str) -> None:
 
 @over_backends
 def test_a_pool_learns_in_the_dtype_of_its_model(backend: str) -> None:
-    """Else no file could hold it; tables and pools that learn nothing have none to differ."""
+    """Otherwise no file could describe it; tables and pools without weights have no dtype."""
     layer = Layer("LowRankBilinearPool", {"channels": 64, "dim": 2})
     arguments = {"taps": ("layer1",), "dtype": "float16"}
     words = "u of LowRankBilinearPool must be of the model's dtype float16; got float32"
@@ -260,7 +260,7 @@ def test_a_pool_learns_in_the_dtype_of_its_model(backend: str) -> None:
 
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="a dtype policy of Keras")
-def test_a_policy_of_the_pool_alone_is_in_no_file(tmp_path: Path) -> None:
+def test_policy_of_the_pool_alone_is_not_saved(tmp_path: Path) -> None:
     pool = Layer("BilinearPool", {"dtype": "mixed_float16"}).made("tensorflow")
     model = driver("tensorflow").model("resnet18", CLASSES, taps=("layer1",), pool=pool)
     words = "the pool must have the model's dtype policy float32; got mixed_float16"
@@ -270,7 +270,7 @@ def test_a_policy_of_the_pool_alone_is_in_no_file(tmp_path: Path) -> None:
 
 
 @over_backends
-def test_a_network_of_ones_own_gives_several_maps(backend: str, tmp_path: Path) -> None:
+def test_custom_backbone_with_several_feature_maps(backend: str, tmp_path: Path) -> None:
     path, x = tmp_path / "model.safetensors", images(2, (12, 14), "float32")
     network = driver(backend).own_maps(7, 5)
     model = driver(backend).model(network, CLASSES, channels=(7, 5))
@@ -287,7 +287,7 @@ def test_a_network_of_ones_own_gives_several_maps(backend: str, tmp_path: Path) 
 
 
 def test_feature_maps_are_those_of_the_whole_network() -> None:
-    """In every door and of either backbone, in the order asked for; the last is the network's."""
+    """In every framework and for both backbones, in the order of the taps."""
     x = images(2, (32, 48), "float64")
     taps = {"vgg16": ("relu5_3", "relu4_1", "relu5_1"), "resnet18": ("layer4", "layer1")}
     for backbone, names in taps.items():
@@ -304,9 +304,13 @@ def test_feature_maps_are_those_of_the_whole_network() -> None:
 
 
 @over_backends
-def test_the_table_knows_every_pool_and_its_arguments(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    layers = {n: getattr(door, n) for n in door.__all__ if inspect.isclass(getattr(door, n))}
+def test_table_has_every_pool_and_its_arguments(backend: str) -> None:
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    layers = {
+        n: getattr(namespace, n)
+        for n in namespace.__all__
+        if inspect.isclass(getattr(namespace, n))
+    }
     pools = {name for name, layer in layers.items() if hasattr(layer, "descriptor_size")}
     assert pools == set(POOLS)
     frameworks_own = {"self", "data_format", "args", "kwargs"}
@@ -318,8 +322,8 @@ def test_the_table_knows_every_pool_and_its_arguments(backend: str) -> None:
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="dtype policies are Keras'")
 @pytest.mark.parametrize("dtype", ["mixed_float16", "float16", "float64"])
-def test_a_pool_within_has_the_dtype_of_its_sums(dtype: str, tmp_path: Path) -> None:
-    """By the name of its class, of a preset, and of a file's."""
+def test_inner_pool_has_the_accumulation_dtype(dtype: str, tmp_path: Path) -> None:
+    """Made by the name of its class, by a preset, and from a file."""
     accumulation = "float64" if dtype == "float64" else "float32"
     for name in ("DemocraticPool", "democratic"):
         case = {"taps": ("layer1",), "projection": 8, "pool": name, "dtype": dtype}

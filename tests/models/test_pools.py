@@ -1,4 +1,4 @@
-"""What a file says of its pool, without any framework: what goes in comes out."""
+"""The description of a pool in a file, without any framework."""
 
 import json
 
@@ -66,7 +66,7 @@ def sketched(**changes):
 
 
 def both_ways(path, description, tensors, momentum=None):
-    """The errors of `write` and, for the same as a file of another writer, of its two readers."""
+    """Return the errors of `write`, and of `read` for the same content."""
     with pytest.raises(ValueError, match=f"^save {path}") as caught:
         checkpoint.write(path, description, tensors, momentum)
     assert not path.exists()
@@ -160,7 +160,7 @@ def test_projections_are_drawn_after_the_streams_in_unit_scale():
         ({"pooling": DEMOCRATIC | {"pool": POOL | {"packed": True}}, "descriptor_size": 3}, 3),
     ],
 )
-def test_the_version_is_the_first_that_can_say_it(changes, version):
+def test_version_is_the_lowest_possible(changes, version):
     description = describe(**changes)
     description.check("save", "")
     data = json.loads(description.to_json())

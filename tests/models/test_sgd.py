@@ -1,4 +1,4 @@
-"""The SGD that Keras lacks: torch's formula, and what Keras asks of an optimiser."""
+"""SGD with PyTorch's formula as a Keras optimizer."""
 
 from typing import Any
 

@@ -65,7 +65,7 @@ def write_sparse(path, shapes, content):
 
 
 def numbered(backbone):
-    """Every tensor of a backbone filled with its place in the list."""
+    """Every tensor of a backbone filled with its index in the list."""
     shapes = plans.tensor_shapes(backbone)
     return {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(shapes.items())}
 
@@ -156,7 +156,7 @@ def test_a_truncated_file_is_refused(files, tmp_path):
         backbone_tensors("resnet18", path)
 
 
-def test_pth_is_read_by_the_door_that_can(tmp_path):
+def test_pth_is_read_where_it_can_be(tmp_path):
     path = tmp_path / "resnet18.pth"
     path.write_bytes(b"not read here")
     counted = {"bn1.num_batches_tracked": np.array(3), "fc.bias": np.full(1, np.nan)}
@@ -197,7 +197,7 @@ def test_a_pth_that_cannot_be_read_is_named(tmp_path):
         (__file__, ValueError, "Rename it with the suffix"),
     ],
 )
-def test_weights_that_are_neither_a_name_nor_a_file(given, kind, words):
+def test_weights_that_are_neither_name_nor_file(given, kind, words):
     with pytest.raises(kind, match=words):
         backbone_tensors("resnet18", given)
 

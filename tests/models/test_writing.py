@@ -1,4 +1,4 @@
-"""How the portable file is put in its place: whole, where it belongs, or not at all."""
+"""The portable file is written atomically."""
 
 import os
 import stat
@@ -48,7 +48,7 @@ def test_permissions_are_the_usual_ones_or_those_before(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_unwritable_path_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.model\.safetensors"):
         checkpoint.write(tmp_path / "nowhere" / "model.safetensors", describe(), tiny())
     with pytest.raises(IsADirectoryError):

@@ -17,5 +17,5 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
     Raises: ValueError for an unknown name, with a list of the known ones, or if no backward pass
         but the derivative was published; and what the layer raises.
     """
-    recipe = presets.recipe(name, published_backward=published_backward, **arguments)
-    return presets.made(layers, recipe)
+    described = presets.describe(name, published_backward=published_backward, **arguments)
+    return presets.make_layer(described, lambda name, **own: getattr(layers, name)(**own))

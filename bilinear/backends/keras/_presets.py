@@ -21,7 +21,8 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
     Raises:
         ValueError: the name is unknown, or the preset has no published backward pass.
     """
-    recipe = presets.recipe(name, published_backward=published_backward, **arguments)
+    described = presets.describe(name, published_backward=published_backward, **arguments)
     dtype = inner_dtype(arguments.get("dtype"))
     within = {"data_format": arguments.get("data_format"), "dtype": dtype}
-    return presets.made(layers, recipe, **within)
+    make = lambda name, **own: getattr(layers, name)(**own)  # noqa: E731
+    return presets.make_layer(described, make, **within)

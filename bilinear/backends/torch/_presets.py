@@ -17,5 +17,5 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
     Raises: ValueError for a name that is none, listing those there are, or where no backward pass
         but the derivative was published; what the layer raises.
     """
-    recipe = presets.recipe(name, published_backward=published_backward, **arguments)
-    return presets.made(layers, recipe)
+    described = presets.describe(name, published_backward=published_backward, **arguments)
+    return presets.make_layer(described, lambda name, **own: getattr(layers, name)(**own))

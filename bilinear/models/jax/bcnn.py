@@ -13,13 +13,8 @@ from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
 from ...data.images import Preprocessing
 from .. import plans
-from ..construction import (
-    check_descriptors,
-    check_learned,
-    draw_classifier,
-    remake_pool,
-    resolve_parts,
-)
+from ..construction import check_classes, draw_classifier, resolve_parts
+from ..pools import check_descriptors, check_learned, remake_pool
 from ..streams import Channels, Taps
 from . import framework
 from .backbone import Backbone, Linear
@@ -164,6 +159,7 @@ class BCNN(nnx.Module):
             num_classes: number of classes, at least 1.
             seed: of the new weights, equal in every framework; None draws others each time.
         """
+        check_classes("reset_classifier", num_classes, seed)
         last: Any = self.pool if self.classifier is None else self.classifier
         dtype = last.bias[...].dtype.name
         make = partial(framework.layer, dtype=dtype)

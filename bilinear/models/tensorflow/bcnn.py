@@ -12,14 +12,8 @@ import tensorflow as tf
 from ...backends.tensorflow._tensors import spec, to_tensor
 from ...data.images import Preprocessing
 from .. import plans
-from ..construction import (
-    UNFILLED,
-    check_descriptors,
-    check_learned,
-    draw_classifier,
-    remake_pool,
-    resolve_parts,
-)
+from ..construction import UNFILLED, check_classes, draw_classifier, resolve_parts
+from ..pools import check_descriptors, check_learned, remake_pool
 from ..streams import Channels, Taps
 from . import framework
 from .backbone import Backbone
@@ -212,6 +206,7 @@ class BCNN(keras.Model):
             num_classes: number of classes, at least 1.
             seed: of the new weights, equal in every framework; None draws others each time.
         """
+        check_classes("reset_classifier", num_classes, seed)
         make = partial(framework.layer, dtype=self.dtype_policy)
         old = self.pool if self.classifier is None else self.classifier
         pool = remake_pool(self.pool, make, num_classes, seed)

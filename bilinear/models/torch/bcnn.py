@@ -11,13 +11,8 @@ from torch.nn import functional as F
 
 from ...backends.torch._tensors import spec as input_spec
 from ...data.images import Preprocessing
-from ..construction import (
-    check_descriptors,
-    check_learned,
-    draw_classifier,
-    remake_pool,
-    resolve_parts,
-)
+from ..construction import check_classes, draw_classifier, resolve_parts
+from ..pools import check_descriptors, check_learned, remake_pool
 from ..streams import Channels, Taps
 from . import framework
 from .backbone import named_backbone
@@ -180,6 +175,7 @@ class BCNN(nn.Module):
             num_classes: number of classes, at least 1.
             seed: of the new weights, equal in every framework; None draws others each time.
         """
+        check_classes("reset_classifier", num_classes, seed)
         weight = next(self.get_classifier().parameters())
         dtype = framework.dtype_name(weight.dtype)
         make = partial(framework.layer, dtype=dtype, device=weight.device)
