@@ -47,7 +47,7 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     arrays = _arrays(op, path)
     convolutions = dict(_convolutions())
     found = {name: spec(array) for name, array in arrays.items()}
-    for name, (_, dtype) in found.items():
+    for name, (_, dtype, _) in found.items():
         if dtype not in ACCUMULATION:
             refuse(ValueError, op, f"{name!r} must be of a real floating type", dtype, _REMEDY)
     expected = {
