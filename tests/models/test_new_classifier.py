@@ -189,8 +189,8 @@ def test_wrong_arguments_are_refused(backend: str, tmp_path: Path) -> None:
 
 @over_backends
 def test_no_seed_draws_other_weights_each_time(backend: str) -> None:
-    """As NumPy's generators do."""
-    case = TAP | {"projection": 8, "num_classes": 3, "seed": None}
+    """As NumPy's generators do; also of a pool that is made by its name."""
+    case = TAP | {"projection": 8, "pool": "LowRankBilinearPool", "num_classes": 3, "seed": None}
     first, second = (driver(backend).tensors(driver(backend).model(**case)) for _ in range(2))
     for name, array in first.items():
         if not name.endswith("bias"):

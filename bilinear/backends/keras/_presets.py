@@ -24,5 +24,8 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
     described = presets.describe(name, published_backward=published_backward, **arguments)
     dtype = inner_dtype(arguments.get("dtype"))
     within = {"data_format": arguments.get("data_format"), "dtype": dtype}
-    make = lambda name, **own: getattr(layers, name)(**own)  # noqa: E731
+
+    def make(name: str, **own: Any) -> keras.layers.Layer:
+        return getattr(layers, name)(**own)
+
     return presets.make_layer(described, make, **within)

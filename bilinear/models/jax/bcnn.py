@@ -11,6 +11,7 @@ from flax import nnx
 
 from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
+from ...backends.jax.layers._modules import draw_seed
 from ...data.images import Preprocessing
 from .. import plans
 from ..construction import check_classes, draw_classifier, resolve_parts
@@ -81,8 +82,7 @@ class BCNN(nnx.Module):
         rngs: nnx.Rngs | None = None,
         dtype: str = "float32",
     ) -> None:
-        if rngs is not None:
-            seed = int(jax.random.randint(rngs.params(), (), 0, 2**31 - 1))
+        seed = draw_seed("BCNN", seed, rngs)
         make = partial(framework.layer, dtype=dtype)
         parts = resolve_parts(
             framework,
