@@ -229,7 +229,7 @@ def test_pools_made_for_other_maps_are_refused(backend: str) -> None:
             "the pool of DemocraticPool must give a descriptor; got a LowRankBilinearClassifier",
             Layer(SCORES.name, SCORES.arguments | {"channels": 512}),
         ),
-        ("pool must be of one map; got a HierarchicalBilinearPool of 3 maps", LEVELS),
+        ("pool must be a layer of one feature map; got a HierarchicalBilinearPool of 3", LEVELS),
     ):
         with pytest.raises(ValueError, match=words):
             model("resnet18", CLASSES, pool=Layer("DemocraticPool", {"pool": inner}).made(backend))
