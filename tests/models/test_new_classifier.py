@@ -1,6 +1,5 @@
 """A trained model with a new classifier: `reset_classifier`, `load` and `BCNN(weights=...)`."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -168,24 +167,6 @@ def test_files_with_a_custom_backbone(backend: str, tmp_path: Path) -> None:
         driver(backend).model(own(8), 4, weights=path, channels=7)
     with pytest.raises(ValueError, match=r"channels must be that of the file, \(7,\); got \(8,\)"):
         driver(backend).model(own(8), 4, weights=path, channels=8)
-
-
-@over_backends
-def test_recipe_starts_from_a_portable_file(backend: str, tmp_path: Path) -> None:
-    """``model.weights`` of a recipe; projection, taps and pool come from the file."""
-    engines = pytest.importorskip("bilinear.train.engines")
-    recipes = pytest.importorskip("bilinear.train.named_recipes")
-    path = tmp_path / "birds.safetensors"
-    model = build(backend, "projection")
-    driver(backend).save(model, path, preprocessing=PREPROCESSING)
-    recipe = recipes.named_recipe("bcnn-two-phase", backbone="vgg16")
-    recipe = dataclasses.replace(
-        recipe, model=dataclasses.replace(recipe.model, weights=str(path)), seed=2
-    )
-    engine = engines.build(backend, recipe, 4)
-    expected = tensors(backend, model, of_classifier=False) | draw_classifier(4, 36, 2, "float32")
-    assert_equal(engine.tensors(), expected)
-    assert engine.preprocessing == PREPROCESSING
 
 
 @over_backends
