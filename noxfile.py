@@ -5,11 +5,16 @@ Versions are those of constraints.txt. Sessions that need the frameworks share o
 follows ``--`` replaces the arguments of the command of the session.
 """
 
+import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import nox
 
@@ -111,6 +116,94 @@ def full(session: nox.Session) -> None:
         session.notify(name, [])
     frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")
     frameworks(session, "tests.faults", "--full")
+
+
+@nox.session(venv_backend="none")
+def compat(session: nox.Session) -> None:
+    """The lowest and newest versions of compat.toml; those named after ``--``, or all.
+
+    Each environment (up to 8 GB) is deleted after its tests. Results are collected in
+    out/compat.json; when every environment has one, docs/versions.md is written.
+    """
+    table = {k: v for k, v in nox.project.load_toml("compat.toml").items() if k != "tests"}
+    tests = nox.project.load_toml("compat.toml")["tests"]
+    results_file = Path("out/compat.json").resolve()
+    results_file.parent.mkdir(exist_ok=True)
+    results = json.loads(results_file.read_text()) if results_file.is_file() else {}
+    shown = ("torch", "tensorflow", "keras", "jax", "flax", "numpy", "ml_dtypes", "scipy", "pillow")
+    for name in session.posargs or table:
+        row = table[name]
+        pattern = f".pyenv/versions/{row['python']}.*/bin/python"
+        found = shutil.which(f"python{row['python']}"), *sorted(Path.home().glob(pattern))
+        results[name] = {"python": row["python"], "versions": {}, "outcome": "not run: no Python"}
+        for candidate in filter(None, found):
+            if subprocess.run([candidate, "-c", ""], check=False, capture_output=True).returncode:
+                continue  # a launcher of pyenv without that version
+            folder = Path(f".nox/compat-{name}").resolve()
+            shutil.rmtree(folder, ignore_errors=True)
+            session.run(str(candidate), "-m", "venv", str(folder), external=True)
+            python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+            pip = (python, "-m", "pip", "install", "--quiet", "--no-compile")
+            # Inductor of PyTorch 2.6 imports setuptools without requiring it
+            session.run(*pip, *requirements(row), "setuptools", external=True)
+            report = Path(f"out/compat-{name}.xml").resolve()
+            report.unlink(missing_ok=True)
+            # what a version deprecates is not an error of this project
+            options = ("--override-ini=filterwarnings=default", f"--junitxml={report}")
+            command = (
+                python,
+                "-m",
+                "pytest",
+                "-q",
+                *options,
+                *tests["files"],
+                "-k",
+                tests["names"],
+            )
+            session.run(*command, env=QUIET, external=True, success_codes=[0, 1, 2, 3, 4, 5])
+            listed = session.run(
+                *(python, "-m", "pip", "list", "--format=json"), external=True, silent=True
+            )
+            installed = {
+                line["name"].replace("-", "_").lower(): line["version"]
+                for line in json.loads(str(listed))
+            }
+            results[name]["versions"] = {k: installed[k] for k in shown if k in installed}
+            if report.is_file():
+                (suite,) = ElementTree.parse(report).getroot()
+                count = {
+                    k: int(suite.attrib[k]) for k in ("tests", "skipped", "failures", "errors")
+                }
+                failed = count["failures"] + count["errors"]
+                passed = count["tests"] - failed - count["skipped"]
+                results[name]["outcome"] = f"{passed} passed, {failed} failed"
+            else:
+                results[name]["outcome"] = "not run: pytest did not start"
+            shutil.rmtree(folder)
+            break
+        results_file.write_text(json.dumps(results, indent=1))
+        session.log(f"{name}: {results[name]['outcome']}")
+    if set(results) >= set(table):
+        lines = ["| Python | versions | tests |", "| --- | --- | --- |"]
+        for name in table:
+            versions = ", ".join(f"{k} {v}" for k, v in results[name]["versions"].items())
+            lines.append(f"| {results[name]['python']} | {versions} | {results[name]['outcome']} |")
+        page = Path("docs/versions.md")
+        head = page.read_text().partition("| Python |")[0]
+        page.write_text(head + "\n".join(lines) + "\n")
+    bad = [k for k in session.posargs or table if not results[k]["outcome"].endswith(" 0 failed")]
+    if bad:
+        session.error(f"failed or not run: {', '.join(bad)}")
+
+
+def requirements(row: dict[str, Any]) -> list[str]:
+    """What an environment of compat.toml installs: the lowest or the newest versions."""
+    lines = [*PROJECT["project"]["dependencies"]]
+    lines += [*PROJECT["project"]["optional-dependencies"][row["framework"]], *group("test")]
+    lines = [line.replace(">=", "==") if row["versions"] == "lowest" else line for line in lines]
+    pins = row.get("pins", [])
+    pinned = {pin.partition("==")[0] for pin in pins}
+    return [line for line in lines if re.split("[=>]=", line)[0] not in pinned] + pins
 
 
 @nox.session

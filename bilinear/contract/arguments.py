@@ -53,8 +53,12 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+# Dynamo of PyTorch 2.6 cannot read attributes of sys.float_info.
+_SMALLEST_NORMAL, _LARGEST = sys.float_info.min, sys.float_info.max
+
+
 def _is_normal(value: Any) -> bool:
-    return sys.float_info.min <= value <= sys.float_info.max
+    return _SMALLEST_NORMAL <= value <= _LARGEST
 
 
 def _is_flag(value: Any) -> bool:
