@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilinear import reference
+from bilinear.contract.options import DescriptorOptions
 from bilinear.testing import (
     DTYPES,
     OPS,
@@ -52,6 +53,9 @@ def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
     """``Im f(x + ih) / h`` has no cancellation: it is the derivative to the last digits."""
     step = 1e-30
     formula, vjp = _inner(op, ""), _inner(op, "_vjp")
+    if "options" in inspect.signature(formula).parameters:
+        mask, *values = options
+        options = mask, DescriptorOptions(*values)
     cotangent = np.random.default_rng(3).standard_normal(formula(*arrays, *options).shape)
     for position, gradient in enumerate(_listed(vjp(cotangent, *arrays, *options))):
         expected = np.empty_like(gradient)
@@ -283,7 +287,11 @@ def _applied(op: str, suffix: str, arrays: list, options: dict, *leading):
     """The unchecked formula, which names its arguments as the operator does, of all of them."""
     bound = inspect.signature(getattr(reference, op)).bind(*arrays, **options)
     bound.apply_defaults()
-    return _inner(op, suffix)(*leading, *bound.args, **bound.kwargs)
+    formula, named = _inner(op, suffix), dict(bound.kwargs)
+    if "options" in inspect.signature(formula).parameters:
+        values = {name: named.pop(name) for name in DescriptorOptions._fields if name in named}
+        named["options"] = DescriptorOptions(**values)
+    return formula(*leading, *bound.args, **named)
 
 
 def _along(case: Case, tangents: list[np.ndarray], step) -> list[np.ndarray]:
