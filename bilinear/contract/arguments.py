@@ -183,3 +183,4 @@ PAIR_OR_ONE = ONE_OR_TWO._replace(
 )
 SEVERAL = channel_counts("a list of two or more positive integers", 2, float("inf"))
 POOL = Kind("a layer", lambda v: True)
+DATA_FORMAT = choice("channels_first", "channels_last")

@@ -29,7 +29,7 @@ class Spec(NamedTuple):
 
     shape: Sequence[Any] | None
     dtype: str
-    device: str | None = None
+    device: Any = None
 
 
 # Backends that can check a size only at run time quote these texts too.
@@ -99,7 +99,8 @@ def check_operands(
     for name, spec in (("x", x), ("y", y)):
         if spec is None:
             continue
-        check_float(op, name, spec.dtype)
+        if spec.dtype not in ACCUMULATION:
+            check_float(op, name, spec.dtype)
         if spec.shape is None:
             continue
         if len(spec.shape) != rank if rank else len(spec.shape) < 2:
@@ -114,6 +115,9 @@ def check_operands(
         _check_pair(op, x, y, channels_first)
     if mask is not None:
         _check_mask(op, x, mask, channels_first)
+    if (y is not None and y.device != x.device) or (mask is not None and mask.device != x.device):
+        given = {"x": x, "y": y, "mask": mask}
+        check_same_device(op, {k: f"{s.device}" for k, s in given.items() if s is not None})
 
 
 def _spatial(shape: Sequence[Any], channels_first: bool) -> tuple[Any, ...]:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from . import arguments as kinds
 from .aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS
 from .arguments import Kind, as_list, check_argument, plain_channels
-from .arrays import Spec
+from .arrays import ACCUMULATION, RANGE, Spec, check_operands
 from .errors import refuse
 from .matrices import STEPS as ROOT_STEPS
-from .options import EPS, L2_EPS, check_forms
+from .options import EPS, L2_EPS, DescriptorOptions, check_forms, check_options
 from .pooling import packed_size
 
 DIM = 8192
@@ -84,7 +84,8 @@ def read_arguments(layer: str, instance: object) -> dict[str, Any]:
 
 def argument_text(layer: str, instance: object) -> str:
     """The arguments of `instance` as its representation shows them."""
-    return ", ".join(f"{name}={value!r}" for name, value in read_arguments(layer, instance).items())
+    arguments = read_arguments(layer, instance)
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items() if name != "pool")
 
 
 def check_channels(op: str, channels: Any, *found: Any) -> None:
@@ -110,6 +111,41 @@ def check_maps(op: str, maps: Sequence[Spec], channels: Any, *, channels_first: 
     axis = 1 if channels_first else -1
     shapes = [x.shape or () for x in maps]  # a shape of too few axes is refused later
     check_channels(op, channels, *(s[axis] if len(s) > 1 else None for s in shapes))
+
+
+def check_call(
+    op: str,
+    x: Spec,
+    y: Spec | None = None,
+    mask: Spec | None = None,
+    *,
+    channels_first: bool = False,
+    channels: Any = None,
+    options: DescriptorOptions | None = None,
+) -> None:
+    """Check all that a layer is called with; its constructor has checked its arguments.
+
+    Args:
+        op: name of the layer.
+        x: first feature map.
+        y: second feature map.
+        mask: mask of the valid locations.
+        channels_first: whether the channels are the second axis, not the last one.
+        channels: the channels that the layer was made for, None for any.
+        options: options of the descriptor; the eps must be in the range of the dtype of x.
+    """
+    check_operands(op, x, y, mask, channels_first=channels_first)
+    if channels is not None:
+        maps = [x] if y is None else [x, y]
+        check_maps(op, maps, channels, channels_first=channels_first)
+    if options is None:
+        return
+    low, high = RANGE[ACCUMULATION[x.dtype]]
+    eps, slope_eps = options.eps, options.slope_eps
+    in_range = (eps == 0 or low <= eps <= high) and low <= options.l2_eps <= high
+    in_range = in_range and (slope_eps is None or low <= slope_eps <= high)
+    if not in_range or (options.packed and y is not None):
+        check_options(op, options, x.dtype, y)
 
 
 def _outer_size(arguments: Arguments, channels: Sizes) -> int:

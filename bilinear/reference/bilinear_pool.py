@@ -25,17 +25,45 @@ def bilinear_pool(
     """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
     The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
-    normalisation is over the whole descriptor. With `packed`, for one stream, the symmetric matrix
-    of roots is flattened by `half_vectorize` instead: inner products and norms stay the same.
-    `root` with `slope_eps`, and `norm`, are the forms of `signed_sqrt` and `l2_normalize`. Half
-    types are widened once at the start and rounded once at the end.
+    normalisation is over the whole descriptor. With `packed`, for one stream, the symmetric
+    matrix of roots is flattened by `half_vectorize` instead: inner products and norms stay the
+    same. `root` with `slope_eps`, and `norm`, are the forms of `signed_sqrt` and `l2_normalize`.
+    Half-precision dtypes are upcast to float32 once at the start and rounded once at the end.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2) if packed.
-    Gradient, edges, raises: those of the steps, in that order; with `packed`, that of the formula
-        which reads the upper triangle, ``(Γ + Γᵀ) x / Z`` with Γ upper triangular. ValueError
-        for y with `packed`.
-    Cost: time N·L·C·D, output N·C·D (by half for `packed`).
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3 (equations 1 and 2, then 3.1).
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        packed: whether to return the upper triangle of one stream, as `half_vectorize` does.
+            Default False.
+        root: form of `signed_sqrt`. Default ``"signed"``.
+        slope_eps: published slope of `signed_sqrt`; None is the derivative. Default None.
+        norm: form of `l2_normalize`. Default ``"floor"``.
+
+    Returns:
+        Descriptors (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2) if packed.
+
+    Gradient:
+        Those of the steps, in that order; with `packed`, that of the formula which reads the
+        upper triangle, ``(Γ + Γᵀ) x / Z`` with Γ upper triangular. Values and slopes at 0 are
+        those of the steps.
+
+    Raises:
+        ValueError and TypeError as the steps do, and ValueError for y with `packed`.
+
+    Example:
+        >>> bilinear_pool(np.ones((2, 49, 8))).shape
+        (2, 64)
+
+    References:
+        Lin, RoyChowdhury, Maji, ICCV 2015, section 3 (equations 1 and 2, then 3.1).
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
     check_bilinear_pool(spec(x), spec(y), spec(mask), options)

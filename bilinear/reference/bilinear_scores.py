@@ -20,19 +20,46 @@ def bilinear_scores(
 ) -> Array:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
-    With z the roots of the pooled matrix, flattened row-major or halved as in `bilinear_pool`,
-    ``scores = (W z) / max(‖z‖, l2_eps) + b``: the norm may follow the sums over entries, and these
-    may be taken some rows of the matrix at a time. Half types are widened once at the start and
-    rounded once at the end; the descriptor in between is not rounded.
+    With z the roots of the pooled matrix, flattened row-major or packed as in `bilinear_pool`,
+    ``scores = (W z) / max(‖z‖, l2_eps) + b``: the norm may follow the sums over entries, and
+    these may be taken some rows of the matrix at a time. Half-precision dtypes are upcast to
+    float32 once at the start and rounded once at the end; the descriptor in between is not
+    rounded.
 
-    Shapes: x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D),
-        mask (N, L) boolean -> (N, K).
-    Gradient: for the cotangent γ (N, K), ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and
-        that of `bilinear_pool` for the cotangent ``γ W``.
-    Edges, raises: those of `bilinear_pool`; a descriptor of 0 scores b. ValueError for a weight or
-        a bias that does not fit, TypeError for one of another dtype.
-    Cost: time N·C·D·(L + K), memory N·C·D.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
+    Args:
+        x: features of the first stream, (N, L, C).
+        weight: (K, C·D), or (K, C(C+1)/2) if packed.
+        bias: (K,), or None. Default None.
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        packed: whether `weight` is for packed descriptors of one stream. Default False.
+
+    Returns:
+        Scores (N, K) in the dtype of x.
+
+    Shape:
+        x (N, L, C), weight (K, C·D), or (K, C(C+1)/2) if packed, bias (K,), y (N, L, D), mask (N,
+        L) boolean -> (N, K).
+
+    Gradient:
+        For the cotangent γ (N, K), ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that
+        of `bilinear_pool` for the cotangent ``γ W``.
+        A descriptor of 0 scores b; the other hard points are those of `bilinear_pool`.
+
+    Raises:
+        ValueError and TypeError as `bilinear_pool`; ValueError for a weight or a bias that does
+        not fit, TypeError for one of another dtype.
+
+    Example:
+        >>> bilinear_scores(np.ones((2, 49, 8)), np.ones((5, 64))).shape
+        (2, 5)
+
+    References:
+        Lin, RoyChowdhury, Maji, ICCV 2015, section 3: a linear classifier on the descriptor.
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed)
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)

@@ -10,22 +10,39 @@ from .outer_pool import _divisor, _keep
 def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = None) -> Array:
     """The covariance of two feature vectors over all locations.
 
-    ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the locations kept, where Z is
+    ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the valid locations, where Z is
     their number and μ their mean. ``y=None`` is one stream: y = x. Features are centred before
     they are multiplied, so that a large mean costs no digits.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: for the cotangent Γ (N, C, D), ``∂x[l] = Γ (y[l] − μ_y) / Z`` and
-        ``∂y[l] = Γᵀ (x[l] − μ_x) / Z``; for one stream their sum ``(Γ + Γᵀ) (x[l] − μ_x) / Z``.
-        The mean adds nothing: Σ_l (y[l] − μ_y) = 0.
-    Edges: a masked location enters neither mean nor product, NaN included, and its gradient is
-        0; a sample without a location kept has covariance 0 with gradient 0; so has, exactly, a
-        sample with one. The mask has no gradient.
-    Cost: time N·L·C·D, output N·C·D; beside it two centred copies of the features.
-    Raises: ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is fine),
-        TypeError for integer or complex features, x and y of two dtypes, or a mask that is not
-        boolean.
-    Source: Li, Xie, Wang, Zuo, "Is Second-Order Information Helpful for Large-Scale Visual
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+
+    Returns:
+        Covariances (N, C, D) in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
+
+    Gradient:
+        For the cotangent Γ (N, C, D), ``∂x[l] = Γ (y[l] − μ_y) / Z`` and ``∂y[l] = Γᵀ (x[l] −
+        μ_x) / Z``; for one stream their sum ``(Γ + Γᵀ) (x[l] − μ_x) / Z``. The mean adds nothing:
+        Σ_l (y[l] − μ_y) = 0.
+        a location where the mask is False enters neither mean nor product, not even with NaN, and
+        has gradient 0; a sample without a valid location has covariance 0 with gradient 0; so
+        has, exactly, a sample with one. The mask has no gradient.
+
+    Raises:
+        ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is allowed), TypeError
+        for integer or complex features, x and y of two dtypes, or a mask that is not boolean.
+
+    Example:
+        >>> covariance_pool(np.ones((2, 49, 8))).shape
+        (2, 8, 8)
+
+    References:
+        Li, Xie, Wang, Zuo, "Is Second-Order Information Helpful for Large-Scale Visual
         Recognition?", ICCV 2017, equation 1.
     """
     check_covariance_pool(spec(x), spec(y), spec(mask))

@@ -19,30 +19,54 @@ def democratic_weights(
 ) -> Array:
     """Find weights α of γ-democratic aggregation, by damped Sinkhorn steps.
 
-    With the kernel of outer products ``K[l,m] = ⟨x[l], x[m]⟩²`` over the locations kept, location l
-    contributes ``α[l] Σ_m K[l,m] α[m]`` to the squared length of ``Σ_l α[l] x[l] x[l]ᵀ``. It is to
-    be ``C[l] = (Σ_m K[l,m])^γ``. From α = 1, `steps` times, with τ = `damping` and ε = `eps`,
+    With the kernel of outer products ``K[l,m] = ⟨x[l], x[m]⟩²`` over the valid locations,
+    location l contributes ``α[l] Σ_m K[l,m] α[m]`` to the squared length of ``Σ_l α[l] x[l]
+    x[l]ᵀ``. It is to be ``C[l] = (Σ_m K[l,m])^γ``. From α = 1, `steps` times, with τ = `damping`
+    and ε = `eps`,
 
         α ← (C + ε)^τ (α + ε)^(1−τ) / ((K α + ε)^τ + ε).
 
     γ = 1 is sum pooling: α stays 1, but for ε. γ = 0 asks for equal contributions. The aggregate
     itself is the outer product, summed, of features scaled by √α: `DemocraticPool`.
 
-    Shapes: x (N, L, C), mask (N, L) boolean, True where kept -> (N, L).
-    Gradient: the true one, through every step and through C; with `detach_target` C is a constant
-        to it, as published code has it.
-    Edges: a masked location enters nothing, NaN included; its weight is 0, with gradient 0. A zero
-        feature vector contributes nothing: its C is 0 for every γ, with slope 0, and each step
-        multiplies its weight by about 1 / (1 + ε^(1 − τ)), 1/2 at τ = 1; its own gradient is 0,
-        as K is quadratic. So are those of a
-        sample of zeros. A NaN makes all weights of its sample NaN.
-    Cost: time O(N·L²·(C + steps)), memory O(N·L² + N·L·steps); the result N·L.
-    Raises: ValueError for L = 0 or C = 0 (N = 0 is fine), γ outside [0, 1], τ outside (0, 1],
-        no step, or an eps that is not a normal positive number of the accumulation dtype;
-        TypeError for integer or complex features, or a mask that is not boolean.
-    Source: Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018, section 3 and
-        its damped Sinkhorn algorithm (there for first-order weights: Murray, Jégou, Perronnin,
-        Zisserman, "Interferences in Match Kernels", 2017); the places of ε are those of the
+    Args:
+        x: features, (N, L, C).
+        gamma: exponent of the targets, from 0 (equal contributions) to 1 (sum pooling).
+            Default 0.5.
+        damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
+        steps: number of Sinkhorn steps, a positive integer. Default 10.
+        eps: added to the base of each power, a positive number. Default 1e-10.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        detach_target: whether the targets are constants to the gradient. Default False.
+
+    Returns:
+        Weights (N, L) in the dtype of x.
+
+    Shape:
+        x (N, L, C), mask (N, L) boolean, True at valid locations -> (N, L).
+
+    Gradient:
+        The exact derivative, through every step and through C; with `detach_target` C is a
+        constant to it, as in published code.
+        a location where the mask is False enters nothing, not even with NaN; its weight is 0 with
+        gradient 0. A zero feature vector contributes nothing: its C is 0 for every γ, with slope
+        0, and each step multiplies its weight by about 1 / (1 + ε^(1 − τ)), 1/2 at τ = 1; its own
+        gradient is 0, as K is quadratic. The same holds for a sample of zeros. A NaN makes all
+        weights of its sample NaN.
+
+    Raises:
+        ValueError for L = 0 or C = 0 (N = 0 is allowed), γ outside [0, 1], τ outside (0, 1], no
+        step, or an eps that is not a normal positive number of the accumulation dtype; TypeError
+        for integer or complex features, or a mask that is not boolean.
+
+    Example:
+        >>> democratic_weights(np.ones((2, 49, 8))).shape
+        (2, 49)
+
+    References:
+        Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018, section 3 and its
+        damped Sinkhorn algorithm (there for first-order weights: Murray, Jégou, Perronnin,
+        Zisserman, "Interferences in Match Kernels", 2017); the positions of ε are those of the
         authors' code, cvl-umass/bilinear-cnn.
     """
     check_democratic_weights(spec(x), spec(mask), gamma, damping, steps, eps, detach_target)

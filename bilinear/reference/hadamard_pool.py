@@ -20,23 +20,44 @@ def hadamard_pool(
 ) -> Array:
     """Pool the element-wise products of every two streams over all locations.
 
-    For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …:
-    ``h[n,k] = (1/Z) Σ_l Σ_r xᵢ[n,l,r] · xⱼ[n,l,r]`` over the locations kept and over the window
-    ``k·rank ≤ r < (k+1)·rank``; Z is the number of locations kept for ``"mean"`` and 1 for
-    ``"sum"``.
+    For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …: ``h[n,k] = (1/Z) Σ_l Σ_r
+    xᵢ[n,l,r] · xⱼ[n,l,r]`` over the valid locations and over the window ``k·rank ≤ r <
+    (k+1)·rank``; Z is the number of valid locations for ``"mean"`` and 1 for ``"sum"``.
 
-    Shapes: each stream (N, L, R), mask (N, L) boolean -> (N, pairs · R / rank), pair by pair.
-    Gradient: for the cotangent γ of a pair, spread over its windows, ``∂xᵢ[l] = γ ∘ xⱼ[l] / Z`` and
+    Args:
+        x: features of the first stream, (N, L, R).
+        y: features of the second stream, (N, L, R).
+        more: features of further streams, (N, L, R) each.
+        rank: number of consecutive channels that are summed, a divisor of R. Default 1.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+
+    Returns:
+        Sums (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), ….
+
+    Shape:
+        each stream (N, L, R), mask (N, L) boolean -> (N, pairs · R / rank), pair by pair.
+
+    Gradient:
+        For the cotangent γ of a pair, spread over its windows, ``∂xᵢ[l] = γ ∘ xⱼ[l] / Z`` and
         ``∂xⱼ[l] = γ ∘ xᵢ[l] / Z``, summed over the pairs of a stream.
-    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
-        without a location kept pools to 0 with gradient 0. The mask has no gradient.
-    Cost: time and memory N·L·R a pair; nothing of size R².
-    Raises: ValueError for empty or unequal sizes (N = 0 is fine) or a rank that does not divide R,
+        a location where the mask is False enters no product, not even with NaN, and has gradient
+        0; a sample without a valid location pools to 0 with gradient 0. The mask has no gradient.
+
+    Raises:
+        ValueError for empty or unequal sizes (N = 0 is allowed) or a rank that does not divide R,
         TypeError for integer or complex features, unequal dtypes, or a mask that is not boolean.
-    Source: Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, section 3;
-        windows: Yu et al., "Multi-modal Factorized Bilinear Pooling", ICCV 2017, section 3;
-        pairs of layers: Yu et al., "Hierarchical Bilinear Pooling", ECCV 2018. Pooling over
-        locations is that of the last.
+
+    Example:
+        >>> hadamard_pool(np.ones((2, 49, 8)), np.ones((2, 49, 8)), rank=2).shape
+        (2, 4)
+
+    References:
+        Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, section 3;
+        windows: Yu et al., "Multi-modal Factorized Bilinear Pooling", ICCV 2017, section 3; pairs
+        of layers: Yu et al., "Hierarchical Bilinear Pooling", ECCV 2018. Pooling over locations
+        is that of the last.
     """
     streams = (x, y, *more)
     check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)

@@ -12,13 +12,31 @@ def half_vectorize(g: Array, *, isometric: bool = True) -> Array:
     ``w_cd`` is 1 on the diagonal and, above it, √2 if `isometric` and 1 if not. With √2, inner
     products and norms of symmetric matrices are those of their vectors.
 
-    Shapes: g (N, C, C) -> (N, C(C+1)/2), of pairs (0, 0), (0, 1) … (0, C-1), (1, 1) …
-    Gradient: ``w_cd · γ`` on and above the diagonal, 0 below it.
-    Edges: what is below the diagonal is never read, NaN included, and g need not be symmetric.
-    Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError for matrices that are not square, or C = 0 (N = 0 is fine); TypeError for
+    Args:
+        g: matrices (N, C, C).
+        isometric: whether entries above the diagonal are multiplied by √2, which keeps inner
+            products and norms. Default True.
+
+    Returns:
+        Vectors (N, C(C+1)/2) in the dtype of g.
+
+    Shape:
+        g (N, C, C) -> (N, C(C+1)/2), of pairs (0, 0), (0, 1) … (0, C-1), (1, 1) ….
+
+    Gradient:
+        ``w_cd · γ`` on and above the diagonal, 0 below it.
+        Entries below the diagonal are never read, not even NaN, and g need not be symmetric.
+
+    Raises:
+        ValueError for matrices that are not square, or C = 0 (N = 0 is allowed); TypeError for
         integer or complex g, or an `isometric` that is not a bool.
-    Source: Magnus, Neudecker, "The Elimination Matrix: Some Lemmas and Applications", SIAM J.
+
+    Example:
+        >>> half_vectorize(np.eye(3)[None], isometric=False)
+        array([[1., 0., 0., 1., 0., 1.]])
+
+    References:
+        Magnus, Neudecker, "The Elimination Matrix: Some Lemmas and Applications", SIAM J.
         Algebraic and Discrete Methods 1, 1980 (``vech``); without √2 as in Li, Xie, Wang, Gao,
         CVPR 2018, section 3.3.
     """

@@ -10,19 +10,38 @@ from ._arrays import Array, like, spec, wide
 def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Array:
     """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
 
-    The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
+    ``norm="added"`` is ``z / √(‖z‖₂² + eps)``, as in published Caffe layers.
 
-    Shapes: z (..., K) -> the same.
-    Gradient: for ``‖z‖ > eps`` the quotient rule, ``(γ - u ⟨u, γ⟩) / ‖z‖`` with u the result;
-        for ``‖z‖ <= eps`` that of z / eps, whose second derivative is 0.
-        With eps added, ``(γ - u ⟨u, γ⟩) / √(‖z‖² + eps)`` everywhere.
-    Edges: the zero vector gives the zero vector, with slope 1/eps (1/√eps where it is
-        added). A NaN makes its whole vector NaN. The floor is on the norm, as in PyTorch;
+    Args:
+        z: vectors (..., K).
+        eps: lower bound of the norm, a positive number. Default 1e-12.
+        norm: ``"floor"``, or ``"added"`` for ``z / √(‖z‖₂² + eps)``. Default ``"floor"``.
+
+    Returns:
+        Vectors in the shape and dtype of z.
+
+    Shape:
+        z (..., K) -> the same.
+
+    Gradient:
+        For ``‖z‖ > eps`` the quotient rule, ``(γ - u ⟨u, γ⟩) / ‖z‖`` with u the result; for ``‖z‖
+        <= eps`` that of z / eps, whose second derivative is 0. For ``norm="added"`` it is ``(γ -
+        u ⟨u, γ⟩) / √(‖z‖² + eps)`` everywhere.
+        The zero vector gives the zero vector, with slope 1/eps (1/√eps for ``norm="added"``). A
+        NaN makes its whole vector NaN. The lower bound is on the norm, as in PyTorch;
         TensorFlow's epsilon is on its square.
-    Cost: time, memory and output of the size of z.
-    Raises: ValueError for K = 0, an unknown form, or an eps that is not a normal positive number
-        of the accumulation dtype; TypeError for integer or complex z.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalisation); the floor is ours.
+
+    Raises:
+        ValueError for K = 0, an unknown form, or an eps that is not a normal positive number of
+        the accumulation dtype; TypeError for integer or complex z.
+
+    Example:
+        >>> l2_normalize(np.array([3.0, 4.0]))
+        array([0.6, 0.8])
+
+    References:
+        Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalisation); the lower bound is
+        ours.
     """
     check_l2_normalize(spec(z), eps, norm)
     return like(_l2_normalize(wide(z), eps, norm), z)

@@ -26,19 +26,44 @@ def low_rank_pool(
     bilinear form whose matrix is of rank `rank`. ``y=None`` is one stream, y = x; u and v stay
     two matrices. `activation` σ is None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
-    Gradient: with γ the cotangent spread over its windows, ``p = x u`` and ``q = y v``,
-        ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p`` over samples and the
-        locations kept; for y and v likewise, and for one stream ∂x is the sum of both.
-    Edges: a masked location enters no product and no gradient, of u and v neither, NaN included,
-        whatever σ(0) is; a sample without a location kept pools to 0. The slope of relu at
-        exactly 0 is 0. NaN passes every activation.
-    Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
-    Raises: ValueError for empty sizes (N = 0 is fine) or sizes that do not fit, or an unknown
+    Args:
+        x: features of the first stream, (N, L, C).
+        u: projection of the first stream, (C, R).
+        v: projection of the second stream, (D, R).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        activation: σ, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
+        rank: number of consecutive products that are summed, a divisor of R. Default 1.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+
+    Returns:
+        Sums (N, R / rank) in the dtype of x.
+
+    Shape:
+        x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
+
+    Gradient:
+        With γ the cotangent spread over its windows, ``p = x u`` and ``q = y v``, ``∂p = σ'(p) ∘
+        γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p`` over samples and the valid locations; for
+        y and v likewise, and for one stream ∂x is the sum of both.
+        a location where the mask is False enters no product and no gradient, not even with NaN,
+        and not those of u and v, whatever σ(0) is; a sample without a valid location pools to 0.
+        The slope of relu at exactly 0 is 0. NaN passes every activation.
+
+    Raises:
+        ValueError for empty sizes (N = 0 is allowed) or sizes that do not fit, or an unknown
         activation; TypeError for integer or complex arrays, unequal dtypes, or a mask that is not
         boolean.
-    Source: Kim et al., ICLR 2017, section 3 (there of one location); windows: Yu et al.,
-        "Multi-modal Factorized Bilinear Pooling with Co-Attention Learning", ICCV 2017, section 3.
+
+    Example:
+        >>> x, u = np.ones((2, 49, 8)), np.ones((8, 16))
+        >>> low_rank_pool(x, u, u).shape
+        (2, 16)
+
+    References:
+        Kim et al., ICLR 2017, section 3 (there of one location); windows: Yu et al., "Multi-modal
+        Factorized Bilinear Pooling with Co-Attention Learning", ICCV 2017, section 3.
     """
     check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
     result = _low_rank_pool(wide(x), wide(u), wide(v), wide(y), activation, rank, mask, reduction)

@@ -19,21 +19,45 @@ def low_rank_scores(
 ) -> Array:
     """Scores of a bilinear classifier whose matrices are differences of two of low rank.
 
-    ``s[n,k] = (1/Z) Σ_l (‖U₊ₖᵀ x[n,l]‖² − ‖U₋ₖᵀ x[n,l]‖²) + b[k]`` over the locations kept, which
-    is ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]``: every symmetric matrix of rank r₊ + r₋ is
-    such a difference. Z is their number for ``"mean"`` and 1 for ``"sum"``; it does not divide b.
+    ``s[n,k] = (1/Z) Σ_l (‖U₊ₖᵀ x[n,l]‖² − ‖U₋ₖᵀ x[n,l]‖²) + b[k]`` over the valid locations,
+    which is ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]``: every symmetric matrix of rank r₊ +
+    r₋ is such a difference. Z is their number for ``"mean"`` and 1 for ``"sum"``; it does not
+    divide b.
 
-    Shapes: x (N, L, C), u_plus (K, C, r₊), u_minus (K, C, r₋), bias (K,), mask (N, L) boolean
-        -> (N, K).
-    Gradient: for the cotangent γ (N, K), ``∂x[l] = (2/Z) Σ_k γ_k (U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ) x[l]``,
-        ``∂U₊ₖ = Σ_nl (2/Z) γ_k x[l] x[l]ᵀ U₊ₖ``, that of U₋ₖ with the opposite sign, and
-        ``∂b = Σ_n γ``.
-    Edges: a masked location enters no product and no gradient, NaN included; a sample without a
-        location kept scores b. One of r₊ and r₋ may be 0, its sum is then empty.
-    Cost: time N·L·C·K·(r₊ + r₋), memory N·L·K·(r₊ + r₋); the (N, C, C) matrix is never formed.
-    Raises: ValueError for empty sizes (but N = 0 and one of the ranks) or sizes that do not fit;
+    Args:
+        x: features, (N, L, C).
+        u_plus: positive factors of each class, (K, C, r₊).
+        u_minus: negative factors of each class, (K, C, r₋); one of r₊ and r₋ may be 0.
+        bias: (K,).
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
+            locations. Default ``"sum"``, unlike in other operators.
+
+    Returns:
+        Scores (N, K) in the dtype of x.
+
+    Shape:
+        x (N, L, C), u_plus (K, C, r₊), u_minus (K, C, r₋), bias (K,), mask (N, L) boolean -> (N,
+        K).
+
+    Gradient:
+        For the cotangent γ (N, K), ``∂x[l] = (2/Z) Σ_k γ_k (U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ) x[l]``, ``∂U₊ₖ =
+        Σ_nl (2/Z) γ_k x[l] x[l]ᵀ U₊ₖ``, that of U₋ₖ with the opposite sign, and ``∂b = Σ_n γ``.
+        a location where the mask is False enters no product and no gradient, not even with NaN; a
+        sample without a valid location scores b. One of r₊ and r₋ may be 0, its sum is then
+        empty.
+
+    Raises:
+        ValueError for empty sizes (but N = 0 and one of the ranks) or sizes that do not fit;
         TypeError for integer or complex arrays, unequal dtypes, or a mask that is not boolean.
-    Source: Kong, Fowlkes, "Low-rank Bilinear Pooling for Fine-Grained Classification", CVPR 2017,
+
+    Example:
+        >>> u = np.ones((5, 8, 4))
+        >>> low_rank_scores(np.ones((2, 49, 8)), u, u, np.zeros(5)).shape
+        (2, 5)
+
+    References:
+        Kong, Fowlkes, "Low-rank Bilinear Pooling for Fine-Grained Classification", CVPR 2017,
         section 3: sum pooling, neither root nor norm.
     """
     check_low_rank_scores(spec(x), spec(u_plus), spec(u_minus), spec(bias), spec(mask), reduction)

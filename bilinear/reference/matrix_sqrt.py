@@ -17,35 +17,57 @@ def matrix_sqrt(
 ) -> Array:
     """The root R of a symmetric positive semidefinite matrix: ``R R = a``, exactly or nearly.
 
-    Of `a` the symmetric part S = (a + aᵀ)/2 is taken.
+    The symmetric part S = (a + aᵀ)/2 of `a` is used.
 
     ``"newton_schulz"``: from Y = S/s and Z = I, `steps` times ``T = (3I − Z Y)/2``, ``Y ← Y T``,
     ``Z ← T Z``; then √s·Y. s is the trace, or the Frobenius norm, which is smaller and so leaves
-    fewer steps to go. An eigenvalue λ of S becomes √s·p(λ/s) with a polynomial p, near the
-    root only where λ/s is not small: at 5 steps within 1% from about λ = s/50 on.
+    fewer steps to go. An eigenvalue λ of S becomes √s·p(λ/s) with a polynomial p, near the root
+    only where λ/s is not small: at 5 steps within 1% from about λ = s/50 on.
 
     ``"eigen"``: ``U diag(√λ) Uᵀ`` with eigenvectors U; eigenvalues of at most `tol` times the
     largest count as 0, and `tol` None is C times the unit roundoff. `steps` and `normalize` are
     not read, nor is `tol` by the other method.
 
-    Shapes: a (N, C, C) -> the same.
-    Gradient: of ``"newton_schulz"`` that of the iteration as it is, s included, not that of the
-        exact root. Of ``"eigen"`` the solution X of ``R X + X R = (Γ + Γᵀ)/2``: it is
-        ``U [(Uᵀ (Γ + Γᵀ)/2 U) ∘ K] Uᵀ`` with K_ij = 1 / (√λi + √λj), and 0 where both count as 0,
-        so it is finite for equal eigenvalues and for zeros. Always symmetric.
-    Edges: the zero matrix has root 0 and gradient 0, and so has any matrix of a trace (of
-        ``"eigen"``: a largest eigenvalue) that is not positive. ``"newton_schulz"`` leaves a
-        negative eigenvalue negative, and with many steps lets it grow. A NaN makes its matrix
-        NaN, at least from the second step on.
-    Cost: time N·C³, times 3·steps or some 20 for the eigenvectors; the gradient holds 3·steps or
-        2 matrices a sample. Output N·C².
-    Raises: ValueError for matrices that are not square, C = 0 (N = 0 is fine), steps below 1,
-        tol not in [0, 1), or another method or normalization; TypeError for integer or complex a.
-    Source: ``"newton_schulz"``: Li, Xie, Wang, Gao, "Towards Faster Training of Global Covariance
+    Args:
+        a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
+        method: ``"newton_schulz"`` iterates, ``"eigen"`` is exact. Default ``"newton_schulz"``.
+        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
+            ``"trace"``.
+        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+            None is C times the unit roundoff. Default None.
+
+    Returns:
+        Roots (N, C, C) in the dtype of a.
+
+    Shape:
+        a (N, C, C) -> the same.
+
+    Gradient:
+        For ``"newton_schulz"`` that of the iteration itself, s included, not that of the exact
+        root. For ``"eigen"`` the solution X of ``R X + X R = (Γ + Γᵀ)/2``: it is ``U [(Uᵀ (Γ +
+        Γᵀ)/2 U) ∘ K] Uᵀ`` with K_ij = 1 / (√λi + √λj), and 0 where both count as 0, so it is
+        finite for equal eigenvalues and for zeros. Always symmetric.
+        The zero matrix has root 0 and gradient 0, as has any matrix whose trace (for ``"eigen"``:
+        whose largest eigenvalue) is not positive. ``"newton_schulz"`` leaves a negative
+        eigenvalue negative, and with many steps lets it grow. A NaN makes its matrix NaN, at
+        least from the second step on.
+
+    Raises:
+        ValueError for matrices that are not square, C = 0 (N = 0 is allowed), steps below 1, tol
+        not in [0, 1), or another method or normalization; TypeError for integer or complex a.
+
+    Example:
+        >>> matrix_sqrt(4 * np.eye(2)[None], method="eigen")
+        array([[[2., 0.],
+                [0., 2.]]])
+
+    References:
+        ``"newton_schulz"``: Li, Xie, Wang, Gao, "Towards Faster Training of Global Covariance
         Pooling Networks by Iterative Matrix Square Root Normalization", CVPR 2018, section 3
         (trace), and Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017 (Frobenius norm).
-        ``"eigen"``: Li, Xie, Wang, Zuo, ICCV 2017, with the gradient of Lin and Maji, which divides
-        by no difference of eigenvalues.
+        ``"eigen"``: Li, Xie, Wang, Zuo, ICCV 2017, with the gradient of Lin and Maji, which
+        divides by no difference of eigenvalues.
     """
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)
     return like(_matrix_sqrt(wide(a), method, steps, normalize, tol), a)

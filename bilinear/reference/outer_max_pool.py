@@ -12,25 +12,41 @@ from .outer_pool import _keep
 def outer_max_pool(x: Array, y: Array | None = None, *, mask: Array | None = None) -> Array:
     """Take the largest product of each pair of channels over all locations.
 
-    ``M[n,c,d] = max_l x[n,l,c] · y[n,l,d]`` over the locations kept. ``y=None`` is one stream:
-    y = x.
+    ``M[n,c,d] = max_l x[n,l,c] · y[n,l,d]`` over the valid locations. ``y=None`` is one stream: y
+    = x.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: for the cotangent Γ (N, C, D), with W[l,c,d] one over the number of locations whose
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+
+    Returns:
+        Maxima (N, C, D) in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
+
+    Gradient:
+        For the cotangent Γ (N, C, D), with W[l,c,d] one over the number of locations whose
         product is the maximum at those, and 0 elsewhere, ``∂x[l,c] = Σ_d W[l,c,d] Γ[c,d] y[l,d]``
-        and ``∂y[l,d] = Σ_c W[l,c,d] Γ[c,d] x[l,c]``; for one stream their sum. Ties share equally;
-        they are between products as rounded once in the accumulation dtype. W is a constant to
-        further derivatives, so the second is that of a product and higher ones are 0.
-    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
-        without a location kept gives 0 with gradient 0. A NaN product makes its entry NaN, and
-        the gradient of that entry NaN at every location kept.
-    Cost: time O(N·L·C·D); the result N·C·D. Written plainly here, memory is O(N·L·C·D); the
-        backends hold a block of it.
-    Raises: ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is fine),
-        TypeError for integer or complex features, x and y of two dtypes, or a mask that is not
-        boolean.
-    Source: Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition",
-        ICCV 2015, section 3 (the maximum as another pooling of bilinear features); ties are ours.
+        and ``∂y[l,d] = Σ_c W[l,c,d] Γ[c,d] x[l,c]``; for one stream their sum. Ties share
+        equally; they are between products as rounded once in the accumulation dtype. W is a
+        constant to further derivatives, so the second is that of a product and higher ones are 0.
+        a location where the mask is False enters no product, not even with NaN, and has gradient
+        0; a sample without a valid location gives 0 with gradient 0. A NaN product makes its
+        entry NaN, and the gradient of that entry NaN at every valid location.
+
+    Raises:
+        ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is allowed), TypeError
+        for integer or complex features, x and y of two dtypes, or a mask that is not boolean.
+
+    Example:
+        >>> outer_max_pool(np.ones((2, 49, 8))).shape
+        (2, 8, 8)
+
+    References:
+        Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition", ICCV
+        2015, section 3 (the maximum as another pooling of bilinear features); ties are ours.
     """
     check_outer_max_pool(spec(x), spec(y), spec(mask))
     return like(_outer_max_pool(wide(x), wide(y), mask), x)

@@ -12,20 +12,39 @@ def outer_pool(
 ) -> Array:
     """Pool the outer products of two feature vectors over all locations.
 
-    ``G[n,c,d] = (1/Z) Σ_l x[n,l,c] · y[n,l,d]`` over the locations kept, where Z is their
-    number for ``"mean"`` and 1 for ``"sum"``. ``y=None`` is one stream: y = x.
+    ``G[n,c,d] = (1/Z) Σ_l x[n,l,c] · y[n,l,d]`` over the valid locations, where Z is their number
+    for ``"mean"`` and 1 for ``"sum"``. ``y=None`` is one stream: y = x.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: for the cotangent Γ (N, C, D), ``∂x[l] = Γ y[l] / Z`` and ``∂y[l] = Γᵀ x[l] / Z``;
-        for one stream their sum ``(Γ + Γᵀ) x[l] / Z``, Γ need not be symmetric.
-    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
-        without a location kept pools to 0 with gradient 0. The mask has no gradient.
-    Cost: time O(N·L·C·D), twice that for the gradient; memory and output N·C·D beside x and y.
-    Raises: ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is fine),
-        TypeError for integer or complex features, x and y of two dtypes, or a mask that is not
-        boolean.
-    Source: Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition",
-        ICCV 2015, equations 1 and 2 (there with sum pooling).
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+
+    Returns:
+        Matrices (N, C, D) in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
+
+    Gradient:
+        For the cotangent Γ (N, C, D), ``∂x[l] = Γ y[l] / Z`` and ``∂y[l] = Γᵀ x[l] / Z``; for one
+        stream their sum ``(Γ + Γᵀ) x[l] / Z``, Γ need not be symmetric.
+        a location where the mask is False enters no product, not even with NaN, and has gradient
+        0; a sample without a valid location pools to 0 with gradient 0. The mask has no gradient.
+
+    Raises:
+        ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is allowed), TypeError
+        for integer or complex features, x and y of two dtypes, or a mask that is not boolean.
+
+    Example:
+        >>> outer_pool(np.ones((2, 49, 8)), np.ones((2, 49, 4))).shape
+        (2, 8, 4)
+
+    References:
+        Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition", ICCV
+        2015, equations 1 and 2 (there with sum pooling).
     """
     check_outer_pool(spec(x), spec(y), spec(mask), reduction)
     return like(_outer_pool(wide(x), wide(y), mask, reduction), x)

@@ -22,22 +22,42 @@ def random_maclaurin(
 ) -> Array:
     """Pool products of random signed sums of the channels.
 
-    ``out[n,k] = (1/√dim) Σ_cd w1[c,k] w2[d,k] G[n,c,d]`` where G is the pooled outer product:
-    the pooled ``(w1ᵀ x ∘ w2ᵀ y) / √dim``. ⟨out(x), out(y)⟩ is an unbiased estimate of
-    ⟨G(x), G(y)⟩. ``"none"`` does not pool: each location has its own features.
+    ``out[n,k] = (1/√dim) Σ_cd w1[c,k] w2[d,k] G[n,c,d]`` where G is the pooled outer product: the
+    pooled ``(w1ᵀ x ∘ w2ᵀ y) / √dim``. ⟨out(x), out(y)⟩ is an unbiased estimate of ⟨G(x), G(y)⟩.
+    ``"none"`` does not pool: each location has its own features.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
-    Gradient: ``∂x[l] = w1 (γ ∘ w2ᵀ y[l]) / (Z √dim)``, ``∂y[l] = w2 (γ ∘ w1ᵀ x[l]) / (Z √dim)``;
-        for one stream their sum. The tables have none.
-    Edges: a masked location enters nothing, NaN included, and its gradient (and its features,
-        for "none") is 0; a sample without a location kept gives 0. A NaN at a location kept
-        makes the whole result NaN (of its location, for "none"), and one in a cotangent the
-        gradient at all locations kept (of its location).
-    Cost: here N·L·C·D + N·C·D·dim; in the backends N·L·(C + D)·dim time, N·L·dim memory.
-    Raises: ValueError and TypeError as `outer_pool`; for tables of other channels or unequal
-        dims, or signs that are not ±1.
-    Source: Kar and Karnick, "Random Feature Maps for Dot Product Kernels", AISTATS 2012,
-        algorithm 1, of degree 2; pooled by Gao, Beijbom, Zhang, Darrell, CVPR 2016, algorithm 1.
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        tables: `MaclaurinTables`, as `maclaurin_tables` draws them.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool. Default ``"mean"``.
+
+    Returns:
+        Features (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
+
+    Gradient:
+        ``∂x[l] = w1 (γ ∘ w2ᵀ y[l]) / (Z √dim)``, ``∂y[l] = w2 (γ ∘ w1ᵀ x[l]) / (Z √dim)``; for
+        one stream their sum. The tables have none.
+        a location where the mask is False enters nothing, not even with NaN, and its gradient
+        (and its features, for "none") is 0; a sample without a valid location gives 0. A NaN at a
+        valid location makes the whole result NaN (of its location, for "none"), and one in a
+        cotangent the gradient at all valid locations (of its location).
+
+    Raises:
+        ValueError and TypeError as `outer_pool`; for tables of other channels or unequal dims, or
+        signs that are not ±1.
+
+    Example:
+        >>> random_maclaurin(np.ones((2, 49, 8)), tables=maclaurin_tables(8, None, 16)).shape
+        (2, 16)
+
+    References:
+        Kar and Karnick, "Random Feature Maps for Dot Product Kernels", AISTATS 2012, algorithm 1,
+        of degree 2; pooled by Gao, Beijbom, Zhang, Darrell, CVPR 2016, algorithm 1.
     """
     check_random_maclaurin(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("random_maclaurin", tables)

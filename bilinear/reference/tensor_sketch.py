@@ -18,24 +18,44 @@ def tensor_sketch(
     """Count the products of all pairs of channels in dim bins, with signs, and pool.
 
     ``out[n,k] = Σ s1[c] s2[d] G[n,c,d]`` over the pairs with ``(h1[c] + h2[d]) mod dim = k``,
-    where G is the pooled outer product. It is the circular convolution of the count sketches of
-    x and y, and ⟨out(x), out(y)⟩ is an unbiased estimate of ⟨G(x), G(y)⟩. ``"none"`` does not
-    pool: each location has its own sketch.
+    where G is the pooled outer product. It is the circular convolution of the count sketches of x
+    and y, and ⟨out(x), out(y)⟩ is an unbiased estimate of ⟨G(x), G(y)⟩. ``"none"`` does not pool:
+    each location has its own sketch.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
-    Gradient: ``∂x[l,c] = (s1[c] / Z) Σ_d s2[d] γ[(h1[c] + h2[d]) mod dim] y[l,d]``, likewise of y;
-        for one stream their sum. The tables have none.
-    Edges: a masked location enters nothing, NaN included, and its gradient (and its sketch, for
-        "none") is 0; a sample without a location kept gives 0. A NaN at a location kept makes
-        the whole sketch NaN (of its location, for "none"), and one in a cotangent the gradient
-        at all locations kept (of its location): a Fourier transform spreads it.
-    Cost: N·L·C·D time and memory; in the backends N·C·D memory, and for "none"
-        N·L·(C + D + dim log dim) time and N·L·dim memory.
-    Raises: ValueError and TypeError as `outer_pool`; for tables of other channels, hashes beyond
-        dim, signs that are not ±1, or a dim that is not a positive Python int.
-    Source: Pham and Pagh, "Fast and Scalable Polynomial Kernels via Explicit Feature Maps", KDD
-        2013, section 3; pooled by Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR
-        2016, algorithm 2 (there with sum pooling).
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        tables: `SketchTables`, as `sketch_tables` draws them.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool. Default ``"mean"``.
+
+    Returns:
+        Sketches (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
+
+    Shape:
+        x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
+
+    Gradient:
+        ``∂x[l,c] = (s1[c] / Z) Σ_d s2[d] γ[(h1[c] + h2[d]) mod dim] y[l,d]``, likewise of y; for
+        one stream their sum. The tables have none.
+        a location where the mask is False enters nothing, not even with NaN, and its gradient
+        (and its sketch, for "none") is 0; a sample without a valid location gives 0. A NaN at a
+        valid location makes the whole sketch NaN (of its location, for "none"), and one in a
+        cotangent the gradient at all valid locations (of its location): a Fourier transform
+        spreads it.
+
+    Raises:
+        ValueError and TypeError as `outer_pool`; for tables of other channels, hashes beyond dim,
+        signs that are not ±1, or a dim that is not a positive Python int.
+
+    Example:
+        >>> tensor_sketch(np.ones((2, 49, 8)), tables=sketch_tables(8, None, 16)).shape
+        (2, 16)
+
+    References:
+        Pham and Pagh, "Fast and Scalable Polynomial Kernels via Explicit Feature Maps", KDD 2013,
+        section 3; pooled by Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016,
+        algorithm 2 (there with sum pooling).
     """
     check_tensor_sketch(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("tensor_sketch", tables)

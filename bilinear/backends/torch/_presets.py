@@ -1,4 +1,4 @@
-"""Layers by the name of the code that published them."""
+"""Layers by the name of a published implementation."""
 
 from typing import Any
 
@@ -9,13 +9,24 @@ from . import layers
 
 
 def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> nn.Module:
-    """The layer that computes what published code does, by a name of `bilinear.presets.PRESETS`.
+    """Make the layer that computes what a published implementation computes.
 
-    `arguments` go to the layer, beside those of the preset or in their place. The gradient is the
-    derivative, or with `published_backward` what the code has in its place.
+    Args:
+        name: a name of `bilinear.presets.PRESETS`.
+        published_backward: whether to use the published backward pass in place of the derivative.
+            Default False.
+        arguments: further arguments of the layer; they replace those of the preset.
 
-    Raises: ValueError for a name that is none, listing those there are, or where no backward pass
-        but the derivative was published; what the layer raises.
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError for an unknown name, or where only the derivative was published; otherwise what
+        the layer raises.
+
+    Example:
+        >>> preset("umass").root
+        'shifted'
     """
     described = presets.describe(name, published_backward=published_backward, **arguments)
     return presets.make_layer(described, lambda name, **own: getattr(layers, name)(**own))

@@ -23,7 +23,7 @@ ORDERS = 3
 
 def spectral_root(a: Tensor, tol: float | None) -> Tensor:
     """``U diag(√λ) Uᵀ`` of symmetric matrices."""
-    u, roots, k = _decomposed(a.detach(), tol)
+    u, roots, k = _eigen(a.detach(), tol)
     b = matmul(matmul(u.mT, a), u)
     h = torch.diag_embed(roots)
     for _ in range(ORDERS):
@@ -32,7 +32,7 @@ def spectral_root(a: Tensor, tol: float | None) -> Tensor:
     return matmul(matmul(u, h), u.mT)
 
 
-def _decomposed(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
+def _eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     finite = a.isfinite().all(-1).all(-1)  # eigh raises an error for others
     values, u = torch.linalg.eigh(torch.where(finite[..., None, None], a, 0.0))

@@ -11,8 +11,8 @@ from ._tensors import check_devices
 _Tables = TypeVar("_Tables", bound=tuple)
 
 
-def placed(op: str, tables: _Tables, **tensors: Tensor | None) -> _Tables:
-    """`tables` as tensors on the device of the features, once that and their entries are sure."""
+def tables_to_tensors(op: str, tables: _Tables, **tensors: Tensor | None) -> _Tables:
+    """Check the tables and return them as tensors on the device of the features."""
     if not torch.compiler.is_compiling():
         check_entries(op, tables)
     own = {k: t for k, t in tables._asdict().items() if isinstance(t, Tensor)}  # pyright: ignore

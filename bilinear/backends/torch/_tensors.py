@@ -1,4 +1,4 @@
-"""What every PyTorch operator does around its formula: describe, widen, multiply."""
+"""What every PyTorch operator does around its formula: describe, upcast and multiply tensors."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,7 +18,7 @@ _NAMES = {getattr(torch, name): name for name in (*ACCUMULATION, "bool")}
 
 
 def specs(op: str, x: Tensor, y: Tensor | None, mask: Tensor | None) -> tuple[Any, Any, Any]:
-    """The contract's view of what a pooling takes; only `y` and `mask` may be None."""
+    """Describe the arguments of an operator for the contract; only `y` and `mask` may be None."""
     return (
         spec(op, "x", x),
         None if y is None else spec(op, "y", y),
@@ -27,17 +27,18 @@ def specs(op: str, x: Tensor, y: Tensor | None, mask: Tensor | None) -> tuple[An
 
 
 def spec(op: str, name: str, x: Tensor) -> Spec:
-    """The contract's view of `x`."""
-    check_tensor(op, name, x, Tensor, "torch.Tensor")
-    return Spec(x.shape, _NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."))
+    """Describe `x` for the contract."""
+    if not isinstance(x, Tensor):
+        check_tensor(op, name, x, Tensor, "torch.Tensor")
+    return Spec(x.shape, _NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."), x.device)
 
 
 def check_devices(op: str, **tensors: Tensor | None) -> None:
     check_same_device(op, {k: str(t.device) for k, t in tensors.items() if t is not None})
 
 
-def wide(x: Tensor) -> Tensor:
-    """`x` in the dtype its sums, roots and norms are computed in."""
+def upcast(x: Tensor) -> Tensor:
+    """Cast `x` to the dtype in which its sums, roots and norms are computed."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -47,18 +48,18 @@ def _autocast_available(device_type: str) -> bool:
     return torch.amp.is_autocast_available(device_type)
 
 
-def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Inside an operator the input's dtype decides, not autocast."""
+def autocast_off(x: Tensor) -> AbstractContextManager[Any]:
+    """Turn autocast off: inside an operator the dtype of the input decides."""
     if not _autocast_available(x.device.type):
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
 
-def by_plain_steps() -> bool:
-    """Whether to compute without a `torch.autograd.Function` of one's own.
+def use_plain_operations() -> bool:
+    """Whether to compute without a custom `torch.autograd.Function`.
 
-    So for compilers, which see into plain steps; and under a forward derivative of a forward
-    derivative, where PyTorch 2.13 loses the outer tangent in a Function, without an error.
+    This is so for compilers, which fuse plain operations, and under a forward derivative of a
+    forward derivative, where PyTorch 2.13 silently loses the outer tangent of a Function.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
         return True
@@ -66,17 +67,17 @@ def by_plain_steps() -> bool:
 
 
 class _Matmul(torch.autograd.Function):
-    """A batched matrix product whose gradient, too, ignores autocast.
+    """A batched matrix product whose gradient ignores autocast too.
 
-    Leaving autocast around the forward product is not enough: autograd's own backward of bmm
-    runs under whatever autocast is on when the gradient is taken (or, compiled, traced).
+    Without it, the backward of bmm would run under the autocast that is on when the gradient is
+    computed (or, when compiled, traced).
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        with no_autocast(a):
+        with autocast_off(a):
             return a @ b
 
     @staticmethod
@@ -104,11 +105,11 @@ class _MatmulEager(_Matmul):
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b`` in the dtype of `a` and `b`, under any autocast, in every derivative."""
-    if not by_plain_steps():
+    if not use_plain_operations():
         return _MatmulEager.apply(a, b)
     if not torch.is_autocast_enabled(a.device.type):
         return a @ b  # the plain product composes with every transform inside a compiled region
     if torch.compiler.is_compiling():
         return _Matmul.apply(a, b.clone() if b is a else b)  # Dynamo takes no tensor twice
-    with no_autocast(a):
+    with autocast_off(a):
         return a @ b

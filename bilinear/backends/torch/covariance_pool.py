@@ -3,43 +3,44 @@
 from torch import Tensor
 
 from ...contract.matrices import check_covariance_pool
-from ._tensors import check_devices, matmul, specs, wide
-from .outer_pool import counted, keep
+from ._tensors import matmul, specs, upcast
+from .outer_pool import count_locations, select_locations
 
 
 def covariance_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-    """The covariance of two feature vectors over all locations.
+    """Covariance of two feature vectors over all locations.
 
-    ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the locations kept, where Z is
-    their number and μ their mean. ``y=None`` is one stream: y = x. Features are centred before
-    they are multiplied, so that a large mean costs no digits.
+    The specification, gradient and errors included, is `bilinear.reference.covariance_pool`.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: ``(Γ + Γᵀ) (x − μ) / Z`` for one stream; ``Γ (y − μ_y) / Z`` and
-        ``Γᵀ (x − μ_x) / Z`` for two.
-    Edges: a masked location enters neither mean nor product, NaN included, and its gradient is
-        0; a sample with no location kept, or with one, has covariance 0 with gradient 0. Half
-        types accumulate in float32.
-    Cost: time N·L·C·D, output N·C·D; beside it two centred copies of the features.
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_covariance_pool`.
-    Source: Li, Xie, Wang, Zuo, ICCV 2017, equation 1.
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+
+    Returns:
+        Covariances (N, C, D) in the dtype of x.
+
+    Cost: time N·L·C·D; memory N·C·D and two centred copies of the features.
+
+    Example:
+        >>> covariance_pool(torch.rand(2, 49, 8)).shape
+        torch.Size([2, 8, 8])
     """
     op = "covariance_pool"
     check_covariance_pool(*specs(op, x, y, mask))
-    check_devices(op, x=x, y=y, mask=mask)
-    return covaried(x, y, mask).to(x.dtype)
+    return covariance_pool_unchecked(x, y, mask).to(x.dtype)
 
 
-def covaried(x: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
+def covariance_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    kind = wide(x[:0]).dtype
-    z = x.shape[1] if mask is None else counted(mask, kind)[:, None, None]
-    x_centred = _centred(wide(x), mask, z)
-    y_centred = x_centred if y is None else _centred(wide(y), mask, z)
+    kind = upcast(x[:0]).dtype
+    z = x.shape[1] if mask is None else count_locations(mask, kind)[:, None, None]
+    x_centred = _centred(upcast(x), mask, z)
+    y_centred = x_centred if y is None else _centred(upcast(y), mask, z)
     return matmul(x_centred.mT, y_centred) / z
 
 
 def _centred(x: Tensor, mask: Tensor | None, z: Tensor | int) -> Tensor:
     """Features less their mean; 0 where masked."""
-    kept = keep(x, mask)
-    return keep(kept - kept.sum(1, keepdim=True) / z, mask)
+    kept = select_locations(x, mask)
+    return select_locations(kept - kept.sum(1, keepdim=True) / z, mask)

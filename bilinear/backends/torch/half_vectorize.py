@@ -3,43 +3,48 @@
 from torch import Tensor
 
 from ...contract.pooling import check_half_vectorize
-from ._tensors import spec, wide
-from ._triangle import diagonal, packed
+from ._tensors import spec, upcast
+from ._triangle import diagonal_entries, packed_to_flat
 
 
 def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
-    """The entries on and above the diagonal, row by row: ``h = (w_cd · g[c, d] for c <= d)``.
+    """Return the entries on and above the diagonal of symmetric matrices, row by row.
 
-    ``w_cd`` is 1 on the diagonal and, above it, √2 if `isometric` and 1 if not. With √2, inner
-    products and norms of symmetric matrices are those of their vectors.
+    The specification, gradient and errors included, is `bilinear.reference.half_vectorize`.
 
-    Shapes: g (N, C, C) -> (N, C(C+1)/2), of pairs (0, 0), (0, 1) … (0, C-1), (1, 1) …
-    Gradient: ``w_cd · γ`` on and above the diagonal, 0 below it.
-    Edges: what is below the diagonal is never read, NaN included. Half types are multiplied in
-        float32.
-    Cost: time, memory and output N·C(C+1)/2, the gradient N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_half_vectorize`.
-    Source: Magnus, Neudecker, SIAM J. Algebraic and Discrete Methods 1, 1980 (``vech``).
+    Args:
+        g: matrices (N, C, C).
+        isometric: whether entries above the diagonal are multiplied by √2, which keeps inner
+            products and norms. Default True.
+
+    Returns:
+        Vectors (N, C(C+1)/2) in the dtype of g.
+
+    Cost: time and memory N·C(C+1)/2, the gradient N·C².
+
+    Example:
+        >>> half_vectorize(torch.eye(3)[None], isometric=False)
+        tensor([[1., 0., 0., 1., 0., 1.]])
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)
-    return halved(g, isometric).to(g.dtype)
+    return half_vectorize_unchecked(g, isometric).to(g.dtype)
 
 
-def halved(g: Tensor, isometric: bool) -> Tensor:
+def half_vectorize_unchecked(g: Tensor, isometric: bool) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    return weighed(upper(g), g.shape[1]) if isometric else upper(g)
+    return scale_off_diagonal(upper_triangle(g), g.shape[1]) if isometric else upper_triangle(g)
 
 
-def upper(g: Tensor) -> Tensor:
-    """The entries, in the accumulation dtype.
+def upper_triangle(g: Tensor) -> Tensor:
+    """The entries on and above the diagonal, in the accumulation dtype.
 
-    Gathered, because the gradient of other ways to index takes five to a hundred times as long.
+    They are gathered, because the gradient of other ways to index takes 5 to 100 times as long.
     """
     samples, channels = g.shape[:2]
-    return wide(g.flatten(1).gather(1, packed(channels, g).expand(samples, -1)))
+    return upcast(g.flatten(1).gather(1, packed_to_flat(channels, g).expand(samples, -1)))
 
 
-def weighed(packed: Tensor, channels: int) -> Tensor:
-    """√2 times the entries that stood above the diagonal."""
+def scale_off_diagonal(packed: Tensor, channels: int) -> Tensor:
+    """Multiply the entries above the diagonal by √2."""
     weight = packed.new_full(packed.shape[1:], 2**0.5)
-    return packed * weight.index_fill(0, diagonal(channels, packed), 1.0)
+    return packed * weight.index_fill(0, diagonal_entries(channels, packed), 1.0)

@@ -5,42 +5,45 @@ from torch import Tensor
 
 from ...contract import L2_EPS, Norm
 from ...contract.pooling import check_l2_normalize
-from ._tensors import spec, wide
+from ._tensors import spec, upcast
 
 
 def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Tensor:
-    """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
+    """Scale each vector of the last axis to unit length: ``z / max(‖z‖₂, eps)``.
 
-    The form ``"added"`` is ``z / √(‖z‖₂² + eps)``, as published by Caffe's users.
+    The specification, gradient and errors included, is `bilinear.reference.l2_normalize`.
 
-    Shapes: z (..., K) -> the same.
-    Gradient: the quotient rule for ``‖z‖ > eps``; that of z / eps for ``‖z‖ <= eps``.
-        With eps added, the quotient rule everywhere.
-    Edges: the zero vector gives the zero vector, with slope 1/eps (1/√eps where it is
-        added). A NaN makes its whole vector NaN. Half types are computed in float32.
-    Cost: time, memory and output of the size of z.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_l2_normalize`, and for an
-        unknown form.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1; the floor is that of
-        `torch.nn.functional.normalize`.
+    Args:
+        z: vectors (..., K).
+        eps: lower bound of the norm, a positive number. Default 1e-12.
+        norm: ``"floor"``, or ``"added"`` for ``z / √(‖z‖₂² + eps)``. Default ``"floor"``.
+
+    Returns:
+        Vectors in the shape and dtype of z.
+
+    Cost: time and memory of the size of z.
+
+    Example:
+        >>> l2_normalize(torch.tensor([3.0, 4.0]))
+        tensor([0.6000, 0.8000])
     """
     check_l2_normalize(spec("l2_normalize", "z", z), eps, norm)
-    return normalized(wide(z), eps, norm).to(z.dtype)
+    return l2_normalize_unchecked(upcast(z), eps, norm).to(z.dtype)
 
 
-def normalized(z: Tensor, eps: float, norm: Norm = "floor") -> Tensor:
+def l2_normalize_unchecked(z: Tensor, eps: float, norm: Norm = "floor") -> Tensor:
     """The unchecked formula."""
     if norm == "added":
         return z / ((z * z).sum(-1, keepdim=True) + eps).sqrt()
-    return z / floored(z, eps)
+    return z / floor_norm(z, eps)
 
 
-def floored(z: Tensor, eps: float) -> Tensor:
+def floor_norm(z: Tensor, eps: float) -> Tensor:
     """Norms, not below `eps`."""
-    return length((z * z).sum(-1, keepdim=True), eps)
+    return norm_from_square((z * z).sum(-1, keepdim=True), eps)
 
 
-def length(square: Tensor, eps: float) -> Tensor:
+def norm_from_square(square: Tensor, eps: float) -> Tensor:
     """The root of the square of a norm, not below `eps`.
 
     The root is taken of a value that is never 0, so that no derivative of the branch which
@@ -50,5 +53,4 @@ def length(square: Tensor, eps: float) -> Tensor:
     """
     floor = torch.full_like(square, eps)
     short = square.detach().sqrt() <= floor
-    length = torch.where(short, 1.0, square).sqrt()
-    return torch.where(short, floor, length)
+    return torch.where(short, floor, torch.where(short, 1.0, square).sqrt())

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.low_rank import Activation, check_low_rank_pool
-from ._tensors import check_devices, matmul, spec, specs, wide
-from .hadamard_pool import pooled
-from .outer_pool import keep
+from ._tensors import check_devices, matmul, spec, specs, upcast
+from .hadamard_pool import hadamard_pool_unchecked
+from .outer_pool import select_locations
 
 
 def low_rank_pool(
@@ -23,29 +23,38 @@ def low_rank_pool(
 ) -> Tensor:
     """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
 
-    ``y=None`` is one stream, y = x; u and v stay two matrices. `activation` σ is None,
-    ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
+    The specification, gradient and errors included, is `bilinear.reference.low_rank_pool`.
 
-    Shapes: x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
-    Gradient: with γ the cotangent spread over its windows, p = x u and q = y v,
-        ``∂p = σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p``; for y and v likewise.
-    Edges: a masked location enters no product and no gradient, of u and v neither, NaN included,
-        whatever σ(0) is; a sample without a location kept pools to 0. The slope of relu at
-        exactly 0 is 0. Half types are computed in float32.
+    Args:
+        x: features of the first stream, (N, L, C).
+        u: projection of the first stream, (C, R).
+        v: projection of the second stream, (D, R).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        activation: σ, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
+        rank: number of consecutive products that are summed, a divisor of R. Default 1.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+
+    Returns:
+        Sums (N, R / rank) in the dtype of x.
+
     Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_pool`.
-    Source: Kim et al., ICLR 2017, section 3 (there of one location); Yu et al., ICCV 2017,
-        section 3 (windows).
+
+    Example:
+        >>> x, u = torch.rand(2, 49, 8), torch.rand(8, 16)
+        >>> low_rank_pool(x, u, u).shape
+        torch.Size([2, 16])
     """
     op = "low_rank_pool"
     of_x, of_y, of_mask = specs(op, x, y, mask)
     weights = spec(op, "u", u), spec(op, "v", v)
     check_low_rank_pool(of_x, *weights, of_y, activation, rank, of_mask, reduction)
     check_devices(op, x=x, u=u, v=v, y=y, mask=mask)
-    return factored(x, u, v, y, activation, rank, mask, reduction).to(x.dtype)
+    return low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction).to(x.dtype)
 
 
-def factored(
+def low_rank_pool_unchecked(
     x: Tensor,
     u: Tensor,
     v: Tensor,
@@ -56,20 +65,20 @@ def factored(
     reduction: Reduction,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype of x, whatever that of u and v."""
-    x_kept = keep(wide(x), mask)
-    y_kept = x_kept if y is None else keep(wide(y), mask)
+    x_kept = select_locations(upcast(x), mask)
+    y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     pairs = (x_kept, u), (y_kept, v)
-    streams = [activated(projected(s, w), activation) for s, w in pairs]
-    return pooled(streams, rank, mask, reduction)
+    streams = [activate(project(s, w), activation) for s, w in pairs]
+    return hadamard_pool_unchecked(streams, rank, mask, reduction)
 
 
-def projected(x: Tensor, u: Tensor) -> Tensor:
+def project(x: Tensor, u: Tensor) -> Tensor:
     """``x u`` of every location, in the dtype of x; as one product, whose gradient is one too."""
     product = matmul(x.flatten(0, 1), u.to(x.dtype))
     return product.unflatten(0, (x.shape[0], x.shape[1]))
 
 
-def activated(p: Tensor, activation: Activation) -> Tensor:
+def activate(p: Tensor, activation: Activation) -> Tensor:
     """σ(p). relu keeps 0·p where it is 0, which lets a NaN cotangent through."""
     if activation == "tanh":
         return torch.tanh(p)

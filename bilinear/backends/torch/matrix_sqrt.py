@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
 from ._spectral import spectral_root
-from ._tensors import matmul, spec, wide
+from ._tensors import matmul, spec, upcast
 
 
 def matrix_sqrt(
@@ -16,35 +16,36 @@ def matrix_sqrt(
     normalize: Normalize = "trace",
     tol: float | None = None,
 ) -> Tensor:
-    """The root R of a symmetric positive semidefinite matrix: ``R R = a``, exactly or nearly.
+    """Square root of symmetric positive semidefinite matrices.
 
-    Of `a` the symmetric part S = (a + aᵀ)/2 is taken.
+    The specification, gradient and errors included, is `bilinear.reference.matrix_sqrt`.
 
-    ``"newton_schulz"``: from Y = S/s and Z = I, `steps` times ``T = (3I − Z Y)/2``, ``Y ← Y T``,
-    ``Z ← T Z``; then √s·Y. s is the trace or the Frobenius norm.
+    Args:
+        a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
+        method: ``"newton_schulz"`` iterates, ``"eigen"`` is exact. Default ``"newton_schulz"``.
+        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
+            ``"trace"``.
+        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+            None is C times the unit roundoff. Default None.
 
-    ``"eigen"``: ``U diag(√λ) Uᵀ``; eigenvalues of at most `tol` times the largest count as 0,
-    and `tol` None is C times the unit roundoff. `steps` and `normalize` are not read, nor is
-    `tol` by the other method.
+    Returns:
+        Roots (N, C, C) in the dtype of a. With ``"eigen"`` derivatives are exact to the third
+        order.
 
-    Shapes: a (N, C, C) -> the same.
-    Gradient: of ``"newton_schulz"`` that of the iteration as it is, s included. Of ``"eigen"`` the
-        solution X of ``R X + X R = (Γ + Γᵀ)/2``, 0 between eigenvalues that count as 0; its
-        derivatives are exact to the third order. Always symmetric.
-    Edges: the zero matrix has root 0 and gradient 0, and so has any matrix of a trace (of
-        ``"eigen"``: a largest eigenvalue) that is not positive. A NaN makes its matrix NaN, at
-        least from the second step on. Half types are computed in float32.
     Cost: time N·C³, times 3·steps or some 20 for the eigenvectors; the gradient holds 4·steps or
-        some 12 matrices a sample. Output N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_matrix_sqrt`.
-    Source: Li, Xie, Wang, Gao, CVPR 2018, section 3 (trace); Lin, Maji, BMVC 2017 (Frobenius
-        norm); Li, Xie, Wang, Zuo, ICCV 2017 (``"eigen"``).
+        some 12 matrices a sample.
+
+    Example:
+        >>> matrix_sqrt(4 * torch.eye(2)[None], method="eigen")
+        tensor([[[2., 0.],
+                 [0., 2.]]])
     """
     check_matrix_sqrt(spec("matrix_sqrt", "a", a), method, steps, normalize, tol)
-    return matrix_rooted(wide(a), method, steps, normalize, tol).to(a.dtype)
+    return matrix_sqrt_unchecked(upcast(a), method, steps, normalize, tol).to(a.dtype)
 
 
-def matrix_rooted(
+def matrix_sqrt_unchecked(
     a: Tensor, method: Method, steps: int, normalize: Normalize, tol: float | None
 ) -> Tensor:
     """The unchecked formula."""
@@ -53,10 +54,10 @@ def matrix_rooted(
         return spectral_root(a, tol)
     s, dead = _scale(a, normalize)
     sane = torch.where(dead, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
-    return torch.where(dead, 0.0 * a, s.sqrt() * _iterated(sane, steps))
+    return torch.where(dead, 0.0 * a, s.sqrt() * _newton_schulz(sane, steps))
 
 
-def _iterated(y: Tensor, steps: int) -> Tensor:
+def _newton_schulz(y: Tensor, steps: int) -> Tensor:
     """`steps` Newton–Schulz steps; products with the first Z = I and for the last Z are spared."""
     identity = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
     t = 1.5 * identity - 0.5 * y

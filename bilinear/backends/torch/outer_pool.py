@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.pooling import check_outer_pool
-from ._tensors import check_devices, matmul, specs, wide
+from ._tensors import matmul, specs, upcast
 
 
 def outer_pool(
@@ -17,42 +17,50 @@ def outer_pool(
 ) -> Tensor:
     """Pool the outer products of two feature vectors over all locations.
 
-    ``G[n,c,d] = (1/Z) Σ_l x[n,l,c] · y[n,l,d]`` over the locations kept, where Z is their
-    number for ``"mean"`` and 1 for ``"sum"``. ``y=None`` is one stream: y = x.
+    The specification, gradient and errors included, is `bilinear.reference.outer_pool`.
+    On GPUs PyTorch multiplies float32 matrices in TF32 only where
+    `torch.set_float32_matmul_precision` allows it.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean, True where kept -> (N, C, D).
-    Gradient: ``(Γ + Γᵀ) x / Z`` for one stream; ``Γ y / Z`` and ``Γᵀ x / Z`` for two.
-    Edges: a masked location enters no product, NaN included, and its gradient is 0; a sample
-        without a location kept pools to 0 with gradient 0. Half types accumulate in float32.
-        On GPUs PyTorch multiplies float32 matrices in TF32 only where
-        `torch.set_float32_matmul_precision` allows it.
-    Cost: time O(N·L·C·D), twice that for the gradient; memory and output N·C·D beside x and y.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_outer_pool`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, equations 1 and 2.
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+
+    Returns:
+        Matrices (N, C, D) in the dtype of x.
+
+    Cost: time O(N·L·C·D), twice that for the gradient; memory N·C·D beside x and y.
+
+    Example:
+        >>> outer_pool(torch.rand(2, 49, 8), torch.rand(2, 49, 4)).shape
+        torch.Size([2, 8, 4])
     """
     op = "outer_pool"
     check_outer_pool(*specs(op, x, y, mask), reduction)
-    check_devices(op, x=x, y=y, mask=mask)
-    return pooled(x, y, mask, reduction).to(x.dtype)
+    return outer_pool_unchecked(x, y, mask, reduction).to(x.dtype)
 
 
-def pooled(x: Tensor, y: Tensor | None, mask: Tensor | None, reduction: Reduction) -> Tensor:
+def outer_pool_unchecked(
+    x: Tensor, y: Tensor | None, mask: Tensor | None, reduction: Reduction
+) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = keep(wide(x), mask)
-    y_kept = x_kept if y is None else keep(wide(y), mask)
+    x_kept = select_locations(upcast(x), mask)
+    y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     g = matmul(x_kept.mT, y_kept)
     if reduction == "sum":
         return g
     if mask is None:
         return g / x.shape[1]
-    return g / counted(mask, g.dtype)[:, None, None]
+    return g / count_locations(mask, g.dtype)[:, None, None]
 
 
-def keep(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
+def select_locations(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Replace features where the mask is False by 0; a product with 0 would let NaN survive."""
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 
-def counted(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """How many locations each sample keeps, but 1 for none: the sum is 0 already."""
+def count_locations(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The number of valid locations of each sample, but 1 for none, where the sum is 0 already."""
     return mask.sum(1, dtype=dtype).clamp(min=1)

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
-from ._tables import placed
-from ._tensors import matmul, specs, wide
-from .outer_pool import counted, keep
+from ._tables import tables_to_tensors
+from ._tensors import matmul, specs, upcast
+from .outer_pool import count_locations, select_locations
 
 
 def random_maclaurin(
@@ -16,28 +16,34 @@ def random_maclaurin(
     mask: Tensor | None = None,
     reduction: SketchReduction = "mean",
 ) -> Tensor:
-    """Pool products of random signed sums of the channels: ``(w1ᵀ x ∘ w2ᵀ y) / √dim``.
+    """Compact bilinear pooling by random Maclaurin features.
 
-    Shapes: x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none",
-        which does not pool.
-    Gradient: ``∂x[l] = w1 (γ ∘ w2ᵀ y[l]) / (Z √dim)``, ``∂y[l] = w2 (γ ∘ w1ᵀ x[l]) / (Z √dim)``;
-        for one stream their sum. The tables have none.
-    Edges: a masked location enters nothing, NaN included, and its gradient is 0; a sample without
-        a location kept gives 0. A NaN at a location kept makes the whole result NaN, and one in a
-        cotangent the gradient at all locations kept (for "none" of its location). Half types are
-        computed in float32.
-    Cost: N·L·(C + D)·dim time, N·L·dim memory.
-    Raises: ValueError and TypeError as `bilinear.contract.sketches.check_random_maclaurin`;
-        entries are checked where the tables are NumPy arrays.
-    Source: Kar and Karnick, AISTATS 2012; Gao, Beijbom, Zhang, Darrell, CVPR 2016, algorithm 1.
+    The specification, gradient and errors included, is `bilinear.reference.random_maclaurin`.
+    The entries of NumPy tables are checked, those of tensors are not.
+
+    Args:
+        x: features of the first stream, (N, L, C).
+        y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
+        tables: `MaclaurinTables`, as `maclaurin_tables` draws them.
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool. Default ``"mean"``.
+
+    Returns:
+        Features (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
+
+    Cost: time N·L·(C + D)·dim, memory N·L·dim.
+
+    Example:
+        >>> random_maclaurin(torch.rand(2, 49, 8), tables=maclaurin_tables(8, None, 16)).shape
+        torch.Size([2, 16])
     """
     op = "random_maclaurin"
     check_random_maclaurin(*specs(op, x, y, mask), reduction, tables)
-    tables = placed(op, tables, x=x, y=y, mask=mask)
-    return projected(x, y, tables, mask, reduction).to(x.dtype)
+    tables = tables_to_tensors(op, tables, x=x, y=y, mask=mask)
+    return random_maclaurin_unchecked(x, y, tables, mask, reduction).to(x.dtype)
 
 
-def projected(
+def random_maclaurin_unchecked(
     x: Tensor,
     y: Tensor | None,
     tables: MaclaurinTables,
@@ -45,12 +51,12 @@ def projected(
     reduction: SketchReduction,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = keep(wide(x), mask)
-    y_kept = x_kept if y is None else keep(wide(y), mask)
+    x_kept = select_locations(upcast(x), mask)
+    y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     w1, w2 = (w.to(x_kept.dtype) for w in tables)
     g = matmul(x_kept, w1) * matmul(y_kept, w2) / w1.shape[1] ** 0.5
     if reduction == "none":
         return g
     if reduction == "sum":
         return g.sum(1)
-    return g.sum(1) / (x.shape[1] if mask is None else counted(mask, g.dtype)[:, None])
+    return g.sum(1) / (x.shape[1] if mask is None else count_locations(mask, g.dtype)[:, None])

@@ -5,44 +5,48 @@ from torch import Tensor
 
 from ...contract import EPS, Root
 from ...contract.pooling import check_signed_sqrt
-from ._tensors import by_plain_steps, spec, wide
+from ._tensors import spec, upcast, use_plain_operations
 
 
 def signed_sqrt(
     g: Tensor, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> Tensor:
-    """Signed square root with eps inside the root: ``sign(g) · √(|g| + eps)``.
+    """Signed square root of each entry: ``sign(g) · √(|g| + eps)``.
 
-    Published forms: ``"shifted"`` is continuous, ``sign(g) · (√(|g| + eps) - √eps)``;
-    ``"unsigned"`` is ``√(g + eps)``, for values that are not negative.
+    The specification, gradient and errors included, is `bilinear.reference.signed_sqrt`.
 
-    Shapes: g of any shape -> the same.
-    Gradient: ``1 / (2 √(|g| + eps))``. With `slope_eps`, for eps = 0, a published backward pass
-        stands in its place that is not the derivative, ``1 / (2 (√|g| + slope_eps))``; what it
-        returns is a constant to further derivatives.
-    Edges: exactly 0 at ±0, where every derivative of every order is 0 too, eps = 0 included.
-        Not so at 0: the unsigned form, whose value is √eps and slope 1 / (2 √eps) (below -eps it
-        is NaN), and the slope 1 / (2 slope_eps). NaN stays NaN. Half types are computed in
-        float32.
-    Cost: time, memory and output of the size of g.
-    Raises: ValueError and TypeError as `bilinear.contract.pooling.check_signed_sqrt` and
-        `bilinear.contract.options.check_root`.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1.
+    Args:
+        g: values of any shape.
+        eps: added inside the root, 0 or a positive number. Default 1e-10.
+        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``. Default ``"signed"``.
+        slope_eps: positive number for a published backward pass, ``1 / (2 (√|g| + slope_eps))``,
+            which needs ``root="signed"`` and ``eps=0``; None is the derivative. Default None.
+
+    Returns:
+        Roots in the shape and dtype of g.
+
+    Cost: time and memory of the size of g.
+
+    Example:
+        >>> signed_sqrt(torch.tensor([-4.0, 0.0, 9.0]), eps=0)
+        tensor([-2.,  0.,  3.])
     """
     op = "signed_sqrt"
     received = spec(op, "g", g)
     check_signed_sqrt(received, eps, root, slope_eps)
-    return rooted(wide(g), eps, root, slope_eps).to(g.dtype)
+    return signed_sqrt_unchecked(upcast(g), eps, root, slope_eps).to(g.dtype)
 
 
-def rooted(g: Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None) -> Tensor:
+def signed_sqrt_unchecked(
+    g: Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None
+) -> Tensor:
     """The unchecked formula."""
-    if root != "signed" or slope_eps is not None or by_plain_steps():
-        return stepwise(g, eps, root, slope_eps)
+    if root != "signed" or slope_eps is not None or use_plain_operations():
+        return signed_sqrt_plain(g, eps, root, slope_eps)
     return _Root.apply(g, eps)  # pyright: ignore[reportReturnType]
 
 
-def stepwise(
+def signed_sqrt_plain(
     g: Tensor, eps: float, root: Root = "signed", slope_eps: float | None = None
 ) -> Tensor:
     """The unchecked formula in steps that compilers and every derivative see through.
@@ -54,7 +58,9 @@ def stepwise(
         return (g + eps).sqrt()
     if slope_eps is not None:
         still = g.detach()
-        return rooted(still, eps) + 0.5 / (still.abs().sqrt() + slope_eps) * (g - still)
+        return signed_sqrt_unchecked(still, eps) + 0.5 / (still.abs().sqrt() + slope_eps) * (
+            g - still
+        )
     dead = g == 0
     safe = torch.where(dead, 1.0, g)
     magnitude = (safe.abs() + eps).sqrt()
@@ -83,23 +89,23 @@ class _Root(torch.autograd.Function):
     def backward(ctx, cotangent):
         g, s = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be differentiated: from the input again
-            return sloped(cotangent, stepwise(g, ctx.eps)), None
+            return signed_sqrt_jvp(cotangent, signed_sqrt_plain(g, ctx.eps)), None
         slope = torch.threshold_(s.abs(), 0.0, torch.inf)  # at 0 it gives 0 · cotangent
         return cotangent / slope.mul_(2), None
 
     @staticmethod
     def jvp(ctx, dg, _):
         (g,) = ctx.saved_tensors
-        return sloped(dg, stepwise(g, ctx.eps))
+        return signed_sqrt_jvp(dg, signed_sqrt_plain(g, ctx.eps))
 
 
-def sloped(dg: Tensor, s: Tensor) -> Tensor:
+def signed_sqrt_jvp(dg: Tensor, s: Tensor) -> Tensor:
     """``dg / (2 |s|)``, the slope by the root s, and 0 · dg where that is 0; differentiable."""
     dead = s == 0
     return torch.where(dead, 0.0 * dg, 0.5 * dg / torch.where(dead, 1.0, s.abs()))
 
 
-def rooted_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
+def signed_sqrt_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
     """Of ``share · g`` in place of `g`, without a gradient; `sign` is space of its size.
 
     It is 0 at 0; the sign of NaN is 0, and 0 · NaN is NaN.

@@ -3,62 +3,77 @@
 from torch import Tensor, nn
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
-from ....contract.layers import check_arguments
-from ....contract.options import check_options
 from ....contract.pooling import descriptor_size
-from .._tensors import spec
-from ..bilinear_pool import described
-from ._maps import flattened
+from ..bilinear_pool import bilinear_pool_unchecked
+from ._construction import set_arguments, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class BilinearPool(nn.Module):
-    """Bilinear pooling of feature maps, as `bilinear_pool` of their locations.
+    """Bilinear pooling of feature maps: `bilinear_pool` of their locations.
 
-    ``pool(x)`` pools one stream with itself, ``pool(x, y)`` two streams; ``mask`` is boolean at
-    the resolution of the maps, True where a location is kept.
+    ``pool(x)`` pools one stream with itself, ``pool(x, y)`` two streams. The specification is
+    `bilinear.reference.bilinear_pool`.
 
-    Shapes: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
-        (N, C(C+1)/2) if packed, for any number of spatial axes of any size, in any memory format.
-    Cost: that of `bilinear_pool`; the result is N·C·D numbers, N·C(C+1)/2 with `packed`.
-    Raises: ValueError and TypeError as `bilinear.contract.check_operands`, with the shapes as
-        they were passed; the spatial shapes of x and y must be equal, not merely their product.
-    Source: Lin, RoyChowdhury, Maji, ICCV 2015, section 3.
+    Args:
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        packed: whether to return the upper triangle of one stream, C(C+1)/2 values. Default False.
+        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`. Default
+            ``"signed"``.
+        slope_eps: positive number for the published slope ``1 / (2 (√|g| + slope_eps))``, which
+            needs ``root="signed"`` and ``eps=0``; None is the derivative. Default None.
+        norm: ``"floor"`` or ``"added"``, see `l2_normalize`. Default ``"floor"``.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+
+    Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
+        (N, C(C+1)/2) if packed. Spatial shapes are equal, of any number of axes.
+    Cost: that of `bilinear_pool`.
+
+    Example:
+        >>> pool = BilinearPool()
+        >>> pool(torch.rand(2, 512, 28, 28)).shape
+        torch.Size([2, 262144])
     """
+
+    reduction: Reduction
+    eps: float
+    l2_eps: float
+    packed: bool
+    root: Root
+    slope_eps: float | None
+    norm: Norm
+    data_format: DataFormat
 
     def __init__(
         self,
         reduction: Reduction = "mean",
+        *,
         eps: float = EPS,
         l2_eps: float = L2_EPS,
         packed: bool = False,
         root: Root = "signed",
         slope_eps: float | None = None,
         norm: Norm = "floor",
+        data_format: DataFormat = "channels_first",
     ) -> None:
         super().__init__()
-        op = "BilinearPool"
-        check_arguments(op, locals())
-        self.reduction: Reduction = reduction
-        self.eps = eps
-        self.l2_eps = l2_eps
-        self.packed = packed
-        self.root: Root = root
-        self.slope_eps = slope_eps
-        self.norm: Norm = norm
+        set_arguments(self, "BilinearPool", locals())
 
-    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        op = "BilinearPool"
-        x, y, mask = flattened(op, x, y, mask)
-        given = self.eps, self.l2_eps, self.packed, self.root, self.slope_eps, self.norm
-        of_y = None if y is None else spec(op, "y", y)
-        options = DescriptorOptions(self.reduction, *given)
-        check_options(op, options, spec(op, "x", x).dtype, of_y)
-        return described(x, y, mask, options)
+    def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        forms = self.root, self.slope_eps, self.norm
+        options = DescriptorOptions(self.reduction, self.eps, self.l2_eps, self.packed, *forms)
+        op, layout = "BilinearPool", self.data_format
+        x, y, mask = to_locations(op, layout, x, y, mask, options=options)
+        return bilinear_pool_unchecked(x, y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, the length of the descriptor: C² for one stream, C(C+1)/2 for half of it."""
+        """C·D, or C² of one stream; C(C+1)/2 if packed."""
         return descriptor_size("BilinearPool", self.packed, channels, channels_b)
 
     def extra_repr(self) -> str:
-        names = "reduction", "eps", "l2_eps", "packed", "root", "slope_eps", "norm"
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return text(self, "BilinearPool")

@@ -5,37 +5,63 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract.layers import DIM
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
-from .._tensors import spec
-from ..l2_normalize import normalized
-from ..random_maclaurin import projected
-from ..signed_sqrt import rooted
-from ..tensor_sketch import sketched
-from ._maps import flattened
+from ..l2_normalize import l2_normalize_unchecked
+from ..random_maclaurin import random_maclaurin_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ..tensor_sketch import tensor_sketch_unchecked
+from ._construction import set_arguments, tensor_options, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class CompactBilinearPool(nn.Module):
-    """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` of the maps' locations.
+    """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))``.
 
-    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer buffers (h1, s1,
-    h2, s2, or w1, w2): part of the state_dict, moved with the module, never rounded. They are
-    drawn from `seed`, without any global generator, equal in every framework; or given as
-    `tables` (`SketchTables` or `MaclaurinTables`), and then `seed` is None. With neither they are
-    blank, for `load_state_dict` to fill, and until then the layer gives zeros.
+    The sketch is `tensor_sketch` or `random_maclaurin` of the locations. Its tables are integer
+    buffers (h1, s1, h2, s2, or w1, w2): part of the state_dict, moved with the module, never
+    rounded.
 
-    Shapes: x (N, C, *spatial) for `channels` C, or x and y (N, D, *spatial) for [C, D]; mask
-        (N, *spatial) boolean, True where kept -> (N, dim).
-    Gradient, edges: those of the operators, in that order.
-    Cost: that of the operator, C·D + dim numbers a sample held for the gradient by
-        "tensor_sketch", 2·L·dim by "random_maclaurin"; tables of 2 (C + D) or (C + D)·dim entries.
-    Raises: ValueError and TypeError as `bilinear.contract.check_operands`, for maps of other
-        channels than the layer's, for tables that are not its, or for a y where `channels` is no
-        pair.
-    Source: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
+    Args:
+        channels: C for one stream, or [C, D] for two.
+        dim: length of the descriptor, a positive integer. Default 8192.
+        method: ``"tensor_sketch"`` or ``"random_maclaurin"``. Default ``"tensor_sketch"``.
+        seed: seed of the tables, an integer from 0 up, equal in every framework; None draws from
+            entropy. Default 0.
+        tables: `SketchTables` or `MaclaurinTables` to use in place of drawn ones; `seed` is then
+            None. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+        device: device of the tables; None is PyTorch's default device.
+        dtype: accepted as in other layers; the tables stay integers, and the dtype of the feature
+            maps is that of the descriptor.
+
+    Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) boolean -> (N, dim).
+    Cost: that of the operator; tables of 2 (C + D) or (C + D)·dim entries.
+
+    Example:
+        >>> CompactBilinearPool(512)(torch.rand(2, 512, 28, 28)).shape
+        torch.Size([2, 8192])
+
+    References:
+        Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
+
+    channels: int | list[int]
+    dim: int
+    method: SketchMethod
+    seed: int | None
+    reduction: Reduction
+    eps: float
+    l2_eps: float
+    data_format: DataFormat
 
     def __init__(
         self,
@@ -48,38 +74,40 @@ class CompactBilinearPool(nn.Module):
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
+        data_format: DataFormat = "channels_first",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
         op = "CompactBilinearPool"
-        self.channels = check_arguments(op, locals())["channels"]
-        made = layer_tables(op, self.channels, dim, method, seed, tables)
-        self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
-        self.reduction: Reduction = reduction
-        self.eps, self.l2_eps = eps, l2_eps
+        set_arguments(self, op, locals())
+        place = tensor_options(op, device, dtype)["device"]
+        made = layer_tables(op, self.channels, self.dim, method, seed, tables)
+        self.seed = self.seed if tables is None else None
         for name, table in made.items():
-            self.register_buffer(name, torch.from_numpy(table))
+            self.register_buffer(name, torch.from_numpy(table).to(place))
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """As the operator takes them."""
+        """The tables as the operator takes them."""
         buffers = dict(self.named_buffers(recurse=False))
         if self.method == "tensor_sketch":
             return SketchTables(**buffers, dim=self.dim)
         return MaclaurinTables(**buffers)
 
-    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        op = "CompactBilinearPool"
-        x, y, mask = flattened(op, x, y, mask)
-        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
-        sketch = sketched if self.method == "tensor_sketch" else projected
+    def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
+        op, layout = "CompactBilinearPool", self.data_format
+        x, y, mask = to_locations(op, layout, x, y, mask, self.channels, options)
+        sketch = tensor_sketch_unchecked
+        if self.method == "random_maclaurin":
+            sketch = random_maclaurin_unchecked
         z = sketch(x, y, self.tables, mask, self.reduction)  # pyright: ignore
-        return normalized(rooted(z, self.eps), self.l2_eps).to(x.dtype)
+        return l2_normalize_unchecked(signed_sqrt_unchecked(z, self.eps), self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """dim, whatever the channels."""
+        """`dim`, whatever the channels."""
         return self.dim
 
     def extra_repr(self) -> str:
-        own = ("channels", "dim", "method", "seed", "reduction", "eps", "l2_eps")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in own)
+        return text(self, "CompactBilinearPool")

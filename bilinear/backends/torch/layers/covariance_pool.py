@@ -2,58 +2,74 @@
 
 from torch import Tensor, nn
 
-from ....contract.layers import check_arguments
 from ....contract.matrices import STEPS, Method, Normalize
 from ....contract.pooling import check_one_stream, packed_size
-from ..covariance_pool import covaried
-from ..half_vectorize import halved
-from ..matrix_sqrt import matrix_rooted
-from ._maps import flattened
+from ..covariance_pool import covariance_pool_unchecked
+from ..half_vectorize import half_vectorize_unchecked
+from ..matrix_sqrt import matrix_sqrt_unchecked
+from ._construction import set_arguments, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class CovariancePool(nn.Module):
-    """The covariance of feature maps and its root: `half_vectorize` of `matrix_sqrt` of
-    `covariance_pool` of their locations, of one stream.
+    """Matrix square root of the covariance of a feature map (MPN-COV, iSQRT-COV).
 
-    ``pool(x, mask=None)``; ``mask`` is boolean at the resolution of the maps, True where a
-    location is kept. There is no root of entries and no normalisation of the descriptor.
+    ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without root of entries and without
+    normalization of the descriptor.
 
-    Shapes: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2), for any number of spatial
-        axes of any size, in any memory format.
-    Cost: time N·(L·C² + some 3·steps·C³); output N·C(C+1)/2.
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_root` when made and
-        `bilinear.contract.check_operands`, with the shapes as they were passed, when called.
-    Source: Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
+    Args:
+        method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
+        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
+            ``"trace"``.
+        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+            None is C times the unit roundoff. Default None.
+        isometric: whether entries above the diagonal are multiplied by √2. Default False.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+
+    Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2).
+    Cost: time N·(L·C² + some 3·steps·C³).
+
+    Example:
+        >>> CovariancePool()(torch.rand(2, 64, 7, 7)).shape
+        torch.Size([2, 2080])
+
+    References:
+        Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
+
+    method: Method
+    steps: int
+    normalize: Normalize
+    tol: float | None
+    isometric: bool
+    data_format: DataFormat
 
     def __init__(
         self,
         method: Method = "newton_schulz",
+        *,
         steps: int = STEPS,
         normalize: Normalize = "trace",
         tol: float | None = None,
         isometric: bool = False,
+        data_format: DataFormat = "channels_first",
     ) -> None:
         super().__init__()
-        op = "CovariancePool"
-        check_arguments(op, locals())
-        self.method: Method = method
-        self.steps = steps
-        self.normalize: Normalize = normalize
-        self.tol = tol
-        self.isometric = isometric
+        set_arguments(self, "CovariancePool", locals())
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x, _, mask = flattened("CovariancePool", x, None, mask)
-        c = covaried(x, None, mask)
-        root = matrix_rooted(c, self.method, self.steps, self.normalize, self.tol)
-        return halved(root, self.isometric).to(x.dtype)
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        x, _, mask = to_locations("CovariancePool", self.data_format, x, None, mask)
+        c = covariance_pool_unchecked(x, None, mask)
+        root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
+        return half_vectorize_unchecked(root, self.isometric).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C(C+1)/2; of one stream, and a second is refused."""
+        """C(C+1)/2; ValueError for two streams."""
         check_one_stream("CovariancePool", channels, channels_b)
         return packed_size(channels)
 
     def extra_repr(self) -> str:
-        names = "method", "steps", "normalize", "tol", "isometric"
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return text(self, "CovariancePool")

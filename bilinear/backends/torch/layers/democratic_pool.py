@@ -5,33 +5,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, check_floor
+from ....contract import EPS, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
-from ....contract.layers import check_arguments
-from .._tensors import spec, wide
-from ..democratic_weights import weights
-from ._maps import flattened
+from .._tensors import spec, upcast
+from ..democratic_weights import democratic_weights_unchecked
+from ._construction import set_arguments, text
+from ._feature_maps import DataFormat, to_feature_map, to_locations
 from .bilinear_pool import BilinearPool
 
 
 class DemocraticPool(nn.Module):
-    """γ-democratic aggregation: maps scaled by √(α + weight_eps), then pooled by `pool`.
+    """γ-democratic aggregation: a map scaled by √(α + weight_eps), then pooled by `pool`.
 
-    α are the `democratic_weights` of the map's places. `pool` is any layer of one stream, called
-    with the scaled map and the mask; None is ``BilinearPool("sum")``. A classifier may be one: the
-    result is its scores. Published code has ``detach_target=True``, and sums.
+    α are the `democratic_weights` of the map's locations. Published code has
+    ``detach_target=True`` and sum pooling.
 
-    Shapes: x (N, C, *spatial), mask (N, *spatial) -> what `pool` makes of such a map.
-    Gradient: the true one, through α too; that of √(α + weight_eps) is finite at α = 0.
-    Edges: those of `democratic_weights` and of `pool`; half types are scaled in float32, and are
-        rounded once at the end.
-    Cost: of L places, time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps), and those of `pool`.
-    Raises: ValueError and TypeError as `bilinear.contract.aggregation.check_democracy` when made
-        and `check_inner_pool` there, and `bilinear.contract.check_operands` when called.
-    Source: Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
+    Args:
+        pool: a layer that takes one feature map and ``mask=``, in the same data format; it may be
+            a classifier. None is ``BilinearPool("sum")``. Default None.
+        gamma: exponent of the targets, from 0 (equal contributions) to 1 (sum pooling).
+            Default 0.5.
+        damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
+        steps: number of Sinkhorn steps, a positive integer. Default 10.
+        eps: added to the base of each power, a positive number. Default 1e-10.
+        weight_eps: added under the root of a weight, a positive number. Default 1e-8.
+        detach_target: whether the targets are constants to the gradient. Default False.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+
+    Shape: x (N, C, *spatial), mask (N, *spatial) -> what `pool` returns for x.
+    Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) for L locations, and those of
+        `pool`.
+
+    Example:
+        >>> DemocraticPool()(torch.rand(2, 64, 7, 7)).shape
+        torch.Size([2, 4096])
+
+    References:
+        Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
     """
 
     pool: Any
+    gamma: float
+    damping: float
+    steps: int
+    eps: float
+    weight_eps: float
+    detach_target: bool
+    data_format: DataFormat
 
     def __init__(
         self,
@@ -43,34 +65,32 @@ class DemocraticPool(nn.Module):
         eps: float = EPS,
         weight_eps: float = WEIGHT_EPS,
         detach_target: bool = False,
+        data_format: DataFormat = "channels_first",
     ) -> None:
         super().__init__()
-        check_arguments("DemocraticPool", locals())
         check_inner_pool(pool)
-        self.pool = BilinearPool("sum") if pool is None else pool
-        self.gamma = gamma
-        self.damping = damping
-        self.steps = steps
-        self.eps = eps
-        self.weight_eps = weight_eps
-        self.detach_target = detach_target
+        if pool is None:
+            pool = BilinearPool("sum", data_format=data_format)
+        if (inner := getattr(pool, "data_format", data_format)) != data_format:
+            requirement = f"pool must have data_format={data_format!r} too"
+            refuse(ValueError, "DemocraticPool", requirement, repr(inner))
+        set_arguments(self, "DemocraticPool", locals())
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        op = "DemocraticPool"
-        places, _, kept = flattened(op, x, None, mask)
-        numbers = self.gamma, self.damping, self.steps, self.eps, self.detach_target
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        op, layout = "DemocraticPool", self.data_format
+        flat, _, valid = to_locations(op, layout, x, None, mask)
         dtype = spec(op, "x", x).dtype
         check_floor(op, self.eps, dtype)
         check_floor(op, self.weight_eps, dtype, name="weight_eps")
-        places = wide(places)  # once, so that its two gradients meet before they are rounded
-        alpha = weights(places, kept, *numbers)
-        scaled = places * torch.sqrt(alpha + self.weight_eps)[:, :, None]
-        return self.pool(scaled.mT.reshape(x.shape), mask=mask).to(x.dtype)
+        flat = upcast(flat)  # once, so that its two gradients are added before they are rounded
+        settings = self.gamma, self.damping, self.steps, self.eps, self.detach_target
+        alpha = democratic_weights_unchecked(flat, valid, *settings)
+        scaled = flat * torch.sqrt(alpha + self.weight_eps)[:, :, None]
+        return self.pool(to_feature_map(scaled, x, layout), mask=mask).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """That of `pool`, which may refuse a second stream."""
+        """The size that `pool` has, which may refuse two streams."""
         return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))
 
     def extra_repr(self) -> str:
-        names = ("gamma", "damping", "steps", "eps", "weight_eps", "detach_target")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return text(self, "DemocraticPool")

@@ -1,95 +1,107 @@
 """`hadamard_pool` of learned projections of several maps as a `torch.nn` module."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.arguments import plain_channels
-from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract.layers import DIM, check_maps
 from ...initial_values import projections
-from .._tensors import spec, wide
-from ..hadamard_pool import pooled
-from ..l2_normalize import normalized
-from ..low_rank_pool import projected
-from ..outer_pool import keep
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from .._tensors import spec, upcast
+from ..hadamard_pool import hadamard_pool_unchecked
+from ..l2_normalize import l2_normalize_unchecked
+from ..low_rank_pool import project
+from ..outer_pool import select_locations
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._construction import parameter, set_arguments, tensor_options, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class HierarchicalBilinearPool(nn.Module):
-    """Bilinear pooling across layers: every two of several maps, projected to one width.
+    """Bilinear pooling across layers: every pair of several maps, projected to one width.
 
-    ``pool(x1, x2, x3, mask=…)`` of maps of one spatial shape is
-    ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, each pair of which is then scaled to unit
-    length by itself.
+    ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, in which each pair
+    is scaled to unit length by itself. Parameters: u1 (C₁, dim), u2 (C₂, dim), …
 
     Args:
-        channels: those of each map, in a list of two or more.
-        dim: width of the projections.
-        seed: of the initial weights, normal with deviation 1/√Cᵢ, equal in every framework.
+        channels: the channels of each map, a list of two or more positive integers.
+        dim: width of the projections, a positive integer. Default 8192.
+        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
+            draws from entropy. Default 0.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+        device: device of the parameters; None is PyTorch's default device.
+        dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
-    Shapes: x_i (N, Cᵢ, *spatial), mask (N, *spatial) -> (N, pairs · dim), in the order of
-        `hadamard_pool`.
-    Attributes: u1 (C₁, dim), u2 (C₂, dim), …, learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim a map.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_hierarchical_layer` when
-        made, as `check_operands` and `low_rank.check_maps` when called.
-    Source: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
-        2018, section 3; one norm a pair is that of ChaojianYu/Hierarchical-Bilinear-Pooling.
+    Shape: x_i (N, Cᵢ, *spatial), mask (N, *spatial) -> (N, pairs · dim), in the order of
+        `hadamard_pool`. Spatial shapes are equal.
+    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim for each map.
+
+    Example:
+        >>> x = torch.rand(2, 512, 28, 28)
+        >>> HierarchicalBilinearPool([512, 512, 512], 1024)(x, x, x).shape
+        torch.Size([2, 3072])
+
+    References:
+        Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV 2018,
+        section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
+
+    channels: list[int]
+    dim: int
+    seed: int | None
+    reduction: Reduction
+    eps: float
+    l2_eps: float
+    data_format: DataFormat
 
     def __init__(
         self,
         channels: Sequence[int],
         dim: int = DIM,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
+        data_format: DataFormat = "channels_first",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
-        op = "HierarchicalBilinearPool"
-        check_arguments(op, locals())
-        self.channels = plain_channels(channels)
-        self.dim, self.seed = dim, seed
-        self.reduction: Reduction = reduction
-        self.eps, self.l2_eps = eps, l2_eps
-        drawn = projections([(c, dim) for c in channels], seed)
+        set_arguments(self, "HierarchicalBilinearPool", locals())
+        options = tensor_options("HierarchicalBilinearPool", device, dtype)
+        drawn = projections([(c, self.dim) for c in self.channels], self.seed)
         for i, weight in enumerate(drawn, start=1):
-            self.register_parameter(f"u{i}", nn.Parameter(torch.from_numpy(weight)))
+            self.register_parameter(f"u{i}", parameter(weight, options))
 
     def forward(self, x: Tensor, *more: Tensor, mask: Tensor | None = None) -> Tensor:
-        op = "HierarchicalBilinearPool"
+        op, layout = "HierarchicalBilinearPool", self.data_format
+        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
         maps = [spec(op, f"x{i}", m) for i, m in enumerate((x, *more), start=1)]
-        check_maps(op, maps, self.channels, channels_first=True)
-        first, others, kept = x, [], None
+        check_maps(op, maps, self.channels, channels_first=layout == "channels_first")
+        first, others, valid = x, [], None
         for other in more:
-            first, flat, kept = flattened(op, x, other, mask)
+            first, flat, valid = to_locations(op, layout, x, other, mask, options=options)
             others.append(flat)
-        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
         streams = [
-            projected(keep(wide(stream), kept), getattr(self, f"u{i}"))
+            project(select_locations(upcast(stream), valid), getattr(self, f"u{i}"))
             for i, stream in enumerate((first, *others), start=1)
         ]
-        h = pooled(streams, 1, kept, self.reduction).unflatten(1, (self._pairs, self.dim))
-        return normalized(rooted(h, self.eps), self.l2_eps).flatten(1).to(x.dtype)
+        h = hadamard_pool_unchecked(streams, 1, valid, self.reduction)
+        s = signed_sqrt_unchecked(h.unflatten(1, (-1, self.dim)), self.eps)
+        return l2_normalize_unchecked(s, self.l2_eps).flatten(1).to(x.dtype)
 
     def descriptor_size(self, *channels: int) -> int:
-        """One `dim` for every pair of maps."""
-        del channels
-        return self._pairs * self.dim
-
-    @property
-    def _pairs(self) -> int:
-        maps = len(self.channels)
-        return maps * (maps - 1) // 2
+        """`dim` for each pair of maps."""
+        return math.comb(len(self.channels), 2) * self.dim
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.channels}, {self.dim}, seed={self.seed}, reduction={self.reduction!r}, "
-            f"eps={self.eps}, l2_eps={self.l2_eps}"
-        )
+        return text(self, "HierarchicalBilinearPool")

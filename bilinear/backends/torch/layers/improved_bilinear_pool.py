@@ -2,37 +2,64 @@
 
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, Root, check_root_and_norm
-from ....contract.layers import check_arguments
+from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
 from ....contract.pooling import check_one_stream
-from .._tensors import spec
-from ..l2_normalize import normalized
-from ..matrix_sqrt import matrix_rooted
-from ..outer_pool import pooled
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from ..l2_normalize import l2_normalize_unchecked
+from ..matrix_sqrt import matrix_sqrt_unchecked
+from ..outer_pool import outer_pool_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._construction import set_arguments, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class ImprovedBilinearPool(nn.Module):
-    """Bilinear pooling with a matrix root before the root of entries: ``l2_normalize(
-    signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))`` of the locations of maps, of one stream.
+    """Bilinear pooling with a matrix square root before the square root of entries.
 
-    ``pool(x, mask=None)``; ``mask`` is boolean at the resolution of the maps, True where a
-    location is kept. `root` is the form of `signed_sqrt`.
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))`` of one stream.
 
-    Shapes: x (N, C, *spatial), mask (N, *spatial) -> (N, C²), for any number of spatial axes of
-        any size, in any memory format.
-    Cost: time N·(L·C² + some 3·steps·C³); output N·C².
-    Raises: ValueError and TypeError as `bilinear.contract.matrices.check_root` and
-        `check_improved` there when made, and `bilinear.contract.check_operands`, with the shapes
-        as they were passed, when called.
-    Source: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
+    Args:
+        method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
+        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
+            ``"frobenius"``.
+        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+            None is C times the unit roundoff. Default None.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`. Default
+            ``"signed"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+
+    Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C²).
+    Cost: time N·(L·C² + some 3·steps·C³).
+
+    Example:
+        >>> ImprovedBilinearPool()(torch.rand(2, 64, 7, 7)).shape
+        torch.Size([2, 4096])
+
+    References:
+        Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
+
+    method: Method
+    steps: int
+    normalize: Normalize
+    tol: float | None
+    reduction: Reduction
+    root: Root
+    eps: float
+    l2_eps: float
+    data_format: DataFormat
 
     def __init__(
         self,
         method: Method = "newton_schulz",
+        *,
         steps: int = STEPS,
         normalize: Normalize = "frobenius",
         tol: float | None = None,
@@ -40,32 +67,24 @@ class ImprovedBilinearPool(nn.Module):
         eps: float = EPS,
         root: Root = "signed",
         l2_eps: float = L2_EPS,
+        data_format: DataFormat = "channels_first",
     ) -> None:
         super().__init__()
-        op = "ImprovedBilinearPool"
-        check_arguments(op, locals())
-        self.method: Method = method
-        self.steps = steps
-        self.normalize: Normalize = normalize
-        self.tol = tol
-        self.reduction: Reduction = reduction
-        self.eps = eps
-        self.root: Root = root
-        self.l2_eps = l2_eps
+        set_arguments(self, "ImprovedBilinearPool", locals())
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        op = "ImprovedBilinearPool"
-        x, _, mask = flattened(op, x, None, mask)
-        check_root_and_norm(op, spec(op, "x", x).dtype, self.eps, self.l2_eps)
-        g = pooled(x, None, mask, self.reduction)
-        g = matrix_rooted(g, self.method, self.steps, self.normalize, self.tol)
-        return normalized(rooted(g.flatten(1), self.eps, self.root), self.l2_eps).to(x.dtype)
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
+        op, layout = "ImprovedBilinearPool", self.data_format
+        x, _, mask = to_locations(op, layout, x, None, mask, options=options)
+        g = outer_pool_unchecked(x, None, mask, self.reduction)
+        g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        s = signed_sqrt_unchecked(g.flatten(1), self.eps, self.root)
+        return l2_normalize_unchecked(s, self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C²; of one stream, and a second is refused."""
+        """C²; ValueError for two streams."""
         check_one_stream("ImprovedBilinearPool", channels, channels_b)
         return channels * channels
 
     def extra_repr(self) -> str:
-        names = "method", "steps", "normalize", "tol", "reduction", "eps", "root", "l2_eps"
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return text(self, "ImprovedBilinearPool")

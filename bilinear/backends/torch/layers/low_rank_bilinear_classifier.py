@@ -4,67 +4,83 @@ import torch
 from torch import Tensor, nn
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_maps
+from ....contract.layers import CLASSIFIER_RANK
 from ...initial_values import classifier_projections
-from .._tensors import spec
-from ..low_rank_scores import scored
-from ._maps import flattened
+from ..low_rank_scores import low_rank_scores_unchecked
+from ._construction import parameter, set_arguments, tensor_options, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class LowRankBilinearClassifier(nn.Module):
-    """Scores of feature maps by a bilinear classifier of low rank: pooling and classifier in one.
+    """Pooling and classifier in one: scores of a bilinear classifier of low rank.
 
-    `low_rank_scores` of their locations, with neither root nor norm. Every class has a matrix
-    ``U₊ U₊ᵀ − U₋ U₋ᵀ`` of rank `rank`, half of it positive (the larger half where it is odd).
+    `low_rank_scores` of the locations of a feature map, without root and norm. Each class has a
+    matrix ``U₊ U₊ᵀ − U₋ U₋ᵀ`` of rank `rank`, half of it positive (the larger half where it is
+    odd). Parameters: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋) and bias, which
+    begins at 0.
 
     Args:
-        channels: C.
-        num_classes: length of the scores; that a layer has it marks it as a classifier.
-        rank: of the matrix of each class; 1 leaves it without a negative part.
-        seed: of the initial projections, normal with deviation 1/√(C · rank), equal in every
-            framework; bias begins at 0.
+        channels: C, a positive integer.
+        num_classes: number of scores, a positive integer.
+        rank: rank of the matrix of each class, a positive integer; 1 has no negative part.
+            Default 8.
+        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
+            draws from entropy. Default 0.
+        reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
+            locations. Default ``"sum"``, unlike in other layers.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+        device: device of the parameters; None is PyTorch's default device.
+        dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
-    Shapes: x (N, C, *spatial), mask (N, *spatial) -> (N, num_classes).
-    Attributes: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋), bias (num_classes,),
-        learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: as `low_rank_scores`.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_classifier_layer` when
-        made, as `check_operands` and `low_rank.check_maps` when called.
-    Source: Kong, Fowlkes, CVPR 2017, section 3.
+    Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, num_classes).
+    Cost: that of `low_rank_scores`.
+
+    Example:
+        >>> LowRankBilinearClassifier(512, 200)(torch.rand(2, 512, 28, 28)).shape
+        torch.Size([2, 200])
+
+    References:
+        Kong, Fowlkes, CVPR 2017, section 3.
     """
+
+    channels: int
+    num_classes: int
+    rank: int
+    seed: int | None
+    reduction: Reduction
+    data_format: DataFormat
 
     def __init__(
         self,
         channels: int,
         num_classes: int,
-        rank: int = CLASSIFIER_RANK,
         *,
-        seed: int = 0,
+        rank: int = CLASSIFIER_RANK,
+        seed: int | None = 0,
         reduction: Reduction = "sum",
+        data_format: DataFormat = "channels_first",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
-        op = "LowRankBilinearClassifier"
-        check_arguments(op, locals())
-        self.channels, self.num_classes, self.rank = channels, num_classes, rank
-        self.seed = seed
-        self.reduction: Reduction = reduction
-        plus, minus = classifier_projections(channels, num_classes, rank, seed)
-        self.u_plus = nn.Parameter(torch.from_numpy(plus))
-        self.u_minus = nn.Parameter(torch.from_numpy(minus))
-        self.bias = nn.Parameter(torch.zeros(num_classes))
+        set_arguments(self, "LowRankBilinearClassifier", locals())
+        options = tensor_options("LowRankBilinearClassifier", device, dtype)
+        sizes = self.channels, self.num_classes, self.rank
+        plus, minus = classifier_projections(*sizes, self.seed)
+        self.u_plus, self.u_minus = parameter(plus, options), parameter(minus, options)
+        self.bias = nn.Parameter(torch.zeros(self.num_classes, **options))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        op = "LowRankBilinearClassifier"
-        check_maps(op, [spec(op, "x", x)], self.channels, channels_first=True)
-        x, _, mask = flattened(op, x, None, mask)
-        return scored(x, self.u_plus, self.u_minus, self.bias, mask, self.reduction).to(x.dtype)
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        op, layout = "LowRankBilinearClassifier", self.data_format
+        x, _, mask = to_locations(op, layout, x, None, mask, self.channels)
+        weights = self.u_plus, self.u_minus, self.bias
+        return low_rank_scores_unchecked(x, *weights, mask, self.reduction).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """The number of classes, whatever the channels."""
-        del channels, channels_b
         return self.num_classes
 
     def extra_repr(self) -> str:
-        sizes = f"{self.channels}, {self.num_classes}, {self.rank}"
-        return f"{sizes}, seed={self.seed}, reduction={self.reduction!r}"
+        return text(self, "LowRankBilinearClassifier")

@@ -5,40 +5,63 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.arguments import plain_channels
-from ....contract.layers import DIM, check_arguments, check_maps
+from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract.layers import DIM
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
-from .._tensors import spec
-from ..l2_normalize import normalized
-from ..low_rank_pool import factored
-from ..signed_sqrt import rooted
-from ._maps import flattened
+from ..l2_normalize import l2_normalize_unchecked
+from ..low_rank_pool import low_rank_pool_unchecked
+from ..signed_sqrt import signed_sqrt_unchecked
+from ._construction import parameter, set_arguments, tensor_options, text
+from ._feature_maps import DataFormat, to_locations
 
 
 class LowRankBilinearPool(nn.Module):
-    """Low-rank bilinear pooling of feature maps, with learned u and v.
+    """Low-rank bilinear pooling with learned projections u and v.
 
-    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))`` of their locations: each of the `dim`
-    entries of the descriptor is a bilinear form of rank at most `rank`. Without activation and
-    ``rank=1`` this is the pooling of MLB, with more that of MFB.
+    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each of the `dim` entries of the
+    descriptor is a bilinear form of rank at most `rank`. Without activation, ``rank=1`` is the
+    pooling of MLB and a larger rank that of MFB. Parameters: u (C, dim · rank) and
+    v (D, dim · rank). The dtype of the descriptor is that of the feature maps; the parameters are
+    cast to their accumulation dtype.
 
     Args:
         channels: C for one stream, or [C, D] for two.
-        dim: length of the descriptor.
-        rank: products summed in each entry.
-        activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
-        seed: of the initial weights, normal with deviation 1/√C, equal in every framework.
+        dim: length of the descriptor, a positive integer. Default 8192.
+        rank: number of products summed in each entry, a positive integer. Default 1.
+        activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
+        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
+            draws from entropy. Default 0.
+        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
+            Default ``"mean"``.
+        eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
+        l2_eps: lower bound of the norm, a positive number. Default 1e-12.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+        device: device of the parameters; None is PyTorch's default device.
+        dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
-    Shapes: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, dim).
-    Attributes: u (C, dim · rank), v (D, dim · rank), learned.
-    Precision: the maps decide; weights are cast to the type that theirs is accumulated in.
-    Cost: as `low_rank_pool`, with R = dim · rank; the weights are (C + D) · R.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_low_rank_layer` when made,
-        as `check_operands` and `low_rank.check_maps` when called.
-    Source: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
+    Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, dim).
+    Cost: that of `low_rank_pool` with R = dim · rank; the parameters are (C + D) · R.
+
+    Example:
+        >>> LowRankBilinearPool(512, 1024)(torch.rand(2, 512, 28, 28)).shape
+        torch.Size([2, 1024])
+
+    References:
+        Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
+
+    channels: int | list[int]
+    dim: int
+    rank: int
+    activation: Activation
+    seed: int | None
+    reduction: Reduction
+    eps: float
+    l2_eps: float
+    data_format: DataFormat
 
     def __init__(
         self,
@@ -47,39 +70,31 @@ class LowRankBilinearPool(nn.Module):
         *,
         rank: int = 1,
         activation: Activation = None,
-        seed: int = 0,
+        seed: int | None = 0,
         reduction: Reduction = "mean",
         eps: float = EPS,
         l2_eps: float = L2_EPS,
+        data_format: DataFormat = "channels_first",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
-        check_arguments("LowRankBilinearPool", locals())
-        self.channels = plain_channels(channels)
-        self.dim, self.rank, self.seed = dim, rank, seed
-        self.activation: Activation = activation
-        self.reduction: Reduction = reduction
-        self.eps, self.l2_eps = eps, l2_eps
-        u, v = low_rank_projections(channels, dim, rank, seed)
-        self.u = nn.Parameter(torch.from_numpy(u))
-        self.v = nn.Parameter(torch.from_numpy(v))
+        set_arguments(self, "LowRankBilinearPool", locals())
+        options = tensor_options("LowRankBilinearPool", device, dtype)
+        u, v = low_rank_projections(self.channels, self.dim, self.rank, self.seed)
+        self.u, self.v = parameter(u, options), parameter(v, options)
 
-    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        op = "LowRankBilinearPool"
-        maps = [spec(op, name, m) for name, m in (("x", x), ("y", y)) if m is not None]
-        check_maps(op, maps, self.channels, channels_first=True)
-        x, y, mask = flattened(op, x, y, mask)
-        check_root_and_norm(op, maps[0].dtype, self.eps, self.l2_eps)
-        h = factored(x, self.u, self.v, y, self.activation, self.rank, mask, self.reduction)
-        return normalized(rooted(h, self.eps), self.l2_eps).to(x.dtype)
+    def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
+        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
+        op, layout = "LowRankBilinearPool", self.data_format
+        x, y, mask = to_locations(op, layout, x, y, mask, self.channels, options)
+        settings = self.activation, self.rank, mask, self.reduction
+        h = low_rank_pool_unchecked(x, self.u, self.v, y, *settings)
+        return l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """`dim`, whatever the channels."""
-        del channels, channels_b
         return self.dim
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.channels}, {self.dim}, rank={self.rank}, "
-            f"activation={self.activation!r}, seed={self.seed}, reduction={self.reduction!r}, "
-            f"eps={self.eps}, l2_eps={self.l2_eps}"
-        )
+        return text(self, "LowRankBilinearPool")

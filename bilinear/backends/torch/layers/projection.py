@@ -1,39 +1,50 @@
-"""A learned projection of the channels of feature maps, to put in front of a pooling."""
+"""A learned projection of the channels of a feature map, to put in front of a pooling."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ....contract.layers import check_arguments, check_maps
 from ...initial_values import projections
-from .._tensors import spec, wide
-from ..low_rank_pool import activated, projected
-from ..outer_pool import keep
-from ._maps import flattened
+from .._tensors import upcast
+from ..low_rank_pool import activate, project
+from ..outer_pool import select_locations
+from ._construction import parameter, set_arguments, tensor_options, text
+from ._feature_maps import DataFormat, to_feature_map, to_locations
 
 
 class Projection(nn.Module):
-    """A 1×1 convolution without bias: every location's C channels to `dim`.
+    """A 1×1 convolution without bias: the C channels of each location become `dim`.
 
-    It makes wide networks fit: bilinear pooling of 2048 channels would have 4 million features,
-    of 128 projected ones 16 thousand.
+    It makes bilinear pooling of wide networks possible: 2048 channels give a descriptor of 4
+    million values, 128 projected channels one of 16 thousand. Parameter: weight (dim, C).
 
     Args:
-        channels: C.
-        dim: channels of the result.
-        activation: None, or ``"relu"``, whose slope at exactly 0 is 0.
-        seed: of the initial weights, normal with deviation 1/√C, equal in every framework.
+        channels: C, a positive integer.
+        dim: number of channels of the result, a positive integer.
+        activation: None, or ``"relu"``, whose slope at exactly 0 is 0. Default None.
+        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
+            draws from entropy. Default 0.
+        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
+            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
+            Default ``"channels_first"``.
+        device: device of the parameters; None is PyTorch's default device.
+        dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
-    Shapes: x (N, C, *spatial), mask (N, *spatial) boolean, True where kept -> (N, dim, *spatial),
-        any number of spatial axes.
-    Edges: a masked location enters nothing, NaN included; its result and its gradient are 0.
-    Attributes: weight (dim, C), learned.
-    Precision: the map decides; the weight is cast to the type that its products are summed in.
+    Shape: x (N, C, *spatial), mask (N, *spatial) boolean -> (N, dim, *spatial). Locations where
+        the mask is False give 0 and have gradient 0.
     Cost: time N·L·C·dim, memory N·L·dim.
-    Raises: ValueError and TypeError as `bilinear.contract.low_rank.check_projection_layer` when
-        made, as `check_operands` and `low_rank.check_maps` when called.
+
+    Example:
+        >>> Projection(2048, 128)(torch.rand(2, 2048, 14, 14)).shape
+        torch.Size([2, 128, 14, 14])
     """
+
+    channels: int
+    dim: int
+    activation: Literal["relu"] | None
+    seed: int | None
+    data_format: DataFormat
 
     def __init__(
         self,
@@ -41,22 +52,22 @@ class Projection(nn.Module):
         dim: int,
         *,
         activation: Literal["relu"] | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
+        data_format: DataFormat = "channels_first",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
-        check_arguments("Projection", locals())
-        self.channels, self.dim, self.seed = channels, dim, seed
-        self.activation: Literal["relu"] | None = activation
-        (weight,) = projections([(channels, dim)], seed)
-        self.weight = nn.Parameter(torch.from_numpy(weight.T.copy()))
+        set_arguments(self, "Projection", locals())
+        options = tensor_options("Projection", device, dtype)
+        (weight,) = projections([(self.channels, self.dim)], self.seed)
+        self.weight = parameter(weight.T, options)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        op = "Projection"
-        flat, _, kept = flattened(op, x, None, mask)
-        check_maps(op, [spec(op, "x", x)], self.channels, channels_first=True)
-        p = activated(projected(keep(wide(flat), kept), self.weight.mT), self.activation)
-        return p.mT.reshape(x.shape[0], self.dim, *x.shape[2:]).to(x.dtype)
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        op, layout = "Projection", self.data_format
+        flat, _, valid = to_locations(op, layout, x, None, mask, self.channels)
+        p = project(select_locations(upcast(flat), valid), self.weight.mT)
+        return to_feature_map(activate(p, self.activation), x, layout).to(x.dtype)
 
     def extra_repr(self) -> str:
-        sizes = f"{self.channels}, {self.dim}"
-        return f"{sizes}, activation={self.activation!r}, seed={self.seed}"
+        return text(self, "Projection")

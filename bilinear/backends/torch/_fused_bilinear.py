@@ -1,4 +1,4 @@
-"""`bilinear_pool` as one function: little is held between the passes, and little is read twice.
+"""`bilinear_pool` as one autograd function that holds little between the passes.
 
 With ``u = z / n`` the descriptor of a sample, ``z`` its signed root and ``n`` the norm (or its
 floor), all that the gradient needs can be read off the output: ``|z| = n |u|``, so the slope of
@@ -6,9 +6,10 @@ the root is ``1 / (2 n |u|)``. From a cotangent γ,
 
     h = (γ − u ⟨u, γ⟩) / (2 n Z |z|), without the projection at or below the floor; 0·γ where z = 0
 
-and the gradients are ``y hᵀ`` and ``x h``; for one stream ``x (h + hᵀ)``, one product. Held are
-the inputs, the output (in float32 for half types) and n. `_passes` has the passes that nobody
-differentiates; what is differentiated, or seen by a compiler, are the steps here.
+and the gradients are ``y hᵀ`` and ``x h``; for one stream ``x (h + hᵀ)``, one product. Between the
+passes the inputs, the output (in float32 for half-precision dtypes) and n are held.
+`_bilinear_passes` has the passes that are not differentiated; second derivatives and compilers use
+the plain operations here.
 """
 
 import functools
@@ -16,43 +17,36 @@ import functools
 import torch
 from torch import Tensor
 
-from . import _passes
-from ._tensors import matmul, no_autocast, wide
-from ._triangle import unpacked
-from .half_vectorize import upper, weighed
-from .l2_normalize import floored
-from .signed_sqrt import sloped, stepwise
+from . import _bilinear_passes
+from ._tensors import autocast_off, matmul, upcast
+from ._triangle import flat_to_packed
+from .half_vectorize import scale_off_diagonal, upper_triangle
+from .l2_normalize import floor_norm
+from .signed_sqrt import signed_sqrt_jvp, signed_sqrt_plain
 
 CHUNK = 8 * 2**20
-"""Bytes of the matrices that are worked on at a time on a CPU. Smaller pieces stay in a nearer
-cache, but every pass over one waits for all threads, and on a busy machine for their cores.
+"""Bytes of the matrices that are processed together on a CPU. Smaller parts stay in a nearer cache,
+but each pass over one waits for all threads.
 """
 
 
-def plain(
+def bilinear_pool_plain(
     x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> Tensor:
-    """The formula step by step, in the accumulation dtype: what compilers see."""
+    """The formula in plain operations, in the accumulation dtype: what compilers see."""
     s, n = _root_and_norm(x, x if y is None else y, z, eps, l2_eps, packed)
     return s / n
 
 
-def fused(
-    x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, packed: bool
-) -> Tensor:
-    """The same, with its own gradient."""
-    return _Fused.apply(x, y, z, eps, l2_eps, packed)[0]
-
-
-class _Fused(torch.autograd.Function):
-    """(x, y or None, Z, eps, l2_eps, packed) -> descriptors, floored norms."""
+class FusedBilinearPool(torch.autograd.Function):
+    """(x, y or None, Z, eps, l2_eps, packed) -> descriptors, norms not below l2_eps."""
 
     @staticmethod
     def forward(x, y, z, eps, l2_eps, packed):
-        with no_autocast(x):
+        with autocast_off(x):
             if y is None:
-                return _passes.forward_of_one(x, z, eps, l2_eps, packed, _at_a_time(x, x))
-            return _passes.forward(x, y, z, eps, l2_eps, _at_a_time(x, y))
+                return _bilinear_passes.forward_of_one(x, z, eps, l2_eps, packed, _at_a_time(x, x))
+            return _bilinear_passes.forward(x, y, z, eps, l2_eps, _at_a_time(x, y))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -68,7 +62,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx, cotangent, _):
         x, y, *z, u, n = ctx.saved_tensors
         z = z[0] if ctx.z is None else ctx.z
-        with no_autocast(x):
+        with autocast_off(x):
             if torch.is_grad_enabled():  # it will be differentiated: from the inputs again
                 s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.packed)
                 dx, dy = _gradients(cotangent, x, y, z, s / n, n, ctx.l2_eps, ctx.packed)
@@ -78,10 +72,10 @@ class _Fused(torch.autograd.Function):
             divisor = n * (z[:, None] if isinstance(z, Tensor) else z)
             few = _at_a_time(x, y)
             if ctx.packed:
-                dx = _passes.backward_of_half(cotangent, x, few, u, n, divisor, above)
+                dx = _bilinear_passes.backward_of_packed(cotangent, x, few, u, n, divisor, above)
                 return dx, None, None, None, None, None
             wanted = ctx.needs_input_grad[:2]
-            d = _passes.backward(
+            d = _bilinear_passes.backward(
                 cotangent, x, y, ctx.one_stream, *wanted, few, u, n, 2 * divisor, above
             )
             dx, dy = (d if want else None for d, want in zip(d, wanted, strict=True))
@@ -96,8 +90,10 @@ class _Fused(torch.autograd.Function):
         dg = _flat(functools.reduce(torch.add, terms), ctx.packed)
         s, n = _root_and_norm(x, y, z, ctx.eps, ctx.l2_eps, ctx.packed)
         if ctx.packed:
-            dg = weighed(weighed(dg, x.shape[2]), x.shape[2])  # another for that in s
-        return _projected(sloped(dg, s), s / n, n, ctx.l2_eps) / n, None
+            dg = scale_off_diagonal(
+                scale_off_diagonal(dg, x.shape[2]), x.shape[2]
+            )  # another for that in s
+        return _projected(signed_sqrt_jvp(dg, s), s / n, n, ctx.l2_eps) / n, None
 
     @staticmethod
     def vmap(info, in_dims, x, y, z, eps, l2_eps, packed):
@@ -110,7 +106,7 @@ class _Fused(torch.autograd.Function):
             return t.flatten(0, 1)
 
         x, y, z = (folded(t, axis) for t, axis in zip((x, y, z), in_dims, strict=False))
-        results = _Fused.apply(x, y, z, eps, l2_eps, packed)
+        results = FusedBilinearPool.apply(x, y, z, eps, l2_eps, packed)
         shape = info.batch_size, x.shape[0] // info.batch_size
         return tuple(r.unflatten(0, shape) for r in results), (0, 0)
 
@@ -118,22 +114,20 @@ class _Fused(torch.autograd.Function):
 def _matrix(x: Tensor, y: Tensor, z: Tensor | int) -> Tensor:
     if isinstance(z, Tensor) and z.ndim:  # torch.jit.trace makes tensors of sizes
         z = z[:, None, None]
-    return matmul(wide(x).mT, wide(y)) / z
+    return matmul(upcast(x).mT, upcast(y)) / z
 
 
 def _flat(g: Tensor, packed: bool) -> Tensor:
-    return upper(g) if packed else g.flatten(1)
+    return upper_triangle(g) if packed else g.flatten(1)
 
 
 def _root_and_norm(
     x: Tensor, y: Tensor, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Signed roots, with their weights in half a descriptor, and floored norms, in steps that can
-    be differentiated.
-    """
-    s = stepwise(_flat(_matrix(x, y, z), packed), eps)
-    s = weighed(s, x.shape[2]) if packed else s
-    return s, floored(s, l2_eps)
+    """Signed roots (scaled if packed) and norms not below l2_eps, in differentiable operations."""
+    s = signed_sqrt_plain(_flat(_matrix(x, y, z), packed), eps)
+    s = scale_off_diagonal(s, x.shape[2]) if packed else s
+    return s, floor_norm(s, l2_eps)
 
 
 def _projected(v: Tensor, u: Tensor, n: Tensor, l2_eps: float) -> Tensor:
@@ -152,20 +146,20 @@ def _gradients(
     l2_eps: float,
     packed: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Of x and y, in steps that can be differentiated."""
+    """The gradients of x and y, in differentiable operations."""
     root = u.abs() * n
     h = _projected(cotangent, u, n, l2_eps) / (2 * n)
     dead = root == 0
     h = torch.where(dead, 0.0 * h, h / torch.where(dead, 1.0, root))
-    if packed:  # both halves of the symmetric matrix, of which each stream has one
-        h = h.gather(1, unpacked(x.shape[2], x).expand(len(h), -1))
+    if packed:  # both triangles of the symmetric matrix
+        h = h.gather(1, flat_to_packed(x.shape[2], x).expand(len(h), -1))
     h = h.unflatten(-1, (x.shape[-1], y.shape[-1]))
     h = h / (z[:, None, None] if isinstance(z, Tensor) else z)
-    dx, dy = matmul(wide(y), h.mT), matmul(wide(x), h)
+    dx, dy = matmul(upcast(y), h.mT), matmul(upcast(x), h)
     return dx.to(x.dtype), dy.to(y.dtype)
 
 
 def _at_a_time(x: Tensor, y: Tensor) -> int:
-    """Samples whose matrices fit the cache; on an accelerator all."""
-    size = x.shape[2] * y.shape[2] * wide(x[:0]).element_size()
+    """How many samples are processed together: on an accelerator all."""
+    size = x.shape[2] * y.shape[2] * upcast(x[:0]).element_size()
     return max(1, CHUNK // size if x.device.type == "cpu" else x.shape[0])

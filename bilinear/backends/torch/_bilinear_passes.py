@@ -1,43 +1,43 @@
-"""The passes of `bilinear_pool` forward and backward, into given space and without derivatives.
+"""The forward and the backward pass of `bilinear_pool`, into given memory, without derivatives.
 
-On a CPU `count` samples at a time, so that what lies between the products stays in a cache and is
-not fetched from the system again and again. The matrices of one stream are symmetric: only blocks
-on and above their diagonal are multiplied, and roots and norms are of the packed upper triangle.
+On a CPU they process `count` samples at a time, so that intermediate matrices stay in the cache and
+their memory is reused. The matrices of one stream are symmetric: only blocks on and above the
+diagonal are multiplied, and roots and norms are those of the packed upper triangle.
 
-Of half a descriptor, ``v = w z / n`` with w = √2 off the diagonal and 1 on it, the gradient is
+The gradient of a packed descriptor, ``v = w z / n`` with w = √2 off the diagonal and 1 on it, is
 ``x S`` with one symmetric matrix,
 
     S = (γ − v ⟨v, γ⟩) / (n² Z |v|), without the projection at or below the floor; 0·γ where z = 0
 
-at both (c, d) and (d, c): of the two w that a gradient meets one is in ``|v|``, and the product of
-the other with that makes up for the halves of S.
+at both (c, d) and (d, c). The gradient has the factor w twice: one is in ``|v|``, the other makes
+up for the two triangles of S.
 """
 
 import torch
 from torch import Tensor
 
 from ...contract.pooling import packed_size
-from ._tensors import wide
-from ._triangle import blocks, diagonal, unpacked
-from .signed_sqrt import rooted_
+from ._tensors import upcast
+from ._triangle import diagonal_entries, flat_to_packed, triangle_blocks
+from .signed_sqrt import signed_sqrt_
 
 BLOCK = 96
-"""Rows of a symmetric matrix that are multiplied at a time on a CPU."""
+"""Rows of a symmetric matrix in one product on a CPU."""
 
 APART = 16
-"""Numbers between the rows of a matrix that is read by columns: at distances of a power of 2 they
-would share few lines of a cache."""
+"""Padding between the rows of a matrix that is read by columns: rows at distances of a power of 2
+would compete for few cache lines."""
 
 
 def forward(
     x: Tensor, y: Tensor, z: Tensor | int, eps: float, l2_eps: float, count: int
 ) -> tuple[Tensor, Tensor]:
     """Descriptors of two streams, and norms not below the floor."""
-    u = x.new_empty((x.shape[0], x.shape[2], y.shape[2]), dtype=wide(x[:0]).dtype)
+    u = x.new_empty((x.shape[0], x.shape[2], y.shape[2]), dtype=upcast(x[:0]).dtype)
     n, sign = u.new_empty((len(u), 1)), u.new_empty(0)
     for part in _parts(u, count):
         g = u[part]
-        torch.bmm(wide(x[part]).mT, wide(y[part]), out=g)
+        torch.bmm(upcast(x[part]).mT, upcast(y[part]), out=g)
         sign = _roots(g.flatten(1), z, part, eps, sign)
         norm = torch.linalg.vector_norm(g.flatten(1), dim=1, keepdim=True, out=n[part])
         g.flatten(1).div_(norm.clamp_(min=l2_eps))
@@ -47,14 +47,14 @@ def forward(
 def forward_of_one(
     x: Tensor, z: Tensor | int, eps: float, l2_eps: float, packed: bool, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Likewise of one stream, or half of them."""
+    """The same for one stream, packed or not."""
     channels, entries = x.shape[2], packed_size(x.shape[2])
-    u = x.new_empty((len(x), entries if packed else channels**2), dtype=wide(x[:0]).dtype)
-    n, alone = u.new_empty((len(u), 1)), diagonal(channels, x)
+    u = x.new_empty((len(x), entries if packed else channels**2), dtype=upcast(x[:0]).dtype)
+    n, alone = u.new_empty((len(u), 1)), diagonal_entries(channels, x)
     s = sign = u.new_empty(0)
     for part in _parts(u, count):
         s = u[part] if packed else _space(s, len(u[part]), entries)
-        _products(wide(x[part]), s)
+        _products(upcast(x[part]), s)
         sign = _roots(s, z, part, eps, sign)
         once = s[:, alone]
         s[:, alone] = once * 0.5**0.5  # what is off the diagonal counts twice in the norm
@@ -64,7 +64,7 @@ def forward_of_one(
             s.div_(norm * 0.5**0.5)
             continue
         s[:, alone] = once
-        places = unpacked(channels, x).expand(len(s), -1)
+        places = flat_to_packed(channels, x).expand(len(s), -1)
         torch.gather(s.div_(norm), 1, places, out=u[part])
     return u, n
 
@@ -83,9 +83,9 @@ def backward(
     divisor: Tensor,
     above: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The first-order gradients, never differentiated; what is not wanted is empty.
+    """The first-order gradients, which are never differentiated; an unwanted one is empty.
 
-    An operation of its own, and of plain tensors, so that PyTorch can map it over cotangents.
+    It is a custom operator of plain tensors, so that PyTorch can map it over cotangents.
     `divisor` is ``2 n Z``.
     """
     dx, dy = (
@@ -111,8 +111,8 @@ def backward(
     return dx, dy
 
 
-@torch.library.custom_op("bilinear::half_bilinear_pool_backward", mutates_args=())
-def backward_of_half(
+@torch.library.custom_op("bilinear::packed_bilinear_pool_backward", mutates_args=())
+def backward_of_packed(
     cotangent: Tensor,
     x: Tensor,
     count: int,
@@ -121,7 +121,7 @@ def backward_of_half(
     divisor: Tensor,
     above: Tensor,
 ) -> Tensor:
-    """Likewise of half a descriptor; `divisor` is ``n Z``."""
+    """The same for a packed descriptor; `divisor` is ``n Z``."""
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     channels, entries = x.shape[2], v.shape[1]
     h = m = v.new_empty(0)
@@ -131,7 +131,7 @@ def backward_of_half(
         h, m = _space(h, samples, entries), _space(m, samples, channels, channels)
         t = m.flatten()[: h.numel()].view_as(h)
         _slopes(cotangent[part], v[part], [d[part] for d in divisors], above[part], h, t)
-        torch.gather(h, 1, unpacked(channels, x).expand(samples, -1), out=m.flatten(1))
+        torch.gather(h, 1, flat_to_packed(channels, x).expand(samples, -1), out=m.flatten(1))
         _multiply(x[part], m, dx[part])
     return dx
 
@@ -141,7 +141,7 @@ def _parts(u: Tensor, count: int) -> list[slice]:
 
 
 def _space(last: Tensor, *shape: int) -> Tensor:
-    """That of the part before, where it fits."""
+    """Reuse the memory of the previous part where it fits."""
     return last if last.shape == shape else last.new_empty(shape)
 
 
@@ -150,7 +150,7 @@ def _products(x: Tensor, s: Tensor) -> None:
     samples, _, channels = x.shape
     rows = min(BLOCK, channels) if x.device.type == "cpu" else channels
     space = x.new_empty(samples * rows * channels)
-    for of, entries, places in blocks(channels, rows, x):
+    for of, entries, places in triangle_blocks(channels, rows, x):
         size = samples, of.stop - of.start, channels - of.start
         block = space[: size[0] * size[1] * size[2]].view(size)
         torch.bmm(x[:, :, of].mT, x[:, :, of.start :], out=block)
@@ -158,18 +158,18 @@ def _products(x: Tensor, s: Tensor) -> None:
 
 
 def _roots(s: Tensor, z: Tensor | int, part: slice, eps: float, sign: Tensor) -> Tensor:
-    """Of ``s / Z`` in place; the space of the signs is returned for the next part."""
+    """Signed roots of ``s / Z`` in place; returns the memory of the signs for the next part."""
     sign = _space(sign, *s.shape)
     if isinstance(z, Tensor):
         s.div_(z[part, None])
-        rooted_(s, 1, eps, sign)
+        signed_sqrt_(s, 1, eps, sign)
     else:
-        rooted_(s, 1 / z, eps, sign)
+        signed_sqrt_(s, 1 / z, eps, sign)
     return sign
 
 
 def _divisors(n: Tensor, divisor: Tensor) -> list[Tensor]:
-    """`n` and `divisor`, as their product where that is surely in range and costs no waiting."""
+    """`n` and `divisor`, or their product where it is in range and needs no synchronization."""
     product, range_ = n * divisor, torch.finfo(n.dtype)
     if n.device.type == "cpu":
         low, high = range_.tiny**0.5, range_.max / 2
@@ -196,4 +196,4 @@ def _multiply(a: Tensor, b: Tensor, result: Tensor) -> None:
     if result.dtype == b.dtype:
         torch.bmm(a, b, out=result)
     else:
-        result.copy_(torch.bmm(wide(a), b))
+        result.copy_(torch.bmm(upcast(a), b))
