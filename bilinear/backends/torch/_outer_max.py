@@ -18,7 +18,7 @@ from ._tensors import autocast_off, use_plain_operations
 
 BLOCK = 32 * 2**20
 """Bytes of products in memory at once, unless one channel has more."""
-CACHED = 2**20
+CACHED = 2**18
 """Bytes of running maxima on a CPU that stay in its cache."""
 
 
