@@ -51,7 +51,7 @@ def projected(x, cotangent, made_of, mask=None):
         leaf = to_tensor(x).movedim(-1, 1)
         leaf = leaf.contiguous(memory_format=memory) if leaf.ndim == 4 else leaf
         leaf = leaf.detach().requires_grad_()
-        value = layer(leaf, None if mask is None else torch.from_numpy(mask))
+        value = layer(leaf, mask=None if mask is None else torch.from_numpy(mask))
         ct = to_tensor(cotangent).movedim(-1, 1)
         dx, dw = torch.autograd.grad(value, [leaf, layer.weight], ct)
         results[layout] = tuple(map(to_array, (value.movedim(1, -1), dx.movedim(1, -1), dw)))

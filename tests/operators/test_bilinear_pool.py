@@ -82,7 +82,7 @@ def test_bilinear_pool_of_many_channels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if backend == "torch":  # the one that works in chunks of samples
-        fused = importlib.import_module("bilinear.backends.torch._fused")
+        fused = importlib.import_module("bilinear.backends.torch._fused_bilinear")
         monkeypatch.setattr(fused, "CHUNK", 2**20)
     arrays = tuple(seeded(dtype, 7, 5, c, seed=c) for c in channels)
     keep = np.random.default_rng(0).random((7, 5)) < 0.6

@@ -91,7 +91,7 @@ def test_many_channels_are_worked_on_in_blocks(
     backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if backend == "torch":
-        monkeypatch.setattr("bilinear.backends.torch._maxima.BLOCK", 2048)
+        monkeypatch.setattr("bilinear.backends.torch._outer_max.BLOCK", 2048)
     elif backend == "tensorflow":
         monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
     x, y = seeded(dtype, 2, 5, 19), seeded(dtype, 2, 5, 7, seed=1)
