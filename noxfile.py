@@ -123,7 +123,7 @@ def compat(session: nox.Session) -> None:
     """The lowest and newest versions of compat.toml; those named after ``--``, or all.
 
     Each environment (up to 8 GB) is deleted after its tests. Results are collected in
-    out/compat.json; when every environment has one, docs/versions.md is written.
+    out/compat.json, and the table in docs/versions.md is written from them.
     """
     table = {k: v for k, v in nox.project.load_toml("compat.toml").items() if k != "tests"}
     tests = nox.project.load_toml("compat.toml")["tests"]
@@ -181,19 +181,26 @@ def compat(session: nox.Session) -> None:
                 results[name]["outcome"] = "not run: pytest did not start"
             shutil.rmtree(folder)
             break
+        if results_file.is_file():  # another run may have written meanwhile
+            results = {**json.loads(results_file.read_text()), name: results[name]}
         results_file.write_text(json.dumps(results, indent=1))
         session.log(f"{name}: {results[name]['outcome']}")
-    if set(results) >= set(table):
-        lines = ["| Python | versions | tests |", "| --- | --- | --- |"]
-        for name in table:
-            versions = ", ".join(f"{k} {v}" for k, v in results[name]["versions"].items())
-            lines.append(f"| {results[name]['python']} | {versions} | {results[name]['outcome']} |")
-        page = Path("docs/versions.md")
-        head = page.read_text().partition("| Python |")[0]
-        page.write_text(head + "\n".join(lines) + "\n")
+        write_versions(table, results)
     bad = [k for k in session.posargs or table if not results[k]["outcome"].endswith(" 0 failed")]
     if bad:
         session.error(f"failed or not run: {', '.join(bad)}")
+
+
+def write_versions(table: dict[str, Any], results: dict[str, Any]) -> None:
+    """Replace the table of docs/versions.md."""
+    lines = ["| environment | Python | versions | tests |", "| --- | --- | --- | --- |"]
+    for key in table:
+        result = results.get(key, {"versions": {}, "outcome": "not run"})
+        versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+        lines.append(f"| {key} | {table[key]['python']} | {versions} | {result['outcome']} |")
+    page = Path("docs/versions.md")
+    head = page.read_text().partition("| environment |")[0]
+    page.write_text(head + "\n".join(lines) + "\n")
 
 
 def requirements(row: dict[str, Any]) -> list[str]:
