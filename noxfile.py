@@ -20,7 +20,7 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "parity", "conformance", "build"]
+nox.options.sessions = ["lint", "types", "parity", "conformance", "build", "lowest"]
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = bool(os.environ.get("CI"))
 
@@ -109,11 +109,23 @@ def build(session: nox.Session) -> None:
     session.run("bilinear", "--help", silent=True)
 
 
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """A sample of the tests with the lowest versions that install in a minute: JAX and NumPy."""
+    row = nox.project.load_toml("compat.toml")["jax-lowest"]
+    session.install("--no-compile", *requirements(row))
+    tests = ("tests/layers/test_layers.py", "tests/layers/test_contract.py", "tests/operators")
+    sample = "test_layers or test_contract or (test_edges and jax and float32)"
+    options = ("--override-ini=filterwarnings=default", *PARALLEL)
+    session.run("pytest", *options, *(session.posargs or [*tests, "-k", sample]))
+
+
 @nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """Every check there is, as for a nightly run or before a release."""
-    for name in ("lint", "types", "conformance", "build", "reference", "namespaces", "wheel"):
-        session.notify(name, [])
+    for name in (*nox.options.sessions, "reference", "namespaces", "wheel"):
+        if name != "parity":  # which is below, with every test
+            session.notify(name, [])
     frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")
     frameworks(session, "tests.faults", "--full")
 
