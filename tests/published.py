@@ -23,7 +23,7 @@ def signed(z, eps=0.0):
     return np.sign(z) * np.sqrt(np.abs(z) + eps)
 
 
-def of_relus(z):
+def relu_root(z):
     return np.sqrt(np.maximum(z, 0) + 1e-5) - np.sqrt(np.maximum(-z, 0) + 1e-5)
 
 
@@ -39,7 +39,7 @@ def newton_schulz(a, steps=5):
 def improved(x):
     a = mean(x).reshape(N, C, C)
     norm = np.sqrt(np.sum(a * a, (1, 2), keepdims=True))
-    return unit(of_relus((np.sqrt(norm) * newton_schulz(a / norm)).reshape(N, -1)))
+    return unit(relu_root((np.sqrt(norm) * newton_schulz(a / norm)).reshape(N, -1)))
 
 
 def isqrt_cov(x):
@@ -62,7 +62,7 @@ def democratic(x, aim=None):
         reached = np.einsum("nlm,nm->nl", kernel, alpha)
         alpha = np.sqrt(aim + 1e-10) * np.sqrt(alpha + 1e-10) / (np.sqrt(reached + 1e-10) + 1e-10)
     z = summed(x * np.sqrt(alpha + 1e-8)[..., None])
-    root = np.sqrt(np.where(z.real < 0, -z, z) + 1e-5) - np.sqrt(1e-5)  # of_relus, analytic
+    root = np.sqrt(np.where(z.real < 0, -z, z) + 1e-5) - np.sqrt(1e-5)  # relu_root, analytic
     return unit(np.where(z.real < 0, -root, root))
 
 
@@ -99,7 +99,7 @@ def fused(x, y):
 FORMULAS = {
     "default": lambda x: unit(signed(mean(x), 1e-10)),
     "paper": lambda x: unit(signed(summed(x))),
-    "umass": lambda x: unit(of_relus(mean(x))),
+    "umass": lambda x: unit(relu_root(mean(x))),
     "umass-improved": improved,
     "haomood": lambda x: unit(np.sqrt(mean(x) + 1e-5)),
     "hawkeye": lambda x: unit(np.sqrt(mean(x) + 1e-5)),

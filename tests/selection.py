@@ -1,7 +1,7 @@
-"""The tests that only ``--full`` runs: the marker `full`, and repetitions of a rule.
+"""The tests that only ``--full`` runs: those with the marker `full`, and repetitions.
 
-A repetition does again what another row does: with another dtype of the same arithmetic, another
-transform of the same kind, a second compilation of the same graph. CONTRIBUTING.md lists them.
+A repetition runs a similar test again: with another dtype of the same accumulation dtype, another
+transform of the same kind, or a second compilation of the same graph. CONTRIBUTING.md lists them.
 """
 
 import os
@@ -16,15 +16,15 @@ from .subjects import PRESENT, driver
 FULL = os.environ.get("BILINEAR_TEST_FULL") == "1"
 
 PAIRS = [("float32", "bfloat16"), ("float64", "float16")]
-"""One wide dtype and one in half precision: neighbouring operators take turns."""
+"""A full-precision and a half-precision dtype; successive operators alternate between the pairs."""
 
 
 INDUCTOR = ("signed_sqrt", "l2_normalize", "bilinear_pool", "bilinear_scores", "outer_max_pool")
-"""Operators with code of their own for PyTorch's compiler, or with a comparison to keep NaN by."""
+"""Operators with special code for `torch.compile`, or with a comparison that must propagate NaN."""
 
 
 def only_full(item: pytest.Item) -> bool:
-    """Whether a test is left out unless ``--full`` is given."""
+    """Return whether a test runs only with ``--full``."""
     if item.get_closest_marker("full"):
         return True
     rule = RULES.get(getattr(item, "originalname", ""))
@@ -50,13 +50,13 @@ def _ring(drivers: tuple, op: str, dtype: str) -> bool:
 
 
 def _compiled(driver: Driver, op: str, dtype: str, mode: str) -> bool:
-    """float32 by each compiler; bfloat16, with the casts around it, by the one that fuses."""
+    """Run float32 with each compiler, and bfloat16 with the compiler that fuses operations."""
     fuses = mode == next(m for m in driver.modes[1:] if m != "function")
     return dtype != "float32" and not (fuses and dtype == "bfloat16")
 
 
 def _adjoint(driver: Driver, op: str, way: str) -> bool:
-    """`test_jvp` compares the same tangents with the reference."""
+    """Run the first transform only: `test_jvp` compares the others with the reference."""
     return way != next(iter(driver.jvps))
 
 
@@ -70,19 +70,19 @@ def _inductor(op: str) -> bool:
 
 
 def _turns(kind: str, always: int, once_in: int = 3):
-    """The first transforms of each framework; the others for one operator in three each."""
+    """Run the first `always` transforms for every operator, and the others for one in `once_in`."""
 
     def rule(op: str, backend: str, transform: str, dtype: str = "float64") -> bool:
-        place = list(getattr(driver(backend), kind)).index(transform)
+        position = list(getattr(driver(backend), kind)).index(transform)
         if dtype == "bfloat16":
-            return place > 0
-        return place >= always and (place + OPERATORS.index(op)) % once_in > 0
+            return position > 0
+        return position >= always and (position + OPERATORS.index(op)) % once_in > 0
 
     return rule
 
 
 def _unless(**values: Any):
-    """Everything but the rows whose parameters have these values."""
+    """Select every row except those whose parameters have these values."""
 
     def rule(**parameters: Any) -> bool:
         return any(parameters[name] not in wanted for name, wanted in values.items())
@@ -91,22 +91,21 @@ def _unless(**values: Any):
 
 
 BOTH = ("vgg16 and resnet18",)
-"""The model of two networks: each layer of the others is in it."""
+"""A model with both backbones, which contains every layer of the other models."""
 FIRST = PRESENT[:1]
 
 ELSEWHERE = {
-    # models: full networks take the most time
+    # models: whole networks take most of the time
     "test_logits_gradients_and_statistics_agree": _unless(architecture=(*BOTH, "resnet18")),
     "test_float32_errs_no_more_than_the_other_frameworks": _unless(architecture=BOTH),
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
-    "test_initial_weights_are_equal_in_every_door": _unless(architecture=BOTH),
-    "test_initial_weights_are_equal_in_every_namespace": _unless(architecture=BOTH),
+    "test_initial_weights_are_equal_in_every_framework": _unless(architecture=BOTH),
     "test_extreme_sizes": _unless(size=[(17, 40)]),
-    # training: 20 steps in float64 of one network; commands are killed in one framework
-    "test_runs_agree_and_may_change_framework_half_way": _unless(backbone=("resnet18",)),
-    "test_float32_runs_part_as_one_does_from_itself": lambda **_: True,
+    # training: 20 float64 steps of one network; processes are killed in one framework
+    "test_runs_agree_and_can_change_their_framework": _unless(backbone=("resnet18",)),
+    "test_float32_runs_diverge_no_faster_than_a_perturbed_run": lambda **_: True,
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
-    # documents: the commands of the README in one framework; benchmarks, which users do not run
+    # documents: README commands in one framework; benchmarks, which users do not run
     "test_the_commands_run_as_printed": _unless(framework=FIRST),
     "test_the_whole_demo_in_small": lambda **_: True,
     "test_little_is_held_between_the_passes": _unless(dtype=("float32",)),
@@ -118,7 +117,7 @@ ELSEWHERE = {
     "test_heads_are_measured_and_agree": _unless(backend=FIRST),
     "test_scores_copy_no_weight": lambda **_: True,
 }
-"""Rows of the other folders, by the name of their test."""
+"""Tests outside tests/operators by name; each rule selects the rows that only ``--full`` runs."""
 
 RULES = {
     **ELSEWHERE,
@@ -131,9 +130,9 @@ RULES = {
     "test_jvp": _turns("jvps", 2),
     "test_second_derivative": _turns("hvps", 2),
     "test_vmap_over_every_argument": _turns("vmaps", 1),
-    "test_ambient_settings_change_nothing": _turns("ambients", 1),
+    "test_global_settings_do_not_change_results": _turns("global_settings", 1),
     "test_hard_points_compiled_by_inductor": _inductor,
-    "test_shells": _turns("shells", 1),
+    "test_wrappers": _turns("wrappers", 1),
     "test_the_frameworks_own_checks_pass": _turns("checks", 0),
 }
 

@@ -1,23 +1,24 @@
-"""The frameworks that can be tested here, and their drivers."""
+"""The installed frameworks that are tested, and their drivers."""
 
 import functools
 import importlib
 import os
 
 from bilinear._require import BACKENDS, available
-from bilinear.testing import Driver as Certified
+from bilinear.testing import Driver as KitDriver
 
 from .drivers import Driver
 
-PRESENT = [d for d in BACKENDS if available(d) and d in os.environ.get("BILINEAR_TEST_DOORS", d)]
+SELECTED = os.environ.get("BILINEAR_TEST_NAMESPACES", ",".join(BACKENDS))
+PRESENT = [name for name in BACKENDS if available(name) and name in SELECTED]
 
 
 @functools.cache
 def driver(name: str) -> Driver:
-    """All that the tests do with a framework."""
+    """Return the driver with everything that the tests do in a framework."""
     return importlib.import_module(f"tests.drivers.{name}").DRIVER
 
 
-def certified(name: str) -> Certified:
-    """What the battery of `bilinear.testing` sees of it."""
-    return importlib.import_module(f"tests.drivers.{name}").CERTIFIED
+def kit_driver(name: str) -> KitDriver:
+    """Return the `bilinear.testing.Driver` of a framework."""
+    return importlib.import_module(f"tests.drivers.{name}").KIT_DRIVER

@@ -1,7 +1,7 @@
-"""All framework code of the tests: one driver a framework, one protocol for all of them.
+"""All framework code of the tests: one driver per framework, with a common protocol.
 
-A driver takes and gives NumPy arrays (bfloat16 as that of ml_dtypes); feature maps and images
-are channels-last, parameters and their gradients canonical, whatever the framework's layout.
+Drivers take and return NumPy arrays (bfloat16 from ml_dtypes). Feature maps and images are
+channels-last; parameters and their gradients have canonical names and layouts.
 """
 
 import functools
@@ -18,7 +18,7 @@ from bilinear import testing
 Array = np.ndarray
 
 TF32 = os.environ.get("BILINEAR_TEST_TF32") == "1"
-"""Whether float32 products of a GPU are left to TensorFloat-32, where a framework does that."""
+"""Whether float32 matrix products may use TensorFloat-32 on a GPU."""
 
 Jvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any]], Any]
 Hvp = Callable[[Callable[..., Any], Sequence[Any], Sequence[Any], Any], Sequence[Any]]
@@ -30,14 +30,14 @@ Layer = Callable[..., tuple[Array, Sequence[Array]]]
 class Driver(Protocol):
     name: str
     modes: tuple[str, ...]
-    """How an operator can be run: "eager" first, then by each compiler of the framework."""
+    """Ways to run an operator: "eager" first, then each compiler of the framework."""
     layouts: tuple[str, ...]
-    """The memory or axis layouts its `BilinearPool` accepts."""
+    """The memory or axis layouts that `BilinearPool` accepts."""
 
     def forward(
         self, op: str, arrays: Sequence[Array], options: Mapping[str, Any], *, mode: str = "eager"
     ) -> Array:
-        """The operator `op`; a mask is among the options."""
+        """Apply the operator `op`; `options` may include a mask."""
         ...
 
     def vjp(
@@ -49,7 +49,7 @@ class Driver(Protocol):
         *,
         mode: str = "eager",
     ) -> tuple[Array, ...]:
-        """The gradient with respect to each of `arrays`."""
+        """Return the gradient with respect to each of `arrays`."""
         ...
 
     def layer(
@@ -63,60 +63,60 @@ class Driver(Protocol):
         layout: str = "",
         mode: str = "eager",
     ) -> tuple[Array, tuple[Array, ...]]:
-        """The layer `name` of some parameters, on channels-last maps: descriptors, gradients."""
+        """Apply the layer `name` to channels-last maps; return descriptors and gradients."""
         ...
 
-    def layer_of_any_size(
+    def dynamic_layer(
         self, maps: Sequence[Array], mask: Array | None = None, *, layout: str = ""
     ) -> Layer:
-        """`BilinearPool` traced or compiled once for every size, batch and channels included.
+        """Trace or compile `BilinearPool` once for all sizes, including batch and channels.
 
-        `maps` and `mask` only show ranks and dtypes; no two of their sizes should be equal by
-        chance, because compilers then take them for one.
+        `maps` and `mask` give only ranks and dtypes. Their sizes should differ from each other,
+        because compilers may treat equal sizes as one symbol.
         """
         ...
 
-    # Transforms work on the framework's own arrays; `call` converts around them.
+    # Transforms take and return framework arrays; `call` converts from and to NumPy.
 
     jvps: Mapping[str, Jvp]
-    """Ways to take ``J v``: (function, arguments, tangents) -> tangent of the result."""
+    """Forward derivatives: (function, arguments, tangents) -> tangent of the result."""
     hvps: Mapping[str, Hvp]
-    """Ways to differentiate a gradient: (function, arguments, tangents, cotangent) -> for each
-    argument the derivative of ``Jᵀ cotangent`` along the tangents."""
+    """Second derivatives: (function, arguments, tangents, cotangent) -> derivative of
+    ``Jᵀ cotangent`` along the tangents, for each argument."""
     vmaps: Mapping[str, Vmap]
-    """Ways to map over axis 0 of every argument at once: (function, arguments) -> results."""
-    ambients: Mapping[str, Callable[[], AbstractContextManager[Any]]]
-    """Global settings of the framework under which operators must not change."""
-    shells: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
-    """What may be put around a function: checkpointing, other compilers, nesting of both."""
+    """Maps over axis 0 of every argument: (function, arguments) -> results."""
+    global_settings: Mapping[str, Callable[[], AbstractContextManager[Any]]]
+    """Global settings of the framework that must not change an operator's results."""
+    wrappers: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+    """Function wrappers such as checkpointing and compilers, also nested."""
 
     checks: Mapping[str, Callable[[Callable[..., Any], Sequence[Any]], Any]]
-    """The framework's own checks of derivatives by differences: they raise, to its tolerances."""
+    """The framework's gradient checkers, which raise if finite differences disagree."""
 
     def call(
         self, transform: Callable[..., Any], op: str, options: Mapping[str, Any], *groups: Any
     ) -> Any:
-        """``transform(function, *groups)`` with NumPy arrays in and out.
+        """Return ``transform(function, *groups)`` with NumPy arrays in and out.
 
-        `function` is the operator with `options` bound (a mask among them); each of `groups` is
-        one array or a sequence of arrays.
+        `function` is the operator with `options` bound (including a mask). Each of `groups` is an
+        array or a sequence of arrays.
         """
         ...
 
-    def refused_kind(self) -> None:
-        """Call an operator with something that is not an array of this framework at all."""
+    def call_with_wrong_type(self) -> None:
+        """Call an operator with an argument that is not an array of this framework."""
         ...
 
     def pool(self, **parameters: Any) -> Any:
-        """`BilinearPool(**parameters)`."""
+        """Return ``BilinearPool(**parameters)``."""
         ...
 
-    def pool_survives(self) -> list[str]:
-        """What a `BilinearPool` went through and came out of equal: copies, pickling, repr..."""
+    def check_pool_copies(self) -> list[str]:
+        """Check that copies of a `BilinearPool` (pickling, transforms, …) give equal results."""
         ...
 
     def model(self, backbone: Any, num_classes: int, **options: Any) -> Any:
-        """`BCNN`, in training mode where the framework has such a state."""
+        """Return a `BCNN`, in training mode if the framework has modes."""
         ...
 
     def logits(self, model: Any, images: Array, *, training: bool = False) -> Array: ...
@@ -124,52 +124,52 @@ class Driver(Protocol):
     def descriptors(self, model: Any, images: Array) -> Array: ...
 
     def feature_maps(self, model: Any, images: Array) -> tuple[Array, ...]:
-        """In evaluation mode, channels-last."""
+        """Return channels-last feature maps in evaluation mode."""
         ...
 
     def gradients(
         self, model: Any, images: Array, cotangent: Array, *, training: bool
     ) -> tuple[Array, dict[str, Array], Array]:
-        """Logits, the gradient of ⟨cotangent, logits⟩ by canonical name, that of the images."""
+        """Return logits, gradients of ⟨cotangent, logits⟩ by canonical name, and of the images."""
         ...
 
     def tensors(self, model: Any) -> dict[str, Array]:
-        """Every canonical tensor (parameters and running statistics), in canonical layout."""
+        """Return all parameters and running statistics by canonical name, in canonical layout."""
         ...
 
     def assign(self, model: Any, tensors: Mapping[str, Array]) -> None:
-        """Set some canonical tensors, given in canonical layout."""
+        """Set tensors by canonical name, in canonical layout."""
         ...
 
-    def own_network(self, channels: int, *, seed: int = 0) -> Any:
-        """A small feature extractor written in the framework alone, as a user has one."""
+    def custom_network(self, channels: int, *, seed: int = 0) -> Any:
+        """Return a small feature extractor written directly in the framework."""
         ...
 
-    def own_maps(self, channels: int, channels_b: int, *, seed: int = 0) -> Any:
-        """One of two maps: that of a 3×3 convolution and, of the next one, a smaller one."""
+    def custom_feature_maps(self, channels: int, channels_b: int, *, seed: int = 0) -> Any:
+        """Return a custom network that gives two feature maps, of two successive convolutions."""
         ...
 
-    def exported(self, model: Any, images: Array, folder: Path) -> dict[str, Array]:
-        """Logits after each of the framework's own ways to export and reload a model."""
+    def export(self, model: Any, images: Array, folder: Path) -> dict[str, Array]:
+        """Return the logits after each of the framework's ways to export and reload a model."""
         ...
 
     copies: Mapping[str, Callable[[Any], Any]]
     """Ways to copy a model."""
 
     def sgd_step(self, model: Any, images: Array, labels: Array, state: Any, **sgd: float) -> Any:
-        """One training step of DESIGN's SGD on the mean cross-entropy; returns the new state."""
+        """Run one SGD step on the mean cross-entropy, and return the new optimizer state."""
         ...
 
     def momentum(self, model: Any, state: Any) -> dict[str, Array]:
-        """The SGD buffers by canonical name, in the form this door's `save` takes."""
+        """Return the SGD buffers by canonical name, in the form that `save` accepts."""
         ...
 
     def momentum_arrays(self, model: Any, state: Any) -> dict[str, Array]:
-        """The SGD buffers by canonical name, in canonical layout."""
+        """Return the SGD buffers by canonical name, in canonical layout."""
         ...
 
-    def resumed(self, model: Any, buffers: Mapping[str, Any], **sgd: float) -> Any:
-        """The state of `sgd_step` from the buffers that ``load(path, momentum=True)`` gave."""
+    def resume(self, model: Any, buffers: Mapping[str, Any], **sgd: float) -> Any:
+        """Return the state of `sgd_step` from the buffers of ``load(path, momentum=True)``."""
         ...
 
     def save(self, model: Any, path: Path, **options: Any) -> None: ...
@@ -178,7 +178,7 @@ class Driver(Protocol):
 
 
 class Constant:
-    """An option that is a tuple with arrays in it, as part of a cache's key."""
+    """A hashable wrapper of an option that is a tuple with arrays."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -192,27 +192,27 @@ class Constant:
         return hash(self.key)
 
 
-def frozen(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """All options but a mask, so that they can be a key."""
-    kept = sorted((k, v) for k, v in options.items() if k != "mask")
-    return tuple((k, Constant(v) if hasattr(v, "_asdict") else v) for k, v in kept)
+def freeze(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return a hashable form of all options except the mask."""
+    items = sorted((k, v) for k, v in options.items() if k != "mask")
+    return tuple((k, Constant(v) if hasattr(v, "_asdict") else v) for k, v in items)
 
 
-def thawed(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def thaw(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     return {k: v.value if isinstance(v, Constant) else v for k, v in options}
 
 
-def certified(driver: Driver, *, tf32: bool = False) -> testing.Driver:
-    """What the public battery sees of a framework: all there is to be certified."""
+def kit_driver(driver: Driver, *, tf32: bool = False) -> testing.Driver:
+    """Return the driver of a framework for the public test kit."""
 
-    def pushed(way: Jvp, op: str, tangents: Sequence[Array], arrays: Sequence[Array], options):
+    def jvp(way: Jvp, op: str, tangents: Sequence[Array], arrays: Sequence[Array], options):
         return driver.call(way, op, options, arrays, tangents)
 
     return testing.Driver(
         driver.name,
         driver.forward,
         driver.vjp,
-        jvps={name: functools.partial(pushed, way) for name, way in driver.jvps.items()},
+        jvps={name: functools.partial(jvp, way) for name, way in driver.jvps.items()},
         layer=driver.layer,
         modes=driver.modes,
         layouts=driver.layouts,

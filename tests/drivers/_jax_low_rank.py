@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-import bilinear.jax as door
+import bilinear.jax as namespace
 
 from ._jax_layers import descriptor_and_gradients, in_dtype
 
@@ -18,14 +18,14 @@ def weights(layer):
     return {path[0]: np.asarray(variable[...]) for path, variable in state}
 
 
-def called(name, made_of, maps):
-    return np.asarray(getattr(door, name)(**made_of)(*map(jnp.asarray, maps)))
+def apply_layer(name, made_of, maps):
+    return np.asarray(getattr(namespace, name)(**made_of)(*map(jnp.asarray, maps)))
 
 
-def survivors(name, made_of, maps):
+def apply_copies(name, made_of, maps):
     """Results after each way a layer can go."""
-    layer, maps = getattr(door, name)(**made_of), [jnp.asarray(m) for m in maps]
-    twin = getattr(door, name)(**made_of | {"seed": 7})
+    layer, maps = getattr(namespace, name)(**made_of), [jnp.asarray(m) for m in maps]
+    twin = getattr(namespace, name)(**made_of | {"seed": 7})
     nnx.update(twin, nnx.state(layer))
     hash(nnx.graphdef(layer))  # as nnx.jit and nnx.cond need it
     ways = {
@@ -40,9 +40,9 @@ def survivors(name, made_of, maps):
     return {way: np.asarray(one(*maps)) for way, one in ways.items()} | {"vmap": stacked}
 
 
-def projected(x, cotangent, made_of, mask=None):
+def project(x, cotangent, made_of, mask=None):
     """Value, gradient of the map and of the weight."""
-    layer = in_dtype(door.Projection(**made_of), x.dtype)
+    layer = in_dtype(namespace.Projection(**made_of), x.dtype)
     run = nnx.jit(descriptor_and_gradients)
     given = {} if mask is None else {"mask": jnp.asarray(mask)}
     value, (dx, dw) = run(layer, given, [jnp.asarray(x)], jnp.asarray(cotangent))

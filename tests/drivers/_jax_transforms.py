@@ -140,13 +140,13 @@ VMAPS = {
     "vmap of jit": lambda f, a: jax.vmap(jax.jit(f))(*a),
     "lax.map": lambda f, a: jax.lax.map(lambda one: f(*one), tuple(a)),
 }
-AMBIENTS = {
+GLOBAL_SETTINGS = {
     "no promotion": _no_promotion,
     "debug_nans": lambda: jax.debug_nans(True),
     "disable_jit": jax.disable_jit,
     "full precision set by the user": lambda: jax.default_matmul_precision("highest"),
 }
-SHELLS = {
+WRAPPERS = {
     "checkpoint": jax.checkpoint,
     "checkpoint in jit": lambda f: jax.jit(jax.checkpoint(f)),
     "jit in checkpoint": lambda f: jax.checkpoint(jax.jit(f)),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import bilinear.tensorflow as door
+import bilinear.tensorflow as namespace
 
 from .tensorflow import to_array
 
@@ -18,13 +18,13 @@ def weights(layer):
     return {weight.name: to_array(weight.value) for weight in layer.weights}
 
 
-def called(name, made_of, maps):
-    return to_array(getattr(door, name)(**made_of)(*map(tf.constant, maps)))
+def apply_layer(name, made_of, maps):
+    return to_array(getattr(namespace, name)(**made_of)(*map(tf.constant, maps)))
 
 
-def survivors(name, made_of, maps):
+def apply_copies(name, made_of, maps):
     """Results after each way a layer can go, a functional model and its file among them."""
-    layer, maps = getattr(door, name)(**made_of), [tf.constant(m) for m in maps]
+    layer, maps = getattr(namespace, name)(**made_of), [tf.constant(m) for m in maps]
     inputs = [keras.Input((None, None, m.shape[-1])) for m in maps]
     model = keras.Model(inputs, layer(*inputs))
     with tempfile.TemporaryDirectory() as folder:
@@ -44,9 +44,9 @@ def survivors(name, made_of, maps):
     return {way: np.asarray(one(*maps)) for way, one in ways.items()}
 
 
-def masked(name, made_of, maps, keeps):
+def apply_with_masks(name, made_of, maps, keeps):
     """Results with one mask for all, with one that each map brings, and in a model."""
-    layer, tensors = getattr(door, name)(**made_of), [tf.constant(m) for m in maps]
+    layer, tensors = getattr(namespace, name)(**made_of), [tf.constant(m) for m in maps]
     joined = tf.constant(np.logical_and.reduce(keeps))
     inputs = [keras.Input((None, None, m.shape[-1])) for m in maps]
     model = keras.Model(inputs, layer(*(keras.layers.Masking()(i) for i in inputs)))
@@ -55,7 +55,7 @@ def masked(name, made_of, maps, keeps):
     return [to_array(r) for r in (layer(*tensors, mask=joined), brought, model(tensors))]
 
 
-def projected(x, cotangent, made_of, mask=None):
+def project(x, cotangent, made_of, mask=None):
     """Value, gradient of the map and of the weight, channels-last, in each layout; with a mask
     that is passed, and with one that the map brings.
     """
@@ -64,7 +64,7 @@ def projected(x, cotangent, made_of, mask=None):
     if mask is not None:
         layouts.append(("channels_last", -1, True))
     for layout, axis, brought in layouts:
-        layer = door.Projection(**made_of, data_format=layout, dtype=x.dtype.name)
+        layer = namespace.Projection(**made_of, data_format=layout, dtype=x.dtype.name)
         leaf, ct = (tf.constant(np.moveaxis(a, -1, axis)) for a in (x, cotangent))
         with tf.GradientTape() as tape:
             tape.watch(leaf)

@@ -8,25 +8,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import bilinear.tensorflow as door
+import bilinear.tensorflow as namespace
 
 to_array = tf.constant
 
 
-def pooled(pool, maps):
+def apply_pool(pool, maps):
     twin = type(pool).from_config(pool.get_config() | {"dtype": "float64"})
     twin.set_weights(pool.get_weights())
     return twin(to_array(maps)).numpy()
 
 
-def check_kept(method):
+def check_tables(method):
     x = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
-    pool = door.CompactBilinearPool(5, 4096, method=method, seed=1)
+    pool = namespace.CompactBilinearPool(5, 4096, method=method, seed=1)
     expected, names = pool(x), set(pool.tables._fields) - {"dim"}
     assert {w.name for w in pool.non_trainable_weights} == names
     assert not pool.trainable_weights
     # a model of tables that no seed makes is saved with them
-    own = door.CompactBilinearPool(5, 4096, method=method, tables=pool.tables)
+    own = namespace.CompactBilinearPool(5, 4096, method=method, tables=pool.tables)
     assert own.seed is None
     model = keras.Sequential([keras.Input((5,)), own])
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +34,7 @@ def check_kept(method):
         loaded = keras.models.load_model(Path(folder) / "model.keras")
     for twin in (loaded, copy.deepcopy(own), type(pool).from_config(pool.get_config())):
         np.testing.assert_array_equal(twin(x), expected)
-    packed = door.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
+    packed = namespace.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
     assert packed(x).dtype == tf.float16
     for table, other in zip(packed.tables, pool.tables, strict=True):
         np.testing.assert_array_equal(table, other)  # none was rounded

@@ -95,11 +95,11 @@ def _policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _unknown(function, *, rank=True, **options):
-    """`function` traced without sizes, and without ranks where `rank` is false."""
+def _unknown(function, *, known_rank=True, **options):
+    """`function` traced without sizes, and without ranks if `known_rank` is False."""
 
     def call(*arguments):
-        shapes = [[None] * a.ndim if rank else None for a in arguments]
+        shapes = [[None] * a.ndim if known_rank else None for a in arguments]
         signature = [tf.TensorSpec(s, a.dtype) for s, a in zip(shapes, arguments, strict=True)]
 
         @tf.function(input_signature=signature, **options)
@@ -132,15 +132,15 @@ VMAPS = {
     "nested vectorized_map": _nested,
     "vectorized_map in tf.function": _traced(_vectorized),
 }
-AMBIENTS = {
+GLOBAL_SETTINGS = {
     "mixed_float16": functools.partial(_policy, "mixed_float16"),
     "mixed_bfloat16": functools.partial(_policy, "mixed_bfloat16"),
     "float64": functools.partial(_policy, "float64"),
 }
-SHELLS = {
+WRAPPERS = {
     "recompute_grad": tf.recompute_grad,
     "tf.function, sizes unknown": _unknown,
-    "tf.function, ranks unknown": functools.partial(_unknown, rank=False),
+    "tf.function, ranks unknown": functools.partial(_unknown, known_rank=False),
     "XLA, sizes unknown": functools.partial(_unknown, jit_compile=True),
     "recompute_grad in tf.function": lambda f: _unknown(tf.recompute_grad(f)),
     "keras.layers.Lambda": lambda f: (

@@ -6,7 +6,7 @@ import pickle
 
 import torch
 
-import bilinear.torch as door
+import bilinear.torch as namespace
 
 from ._torch_transforms import compiled
 from .torch import LAYOUTS, to_array, to_tensor
@@ -16,24 +16,24 @@ def weights(layer):
     return {name: to_array(weight) for name, weight in layer.named_parameters()}
 
 
-def called(name, made_of, maps):
-    return to_array(getattr(door, name)(**made_of)(*_channels_first(maps)))
+def apply_layer(name, made_of, maps):
+    return to_array(getattr(namespace, name)(**made_of)(*_channels_first(maps)))
 
 
-def survivors(name, made_of, maps):
+def apply_copies(name, made_of, maps):
     """Results after each way a layer can go."""
-    layer, maps = getattr(door, name)(**made_of), _channels_first(maps)
+    layer, maps = getattr(namespace, name)(**made_of), _channels_first(maps)
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
     file.seek(0)
-    twin = getattr(door, name)(**made_of | {"seed": 7})
+    twin = getattr(namespace, name)(**made_of | {"seed": 7})
     twin.load_state_dict(torch.load(file, weights_only=True))
     ways = {
         "eager": layer,
         "copy.deepcopy": copy.deepcopy(layer),
         "pickle": pickle.loads(pickle.dumps(layer)),
         "state_dict": twin,
-        "repr": eval(repr(layer), vars(door)),
+        "repr": eval(repr(layer), vars(namespace)),
         "torch.compile": compiled(layer),
     }
     with torch.no_grad():
@@ -43,11 +43,11 @@ def survivors(name, made_of, maps):
     return results
 
 
-def projected(x, cotangent, made_of, mask=None):
+def project(x, cotangent, made_of, mask=None):
     """Value, gradient of the map and of the weight, channels-last, in each layout."""
     results = {}
     for layout, memory in LAYOUTS.items():
-        layer = door.Projection(**made_of).to(to_tensor(x).dtype)
+        layer = namespace.Projection(**made_of).to(to_tensor(x).dtype)
         leaf = to_tensor(x).movedim(-1, 1)
         leaf = leaf.contiguous(memory_format=memory) if leaf.ndim == 4 else leaf
         leaf = leaf.detach().requires_grad_()

@@ -113,18 +113,18 @@ VMAPS = {
     "func.vmap": lambda f, a: torch.func.vmap(f)(*a),
     "nested vmap": lambda f, a: torch.func.vmap(torch.func.vmap(f))(*(t[None] for t in a))[0],
 }
-AMBIENTS = {
+GLOBAL_SETTINGS = {
     "autocast bfloat16": _autocast_to(torch.bfloat16),
     "autocast float16": _autocast_to(torch.float16),
 }
-SHELLS = {
+WRAPPERS = {
     "checkpoint": _checkpointed,
 }
 if COMPILERS:
     JVPS["func.jvp in compile"] = compiled(JVPS["func.jvp"])
     HVPS["func.hessian in compile"] = compiled(_hessian)
     VMAPS["func.vmap in compile"] = compiled(VMAPS["func.vmap"])
-    SHELLS["compiled, sizes dynamic"] = lambda f: compiled(f, dynamic=True)
+    WRAPPERS["compiled, sizes dynamic"] = lambda f: compiled(f, dynamic=True)
 
 CHECKS = {
     "gradcheck": lambda f, a: _own_check(torch.autograd.gradcheck, f, a),

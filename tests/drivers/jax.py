@@ -15,13 +15,13 @@ import numpy as np
 from flax import nnx
 from jax import export
 
-import bilinear.jax as door
+import bilinear.jax as namespace
 from bilinear.testing import Case, assert_within, truth, vjp_truth
 
-from . import TF32, certified, frozen, thawed
+from . import TF32, freeze, kit_driver, thaw
 from . import _jax_training as trainer
 from ._jax_layers import descriptor_and_gradients, in_dtype
-from ._jax_transforms import AMBIENTS, CHECKS, HVPS, JVPS, SHELLS, VMAPS
+from ._jax_transforms import CHECKS, GLOBAL_SETTINGS, HVPS, JVPS, VMAPS, WRAPPERS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     jax.config.update("jax_platforms", "cpu")
@@ -42,7 +42,7 @@ def to_arrays(arrays):
 
 
 def _value(op, static, masks, arrays):
-    return getattr(door, op)(*arrays, **static, **masks)
+    return getattr(namespace, op)(*arrays, **static, **masks)
 
 
 def _pullback(op, static, masks, arrays, cotangent):
@@ -51,7 +51,7 @@ def _pullback(op, static, masks, arrays, cotangent):
 
 @functools.cache
 def _compiled(function, *static):
-    return jax.jit(functools.partial(function, static[0], thawed(static[1])))
+    return jax.jit(functools.partial(function, static[0], thaw(static[1])))
 
 
 def _run(function, op, options, *rest, mode):
@@ -60,7 +60,7 @@ def _run(function, op, options, *rest, mode):
     static = {k: v for k, v in options.items() if k != "mask"}
     if mode == "eager":
         return function(op, static, masks, *rest)
-    return _compiled(function, op, frozen(static))(masks, *rest)
+    return _compiled(function, op, freeze(static))(masks, *rest)
 
 
 @jax.tree_util.register_dataclass
@@ -101,7 +101,7 @@ def _canonical(model, variables):
 
 def _updated(model):
     """Another model of the same kind, given the state of this one."""
-    twin = door.BCNN("resnet18", model.classifier.bias.shape[0], seed=None)
+    twin = namespace.BCNN("resnet18", model.classifier.bias.shape[0], seed=None)
     nnx.update(twin, nnx.state(model))
     return twin
 
@@ -124,27 +124,27 @@ class Jax:
     jvps = JVPS
     hvps = HVPS
     vmaps = VMAPS
-    ambients = AMBIENTS
-    shells = SHELLS
+    global_settings = GLOBAL_SETTINGS
+    wrappers = WRAPPERS
     checks = CHECKS
 
     def call(self, transform, op, options, *groups):
         mask = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
-        bound = functools.partial(getattr(door, op), **{**options, **mask})
+        bound = functools.partial(getattr(namespace, op), **{**options, **mask})
         converted = [jnp.asarray(g) if isinstance(g, np.ndarray) else to_arrays(g) for g in groups]
         result = transform(bound, *converted)
         if isinstance(result, jax.Array):
             return np.asarray(result)
         return [np.asarray(r) for r in result]
 
-    def refused_kind(self):
-        door.signed_sqrt([1.0])
+    def call_with_wrong_type(self):
+        namespace.signed_sqrt([1.0])
 
     def pool(self, **parameters):
-        return door.BilinearPool(**parameters)
+        return namespace.BilinearPool(**parameters)
 
-    def pool_survives(self):
-        pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
+    def check_pool_copies(self):
+        pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
         x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 4, 5)))
         ways = {
             "copy.deepcopy": copy.deepcopy,
@@ -189,22 +189,22 @@ class Jax:
         run = descriptor_and_gradients
         run = nnx.jit(run) if mode == "compiled" else run
         masks = {} if mask is None else {"mask": jnp.asarray(mask)}
-        pool = in_dtype(getattr(door, name)(**parameters or {}), maps[0].dtype)
+        pool = in_dtype(getattr(namespace, name)(**parameters or {}), maps[0].dtype)
         result, gradients = run(pool, masks, to_arrays(maps), jnp.asarray(cotangent))
         return np.asarray(result), tuple(np.asarray(g) for g in gradients)
 
-    def layer_of_any_size(self, maps, mask=None, *, layout=""):
+    def dynamic_layer(self, maps, mask=None, *, layout=""):
         names = ["n, h, w, c", "n, h, w, d"][: len(maps)]
         names = {"mask": None if mask is None else "n, h, w"}, names, f"n, c*{names[-1][-1]}"
         like = {"mask": mask}, list(maps), maps[0][:, 0, 0]
-        run = jax.jit(functools.partial(descriptor_and_gradients, door.BilinearPool()))
+        run = jax.jit(functools.partial(descriptor_and_gradients, namespace.BilinearPool()))
         call = export.export(run)(*export.symbolic_args_specs(like, names)).call
         return lambda cotangent, maps, mask: jax.tree.map(
             np.asarray, call({"mask": mask}, list(maps), cotangent)
         )
 
     def model(self, backbone, num_classes, **options):
-        return door.BCNN(backbone, num_classes, **options)
+        return namespace.BCNN(backbone, num_classes, **options)
 
     def logits(self, model, images, *, training=False):
         model.train() if training else model.eval()
@@ -230,7 +230,7 @@ class Jax:
     def assign(self, model, tensors):
         model.assign(tensors)
 
-    def own_network(self, channels, *, seed=0):
+    def custom_network(self, channels, *, seed=0):
         rngs = nnx.Rngs(seed)
         return nnx.Sequential(
             nnx.Conv(3, channels, (3, 3), padding="VALID", rngs=rngs),
@@ -238,10 +238,10 @@ class Jax:
             nnx.relu,
         )
 
-    def own_maps(self, channels, channels_b, *, seed=0):
+    def custom_feature_maps(self, channels, channels_b, *, seed=0):
         return Maps(channels, channels_b, nnx.Rngs(seed))
 
-    def exported(self, model, images, folder):
+    def export(self, model, images, folder):
         model.eval()
         graphdef, state = nnx.split(model)
         sizes = export.symbolic_shape("n, 32*h, 32*w, 3")
@@ -280,23 +280,23 @@ class Jax:
     def momentum_arrays(self, model, state):
         return _canonical(model, trainer.trace(model, state))
 
-    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+    def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         state = trainer.optimizer(model, momentum, weight_decay)
         for name, variable in trainer.trace(model, state).items():
             variable[...] = buffers[name]
         return state
 
     def save(self, model, path, **options):
-        door.save(model, path, **options)
+        namespace.save(model, path, **options)
 
     def load(self, path, **options):
-        return door.load(path, **options)
+        return namespace.load(path, **options)
 
     def load_without_float64(self, path):
         """As where ``jax_enable_x64`` is off: a float64 file must then be refused."""
         with jax.enable_x64(False):
-            return door.load(path)
+            return namespace.load(path)
 
 
 DRIVER = Jax()
-CERTIFIED = certified(DRIVER)
+KIT_DRIVER = kit_driver(DRIVER)

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import bilinear.tensorflow as door
+import bilinear.tensorflow as namespace
 from bilinear.models.plans import is_parameter
 
-from . import TF32, certified, frozen, thawed
+from . import TF32, freeze, kit_driver, thaw
 from . import _tensorflow_transforms as transforms
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
@@ -33,7 +33,7 @@ def _compiled(op, mode, kinds, options):
     def function(*operands):
         masked = {"mask": operands[-1]} if kinds[-1][0] == "bool" else {}
         arrays = operands[: len(operands) - len(masked)]
-        return getattr(door, op)(*arrays, **masked, **thawed(options))
+        return getattr(namespace, op)(*arrays, **masked, **thaw(options))
 
     signature = [tf.TensorSpec(shape, dtype) for dtype, shape in kinds]
     return tf.function(function, input_signature=signature, jit_compile=mode == "xla")
@@ -87,12 +87,12 @@ class TensorFlow:
     jvps = transforms.JVPS
     hvps = transforms.HVPS
     vmaps = transforms.VMAPS
-    ambients = transforms.AMBIENTS
-    shells = transforms.SHELLS
+    global_settings = transforms.GLOBAL_SETTINGS
+    wrappers = transforms.WRAPPERS
     checks = transforms.CHECKS
 
     def call(self, transform, op, options, *groups):
-        bound = functools.partial(getattr(door, op), **self._options(options))
+        bound = functools.partial(getattr(namespace, op), **self._options(options))
         converted = [
             tf.constant(g) if isinstance(g, np.ndarray) else list(map(tf.constant, g))
             for g in groups
@@ -100,14 +100,14 @@ class TensorFlow:
         result = transform(bound, *converted)
         return to_array(result) if isinstance(result, tf.Tensor) else list(map(to_array, result))
 
-    def refused_kind(self):
-        door.outer_pool(object())
+    def call_with_wrong_type(self):
+        namespace.outer_pool(object())
 
     def pool(self, **parameters):
-        return door.BilinearPool(**parameters)
+        return namespace.BilinearPool(**parameters)
 
-    def pool_survives(self):
-        pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6, data_format="channels_first")
+    def check_pool_copies(self):
+        pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6, data_format="channels_first")
         x = tf.random.stateless_normal((2, 3, 4, 5), [1, 2])
         ways = {
             "copy.deepcopy": copy.deepcopy,
@@ -136,8 +136,8 @@ class TensorFlow:
 
     def _function(self, op, mode, arrays, options):
         if mode == "eager":
-            return functools.partial(getattr(door, op), **self._options(options))
-        plain = frozen(options)
+            return functools.partial(getattr(namespace, op), **self._options(options))
+        plain = freeze(options)
         mask = [tf.constant(options["mask"])] if "mask" in options else []
         sized = mode == "xla"  # which compiles for each shape anyway, and drops late checks
         kinds = tuple(
@@ -159,7 +159,7 @@ class TensorFlow:
     def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         layout = layout or "channels_last"
         dtype = maps[0].dtype.name
-        pool = getattr(door, name)(**parameters or {}, data_format=layout, dtype=dtype)
+        pool = getattr(namespace, name)(**parameters or {}, data_format=layout, dtype=dtype)
         masks = mask if isinstance(mask, dict) else {"mask": mask}  # of Keras' names or ours
         masks = {name: tf.constant(m) for name, m in masks.items() if m is not None}
         function = lambda *t: pool(*t, **masks)  # noqa: E731
@@ -167,9 +167,9 @@ class TensorFlow:
             function = tf.function(function, jit_compile=mode == "xla")
         return _pooled(function, layout, cotangent, maps, pool)
 
-    def layer_of_any_size(self, maps, mask=None, *, layout=""):
+    def dynamic_layer(self, maps, mask=None, *, layout=""):
         layout = layout or "channels_last"
-        pool = door.BilinearPool(data_format=layout, dtype=maps[0].dtype.name)
+        pool = namespace.BilinearPool(data_format=layout, dtype=maps[0].dtype.name)
         given = [*maps, *([] if mask is None else [mask])]
         signature = [tf.TensorSpec([None] * a.ndim, a.dtype) for a in given]
 
@@ -186,7 +186,7 @@ class TensorFlow:
 
     def masking_layers(self):
         """Ways by which the maps of all streams bring the masks that Keras keeps of them."""
-        pool = door.BilinearPool(dtype="float64")
+        pool = namespace.BilinearPool(dtype="float64")
         assert pool.compute_mask(None, tf.constant([True])) is None
 
         def attached(*maps):
@@ -210,14 +210,14 @@ class TensorFlow:
 
     def under_policy(self, policy, maps):
         """The descriptors of a layer of that dtype policy; `maps` may be of any dtypes."""
-        pool = door.BilinearPool(dtype=policy)
+        pool = namespace.BilinearPool(dtype=policy)
         symbols = [keras.Input(m.shape[1:], dtype=m.dtype.name) for m in maps]
         result = pool(*map(tf.constant, maps))
         assert pool(*symbols).dtype == pool.compute_dtype == result.dtype.name
         return to_array(result)
 
     def model(self, backbone, num_classes, **options):
-        return door.BCNN(backbone, num_classes, **options)
+        return namespace.BCNN(backbone, num_classes, **options)
 
     def logits(self, model, images, *, training=False):
         return to_array(model(tf.constant(images), training=training))
@@ -244,18 +244,18 @@ class TensorFlow:
     def assign(self, model, tensors):
         model.assign(tensors)
 
-    def own_network(self, channels, *, seed=0):
+    def custom_network(self, channels, *, seed=0):
         keras.utils.set_random_seed(seed)
         layers = keras.layers.Conv2D(channels, 3), keras.layers.BatchNormalization()
         return keras.Sequential([*layers, keras.layers.ReLU()])
 
-    def own_maps(self, channels, channels_b, *, seed=0):
+    def custom_feature_maps(self, channels, channels_b, *, seed=0):
         keras.utils.set_random_seed(seed)
         x = keras.Input((None, None, 3))
         first = keras.layers.Conv2D(channels, 3)(x)
         return keras.Model(x, [first, keras.layers.Conv2D(channels_b, 3)(first)])
 
-    def exported(self, model, images, folder):
+    def export(self, model, images, folder):
         x = tf.constant(images)
         model.save(folder / "model.keras")
         again = keras.saving.load_model(folder / "model.keras")
@@ -281,16 +281,16 @@ class TensorFlow:
     def momentum_arrays(self, model, state):
         return {name: model.to_canonical(name, buffer) for name, buffer in state.items()}
 
-    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+    def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         del momentum, weight_decay  # which every step is given again
         return {name: buffers[name] for name in _parameters(model)}
 
     def save(self, model, path, **options):
-        door.save(model, path, **options)
+        namespace.save(model, path, **options)
 
     def load(self, path, **options):
-        return door.load(path, **options)
+        return namespace.load(path, **options)
 
 
 DRIVER = TensorFlow()
-CERTIFIED = certified(DRIVER, tf32=TF32)
+KIT_DRIVER = kit_driver(DRIVER, tf32=TF32)

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import torch
 
-import bilinear.torch as door
+import bilinear.torch as namespace
 
-from . import TF32, certified
+from . import TF32, kit_driver
 from . import _torch_transforms as transforms
 from ._torch_transforms import COMPILERS, DEVICE
 
@@ -69,12 +69,12 @@ class Torch:
     jvps = transforms.JVPS
     hvps = transforms.HVPS
     vmaps = transforms.VMAPS
-    ambients = transforms.AMBIENTS
-    shells = transforms.SHELLS
+    global_settings = transforms.GLOBAL_SETTINGS
+    wrappers = transforms.WRAPPERS
     checks = transforms.CHECKS
 
     def call(self, transform, op, options, *groups):
-        bound = functools.partial(getattr(door, op), **self._options(options))
+        bound = functools.partial(getattr(namespace, op), **self._options(options))
         converted = [
             to_tensor(g) if isinstance(g, np.ndarray) else [to_tensor(a) for a in g] for g in groups
         ]
@@ -85,21 +85,21 @@ class Torch:
         """Drop what was compiled, and which numbers were seen to change."""
         torch.compiler.reset()
 
-    def refused_kind(self):
-        door.outer_pool([[[1.0]]])
+    def call_with_wrong_type(self):
+        namespace.outer_pool([[[1.0]]])
 
     def pool(self, **parameters):
-        return door.BilinearPool(**parameters)
+        return namespace.BilinearPool(**parameters)
 
-    def pool_survives(self):
-        pool = door.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
+    def check_pool_copies(self):
+        pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
         x = torch.randn(2, 3, 4, 5)
         ways = {
             "copy.deepcopy": copy.deepcopy,
             "pickle": lambda p: pickle.loads(pickle.dumps(p)),
             "eval": lambda p: p.eval(),
             "double": lambda p: p.double(),
-            "checkpoint": transforms.SHELLS["checkpoint"],
+            "checkpoint": transforms.WRAPPERS["checkpoint"],
         }
         assert repr(pool) == (
             "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, packed=False, root='signed', "
@@ -115,7 +115,7 @@ class Torch:
         return [*ways, "repr"]
 
     def _function(self, op, mode):
-        function = getattr(door, op)
+        function = getattr(namespace, op)
         return COMPILERS[mode](function) if mode in COMPILERS else function
 
     def _options(self, options):
@@ -135,7 +135,7 @@ class Torch:
 
         @torch.compile(fullgraph=True)
         def values(groups, options):
-            function = getattr(door, op)
+            function = getattr(namespace, op)
             return [function(*g, **o) for g, o in zip(groups, options, strict=True)]
 
         groups = [[to_tensor(a).requires_grad_() for a in case.arrays] for case in cases]
@@ -147,13 +147,13 @@ class Torch:
         return [(to_array(result), [next(arrays) for _ in group]) for result, group in rows]
 
     def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
-        pool = getattr(door, name)(**parameters or {}).to(DEVICE, to_tensor(cotangent).dtype)
+        pool = getattr(namespace, name)(**parameters or {}).to(DEVICE, to_tensor(cotangent).dtype)
         learned = [parameter for _, parameter in sorted(pool.named_parameters())]
         pool = COMPILERS[mode](pool) if mode in COMPILERS else pool
         return self._pooled(pool, layout, cotangent, maps, mask, learned)
 
-    def layer_of_any_size(self, maps, mask=None, *, layout=""):
-        pool = transforms.compiled(door.BilinearPool(), dynamic=True)
+    def dynamic_layer(self, maps, mask=None, *, layout=""):
+        pool = transforms.compiled(namespace.BilinearPool(), dynamic=True)
         ones = np.ones((maps[0].shape[0], maps[0].shape[-1] * maps[-1].shape[-1]), maps[0].dtype)
         self._pooled(pool, layout, ones, maps, mask)
         once = torch.compiler.set_stance("fail_on_recompile")
@@ -173,7 +173,7 @@ class Torch:
         return to_array(result), tuple(map(to_array, (*of_maps, *gradients[len(maps) :])))
 
     def model(self, backbone, num_classes, **options):
-        return door.BCNN(backbone, num_classes, **options).to(DEVICE)
+        return namespace.BCNN(backbone, num_classes, **options).to(DEVICE)
 
     def logits(self, model, images, *, training=False):
         model.train(training)
@@ -208,24 +208,24 @@ class Torch:
     def write_pth(self, path, tensors):
         torch.save({name: torch.from_numpy(np.array(v)) for name, v in tensors.items()}, path)
 
-    def own_network(self, channels, *, seed=0):
+    def custom_network(self, channels, *, seed=0):
         torch.manual_seed(seed)
         return torch.nn.Sequential(
             torch.nn.Conv2d(3, channels, 3), torch.nn.BatchNorm2d(channels), torch.nn.ReLU()
         )
 
-    def own_maps(self, channels, channels_b, *, seed=0):
+    def custom_feature_maps(self, channels, channels_b, *, seed=0):
         torch.manual_seed(seed)
         return Maps(channels, channels_b)
 
-    def exported(self, model, images, folder):
+    def export(self, model, images, folder):
         x = _channels_first(images)
         batch, height, width = (torch.export.Dim(name) for name in ("n", "h", "w"))
         sizes = {"images": {0: batch, 2: 32 * height, 3: 32 * width}}
         program = torch.export.export(model.eval(), (x,), dynamic_shapes=sizes)
         torch.export.save(program, folder / "model.pt2")
         reloaded = torch.export.load(folder / "model.pt2").module()
-        twin = door.BCNN("resnet18", model.classifier.out_features, seed=None).eval()
+        twin = namespace.BCNN("resnet18", model.classifier.out_features, seed=None).eval()
         twin.load_state_dict(model.state_dict())
         with torch.no_grad():
             return {"torch.export": to_array(reloaded(x)), "state_dict": to_array(twin(x))}
@@ -255,18 +255,18 @@ class Torch:
     def momentum_arrays(self, model, state):
         return {name: to_array(buffer) for name, buffer in self.momentum(model, state).items()}
 
-    def resumed(self, model, buffers, *, momentum, weight_decay=0.0):
+    def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         state = torch.optim.SGD(model.parameters(), momentum=momentum, weight_decay=weight_decay)
         for name, p in model.named_parameters():
             state.state[p]["momentum_buffer"] = buffers[name].to(p.device)
         return state
 
     def save(self, model, path, **options):
-        door.save(model, path, **options)
+        namespace.save(model, path, **options)
 
     def load(self, path, **options):
-        return door.load(path, **options)
+        return namespace.load(path, **options)
 
 
 DRIVER = Torch()
-CERTIFIED = certified(DRIVER, tf32=TF32)
+KIT_DRIVER = kit_driver(DRIVER, tf32=TF32)

@@ -40,7 +40,7 @@ def run_group(namespaces: tuple[str, ...], faults: list[Fault], folder: Path, fu
     child = os.fork()
     if child:
         return child
-    os.environ["BILINEAR_TEST_DOORS"] = ",".join(namespaces) or "none"
+    os.environ["BILINEAR_TEST_NAMESPACES"] = ",".join(namespaces) or "none"
     os.environ["HYPOTHESIS_PROFILE"] = "unshrunk"
     import_frameworks(namespaces)
     for number, fault in enumerate(faults):

@@ -2,7 +2,7 @@
 
 from bilinear.testing import battery
 
-from ..subjects import PRESENT, certified
+from ..subjects import PRESENT, kit_driver
 
 if PRESENT:
-    TestLayers = battery(*map(certified, PRESENT), operators=())
+    TestLayers = battery(*map(kit_driver, PRESENT), operators=())

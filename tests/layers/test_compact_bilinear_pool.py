@@ -51,7 +51,7 @@ def test_a_layer_takes_tables_of_others(backend: str) -> None:
     door = importlib.import_module(f"bilinear.{backend}")
     pool = door.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
     assert pool.seed is None
-    result = sketches(backend).pooled(pool, x.swapaxes(1, 2) if backend == "torch" else x)
+    result = sketches(backend).apply_pool(pool, x.swapaxes(1, 2) if backend == "torch" else x)
     theirs = elsewhere(x, tables)
     assert np.abs(theirs).min() > 0.01  # so the root's slope, and half of it over √, is below 10
     expected = reference.l2_normalize(reference.signed_sqrt(theirs))
@@ -77,9 +77,9 @@ def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
 @pytest.mark.parametrize("method", [method for method, _ in METHODS])
 def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
     """Saved and loaded, moved and cast; no global generator is read or seeded anew."""
-    check_kept = sketches(backend).check_kept  # a framework may draw when it is imported
+    check_tables = sketches(backend).check_tables  # a framework may draw when it is imported
     before = np.random.get_state()  # noqa: NPY002
-    check_kept(method)
+    check_tables(method)
     after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -147,7 +147,7 @@ def test_numbers_may_be_those_of_numpy(method, draw) -> None:
     for backend in PRESENT:
         pool = importlib.import_module(f"bilinear.{backend}").CompactBilinearPool
         made = pool(three, eight, method=method, seed=one)
-        assert sketches(backend).pooled(made, np.ones((2, 3), np.float32)).shape == (2, 8)
+        assert sketches(backend).apply_pool(made, np.ones((2, 3), np.float32)).shape == (2, 8)
 
 
 @over_backends

@@ -54,4 +54,4 @@ def test_layers_refuse_when_they_are_made(backend: str) -> None:
 @over_backends
 def test_other_than_arrays_are_refused(backend: str) -> None:
     with pytest.raises(TypeError, match="must be"):
-        driver(backend).refused_kind()
+        driver(backend).call_with_wrong_type()

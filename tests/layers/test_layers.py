@@ -13,7 +13,7 @@ from bilinear.testing.cases import seeded
 from bilinear.testing.parity import check_layer
 from bilinear.testing.ratios import Subject
 
-from ..subjects import PRESENT, certified, driver
+from ..subjects import PRESENT, driver, kit_driver
 
 LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
 over_layouts = pytest.mark.parametrize(("backend", "layout"), LAYOUTS)
@@ -27,7 +27,7 @@ needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras
 
 
 def check(backend: str, maps, **given) -> None:
-    check_layer(certified(backend), "BilinearPool", maps, **given)
+    check_layer(kit_driver(backend), "BilinearPool", maps, **given)
 
 
 @over_backends
@@ -45,7 +45,7 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
     for n, h, w, c, d in ((2, 3, 4, 5, 7), (4, 2, 3, 7, 6)):
         maps = (seeded("float32", n, h, w, c), seeded("float32", n, h, w, d, seed=1))[:streams]
         mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
-        layer = layer or driver(backend).layer_of_any_size(maps, mask, layout=layout)
+        layer = layer or driver(backend).dynamic_layer(maps, mask, layout=layout)
         run = partial(layer, mask=mask)
         check(backend, maps, mask=mask, layout=layout, mode="any size", run=run)
 
@@ -56,7 +56,7 @@ def test_wrong_sizes_met_at_run_time(layout: str) -> None:
     """TensorFlow alone keeps such checks: torch.compile traces anew, jax.export has its own."""
     x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 4, 3, 5)
     keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
-    layer = driver("tensorflow").layer_of_any_size((x, y), keep, layout=layout)
+    layer = driver("tensorflow").dynamic_layer((x, y), keep, layout=layout)
     for maps, sentence in (((x, y), SAME_LOCATIONS), ((x, x), MASK_SHAPE)):
         with pytest.raises(Exception, match=re.escape(f"BilinearPool: {sentence}")):
             layer(cotangent, maps, keep)
@@ -109,7 +109,7 @@ def test_keras_casts_no_integers() -> None:
 
 @over_backends
 def test_what_a_pool_survives(backend: str) -> None:
-    assert {"copy.deepcopy", "pickle", "repr"} <= set(driver(backend).pool_survives())
+    assert {"copy.deepcopy", "pickle", "repr"} <= set(driver(backend).check_pool_copies())
 
 
 @over_backends

@@ -103,7 +103,7 @@ def test_what_a_layer_survives(name: str, backend: str) -> None:
     channels = LAYERS[name]["channels"]
     listed = channels if isinstance(channels, list) else [channels]
     maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
-    results = words(backend).survivors(name, LAYERS[name], maps)
+    results = words(backend).apply_copies(name, LAYERS[name], maps)
     assert {"copy.deepcopy", "pickle"} <= set(results)
     expected = results.pop("eager")
     for way, result in results.items():
@@ -117,7 +117,7 @@ def test_masks_that_keras_keeps_of_the_maps(name: str) -> None:
     keeps = np.random.default_rng(0).random((len(listed), 2, 3, 4)) < 0.7
     maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
     maps = [np.where(keep[..., None], m, 0) for m, keep in zip(maps, keeps, strict=True)]
-    expected, *results = words("tensorflow").masked(name, LAYERS[name], maps, keeps)
+    expected, *results = words("tensorflow").apply_with_masks(name, LAYERS[name], maps, keeps)
     for result in results:
         np.testing.assert_allclose(result, expected, **RECOMPUTED)
 
@@ -141,7 +141,7 @@ def test_projection(dtype: str, backend: str) -> None:
         (weight,) = projections([(3, 4)], 2)
         cotangent = seeded(dtype, 2, *spatial, 4, seed=1)
         made_of = {"channels": 3, "dim": 4, "activation": activation, "seed": 2}
-        for layout, (value, dx, dw) in words(backend).projected(x, cotangent, made_of).items():
+        for layout, (value, dx, dw) in words(backend).project(x, cotangent, made_of).items():
             what = f"Projection, {backend}, {dtype}, {layout}"
             acc = "float64" if dtype == "float64" else "float32"
             flat = exact(x.reshape(2, -1, 3).astype(np.longdouble))
@@ -169,7 +169,7 @@ def test_a_masked_location_does_not_enter_a_projection(activation: str, backend:
         expected, ct = np.maximum(expected, 0), np.where(expected > 0, ct, 0)
     gradients = ct @ weight.T, np.einsum("nijd,nijc->dc", ct, clean)
     made_of = {"channels": 3, "dim": 2, "activation": activation}
-    for layout, results in words(backend).projected(x, cotangent, made_of, keep).items():
+    for layout, results in words(backend).project(x, cotangent, made_of, keep).items():
         for result, right in zip(results, (expected, *gradients), strict=True):
             np.testing.assert_allclose(result, right, **PROJECTED, err_msg=layout)
 
@@ -180,7 +180,7 @@ def test_integer_maps_are_refused(name: str, backend: str) -> None:
     listed = np.atleast_1d(LAYERS[name]["channels"]).tolist()
     maps = [np.ones((2, 3, 4, c), np.int32) for c in listed]
     with pytest.raises(TypeError, match="x must be of a real floating type"):
-        words(backend).called(name, LAYERS[name], maps)
+        words(backend).apply_layer(name, LAYERS[name], maps)
 
 
 @over_backends

@@ -19,13 +19,13 @@ from ..published import (
     N,
     democratic,
     mean,
-    of_relus,
+    relu_root,
     signed,
     summed,
     target,
     unit,
 )
-from ..subjects import PRESENT, certified
+from ..subjects import PRESENT, kit_driver
 from ..tolerances import COMPLEX_STEP
 
 SIGNS = [1, -1, 1, -1, 0]
@@ -58,7 +58,7 @@ def maps_of(name: str) -> tuple[np.ndarray, ...]:
 def run(backend: str, name: str, maps, cotangent, **arguments):
     """Descriptors and the gradient of the maps, of the layer that the door's `preset` makes."""
     parameters = {"name": name, **ARGUMENTS.get(name, {}), **arguments}
-    layer = certified(backend).layer
+    layer = kit_driver(backend).layer
     assert layer is not None
     result, gradients = layer("preset", cotangent, maps, parameters=parameters)
     return result, gradients[: len(maps)]
@@ -164,7 +164,7 @@ def test_an_all_zero_map_is_finite(name: str, published: bool, backend: str) -> 
 @over_backends
 def test_arguments_are_added_to_those_of_the_preset(backend: str) -> None:
     result, _ = run(backend, "umass", (MAP,), np.ones((N, C * (C + 1) // 2)), packed=True)
-    roots = of_relus(mean(MAP.reshape(N, PLACES, C))).reshape(N, C, C)
+    roots = relu_root(mean(MAP.reshape(N, PLACES, C))).reshape(N, C, C)
     assert_rounded(result, unit(reference.half_vectorize(roots)), TERMS)
 
 
@@ -216,7 +216,7 @@ def test_an_eps_behind_a_matrix_root_grows_with_the_root_of_the_locations() -> N
 
 @over_backends
 def test_an_eps_behind_a_matrix_root_in_every_door(backend: str) -> None:
-    layer, cotangent = certified(backend).layer, np.ones((N, C * C))
+    layer, cotangent = kit_driver(backend).layer, np.ones((N, C * C))
     assert layer is not None
     mean_pooled, sum_pooled = (
         layer("ImprovedBilinearPool", cotangent, (MAP,), parameters=parameters)[0]

@@ -11,7 +11,7 @@ from bilinear.contract.sketches import MaclaurinTables, SketchTables
 from bilinear.testing import OPERATORS, REFERENCE, Driver
 from bilinear.testing.vectors import cases, write
 
-from ..subjects import PRESENT, certified
+from ..subjects import PRESENT, kit_driver
 
 KINDS = {"F64": "<f8", "BOOL": "?", "I64": "<i8", "I8": "i1"}
 TUPLES = {frozenset(kind._fields): kind for kind in (SketchTables, MaclaurinTables)}
@@ -42,7 +42,7 @@ def parsed(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     [("reference", "float32"), ("reference", "float64"), *((b, "float32") for b in PRESENT)],
 )
 def test_every_vector_is_met(path: Path, subject: str, dtype: str) -> None:
-    driver = REFERENCE if subject == "reference" else certified(subject)
+    driver = REFERENCE if subject == "reference" else kit_driver(subject)
     tensors, described = parsed(path)
     for vector in described["vectors"]:
         check(driver, vector, tensors, dtype, described["slack"])

@@ -246,7 +246,7 @@ def test_native_export_gives_equal_logits(backend: str, tmp_path: Path) -> None:
     x = images(2, (64, 64), "float32")
     model = build(backend, "resnet18")
     logits = driver(backend).logits(model, x)
-    for name, reloaded in driver(backend).exported(model, x, tmp_path).items():
+    for name, reloaded in driver(backend).export(model, x, tmp_path).items():
         assert relative_error(reloaded, logits) <= LOGITS["float32"], name
 
 

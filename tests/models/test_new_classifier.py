@@ -138,7 +138,7 @@ def test_equal_arguments_are_accepted_and_others_refused(backend: str, tmp_path:
             model("vgg16", weights=path, **{"num_classes": 2} | arguments)
     with pytest.raises(ValueError, match="backbone must be that of the file, 'vgg16'; got 'resnet"):
         model("resnet18", 2, weights=path)
-    own = driver(backend).own_network(7)
+    own = driver(backend).custom_network(7)
     with pytest.raises(ValueError, match="backbone= must be left out for a file whose backbone"):
         model(own, 2, weights=path, channels=7)
     driver(backend).save(build(backend, "tables"), pair)
@@ -152,7 +152,7 @@ def test_equal_arguments_are_accepted_and_others_refused(backend: str, tmp_path:
 @over_backends
 def test_files_with_a_custom_backbone(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    own, x = driver(backend).own_network, images(2, (12, 12), "float32")
+    own, x = driver(backend).custom_network, images(2, (12, 12), "float32")
     model = driver(backend).model(own(7), 3, channels=7, pool="CovariancePool")
     driver(backend).save(model, path, name="mine")
     with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):

@@ -17,7 +17,7 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 def test_custom_backbone(backend: str, tmp_path: Path) -> None:
     """It is saved only under a name, and opened only in its framework with the module."""
     path = tmp_path / "model.safetensors"
-    own = driver(backend).own_network(7)
+    own = driver(backend).custom_network(7)
     model = driver(backend).model(own, CLASSES, channels=7)
     x = images(2, (12, 12), "float32")
     logits = driver(backend).logits(model, x)
@@ -31,7 +31,7 @@ def test_custom_backbone(backend: str, tmp_path: Path) -> None:
         else:
             with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
                 driver(reader).load(path)
-    fresh = driver(backend).own_network(7, seed=9)
+    fresh = driver(backend).custom_network(7, seed=9)
     untouched = driver(backend).model(fresh, CLASSES, channels=7)
     before = driver(backend).tensors(untouched)
     opened = driver(backend).load(path, backbone=fresh)
@@ -39,7 +39,7 @@ def test_custom_backbone(backend: str, tmp_path: Path) -> None:
     after = driver(backend).tensors(untouched)
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array, err_msg="the caller's module changed")
-    other = driver(backend).own_network(8)
+    other = driver(backend).custom_network(8)
     with pytest.raises(ValueError, match="backbone"):
         driver(backend).load(path, backbone=other)
 
@@ -52,7 +52,7 @@ STREAMS = {  # a number is a custom backbone with that many channels
 
 
 def stream(backend: str, given: int | str, seed: int) -> Any:
-    return given if isinstance(given, str) else driver(backend).own_network(given, seed=seed)
+    return given if isinstance(given, str) else driver(backend).custom_network(given, seed=seed)
 
 
 @over_backends
@@ -80,7 +80,7 @@ def test_two_streams_with_custom_backbones(backend: str, case: str, tmp_path: Pa
         rest = {other: module for other, module in modules.items() if other != argument}
         with pytest.raises(ValueError, match=f"{argument} is '(mine|other)'.*must be given"):
             driver(backend).load(path, **rest)
-        wrong = modules | {argument: driver(backend).own_network(8)}
+        wrong = modules | {argument: driver(backend).custom_network(8)}
         with pytest.raises(ValueError, match=rf"tensor '{argument}\."):
             driver(backend).load(path, **wrong)
 

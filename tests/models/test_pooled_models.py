@@ -185,7 +185,7 @@ def test_tables_and_taps_are_copied_whole(backend: str) -> None:
 @over_backends
 def test_arguments_that_do_not_fit_are_refused(backend: str) -> None:
     model = driver(backend).model
-    own = driver(backend).own_network(7)
+    own = driver(backend).custom_network(7)
     for words, arguments in (
         ("pool must be a layer, or a name among .*; got 'MaxPool'", {"pool": "MaxPool"}),
         ("HierarchicalBilinearPool takes 2 maps or more", {"pool": "HierarchicalBilinearPool"}),
@@ -239,7 +239,7 @@ def test_pools_made_for_other_maps_are_refused(backend: str) -> None:
 def test_invalid_pools_are_refused_alike(backend: str) -> None:
     build = driver(backend).model
     namespace = importlib.import_module(f"bilinear.{backend}")
-    for pool in (3, [], namespace.BilinearPool, driver(backend).own_network(7)):
+    for pool in (3, [], namespace.BilinearPool, driver(backend).custom_network(7)):
         with pytest.raises(TypeError, match="BCNN: pool must be a layer instance with descr"):
             build("resnet18", CLASSES, pool=pool)
     with pytest.raises(ValueError, match="LowRankBilinearClassifier takes one map; got 2"):
@@ -272,7 +272,7 @@ def test_policy_of_the_pool_alone_is_not_saved(tmp_path: Path) -> None:
 @over_backends
 def test_custom_backbone_with_several_feature_maps(backend: str, tmp_path: Path) -> None:
     path, x = tmp_path / "model.safetensors", images(2, (12, 14), "float32")
-    network = driver(backend).own_maps(7, 5)
+    network = driver(backend).custom_feature_maps(7, 5)
     model = driver(backend).model(network, CLASSES, channels=(7, 5))
     first, second = driver(backend).feature_maps(model, x)
     assert first.shape == (2, 10, 12, 7)
@@ -280,10 +280,10 @@ def test_custom_backbone_with_several_feature_maps(backend: str, tmp_path: Path)
     assert driver(backend).descriptors(model, x).shape == (2, 35)
     logits = driver(backend).logits(model, x)
     driver(backend).save(model, path, name="mine")
-    opened = driver(backend).load(path, backbone=driver(backend).own_maps(7, 5, seed=9))
+    opened = driver(backend).load(path, backbone=driver(backend).custom_feature_maps(7, 5, seed=9))
     np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
     with pytest.raises(ValueError, match="backbone"):
-        driver(backend).load(path, backbone=driver(backend).own_maps(7, 6))
+        driver(backend).load(path, backbone=driver(backend).custom_feature_maps(7, 6))
 
 
 def test_feature_maps_are_those_of_the_whole_network() -> None:

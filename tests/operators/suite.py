@@ -30,7 +30,7 @@ from bilinear.testing.cases import seeded
 
 from ..agreement import assert_derivative
 from ..selection import FULL
-from ..subjects import PRESENT, certified, driver
+from ..subjects import PRESENT, driver, kit_driver
 from ..tolerances import COMPLEX_STEP, STEP
 
 MAP = seeded("float64", 2, 4, 3)
@@ -46,7 +46,7 @@ def specification(op: str) -> type:
 
 def parity(op: str) -> type | None:
     """The battery over every framework that is installed."""
-    return battery(*map(certified, PRESENT), operators=[op], layers=()) if PRESENT else None
+    return battery(*map(kit_driver, PRESENT), operators=[op], layers=()) if PRESENT else None
 
 
 def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
@@ -180,16 +180,16 @@ class Transforms:
                 expected = truth(self.op, Case(arrays, options | keep))
                 assert_within(result, expected, dtype, f"{self.op}, {backend}, {transform}")
 
-    @over("ambients")
+    @over("global_settings")
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-    def test_ambient_settings_change_nothing(
+    def test_global_settings_do_not_change_results(
         self, backend: str, transform: str, dtype: str
     ) -> None:
         drawn = "float64" if dtype == "float32" else dtype
-        for wide in self.smooth(drawn, backend, "ambients", transform):
+        for wide in self.smooth(drawn, backend, "global_settings", transform):
             case = Case(tuple(a.astype(DTYPES[dtype]) for a in wide.arrays), wide.options)
             cotangent = cotangent_of(self.op, case).astype(DTYPES[dtype])
-            with driver(backend).ambients[transform]():
+            with driver(backend).global_settings[transform]():
                 result = driver(backend).forward(self.op, case.arrays, case.options)
                 gradients = driver(backend).vjp(self.op, cotangent, case.arrays, case.options)
             what = f"{self.op}, {backend}, {transform}"
@@ -198,12 +198,12 @@ class Transforms:
             for gradient, bounded in zip(gradients, expected, strict=True):
                 assert_within(gradient, bounded, dtype, f"{what}, gradient")
 
-    @over("shells")
-    def test_shells(self, backend: str, transform: str) -> None:
-        shell = driver(backend).shells[transform]
-        for case in self.smooth("float64", backend, "shells", transform):
+    @over("wrappers")
+    def test_wrappers(self, backend: str, transform: str) -> None:
+        wrapper = driver(backend).wrappers[transform]
+        for case in self.smooth("float64", backend, "wrappers", transform):
             result = driver(backend).call(
-                lambda f, a: shell(f)(*a), self.op, case.options, case.arrays
+                lambda f, a: wrapper(f)(*a), self.op, case.options, case.arrays
             )
             what = f"{self.op}, {backend}, {transform}"
             assert_within(result, truth(self.op, case), "float64", what)

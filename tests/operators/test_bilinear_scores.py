@@ -86,7 +86,7 @@ def test_two_streams_without_bias(backend: str) -> None:
 def test_logits_of_a_model(packed: bool, backend: str) -> None:
     own, images = driver(backend), seeded("float32", 3, 12, 10, 3)
     pool = own.pool(packed=packed)
-    model = own.model(own.own_network(20), 4, channels=20, pool=pool)
+    model = own.model(own.custom_network(20), 4, channels=20, pool=pool)
     (maps,) = own.feature_maps(model, images)
     features = maps.reshape(3, -1, 20)
     weights = [own.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]

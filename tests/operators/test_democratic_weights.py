@@ -135,10 +135,13 @@ def test_the_defaults_are_the_published_ones(backend: str) -> None:
 
 @over_backends
 def test_democracy_is_of_one_map(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    for pool in (door.HierarchicalBilinearPool([6, 6], 2), door.CompactBilinearPool([6, 6], 2)):
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    for pool in (
+        namespace.HierarchicalBilinearPool([6, 6], 2),
+        namespace.CompactBilinearPool([6, 6], 2),
+    ):
         requirement = "DemocraticPool: pool must be a layer of one feature map"
         sentence = f"{requirement}; got a {type(pool).__name__} of 2 feature maps"
         with pytest.raises(ValueError, match=sentence):
-            door.DemocraticPool(pool)
-    door.DemocraticPool(door.LowRankBilinearClassifier(6, 3, rank=2))
+            namespace.DemocraticPool(pool)
+    namespace.DemocraticPool(namespace.LowRankBilinearClassifier(6, 3, rank=2))

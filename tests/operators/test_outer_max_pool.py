@@ -10,7 +10,7 @@ from bilinear.testing import (
 )
 from bilinear.testing.cases import seeded
 
-from ..subjects import certified, driver
+from ..subjects import driver, kit_driver
 from .suite import (
     MAP,
     OTHER,
@@ -68,9 +68,9 @@ def test_ties_share_to_the_last_bit(dtype: str, masked: bool, backend: str) -> N
     arrays = tuple(a.astype(DTYPES[dtype]) for a in (x, y))
     options, given = {"mask": keep} if masked else {}, ct.astype(DTYPES[dtype])
     for mode in driver(backend).modes if (dtype, masked) == ("float32", True) else ("eager",):
-        value = certified(backend).value("outer_max_pool", arrays, options, mode)
+        value = kit_driver(backend).value("outer_max_pool", arrays, options, mode)
         np.testing.assert_array_equal(value.astype(int), products.max(1))
-        results = certified(backend).gradients("outer_max_pool", given, arrays, options, mode)
+        results = kit_driver(backend).gradients("outer_max_pool", given, arrays, options, mode)
         for result, exact in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result.astype(int), exact)
 
@@ -80,7 +80,7 @@ def test_one_stream_shares_on_both_sides(backend: str) -> None:
     """Of c ≠ d twice: (c, d) and (d, c) have their own cotangents."""
     x = np.array([[[1.0, 2.0], [1.0, 2.0], [0.0, -1.0]]])
     ct = np.array([[[2.0, 4.0], [8.0, 16.0]]])
-    (gradient,) = certified(backend).gradients("outer_max_pool", ct, (x,), {})
+    (gradient,) = kit_driver(backend).gradients("outer_max_pool", ct, (x,), {})
     shared = [2 * 2 + 2 * 4 + 2 * 8, 4 + 8 + 4 * 16]
     np.testing.assert_array_equal(gradient, [[np.array(shared) / 2, np.array(shared) / 2, [0, 0]]])
 
@@ -96,4 +96,4 @@ def test_many_channels_are_worked_on_in_blocks(
         monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
     x, y = seeded(dtype, 2, 5, 19), seeded(dtype, 2, 5, 7, seed=1)
     case, cotangent = Case((x, y), {"mask": KEEP}), seeded(dtype, 2, 19, 7, seed=2)
-    check_against_reference(certified(backend), "outer_max_pool", case, cotangent)
+    check_against_reference(kit_driver(backend), "outer_max_pool", case, cotangent)

@@ -96,7 +96,7 @@ class Run:
     def resumed(cls, backend: str, path: Path, task: Task) -> "Run":
         model, buffers = driver(backend).load(path, momentum=True)
         run = cls(backend, model, task)
-        run.state, run.step = driver(backend).resumed(model, buffers, **SGD), HALF
+        run.state, run.step = driver(backend).resume(model, buffers, **SGD), HALF
         return run
 
 
