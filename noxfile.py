@@ -123,7 +123,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """Every check there is, as for a nightly run or before a release."""
-    for name in (*nox.options.sessions, "reference", "namespaces", "wheel"):
+    for name in (*(nox.options.sessions or ()), "reference", "namespaces", "wheel"):
         if name != "parity":  # which is below, with every test
             session.notify(name, [])
     frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")

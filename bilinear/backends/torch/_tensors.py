@@ -9,7 +9,7 @@ from torch._functorch import eager_transforms
 
 from ...contract import ACCUMULATION, Spec, check_same_device, check_tensor, refuse
 
-if torch.__version__ < (2, 13):
+if torch.__version__ < "2.13":
     # Dynamo before 2.13 hides the text of an error that traced code raises under fullgraph=True.
     # A function marked like this is called, not traced, so that its error is raised as it is.
     torch.compiler.assume_constant_result(refuse)
