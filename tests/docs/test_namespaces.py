@@ -13,6 +13,7 @@ import pytest
 import bilinear
 from bilinear import contract
 from bilinear._require import BACKENDS
+from bilinear.contract.layers import LAYERS
 from bilinear.testing import OPERATORS
 
 from ..subjects import PRESENT
@@ -29,10 +30,14 @@ print(" ".join(sorted(roots & set({roots!r}))))
 ANALYSIS = ("classifiers", "descriptors", "drawing", "heat_maps", "metrics")
 
 EXTRAS = {
-    ("tensorflow", "BCNN"): {"kwargs"},
-    ("tensorflow", "BilinearPool"): {"data_format", "kwargs"},
+    "torch": {"data_format", "device", "dtype"},
+    "tensorflow": {"data_format", "dtype", "kwargs"},
+    "jax": {"rngs", "dtype"},
+    "reference": set(),
 }
-"""Additional parameters of Keras layers and models."""
+"""Additional parameters that layers and models have in a framework. `BCNN` has a dtype everywhere,
+in PyTorch by default that of new tensors.
+"""
 
 
 def run(code: str, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,15 +139,16 @@ def test_another_keras_backend_is_a_clear_error() -> None:
 def signature(namespace: str, name: str) -> list[tuple[str, object, object]]:
     """Names, defaults and kinds of the parameters, without those in `EXTRAS`."""
     thing = getattr(importlib.import_module(f"bilinear.{namespace}"), name)
-    thing = thing.__init__ if inspect.isclass(thing) else thing
-    skipped = EXTRAS.get((namespace, name), set()) | {"self"}
+    is_class = inspect.isclass(thing)
+    thing = thing.__init__ if is_class else thing
+    skipped = {"self", *(EXTRAS[namespace] if is_class else ())}
     parameters = inspect.signature(thing).parameters.values()
     return [(p.name, p.default, p.kind) for p in parameters if p.name not in skipped]
 
 
 @pytest.mark.skipif(len(PRESENT) < 2, reason="needs a second backend")
 @pytest.mark.parametrize(
-    "name", [*OPERATORS, "BilinearPool", "BCNN", "preset", "save", "load", "load_image"]
+    "name", [*OPERATORS, *LAYERS, "BCNN", "preset", "save", "load", "load_image"]
 )
 def test_all_namespaces_have_the_same_signatures(name: str) -> None:
     first, *others = PRESENT
