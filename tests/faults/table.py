@@ -1,5 +1,17 @@
 """All planted faults."""
 
-from . import layers, library, models, operators
+from . import (  # noqa: F401 - the families enter their faults into the table of `operators`
+    aggregation,
+    descriptors,
+    layers,
+    library,
+    low_rank,
+    matrices,
+    models,
+    operators,
+    pooling,
+    root_and_norm,
+    sketches,
+)
 
 FAULTS = [fault for family in (operators, layers, models, library) for fault in family.faults()]

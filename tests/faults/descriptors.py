@@ -1,0 +1,270 @@
+"""Faults of the bilinear descriptor and of scores on it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .arrays import HALF_PRECISION
+from .operators import FAULTY, fault
+from .steps import (
+    OPTIONS,
+    diagonal,
+    flat,
+    floored,
+    like,
+    lost,
+    mirrored,
+    normalize,
+    rescaled,
+    roots_of,
+    slope,
+    steps,
+    up,
+)
+
+DESCRIPTOR = "bilinear_pool"
+
+
+def of_steps(name: str):
+    """A fault of the descriptor that is written in its steps: (a, ops, g, s, options) -> u."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        def faulty(a, ops, f, x, y=None, **given):
+            options = OPTIONS | given
+            g, s = steps(a, ops, x, y, options)
+            return like(a, function(a, ops, g, s, options), x)
+
+        FAULTY[DESCRIPTOR, name] = faulty
+        return function
+
+    return enter
+
+
+@fault(DESCRIPTOR, "rows and columns of the flattened matrix are exchanged")
+def _(a, ops, f, x, y=None, **options):
+    return f(x, **options) if y is None else f(y, x, **options)
+
+
+@fault(DESCRIPTOR, "the two eps are exchanged")
+def _(a, ops, f, x, y=None, *, eps=1e-10, l2_eps=1e-12, **options):
+    return f(x, y, eps=l2_eps, l2_eps=eps or 1e-30, **options)
+
+
+@fault(DESCRIPTOR, "half precision is rounded between the steps")
+def _(a, ops, f, x, y=None, **given):
+    options = OPTIONS | given
+    if a.dtype(x) not in HALF_PRECISION:
+        return f(x, y, **given)
+    g = ops.outer_pool(x, y, mask=options["mask"], reduction=options["reduction"])
+    return like(a, normalize(ops, roots_of(a, ops, up(a, g), options), options), x)
+
+
+@of_steps("the gradient is not projected")
+def _(a, ops, g, s, options):
+    return s / floored(a, s, options)
+
+
+@of_steps("the gradient is projected below the floor too")
+def _(a, ops, g, s, options):
+    u, still = normalize(ops, s, options), a.stop(normalize(ops, s, options))
+    short = floored(a, s, options) == options["l2_eps"]
+    along = still * a.sum(still * slope(a, u), -1, keepdims=True)
+    return a.where(short, u - along, u)
+
+
+@of_steps("the slope of the root lacks the norm")
+def _(a, ops, g, s, options):
+    return normalize(ops, rescaled(a, s, floored(a, s, options)), options)
+
+
+@of_steps("a root of 0 has a slope")
+def _(a, ops, g, s, options):
+    dead = a.where(a.stop(g) == 0, slope(a, g), 0.0)
+    packed = ops.half_vectorize(dead) if options["packed"] else flat(a, dead)
+    return normalize(ops, s + packed, options)
+
+
+@of_steps("samples share a norm")
+def _(a, ops, g, s, options):
+    if 0 in a.shape(s):
+        return normalize(ops, s, options)
+    n, size = a.shape(s)
+    return a.reshape(normalize(ops, a.reshape(s, (1, n * size)), options), (n, size))
+
+
+@of_steps("the gradient lacks 1/Z")
+def _(a, ops, g, s, options):
+    return rescaled(a, normalize(ops, s, options), 3.0 if options["reduction"] == "mean" else 1.0)
+
+
+@of_steps("the gradient is lost where the matrix is large")
+def _(a, ops, g, s, options):
+    u = normalize(ops, s, options)
+    large = a.max(a.abs(flat(a, a.stop(g))), 1)[:, None] > 1e12
+    return a.where(large, a.stop(u), u)
+
+
+@of_steps("the diagonal counts twice in the norm")
+def _(a, ops, g, s, options):
+    if a.shape(g)[1] != a.shape(g)[2] or options["packed"]:
+        return normalize(ops, s, options)
+    on = flat(a, a.eye(a.shape(g)[1], s)[None])
+    n = a.sqrt(a.sum(s * s * (1 + on), -1, keepdims=True) + 1e-30)
+    return s / a.where(n <= options["l2_eps"], options["l2_eps"], n)
+
+
+@of_steps("the diagonal of one stream is lighter")
+def _(a, ops, g, s, options):
+    if a.shape(g)[1] != a.shape(g)[2] or options["packed"]:
+        return normalize(ops, s, options)
+    on = flat(a, a.eye(a.shape(g)[1], s)[None])
+    return normalize(ops, s * (1 - on * (1 - 0.5**0.5)), options)
+
+
+@of_steps("a packed descriptor lacks √2")
+def _(a, ops, g, s, options):
+    if not options["packed"]:
+        return normalize(ops, s, options)
+    on = diagonal(a, a.shape(g)[1], s)
+    return normalize(ops, s * (on + (1 - on) * 0.5**0.5), options)
+
+
+@of_steps("the slope of a packed descriptor lacks 2 off the diagonal")
+def _(a, ops, g, s, options):
+    if not options["packed"]:
+        return normalize(ops, s, options)
+    on = diagonal(a, a.shape(g)[1], s)
+    return normalize(ops, rescaled(a, s, on + (1 - on) / 2), options)
+
+
+@of_steps("the second derivative has an additional term")
+def _(a, ops, g, s, options):
+    return normalize(ops, s + slope(a, s) * slope(a, s), options)
+
+
+@of_steps("a NaN of the matrix is hidden in the gradient")
+def _(a, ops, g, s, options):
+    u = normalize(ops, s, options)
+    return a.where(a.isnan(u), a.stop(u), u)
+
+
+@fault(DESCRIPTOR, "the gradient of one stream is half of it")
+def _(a, ops, f, x, y=None, *, packed=False, **options):
+    if y is not None or packed:
+        return f(x, y, packed=packed, **options)
+    return f(x, a.stop(x), **options)
+
+
+@fault(DESCRIPTOR, "the gradient of a second stream is lost")
+def _(a, ops, f, x, y=None, **options):
+    return f(x, None if y is None else lost(a, y), **options)
+
+
+@fault(DESCRIPTOR, "the gradient of the first stream lacks a transpose")
+def _(a, ops, f, x, y=None, **given):
+    options = OPTIONS | given
+    if y is None or a.shape(x)[2] != a.shape(y)[2]:
+        return f(x, y, **given)
+    kept = {name: options[name] for name in ("mask", "reduction")}
+    straight = ops.outer_pool(a.stop(up(a, x)), up(a, y), **kept)
+    crossed = ops.outer_pool(a.stop(up(a, y)), up(a, x), **kept)
+    g = straight + slope(a, crossed)
+    return like(a, normalize(ops, roots_of(a, ops, g, options), options), x)
+
+
+@fault(DESCRIPTOR, "later blocks of rows have the columns of others")
+def _(a, ops, f, x, y=None, **options):
+    u = f(x, y, **options)
+    channels = a.shape(x)[2]
+    if channels < 24 or options.get("packed"):
+        return u
+    rows = channels // 2 * (channels if y is None else a.shape(y)[2])
+    late = u[:, rows:]
+    return a.concat([u[:, :rows], late[:, 1:], late[:, :1]], 1)
+
+
+SCORES = "bilinear_scores"
+SCORED = {"bias": None, "y": None, "mask": None, "reduction": "mean"}
+SCORED |= {"eps": 1e-10, "l2_eps": 1e-12, "packed": False}
+
+
+def of_descriptor(name: str):
+    """A fault of the scores in their steps: (a, ops, g, s, weight, bias, options) -> scores."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        def faulty(a, ops, f, x, weight, bias=None, y=None, **given):
+            options = OPTIONS | given
+            g, s = steps(a, ops, x, y, options)
+            wide = up(a, weight), up(a, bias)
+            return like(a, function(a, ops, g, s, *wide, options), x)
+
+        FAULTY[SCORES, name] = faulty
+        return function
+
+    return enter
+
+
+def scores(a: Any, u: Any, weight: Any, bias: Any) -> Any:
+    products = a.matmul(u, mirrored(a, weight))
+    return products if bias is None else products + bias
+
+
+@of_descriptor("the scores are not divided by the norm")
+def _(a, ops, g, s, weight, bias, options):
+    return scores(a, s, weight, bias)
+
+
+@of_descriptor("the bias is divided by the norm")
+def _(a, ops, g, s, weight, bias, options):
+    return scores(a, s, weight, bias) / floored(a, s, options)
+
+
+@of_descriptor("the norm is that of the last rows")
+def _(a, ops, g, s, weight, bias, options):
+    rest = s[:, a.shape(s)[1] // 2 :]
+    return scores(a, s / floored(a, rest, options), weight, bias)
+
+
+@of_descriptor("entries off the diagonal of a packed descriptor lack √2")
+def _(a, ops, g, s, weight, bias, options):
+    if options["packed"]:
+        on = diagonal(a, a.shape(g)[1], s)
+        s = s * (on + (1 - on) * 0.5**0.5)
+    return scores(a, normalize(ops, s, options), weight, bias)
+
+
+@fault(SCORES, "the two eps are exchanged")
+def _(a, ops, f, x, weight, bias=None, y=None, *, eps=1e-10, l2_eps=1e-12, **options):
+    return f(x, weight, bias, y, eps=l2_eps, l2_eps=eps or 1e-30, **options)
+
+
+@fault(SCORES, "masked locations of the second stream enter")
+def _(a, ops, f, x, weight, bias=None, y=None, *, mask=None, **options):
+    result = f(x, weight, bias, y, mask=mask, **options)
+    if mask is None or y is None:
+        return result
+    hidden = a.where(mask[:, :, None], 0.0, up(a, y) * 0)
+    return like(a, up(a, result) + a.sum(a.sum(hidden, -1), -1, keepdims=True), x)
+
+
+@of_descriptor("a root of 0 has a slope")
+def _(a, ops, g, s, weight, bias, options):
+    dead = a.where(a.stop(g) == 0, slope(a, g), 0.0)
+    packed = ops.half_vectorize(dead) if options["packed"] else flat(a, dead)
+    return scores(a, normalize(ops, s + packed, options), weight, bias)
+
+
+@of_descriptor("the gradient lacks that of the norm")
+def _(a, ops, g, s, weight, bias, options):
+    return scores(a, s / floored(a, s, options), weight, bias)
+
+
+@fault(SCORES, "the gradient of one stream is that of its rows")
+def _(a, ops, f, x, weight, bias=None, y=None, *, packed=False, **options):
+    if y is not None or packed:
+        return f(x, weight, bias, y, packed=packed, **options)
+    return f(x, weight, bias, a.stop(x), **options)
+
+
+@fault(SCORES, "the derivative of the weights is lost")
+def _(a, ops, f, x, weight, bias=None, y=None, **options):
+    return f(x, lost(a, weight), bias, y, **options)

@@ -1,0 +1,109 @@
+"""Steps that several faulty formulas share."""
+
+from typing import Any
+
+from .arrays import HALF_PRECISION
+
+OPTIONS = {
+    "mask": None,
+    "reduction": "mean",
+    "eps": 1e-10,
+    "l2_eps": 1e-12,
+    "packed": False,
+    "root": "signed",
+    "slope_eps": None,
+    "norm": "floor",
+}
+
+
+def up(a: Any, x: Any) -> Any:
+    """The array in the accumulation dtype."""
+    return a.cast(x, "float32") if x is not None and a.dtype(x) in HALF_PRECISION else x
+
+
+def like(a: Any, result: Any, x: Any) -> Any:
+    """The result in the dtype of `x`."""
+    return a.cast(result, a.dtype(x))
+
+
+def select(a: Any, x: Any, mask: Any) -> Any:
+    """The features where the mask is True, 0 elsewhere."""
+    return x if mask is None else a.where(mask[:, :, None], x, 0.0)
+
+
+def count(a: Any, x: Any, mask: Any, reduction: str) -> Any:
+    """The divisor Z, (N, 1, 1) with a mask."""
+    if reduction == "sum":
+        return 1.0
+    if mask is None:
+        return float(a.shape(x)[1])
+    found = a.sum(a.cast(mask, a.dtype(x)), 1)
+    return a.where(found == 0, 1.0, found)[:, None, None]
+
+
+def flat(a: Any, g: Any) -> Any:
+    """Matrices as rows; every size is known."""
+    n, *sizes = a.shape(g)
+    total = 1
+    for size in sizes:
+        total *= size
+    return a.reshape(g, (n, total))
+
+
+def mirrored(a: Any, g: Any) -> Any:
+    """The last two axes exchanged."""
+    axes = list(range(len(a.shape(g))))
+    return a.transpose(g, (*axes[:-2], axes[-1], axes[-2]))
+
+
+def slope(a: Any, x: Any) -> Any:
+    """A term of value 0 and slope 1."""
+    return x - a.stop(x)
+
+
+def lost(a: Any, x: Any) -> Any:
+    """The value of `x` with a gradient of 0."""
+    return rescaled(a, x, 0.0)
+
+
+def rescaled(a: Any, x: Any, factor: Any) -> Any:
+    """The value of `x` with `factor` times its slope."""
+    return a.stop(x) + slope(a, x) * factor
+
+
+def length(a: Any, z: Any) -> Any:
+    """Norms over the last axis; 1e-30 stands for 0."""
+    square = a.sum(z * z, -1, keepdims=True)
+    return a.sqrt(a.where(square == 0, 1e-30, square))
+
+
+def diagonal(a: Any, channels: int, x: Any) -> Any:
+    """1 at the entries of the packed triangle that are on the diagonal, else 0."""
+    rows = [[float(c == d) for d in range(c, channels)] for c in range(channels)]
+    values = a.eye(1, x)[0, 0]
+    entries = [value for row in rows for value in row]
+    return a.concat([a.reshape(values * value, (1,)) for value in entries], 0)
+
+
+def steps(a: Any, ops: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    """The pooled matrix and its roots as rows, in the accumulation dtype, by the operators."""
+    g = ops.outer_pool(up(a, x), up(a, y), mask=options["mask"], reduction=options["reduction"])
+    return g, roots_of(a, ops, g, options)
+
+
+def roots_of(a: Any, ops: Any, g: Any, options: dict[str, Any]) -> Any:
+    given = {name: options[name] for name in ("eps", "root", "slope_eps")}
+    s = ops.signed_sqrt(g, **given)
+    return ops.half_vectorize(s) if options["packed"] else flat(a, s)
+
+
+def normalize(ops: Any, s: Any, options: dict[str, Any]) -> Any:
+    return ops.l2_normalize(s, eps=options["l2_eps"], norm=options["norm"])
+
+
+def floored(a: Any, s: Any, options: dict[str, Any]) -> Any:
+    """The norms that roots are divided by, as constants."""
+    n = a.stop(length(a, s))
+    if options["norm"] == "added":
+        return a.sqrt(n * n + options["l2_eps"])
+    return a.where(n <= options["l2_eps"], options["l2_eps"], n)
