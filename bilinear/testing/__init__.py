@@ -1,4 +1,4 @@
-"""The conformance kit: hold a backend of your own to the specification.
+"""The test kit: compare a custom backend with the specification.
 
 ::
 
@@ -7,12 +7,13 @@
     MINE = Driver("mine", forward, vjp)
     TestMine = battery(MINE)
 
-`Driver` says what a backend offers; `battery` makes the tests, which pytest collects: against
-the float64 reference within bounds derived from the inputs, at every hard point, on exact
-lattices, and under the laws of bilinear pooling. ``pytest -p bilinear.testing.plugin`` ends with
-what the driver leaves out, as not covered, and with the worst ratios of error to bound.
+`Driver` declares what a backend offers, and `battery` creates tests that pytest collects. They
+compare the backend with the float64 reference within error bounds derived from the inputs, at
+every singular point, on integers (exactly), and with the laws of bilinear pooling.
+``pytest -p bilinear.testing.plugin`` ends with a list of what the driver does not cover, and with
+the largest ratios of error to bound.
 
-It needs pytest and Hypothesis: ``pip install 'bilinear[testing]'``. No framework is imported.
+The kit needs pytest and Hypothesis: ``pip install 'bilinear[testing]'``. It imports no framework.
 """
 
 from .._require import require_packages

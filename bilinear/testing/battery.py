@@ -1,4 +1,4 @@
-"""The battery: one class of tests for any number of backends, to be collected by pytest."""
+"""The battery: a class of tests for one or more backends, which pytest collects."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from .cases import DTYPES, seeded
+from .cases import DTYPES, normal
 from .driver import Driver
-from .lattices import check_exactness, check_floor, check_later_steps, fixed, lattices
+from .lattices import check_exactness, check_floor, check_later_steps, fixed_cases, lattices
 from .laws import LAWS, check_adjointness
 from .parity import check_against_each_other, check_against_reference, check_layer
 from .refusals import BAD, check_refusal
@@ -28,19 +28,17 @@ HARDEST = {
     "dead channel without eps",
     "below the floor",
 }
-"""What is compiled first: where compilers are known to change what a NaN or a zero does."""
+"""Singular points that are compiled first, because compilers may change NaN and zeros there."""
 
 COMPILED = {"float32": 4, "bfloat16": 2, "float64": 1, "float16": 1}
-"""How many hard points are compiled: a compiler pays for each, and does in one type what it did in
-another of the same accumulation."""
+"""Number of singular points that are compiled in each dtype, because compilation is slow."""
 
-
-TYPED = 4
-"""How many calls of a layer are tried in each dtype: all but its ends is that of float32."""
+CALLS = 4
+"""Number of calls of a layer in each dtype except float32, where all calls are tested."""
 
 
 class Battery:
-    """What `battery` returns is one of these."""
+    """Base class of the test classes that `battery` returns."""
 
     drivers: tuple[Driver, ...] = ()
 
@@ -50,20 +48,28 @@ def battery(
     operators: Collection[str] = OPERATORS,
     layers: Collection[str] = tuple(LAYERS),
 ) -> type[Battery]:
-    """The tests that hold `drivers` to the specification, and to each other.
+    """Create the tests that compare `drivers` with the specification and with each other.
 
     ::
 
         MINE = Driver("mine", forward, vjp)
         TestMine = battery(MINE)
 
-    pytest collects the class by its name. Each test is one row of operator, backend and dtype
-    (and direction, compiler, law…); Hypothesis draws its arrays, by whatever profile is active
-    when `battery` is called. Several drivers meet on the same draws, each against the reference
-    and against every other, in one row of operator and dtype. What a driver does not have is
-    listed as skipped, "not covered".
+    pytest collects the class by its name. Each test is parametrized by operator, backend and dtype
+    (and compiler, law, …). Hypothesis draws the arrays with the profile that is active when
+    `battery` is called. Several drivers are compared on the same arrays. What a driver does not
+    offer is reported as skipped tests, "not covered".
 
-    `operators` and `layers` select what is tested, for suites that spread the battery over files.
+    Args:
+        drivers: one or more drivers with different names.
+        operators: operators to test; default: all.
+        layers: layers to test; default: all.
+
+    Returns:
+        A class of pytest tests.
+
+    Raises:
+        ValueError: `drivers` is empty, or two drivers have the same name.
     """
     names = [driver.name for driver in drivers]
     if not names or len(set(names)) < len(names):
@@ -75,13 +81,13 @@ def battery(
         for driver in drivers
         for op in driver.operators
         if op in operators
-        for dtype in _of(driver)
+        for dtype in _dtypes_of(driver)
     ]
     dtypes = [(driver, dtype) for driver, op, dtype in calls if op == "outer_pool"]
     later = [(driver, dtype) for driver, op, dtype in calls if op == "bilinear_pool"]
     rows: dict[Callable[..., None], Iterable[tuple]] = {
-        edges: calls,  # the cheapest first, with the clearest names
-        star: [row for row in calls if len(_able(drivers, *row[1:])) == 1],
+        edges: calls,  # first, because they are fast and have clear names
+        star: [row for row in calls if len(_drivers_with(drivers, *row[1:])) == 1],
         nan_cotangent: [row for row in calls if row[0].vjp],
         compiled: [(*row, mode) for row in calls for mode in row[0].modes[1:]],
         exact: dtypes,
@@ -121,7 +127,7 @@ def battery(
             for name in driver.layers
             if name in layers
             for layout in driver.layouts
-            for dtype in _of(driver)
+            for dtype in _dtypes_of(driver)
         ],
         refusal: [
             (driver, mistake)
@@ -133,7 +139,7 @@ def battery(
         not_covered: [
             (driver, what)
             for driver in drivers
-            if driver.operators[0] in operators  # once, if the battery is spread over files
+            if driver.operators[0] in operators  # once, if several files test some operators each
             for what in driver.missing()
         ],
         ring: [
@@ -141,7 +147,7 @@ def battery(
             for op in OPERATORS
             if op in operators
             for dtype in DTYPES
-            if len(_able(drivers, op, dtype)) > 1
+            if len(_drivers_with(drivers, op, dtype)) > 1
         ],
     }
     tests = {f"test_{row.__name__}": _test(row, list(of)) for row, of in rows.items() if of}
@@ -149,21 +155,21 @@ def battery(
 
 
 def star(driver: Driver, op: str, dtype: str, data: st.DataObject) -> None:
-    """Any case, against the reference: where no other driver has the operator."""
+    """Compare random cases with the reference, if no other driver has the operator."""
     case = data.draw(OPS[op].cases(dtype), label="case")
     cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")
     run(check_against_reference, driver, op, case, cotangent)
 
 
 def edges(driver: Driver, op: str, dtype: str) -> None:
-    """The hard points, one by one."""
+    """Compare every singular point with the reference."""
     for label, case in OPS[op].edges(dtype).items():
-        cotangent = seeded(dtype, *OPS[op].output_shape(case), seed=1)
+        cotangent = normal(dtype, *OPS[op].output_shape(case), seed=1)
         run(check_against_reference, driver, op, case, cotangent, label=label)
 
 
 def nan_cotangent(driver: Driver, op: str, dtype: str) -> None:
-    """NaN in a cotangent is never hidden."""
+    """NaN in a cotangent is propagated."""
     for label, case in OPS[op].edges(dtype).items():
         cotangent = np.ones(OPS[op].output_shape(case), DTYPES[dtype])
         cotangent.reshape(-1)[:1] = np.nan
@@ -172,91 +178,91 @@ def nan_cotangent(driver: Driver, op: str, dtype: str) -> None:
 
 
 def compiled(driver: Driver, op: str, dtype: str, mode: str) -> None:
-    """A fixed list of shapes, the hardest first."""
+    """Compare compiled operators with the reference at some singular points."""
     hard = OPS[op].edges(dtype)
     labels = sorted(hard, key=lambda label: label not in HARDEST)
     for label in labels[: COMPILED[dtype]]:
-        cotangent = seeded(dtype, *OPS[op].output_shape(hard[label]), seed=2)
+        cotangent = normal(dtype, *OPS[op].output_shape(hard[label]), seed=2)
         run(check_against_reference, driver, op, hard[label], cotangent, label=label, mode=mode)
 
 
 def exact(driver: Driver, dtype: str, data: st.DataObject) -> None:
-    """Integers pool to integers, bit for bit."""
+    """`outer_pool` of integers is exact."""
     case, cotangent = data.draw(lattices(dtype), label="case, cotangent")
     run(check_exactness, driver, case, cotangent)
 
 
 def exact_when_compiled(driver: Driver, dtype: str, mode: str) -> None:
-    for case, cotangent in fixed(dtype):
+    for case, cotangent in fixed_cases(dtype):
         run(check_exactness, driver, case, cotangent, mode=mode)
 
 
 def floor(driver: Driver, dtype: str, mode: str) -> None:
-    """The slope at the floor of the norm, where the branch is decided."""
+    """The gradient of `l2_normalize` at its floor is exact."""
     run(check_floor, driver, dtype, mode=mode)
 
 
 def later_steps(driver: Driver, dtype: str, data: st.DataObject) -> None:
-    """Root and norm of exact sums."""
+    """Root and norm of exact sums are within their bounds."""
     case, _ = data.draw(lattices(dtype), label="case")
     run(check_later_steps, driver, case)
 
 
 def law(driver: Driver, name: str, data: st.DataObject) -> None:
-    """An identity that holds whatever computes it."""
+    """A mathematical law of the operators holds."""
     run(LAWS[name].check, driver, *data.draw(LAWS[name].draw(_for_laws(driver)[0])))
 
 
 def adjoint(driver: Driver, op: str, way: str) -> None:
-    """Forward and reverse derivatives are adjoint, away from every hard point."""
-    case = OPS[op].smooth("float64")[-1]  # the richest
-    cotangent = seeded("float64", *OPS[op].output_shape(case), seed=5)
-    tangents = [seeded("float64", *a.shape, seed=6 + i) for i, a in enumerate(case.arrays)]
+    """Forward and reverse derivatives are adjoint at a smooth case."""
+    case = OPS[op].smooth("float64")[-1]  # the case with the most options
+    cotangent = normal("float64", *OPS[op].output_shape(case), seed=5)
+    tangents = [normal("float64", *a.shape, seed=6 + i) for i, a in enumerate(case.arrays)]
     run(check_adjointness, driver, op, case, cotangent, tangents, way)
 
 
 def layer(driver: Driver, name: str, layout: str, dtype: str) -> None:
-    """A layer on maps of every rank, masked or not; of other types than float32 some."""
+    """Compare a layer with its specification, for feature maps of every rank and with masks."""
     calls = list(LAYERS[name].calls(dtype).values())
-    for streams, given_ in calls if dtype == "float32" else calls[:TYPED]:
+    for streams, given_ in calls if dtype == "float32" else calls[:CALLS]:
         run(check_layer, driver, name, streams, layout=layout, **given_)
 
 
 def refusal(driver: Driver, mistake: str) -> None:
-    """Bad input meets the contract's own sentence."""
+    """Invalid input raises the same error as in the reference."""
     run(check_refusal, driver, mistake)
 
 
 def not_covered(driver: Driver, what: str) -> None:
-    """What a driver says it does not have."""
+    """Report something that the driver does not offer."""
     pytest.skip(f"{NOT_COVERED}{driver.name}, {what}")
 
 
 def ring(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
-    """Any case, every backend against the reference and against every other."""
+    """Compare random cases of all backends with the reference and with each other."""
     case = data.draw(OPS[op].cases(dtype), label="case")
     cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")
-    run(check_against_each_other, _able(drivers, op, dtype), op, case, cotangent)
+    run(check_against_each_other, _drivers_with(drivers, op, dtype), op, case, cotangent)
 
 
-def _of(driver: Driver) -> list[str]:
+def _dtypes_of(driver: Driver) -> list[str]:
     return [dtype for dtype in DTYPES if dtype in driver.dtypes]
 
 
 def _for_laws(driver: Driver) -> list[str]:
-    """The dtypes that laws can be tried in, the widest first."""
+    """Return the dtypes for laws, the most precise first."""
     return [dtype for dtype in ("float64", "float32") if dtype in driver.dtypes]
 
 
-def _able(drivers: tuple[Driver, ...], op: str, dtype: str) -> list[Driver]:
+def _drivers_with(drivers: tuple[Driver, ...], op: str, dtype: str) -> list[Driver]:
     return [d for d in drivers if op in d.operators and dtype in d.dtypes]
 
 
 def _test(row: Callable[..., None], rows: list[tuple]) -> Any:
-    """`row` as a test of its own: parametrized by `rows`, drawing if it takes data.
+    """Return `row` as a test parametrized by `rows`, with Hypothesis if it takes data.
 
-    Deadlines are off, since a first call may compile, and so are Hypothesis' warnings that a
-    draw is slow or filters much. Its explanations would point into our comparisons.
+    There is no deadline, because a first call may compile, and no health check of draws. The
+    explain phase is off, because it would point into the comparison functions.
     """
     names = [name for name in inspect.signature(row).parameters if name != "data"]
     if "data" in inspect.signature(row).parameters:

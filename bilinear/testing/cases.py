@@ -1,4 +1,4 @@
-"""Draws shared by the operators: values inside the contract's range, and its borders."""
+"""Random and fixed cases shared by the operators: values inside the valid range and at its ends."""
 
 import math
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an operator: its arrays, and its keyword arguments (mask among them)."""
+    """The arguments of one call of an operator: its arrays, and its options (including a mask)."""
 
     arrays: tuple[np.ndarray, ...]
     options: dict[str, Any] = field(default_factory=dict)
 
-    def wide(self) -> tuple[np.ndarray, ...]:
+    def upcast(self) -> tuple[np.ndarray, ...]:
         return tuple(a.astype(np.longdouble) for a in self.arrays)
 
     def double(self) -> tuple[np.ndarray, ...]:
@@ -33,11 +33,11 @@ class Case:
 
 
 Maps = tuple[np.ndarray, ...]
-"""Feature maps (N, *spatial, C), one a stream."""
+"""Feature maps (N, *spatial, C), one per stream."""
 
 
 def magnitudes(dtype: str) -> st.SearchStrategy[float]:
-    """Zeros of both signs, and values whose products stay normal in float32."""
+    """Draw zeros of both signs, and values whose products are normal float32 values."""
     width = {"float64": 64, "float32": 32}.get(dtype, 16)
     size = st.floats(2.0**-10, 4.0, width=width)  # type: ignore[arg-type]
     return st.one_of(st.sampled_from([0.0, -0.0, 1.0]), size, size.map(lambda v: -v))
@@ -45,7 +45,7 @@ def magnitudes(dtype: str) -> st.SearchStrategy[float]:
 
 @st.composite
 def features(draw, dtype: str, shape: tuple[int, ...], *, dead: bool = True) -> np.ndarray:
-    """Values of one scale, some channels dead, in plain or transposed memory."""
+    """Draw values of one scale, with zero channels or not, in plain or transposed memory."""
     x = draw(hnp.arrays(np.float64, shape, elements=magnitudes(dtype)))
     x = x * 2.0 ** draw(st.sampled_from([0, -5, 5] if "16" in dtype else [0, -20, 20]))
     if dead and x.ndim and draw(st.booleans()):
@@ -61,8 +61,8 @@ def cotangents(dtype: str, shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarr
 
 
 @st.composite
-def pooled_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None = None) -> Case:
-    """One stream or two, with or without a mask. Few sizes, so compilers meet few shapes."""
+def pooling_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None = None) -> Case:
+    """Draw one or two streams and a mask or none. Few sizes, so that compilers meet few shapes."""
     n = draw(st.sampled_from([1, 2, 0]))
     locations = draw(st.sampled_from([1, 2, 5]))
     channels = draw(st.sampled_from([1, 3]))
@@ -76,13 +76,14 @@ def pooled_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None = 
     return Case(tuple(arrays), options)
 
 
-def seeded(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
+def normal(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
+    """Return values of the standard normal distribution."""
     return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
 
 
-def pooled_edges(dtype: str) -> dict[str, Case]:
-    """The hard points of every pooling: what no random draw is sure to visit."""
-    x, y = seeded(dtype, 2, 4, 3), seeded(dtype, 2, 4, 2, seed=1)
+def pooling_edges(dtype: str) -> dict[str, Case]:
+    """Return the singular points of pooling operators, which random cases may miss."""
+    x, y = normal(dtype, 2, 4, 3), normal(dtype, 2, 4, 2, seed=1)
     keep = np.array([[True, False, True, True], [False] * 4])
     poisoned = x.copy()
     poisoned[~keep] = np.nan
@@ -94,15 +95,15 @@ def pooled_edges(dtype: str) -> dict[str, Case]:
         "all zero": Case((np.zeros_like(x),)),
         "NaN behind the mask": Case((poisoned,), {"mask": keep}),
         "NaN behind the mask of two": Case((poisoned, y), {"mask": keep, "reduction": "sum"}),
-        "nothing kept": Case((x,), {"mask": np.zeros((2, 4), bool)}),
+        "no valid location": Case((x,), {"mask": np.zeros((2, 4), bool)}),
         "NaN reaches": Case((nan,)),
         "empty batch": Case((x[:0], y[:0])),
         "single location": Case((x[:, :1], y[:, :1])),
     }
 
 
-def pooled_smooth(dtype: str) -> list[Case]:
-    """Away from every hard point, where derivatives of all orders exist: |G| stays above 1/4."""
+def pooling_smooth(dtype: str) -> list[Case]:
+    """Return cases at which all derivatives exist: |G| stays above 1/4."""
     x, y = (away_from_zero(dtype, 2, 3, size, seed=size) for size in (4, 2))
     keep = np.array([[True, False, True], [True] * 3])
     return [
@@ -113,14 +114,14 @@ def pooled_smooth(dtype: str) -> list[Case]:
 
 
 def away_from_zero(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
-    """Numbers of both signs, none below 1/2 in magnitude."""
-    x = seeded("float64", *shape, seed=seed)
+    """Return values of both signs with a magnitude of at least 1/2."""
+    x = normal("float64", *shape, seed=seed)
     return (x + np.copysign(0.5, x)).astype(DTYPES[dtype])
 
 
-def map_calls(dtype: str, streams: tuple[int, ...] = (1, 2)) -> dict[str, tuple[Maps, dict]]:
-    """Channels-last maps, and how a layer is called: one stream, two, masks, any rank."""
-    x, y = seeded(dtype, 2, 3, 4, 5), seeded(dtype, 2, 3, 4, 2, seed=1)
+def layer_calls(dtype: str, streams: tuple[int, ...] = (1, 2)) -> dict[str, tuple[Maps, dict]]:
+    """Return channels-last feature maps and arguments: one or two streams, masks, every rank."""
+    x, y = normal(dtype, 2, 3, 4, 5), normal(dtype, 2, 3, 4, 2, seed=1)
     keep = np.random.default_rng(0).random((2, 3, 4)) < 0.5
     poisoned = np.where(keep[..., None], x, np.asarray(np.nan, x.dtype))
     given: dict[str, tuple[Maps, dict]] = {
@@ -132,13 +133,13 @@ def map_calls(dtype: str, streams: tuple[int, ...] = (1, 2)) -> dict[str, tuple[
         "empty batch, masked": ((x[:0],), {"mask": keep[:0]}),
     }
     for spatial in ((), (6,), (2, 3, 2), (1, 1)):
-        pair = seeded(dtype, 2, *spatial, 3), seeded(dtype, 2, *spatial, 2, seed=1)
+        pair = normal(dtype, 2, *spatial, 3), normal(dtype, 2, *spatial, 2, seed=1)
         given[f"{len(spatial)} spatial axes of {math.prod(spatial)}"] = (pair[: max(streams)], {})
     return {label: call for label, call in given.items() if len(call[0]) in streams}
 
 
-def located(maps: Maps, mask: np.ndarray | None, options: Mapping[str, Any]) -> Case:
-    """Maps as a call of an operator on their locations."""
+def to_locations(maps: Maps, mask: np.ndarray | None, options: Mapping[str, Any]) -> Case:
+    """Return the call of an operator on the locations of feature maps."""
     locations = math.prod(maps[0].shape[1:-1])
     flat = tuple(m.reshape(m.shape[0], locations, m.shape[-1]) for m in maps)
     masked = {} if mask is None else {"mask": mask.reshape(mask.shape[0], locations)}

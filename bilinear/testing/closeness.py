@@ -1,4 +1,4 @@
-"""Comparison against a derived bound, with a message one can act on."""
+"""Comparison with a derived bound."""
 
 import numpy as np
 
@@ -11,11 +11,18 @@ from .tolerances import SLACK, SMALLEST
 def assert_within(
     result: np.ndarray, truth: Bounded, dtype: str, what: str, subject: Subject | None = None
 ) -> None:
-    """`result`, of `dtype`, lies between the rounded ends of ``truth ± SLACK · error``.
+    """Assert that `result` lies between the two ends of ``truth ± SLACK · error``.
 
-    Rounding is monotone, so the ends are rounded to `dtype` like the result was: half types
-    need no tolerance of their own, and what exceeds their range must be infinite. NaN must be
-    exactly where the truth has it. With `subject`, the worst ratio of error to bound is noted.
+    The ends are rounded to `dtype`, because rounding is monotone. Half-precision dtypes therefore
+    need no separate tolerance, and values beyond their range must be infinite. `result` must be
+    NaN exactly where the truth is.
+
+    Args:
+        result: computed values.
+        truth: exact values and error bounds.
+        dtype: expected dtype of `result`.
+        what: description of the comparison, for messages.
+        subject: if given, the largest ratio of error to bound is recorded under it.
     """
     __tracebackhide__ = True
     assert result.dtype.name == dtype, f"{what}: dtype {result.dtype.name}, expected {dtype}"
@@ -45,9 +52,9 @@ def assert_within(
 def assert_rounded(
     result: np.ndarray, expected, terms: int, what: str = "", *, scale: float | None = None
 ) -> None:
-    """`result` equals what was worked out by hand, but for `terms` roundings in its own dtype.
+    """Assert that `result` equals a known value up to `terms` roundings in its dtype.
 
-    They are relative to `scale`: the largest magnitude that was summed, if not the result's own.
+    Errors are relative to `scale`, the largest magnitude in the sums (default: in `expected`).
     """
     __tracebackhide__ = True
     expected = np.broadcast_to(expected, result.shape)
@@ -58,7 +65,7 @@ def assert_rounded(
 
 
 def _ratios(result: np.ndarray, truth: Bounded, bound: np.ndarray) -> np.ndarray:
-    """Error over bound, less half an ulp where a result was rounded to a half type once more."""
+    """Ratio of error to bound, without the final rounding to a half-precision dtype."""
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(result.astype(np.longdouble) - truth.value)
         if ACCUMULATION[result.dtype.name] != result.dtype.name:

@@ -1,4 +1,4 @@
-"""How the kit reaches a backend: the functions it offers, and what it says it can do."""
+"""The driver of a backend: its functions, and a declaration of what it supports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,54 +15,53 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Driver:
-    """A backend, as the battery calls it: NumPy arrays in, NumPy arrays out.
+    """A backend as the battery calls it, with NumPy arrays in and out.
 
-    ``forward(op, arrays, options)`` is the operator called `op` of ``(x,)`` or ``(x, y)``, or what
-    its positional arguments are; options are the others, a boolean ``mask`` too. bfloat16 is
-    that of ml_dtypes.
-    ``vjp(op, cotangent, arrays, options)`` gives the gradient with respect to each of the arrays.
-    Arrays are read-only copies, not always contiguous.
+    ``forward(op, arrays, options)`` returns the result of the operator `op`. `arrays` are its
+    positional arguments, such as ``(x,)`` or ``(x, y)``, and `options` its keyword arguments,
+    including a boolean ``mask``. bfloat16 is the dtype of ml_dtypes.
+    ``vjp(op, cotangent, arrays, options)`` returns the gradient with respect to each of `arrays`.
+    Arrays are read-only copies and not always contiguous.
 
-    What a backend lacks is left out of the driver: the battery then lists it as not covered.
-    Both functions are also called with ``mode=`` where `modes` has more than ``"eager"``.
+    Leave out what the backend does not support: the battery reports it as not covered.
+    Both functions are also called with ``mode=`` if `modes` has more entries than ``"eager"``.
     """
 
     name: str
     forward: Callable[..., Array]
     vjp: Callable[..., Sequence[Array]] | None = None
     jvps: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
-    """Ways to push a tangent forward: name -> (op, tangents, arrays, options) -> ``J v``. They are
-    held to `vjp`, in float64.
+    """Forward derivatives: name -> (op, tangents, arrays, options) -> ``J v``. They are compared
+    with `vjp` in float64.
     """
     layer: Callable[..., tuple[Array, Sequence[Array]]] | None = None
-    """``(layer's name, cotangent, maps, mask=, parameters=, layout=, mode=)`` -> descriptors and
-    gradients; maps, mask and gradients are channels-last, whatever the layout the layer is run in.
-    A layer of learned weights also gives theirs, in the order of their names; it is made with them
-    in the dtype of the maps.
+    """``(name, cotangent, maps, mask=, parameters=, layout=, mode=)`` -> descriptors, gradients.
+
+    Maps, mask and gradients are channels-last in every layout. Gradients of learned weights follow
+    those of the maps, in the order of the weights' names. The weights have the dtype of the maps.
     """
     operators: Sequence[str] = OPERATORS
     layers: Sequence[str] = tuple(LAYERS)
-    """Those that `layer` knows."""
+    """Layers that `layer` supports."""
     dtypes: Sequence[str] = tuple(DTYPES)
     modes: Sequence[str] = ("eager",)
-    """How an operator can be run: "eager" first, then by each compiler."""
+    """Ways to run an operator: "eager" first, then each compiler."""
     layouts: Sequence[str] = ("channels_last",)
-    """The memory or axis layouts that `layer` knows."""
+    """Memory or axis layouts that `layer` supports."""
     refuses: bool = False
-    """Whether bad input is refused in the words of `bilinear.contract`."""
+    """Whether invalid input raises the errors of `bilinear.contract`."""
     tf32: bool = False
-    """Whether matrix products of float32 are computed in TensorFloat-32: bounds then know it."""
+    """Whether float32 matrix products use TensorFloat-32, which has wider bounds."""
 
     def __post_init__(self) -> None:
-        for kind, own, known in (
+        for kind, names, known in (
             ("operators", self.operators, OPERATORS),
             ("dtypes", self.dtypes, DTYPES),
             ("layers", self.layers, LAYERS),
         ):
-            unknown = [own] if isinstance(own, str) else [name for name in own if name not in known]
-            if unknown or not own:
+            if isinstance(names, str) or not names or set(names) - set(known):
                 raise ValueError(
-                    f"Driver: {kind} must be some of ({', '.join(known)}); got {own!r}. "
+                    f"Driver: {kind} must be some of ({', '.join(known)}); got {names!r}. "
                     f"Name those that {self.name} has."
                 )
         if not self.modes or self.modes[0] != "eager":
@@ -75,27 +74,27 @@ class Driver:
         return f"Driver({self.name!r})"
 
     def value(self, op: str, arrays, options: Mapping[str, Any], mode: str = "eager") -> Array:
-        result = self.forward(op, _copies(arrays), _copied(options), **_mode(mode))
-        return self._checked("forward", result)
+        result = self.forward(op, _copy_arrays(arrays), _copy_options(options), **_mode(mode))
+        return self._check_array("forward", result)
 
     def gradients(
         self, op: str, cotangent: Array, arrays, options: Mapping[str, Any], mode: str = "eager"
     ) -> list[Array]:
         assert self.vjp is not None
-        (copy,) = _copies((cotangent,))
-        results = self.vjp(op, copy, _copies(arrays), _copied(options), **_mode(mode))
-        return self._each("vjp", results, len(arrays))
+        (copy,) = _copy_arrays((cotangent,))
+        results = self.vjp(op, copy, _copy_arrays(arrays), _copy_options(options), **_mode(mode))
+        return self._check_gradients("vjp", results, len(arrays))
 
     def layer_and_gradients(
         self, name: str, cotangent: Array, maps, count: int, **given: Any
     ) -> tuple[Array, list[Array]]:
         assert self.layer is not None
-        (copy,) = _copies((cotangent,))
-        result, gradients = self.layer(name, copy, _copies(maps), **_copied(given))
-        return self._checked("layer", result), self._each("layer", gradients, count)
+        (copy,) = _copy_arrays((cotangent,))
+        result, gradients = self.layer(name, copy, _copy_arrays(maps), **_copy_options(given))
+        return self._check_array("layer", result), self._check_gradients("layer", gradients, count)
 
     def missing(self) -> list[str]:
-        """What the battery cannot test of this backend, in words."""
+        """Describe what the battery cannot test of this backend."""
         float64 = "float64" in self.dtypes
         lacks = [f"operator {op}" for op in OPERATORS if op not in self.operators]
         lacks += [f"dtype {dtype}" for dtype in DTYPES if dtype not in self.dtypes]
@@ -108,7 +107,7 @@ class Driver:
         lacks += ["refusals of bad input"] if not self.refuses else []
         return lacks
 
-    def _checked(self, function: str, result: Any) -> Array:
+    def _check_array(self, function: str, result: Any) -> Array:
         if not isinstance(result, np.ndarray):
             raise TypeError(
                 f"{self.name}: {function} must return NumPy arrays; got a "
@@ -116,30 +115,31 @@ class Driver:
             )
         return result
 
-    def _each(self, function: str, results: Any, count: int) -> list[Array]:
+    def _check_gradients(self, function: str, results: Any, count: int) -> list[Array]:
         if not isinstance(results, list | tuple) or len(results) != count:
             received = f"{len(results)} of them" if isinstance(results, list | tuple) else results
             raise TypeError(
                 f"{self.name}: {function} must return one gradient for each array, {count} here, "
                 f"in a list or tuple; got {received}. One stream has one, of x."
             )
-        return [self._checked(function, result) for result in results]
+        return [self._check_array(function, result) for result in results]
 
 
-def _copies(arrays) -> tuple[Array, ...]:
-    """In the same order of memory, read-only: what a backend does to them is its own affair."""
+def _copy_arrays(arrays) -> tuple[Array, ...]:
+    """Return read-only copies with the same memory order."""
     copies = tuple(a.copy(order="K") for a in arrays)
     for copy in copies:
         copy.flags.writeable = False
     return copies
 
 
-def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copies((v,))[0] if isinstance(v, np.ndarray) else v for k, v in options.items()}
+def _copy_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = {k: _copy_arrays((v,))[0] for k, v in options.items() if isinstance(v, np.ndarray)}
+    return {**options, **arrays}
 
 
 def _mode(mode: str) -> dict[str, str]:
-    """A driver of eager functions alone need not know of modes."""
+    """Omit the argument in eager mode, for drivers without modes."""
     return {} if mode == "eager" else {"mode": mode}
 
 
@@ -153,4 +153,4 @@ def _reference_vjp(op, cotangent, arrays, options):
 
 
 REFERENCE = Driver("reference", _reference, _reference_vjp, refuses=True)
-"""The specification itself, held to its own laws."""
+"""The driver of the reference itself."""

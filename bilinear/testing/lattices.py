@@ -42,7 +42,7 @@ def lattices(draw, dtype: str) -> tuple[Case, np.ndarray]:
     return Case(tuple(arrays), options), cotangent
 
 
-def fixed(dtype: str) -> list[tuple[Case, np.ndarray]]:
+def fixed_cases(dtype: str) -> list[tuple[Case, np.ndarray]]:
     """One case a reduction, for compilers: they pay for each shape."""
     cases = []
     for reduction, locations in (("sum", 7), ("mean", 8), ("mean", 7)):
@@ -61,7 +61,7 @@ def check_exactness(
     """Forward and gradients equal those in integers, divided by Z and rounded once."""
     __tracebackhide__ = True
     dtype = case.arrays[0].dtype.name
-    sums, slopes, z = in_integers(case, cotangent)
+    sums, slopes, z = integer_results(case, cotangent)
     what = f"outer_pool on {driver.name} ({dtype}, {mode}, integers)"
     result = driver.value("outer_pool", case.arrays, case.options, mode)
     assert_quotients(result, sums, z, dtype, what)
@@ -93,7 +93,8 @@ def check_later_steps(driver: Driver, case: Case) -> None:
     __tracebackhide__ = True
     case = Case(case.arrays, case.options | {"reduction": "sum"})
     eps, floor = 2.0**-10, 2.0**-20
-    sums = in_integers(case, np.zeros((2, case.arrays[0].shape[2], case.arrays[-1].shape[2])))[0]
+    sizes = 2, case.arrays[0].shape[2], case.arrays[-1].shape[2]
+    sums, *_ = integer_results(case, np.zeros(sizes))
     g, acc = bounds.exact(sums.reshape(2, -1).astype(np.longdouble)), arithmetic(case)
     expected = bounds.l2_normalize(bounds.signed_sqrt(g, eps, acc), floor, acc)
     result = driver.value(
@@ -103,7 +104,7 @@ def check_later_steps(driver: Driver, case: Case) -> None:
     assert_within(result, expected, dtype, f"bilinear_pool on {driver.name} ({dtype}), integers")
 
 
-def in_integers(
+def integer_results(
     case: Case, cotangent: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
     """Sums of products, of cotangents and features, and what each sample is divided by."""
@@ -129,7 +130,7 @@ def assert_quotients(
     assert values.shape == exact.shape, f"{what}: shape {values.shape}, expected {exact.shape}"
     worst, at = Fraction(0), ()
     for index in np.ndindex(*exact.shape):
-        over = _over(values[index], int(exact[index]), z[index[0]])
+        over = _excess(values[index], int(exact[index]), z[index[0]])
         worst, at = (over, index) if over > worst else (worst, at)
     if at:
         raise AssertionError(
@@ -138,7 +139,7 @@ def assert_quotients(
         )
 
 
-def _over(value, whole: int, z: int) -> Fraction:
+def _excess(value, whole: int, z: int) -> Fraction:
     """Error over what is allowed, where that is more than 1; else 0."""
     if not np.isfinite(value):
         return Fraction(10**9)

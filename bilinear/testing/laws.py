@@ -204,7 +204,7 @@ def _cases(op: str, dtype: str, streams: tuple[int, ...] = (1, 2)) -> st.SearchS
 
 
 @st.composite
-def _ordered(draw, op: str, dtype: str):
+def _case_and_order(draw, op: str, dtype: str):
     case = draw(_cases(op, dtype))
     return op, case, draw(st.permutations(range(case.arrays[0].shape[1])))
 
@@ -228,7 +228,7 @@ def _laws_of(op: str) -> dict[str, Law]:
         return lambda dtype: st.tuples(st.just(op), _cases(op, dtype).filter(kept))
 
     return {
-        f"{op}: order of locations": Law(check_order, lambda d: _ordered(op, d), (op,)),
+        f"{op}: order of locations": Law(check_order, lambda d: _case_and_order(op, d), (op,)),
         f"{op}: samples": Law(check_samples, drawn(lambda case: True), (op,)),
         f"{op}: mask": Law(check_mask, drawn(lambda case: "mask" in case.options), (op,)),
         f"{op}: repetition": Law(

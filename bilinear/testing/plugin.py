@@ -37,7 +37,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo) -> Any:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist hands its ratios over."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["ratios"] = ratios.dumped()  # type: ignore[attr-defined]
+        session.config.workeroutput["ratios"] = ratios.dump()  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -28,7 +28,7 @@ def note(subject: Subject, ratio: float) -> None:
     WORST[subject] = max(ratio, WORST.get(subject, 0.0))
 
 
-def dumped() -> list[tuple]:
+def dump() -> list[tuple]:
     """What one process noted, for another to `merge`."""
     return [(*subject, ratio) for subject, ratio in WORST.items()]
 

@@ -63,7 +63,7 @@ BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
 
 def expected_error(mistake: str) -> Exception:
     """What the reference raises."""
-    error = _raised(REFERENCE, mistake)
+    error = _error_of(REFERENCE, mistake)
     assert error is not None, f"the reference accepts {mistake}"
     return error
 
@@ -71,14 +71,14 @@ def expected_error(mistake: str) -> Exception:
 def check_refusal(driver: Driver, mistake: str) -> None:
     """The same kind of error; its message contains the reference's."""
     __tracebackhide__ = True
-    expected, error = expected_error(mistake), _raised(driver, mistake)
+    expected, error = expected_error(mistake), _error_of(driver, mistake)
     what = f"{BAD[mistake][0]} on {driver.name}, {mistake}: expected {expected}"
     assert error is not None, f"{what}; it was accepted"
     as_expected = isinstance(error, type(expected)) and str(expected) in str(error)
     assert as_expected, f"{what}; got {type(error).__name__}: {error}"
 
 
-def _raised(driver: Driver, mistake: str) -> Exception | None:
+def _error_of(driver: Driver, mistake: str) -> Exception | None:
     try:
         driver.value(*BAD[mistake])
     except Exception as error:  # of any kind: the caller judges it

@@ -41,7 +41,7 @@ def snippet(check: Callable[..., None], *arguments: Any, **options: Any) -> str:
         drivers = argument if isinstance(argument, list) else [argument]
         if drivers and all(isinstance(d, Driver) for d in drivers):
             names = [f"driver_{i}" if i else "driver" for i in range(len(drivers))]
-            lines += [_imported(d, name) for d, name in zip(drivers, names, strict=True)]
+            lines += [_import_line(d, name) for d, name in zip(drivers, names, strict=True)]
             listed = f"[{', '.join(names)}]"
             written.append(listed if isinstance(argument, list) else names[0])
         else:
@@ -72,7 +72,7 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
-def _imported(driver: Driver, name: str) -> str:
+def _import_line(driver: Driver, name: str) -> str:
     """The import of a driver, by the name it has in a module or by its place in a battery."""
     for module in list(sys.modules.values()):
         where = getattr(module, "__name__", "__main__")

@@ -23,13 +23,13 @@ def root_and_norm_vjp(ct: np.ndarray, h: np.ndarray, options: Mapping[str, Any])
     return ct
 
 
-def bounded(h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
+def bound(h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
     """Bound of `root_and_norm` for an inexact argument."""
     roots = bounds.signed_sqrt(h, options.get("eps", EPS), acc)
     return bounds.l2_normalize(roots, options.get("l2_eps", L2_EPS), acc)
 
 
-def bounded_vjp(ct: np.ndarray, h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
+def bound_vjp(ct: np.ndarray, h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
     eps, floor = options.get("eps", EPS), options.get("l2_eps", L2_EPS)
     roots = bounds.signed_sqrt(h, eps, acc)
     of_roots = bounds.l2_normalize_vjp(bounds.exact(ct.astype(np.longdouble)), roots, floor, acc)

@@ -25,7 +25,7 @@ BACKWARD = 8
 """p, over C."""
 
 
-class _Found(NamedTuple):
+class _Decomposition(NamedTuple):
     u: np.ndarray
     roots: np.ndarray
     k: np.ndarray
@@ -39,7 +39,7 @@ class _Found(NamedTuple):
 
 def root(a: Bounded, tol: float | None, acc: str) -> Bounded:
     """The root of matrices (N, C, C)."""
-    f = _found(a, tol, acc)
+    f = _decompose(a, tol, acc)
     value = _product(f.u, f.roots[:, None, :] * np.eye(f.u.shape[-1]))
     spread = _product(np.abs(f.u), f.roots[:, None, :] * np.eye(f.u.shape[-1]))
     largest = f.roots.max(1)[:, None, None]
@@ -52,7 +52,7 @@ def root(a: Bounded, tol: float | None, acc: str) -> Bounded:
 
 def root_vjp(cotangent: Bounded, a: Bounded, tol: float | None, acc: str) -> Bounded:
     """The gradient for a cotangent."""
-    f, ct = _found(a, tol, acc), _symmetric(cotangent.value.astype(np.float64))
+    f, ct = _decompose(a, tol, acc), _symmetric(cotangent.value.astype(np.float64))
     inexact = np.sqrt(np.sum(cotangent.error**2, axis=(1, 2), keepdims=True))
     with np.errstate(invalid="ignore"):
         value = _product(f.u, _product(_t(f.u), ct) * f.k)
@@ -65,7 +65,7 @@ def root_vjp(cotangent: Bounded, a: Bounded, tol: float | None, acc: str) -> Bou
     return _bounded(value, error, f.nan)
 
 
-def _found(given: Bounded, tol: float | None, acc: str) -> _Found:
+def _decompose(given: Bounded, tol: float | None, acc: str) -> _Decomposition:
     a = _symmetric(given.value.astype(np.float64))
     inexact = np.sqrt(np.sum(given.error.astype(np.float64) ** 2, axis=(1, 2)))[:, None]
     nan = np.asarray(np.isnan(a).any((1, 2), keepdims=True))
@@ -89,7 +89,7 @@ def _found(given: Bounded, tol: float | None, acc: str) -> _Found:
     lost = BACKWARD * channels * (units[0] + polish) * moved[:, :, None]
     above = np.where(sure, 0, (floor + delta)[:, :, None])
     steepest = k.max((1, 2), initial=0)[:, None, None]
-    return _Found(
+    return _Decomposition(
         vectors, roots, k, steepest, delta[:, :, None], above, sure, np.asarray(nan), lost
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from .. import __version__, reference
-from .cases import Case, seeded
+from .cases import Case, normal
 from .subjects import OPERATORS, OPS, argument_names, truth, vjp_truth
 from .tolerances import SLACK
 
@@ -45,9 +45,9 @@ def vectors() -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     listed = []
     for op, name, case in cases():
         key = f"{op}/{name}"
-        cotangent = seeded("bfloat16", *OPS[op].output_shape(case), seed=1)
+        cotangent = normal("bfloat16", *OPS[op].output_shape(case), seed=1)
         tensors |= {f"{key}/{k}": v for k, v in _tensors(op, case, cotangent).items()}
-        options, _ = _separated(case.options)
+        options, _ = _split_options(case.options)
         names = argument_names(op, len(case.arrays))
         listed.append({"name": key, "operator": op, "arrays": names, "options": options})
     return tensors, listed
@@ -71,7 +71,7 @@ def write(path: Path) -> int:
 def _tensors(op: str, case: Case, cotangent: np.ndarray) -> dict[str, np.ndarray]:
     names = argument_names(op, len(case.arrays))
     tensors: dict[str, Any] = dict(zip(names, case.arrays, strict=True))
-    _, given = _separated(case.options)
+    _, given = _split_options(case.options)
     tensors["cotangent"] = cotangent
     for dtype in ("float32", "float64"):
         narrow = Case(tuple(a.astype(dtype) for a in case.arrays), case.options)
@@ -85,7 +85,7 @@ def _tensors(op: str, case: Case, cotangent: np.ndarray) -> dict[str, np.ndarray
     return numbers | {k: np.ascontiguousarray(v) for k, v in given.items()}
 
 
-def _separated(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What JSON can hold of some options, and their arrays; a tuple of names has some of each."""
     plain: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
@@ -93,7 +93,7 @@ def _separated(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np
         if isinstance(value, np.ndarray):
             arrays[name] = value
         elif hasattr(value, "_asdict"):
-            plain[name], inner = _separated(value._asdict())
+            plain[name], inner = _split_options(value._asdict())
             arrays |= {f"{name}.{field}": array for field, array in inner.items()}
         else:
             plain[name] = value

@@ -9,7 +9,7 @@ import pytest
 from bilinear import reference
 from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
 from bilinear.contract.sketches import CHANNELS, MaclaurinTables, SketchTables
-from bilinear.testing.cases import seeded
+from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
 from ..operators.sketches import elsewhere, known_tables, sketches
@@ -47,7 +47,7 @@ def test_the_draws_are_pinned() -> None:
 @over_backends
 def test_a_layer_takes_tables_of_others(backend: str) -> None:
     """Of few bins: where one stays empty, their transforms leave noise, and its root is large."""
-    tables, x = known_tables(6, 4), seeded("float64", 2, 5, 6)
+    tables, x = known_tables(6, 4), normal("float64", 2, 5, 6)
     door = importlib.import_module(f"bilinear.{backend}")
     pool = door.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
     assert pool.seed is None

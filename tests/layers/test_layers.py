@@ -9,7 +9,7 @@ import pytest
 
 from bilinear.contract.arrays import MASK_SHAPE, SAME_LOCATIONS
 from bilinear.testing import DTYPES, LAYERS, Case, assert_within, truth
-from bilinear.testing.cases import seeded
+from bilinear.testing.cases import normal
 from bilinear.testing.parity import check_layer
 from bilinear.testing.ratios import Subject
 
@@ -32,7 +32,7 @@ def check(backend: str, maps, **given) -> None:
 
 @over_backends
 def test_compiled_layer(backend: str) -> None:
-    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
+    x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 3, 4, 2, seed=1)
     for mode in driver(backend).modes[1:]:
         check(backend, (x, y), mode=mode)
 
@@ -43,7 +43,7 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
     """Traced or compiled once, then called at two sizes of every axis."""
     streams, masked, layer = 2 if "y" in given else 1, "mask" in given, None
     for n, h, w, c, d in ((2, 3, 4, 5, 7), (4, 2, 3, 7, 6)):
-        maps = (seeded("float32", n, h, w, c), seeded("float32", n, h, w, d, seed=1))[:streams]
+        maps = (normal("float32", n, h, w, c), normal("float32", n, h, w, d, seed=1))[:streams]
         mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
         layer = layer or driver(backend).dynamic_layer(maps, mask, layout=layout)
         run = partial(layer, mask=mask)
@@ -54,7 +54,7 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_wrong_sizes_met_at_run_time(layout: str) -> None:
     """TensorFlow alone keeps such checks: torch.compile traces anew, jax.export has its own."""
-    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 4, 3, 5)
+    x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 4, 3, 5)
     keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
     layer = driver("tensorflow").dynamic_layer((x, y), keep, layout=layout)
     for maps, sentence in (((x, y), SAME_LOCATIONS), ((x, x), MASK_SHAPE)):
@@ -68,7 +68,7 @@ def test_wrong_sizes_met_at_run_time(layout: str) -> None:
 def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], layout: str) -> None:
     masks = dict(zip(names, np.random.default_rng(0).random((3, 2, 3, 4)) < 0.7, strict=False))
     kept = np.logical_and.reduce(list(masks.values()))
-    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    x, y = normal("float64", 2, 3, 4, 3), normal("float64", 2, 3, 4, 2, seed=1)
     x[~kept] = np.nan
     layer = partial(driver("tensorflow").layer, "BilinearPool", mask=masks, layout=layout)
     check("tensorflow", (x, y), mask=kept, layout=layout, run=layer)
@@ -77,7 +77,7 @@ def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], lay
 @needs_keras
 def test_masks_that_keras_keeps_of_the_maps() -> None:
     """Maps that are zero where masked, as Masking wants them: the mean tells who was counted."""
-    x, y = seeded("float64", 2, 3, 4, 3), seeded("float64", 2, 3, 4, 2, seed=1)
+    x, y = normal("float64", 2, 3, 4, 3), normal("float64", 2, 3, 4, 2, seed=1)
     keep, keep_y = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
     x[~keep], y[~keep_y] = 0, 0
     for layer in driver("tensorflow").masking_layers().values():
@@ -93,7 +93,7 @@ def test_masks_that_keras_keeps_of_the_maps() -> None:
 )
 def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, given: tuple[str, ...]) -> None:
     """Whatever the streams are, equal or not, the layer computes as its policy says."""
-    maps = [seeded(g, 2, 12, 3 - i, seed=i) for i, g in enumerate(given)]
+    maps = [normal(g, 2, 12, 3 - i, seed=i) for i, g in enumerate(given)]
     result = driver("tensorflow").under_policy(policy, maps)
     expected = truth("bilinear_pool", Case(tuple(m.astype(DTYPES[dtype]) for m in maps)))
     subject = Subject("BilinearPool", "tensorflow", dtype, "forward")
@@ -138,7 +138,7 @@ def test_pools_of_one_stream_have_no_descriptor_of_two(backend: str) -> None:
 
 @over_backends
 def test_half_of_two_streams_is_refused(backend: str) -> None:
-    x, y = seeded("float32", 2, 3, 4, 3), seeded("float32", 2, 3, 4, 2, seed=1)
+    x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 3, 4, 2, seed=1)
     with pytest.raises(ValueError, match="BilinearPool: packed=True is for one stream; got y "):
         driver(backend).layer("BilinearPool", np.ones((2, 6)), (x, y), parameters={"packed": True})
 

@@ -14,8 +14,8 @@ from bilinear.backends.initial_values import (
 )
 from bilinear.testing import DTYPES, assert_within
 from bilinear.testing.bounds import exact
-from bilinear.testing.cases import seeded
-from bilinear.testing.contractions import contracted, monotone
+from bilinear.testing.cases import normal
+from bilinear.testing.contractions import apply_monotone, einsum
 
 from ..subjects import PRESENT
 from ..tolerances import PROJECTED, RECOMPUTED
@@ -102,7 +102,7 @@ def test_what_a_layer_survives(name: str, backend: str) -> None:
     """Copies, files and the containers of its framework leave its results as they were."""
     channels = LAYERS[name]["channels"]
     listed = channels if isinstance(channels, list) else [channels]
-    maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
+    maps = [normal("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
     results = words(backend).apply_copies(name, LAYERS[name], maps)
     assert {"copy.deepcopy", "pickle"} <= set(results)
     expected = results.pop("eager")
@@ -115,7 +115,7 @@ def test_what_a_layer_survives(name: str, backend: str) -> None:
 def test_masks_that_keras_keeps_of_the_maps(name: str) -> None:
     listed = np.atleast_1d(LAYERS[name]["channels"]).tolist()
     keeps = np.random.default_rng(0).random((len(listed), 2, 3, 4)) < 0.7
-    maps = [seeded("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
+    maps = [normal("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
     maps = [np.where(keep[..., None], m, 0) for m, keep in zip(maps, keeps, strict=True)]
     expected, *results = words("tensorflow").apply_with_masks(name, LAYERS[name], maps, keeps)
     for result in results:
@@ -137,32 +137,32 @@ def test_descriptor_sizes(backend: str) -> None:
 def test_projection(dtype: str, backend: str) -> None:
     """Of maps of any rank, in any layout, activated or not; and its gradients."""
     for spatial, activation in (((), None), ((4,), "relu"), ((2, 3), "relu"), ((2, 1, 3), None)):
-        x = seeded(dtype, 2, *spatial, 3)
+        x = normal(dtype, 2, *spatial, 3)
         (weight,) = projections([(3, 4)], 2)
-        cotangent = seeded(dtype, 2, *spatial, 4, seed=1)
+        cotangent = normal(dtype, 2, *spatial, 4, seed=1)
         made_of = {"channels": 3, "dim": 4, "activation": activation, "seed": 2}
         for layout, (value, dx, dw) in words(backend).project(x, cotangent, made_of).items():
             what = f"Projection, {backend}, {dtype}, {layout}"
             acc = "float64" if dtype == "float64" else "float32"
             flat = exact(x.reshape(2, -1, 3).astype(np.longdouble))
             w = exact(weight.astype(DTYPES[dtype]).astype(np.longdouble))
-            p = contracted("nlc,cd->nld", flat, w, acc)
+            p = einsum("nlc,cd->nld", flat, w, acc)
             relu = (lambda a: np.maximum(a, 0)) if activation else (lambda a: a)
-            assert_within(value.reshape(2, -1, 4), monotone(relu, p), dtype, what)
+            assert_within(value.reshape(2, -1, 4), apply_monotone(relu, p), dtype, what)
             ct = cotangent.reshape(2, -1, 4).astype(np.longdouble)
             ct = exact(np.where(p.value <= 0, 0, ct) if activation else ct)
-            assert_within(dx.reshape(2, -1, 3), contracted("nld,cd->nlc", ct, w, acc), dtype, what)
-            assert_within(dw, contracted("nld,nlc->dc", ct, flat, acc), dtype, what)
+            assert_within(dx.reshape(2, -1, 3), einsum("nld,cd->nlc", ct, w, acc), dtype, what)
+            assert_within(dw, einsum("nld,nlc->dc", ct, flat, acc), dtype, what)
 
 
 @over_backends
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_a_masked_location_does_not_enter_a_projection(activation: str, backend: str) -> None:
     """NaN included: its result and gradient are 0, and the others' are as without it."""
-    x, (weight,) = seeded("float32", 2, 3, 4, 3), projections([(3, 2)], 0)
+    x, (weight,) = normal("float32", 2, 3, 4, 3), projections([(3, 2)], 0)
     keep = np.random.default_rng(0).random((2, 3, 4)) < 0.7
     x[~keep] = np.nan
-    clean, cotangent = np.where(keep[..., None], x, 0), seeded("float32", 2, 3, 4, 2, seed=1)
+    clean, cotangent = np.where(keep[..., None], x, 0), normal("float32", 2, 3, 4, 2, seed=1)
     expected = clean @ weight
     ct = np.where(keep[..., None], cotangent, 0)
     if activation:
@@ -208,7 +208,7 @@ def test_layers_are_refused_when_made(name: str, made_of: dict, sentence: str, b
 @over_layers
 def test_maps_are_refused_that_the_layer_was_not_made_for(name: str, backend: str) -> None:
     run = words(backend).called
-    maps = [seeded("float32", 2, 3, 4, 7)] * max(np.size(LAYERS[name]["channels"]), 1)
+    maps = [normal("float32", 2, 3, 4, 7)] * max(np.size(LAYERS[name]["channels"]), 1)
     with pytest.raises(ValueError, match="channels that the layer was made for"):
         run(name, LAYERS[name], maps)
     if len(maps) > 1:

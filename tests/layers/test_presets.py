@@ -8,7 +8,7 @@ import pytest
 from bilinear import presets, reference
 from bilinear.contract import check_eps, check_floor
 from bilinear.presets import PRESETS, equivalent_eps, explain, floor_of_squared
-from bilinear.testing.cases import seeded
+from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 from bilinear.testing.tolerances import SLACK, UNIT_ROUNDOFF
 
@@ -30,9 +30,9 @@ from ..tolerances import COMPLEX_STEP
 
 SIGNS = [1, -1, 1, -1, 0]
 """Of the channels: no sum of products cancels, and one channel is dead."""
-MAP = np.abs(seeded("float64", N, 3, 4, C)) * SIGNS
+MAP = np.abs(normal("float64", N, 3, 4, C)) * SIGNS
 POSITIVE = np.abs(MAP)
-VECTORS = np.abs(seeded("float64", N, 3)), np.abs(seeded("float64", N, 2, seed=1)) * [1, -1]
+VECTORS = np.abs(normal("float64", N, 3)), np.abs(normal("float64", N, 2, seed=1)) * [1, -1]
 
 ARGUMENTS = {
     "hawkeye-cbp": {"channels": C, "dim": 2, "seed": 1},
@@ -133,9 +133,9 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_backward(name: str, backend: str) -> None:
     """It changes nothing forward, and gives a dead channel the slope that was published."""
-    x = MAP if name != "democratic" else seeded("float64", N, 3, 4, C)
+    x = MAP if name != "democratic" else normal("float64", N, 3, 4, C)
     flat = x.reshape(N, PLACES, C)
-    cotangent = seeded("float64", N, C * C, seed=2)
+    cotangent = normal("float64", N, C * C, seed=2)
     result, (gradient,) = run(backend, name, (x,), cotangent, published_backward=True)
     assert_rounded(result, FORMULAS[name](flat), TERMS, f"{name}, {backend}")
     expected, scale = PUBLISHED[name](flat, cotangent)

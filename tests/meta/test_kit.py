@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bilinear import reference
 from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
 from bilinear.testing.bounds import Bounded, exact, gamma
-from bilinear.testing.cases import seeded
+from bilinear.testing.cases import normal
 from bilinear.testing.lattices import assert_quotients
 from bilinear.testing.linearization import propagate
 from bilinear.testing.parity import check_against_each_other, check_against_reference
@@ -98,7 +98,7 @@ def test_what_a_backend_does_to_its_input_is_its_own_affair() -> None:
         arrays[0][...] = 0
         return REFERENCE.forward(op, arrays, options)
 
-    case = Case((seeded("float64", 2, 3, 4),))
+    case = Case((normal("float64", 2, 3, 4),))
     with pytest.raises(AssertionError, match="outside the bound"):
         run(check_against_reference, Driver("mine", forward), "outer_pool", case, None)
     assert case.arrays[0].all()
@@ -121,7 +121,7 @@ def test_arguments_are_written_out_in_full(dtype: str, data: st.DataObject) -> N
 
 def test_a_failure_comes_with_lines_that_repeat_it() -> None:
     """Run as they are, in a process of their own."""
-    case, cotangent = Case((seeded("bfloat16", 2, 3, 4),)), seeded("bfloat16", 2, 4, 4)
+    case, cotangent = Case((normal("bfloat16", 2, 3, 4),)), normal("bfloat16", 2, 4, 4)
     with pytest.raises(AssertionError, match="outside the bound") as failure:
         run(check_against_reference, FORWARD, "outer_pool", case, cotangent, label="mine")
     lines = failure.value.snippet  # type: ignore[attr-defined]
@@ -171,7 +171,7 @@ def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[
 
 
 def test_a_failure_names_all_there_is_to_know() -> None:
-    case, cotangent = Case((seeded("float32", 2, 3, 4),)), seeded("float32", 2, 4, 4)
+    case, cotangent = Case((normal("float32", 2, 3, 4),)), normal("float32", 2, 4, 4)
     with pytest.raises(AssertionError) as failure:
         check_against_reference(FORWARD, "outer_pool", case, cotangent)
     pattern = (
@@ -183,7 +183,7 @@ def test_a_failure_names_all_there_is_to_know() -> None:
 
 
 def test_several_drivers_are_imported_each() -> None:
-    case, cotangent = Case((seeded("float32", 1, 2, 2),)), seeded("float32", 1, 2, 2)
+    case, cotangent = Case((normal("float32", 1, 2, 2),)), normal("float32", 1, 2, 2)
     drivers = [REFERENCE, Driver("nowhere", REFERENCE.forward)]
     lines = snippet(check_against_each_other, drivers, "outer_pool", case, cotangent)
     assert "REFERENCE as driver\n" in lines
@@ -208,8 +208,8 @@ def test_bounds_know_tensorfloat32(seed: int) -> None:
         rounded = in_tf32(cotangent), *map(in_tf32, arrays)
         return [g.astype(np.float32) for g in reference.outer_pool_vjp(*rounded, **options)]
 
-    case = Case((seeded("float32", 2, 6, 3, seed=seed), seeded("float32", 2, 6, 4, seed=seed + 9)))
-    cotangent = seeded("float32", 2, 3, 4, seed=seed + 5)
+    case = Case((normal("float32", 2, 6, 3, seed=seed), normal("float32", 2, 6, 4, seed=seed + 9)))
+    cotangent = normal("float32", 2, 3, 4, seed=seed + 5)
     gpu = Driver("gpu", forward, vjp, tf32=True)
     check_against_reference(gpu, "outer_pool", case, cotangent, noted=False)
     with pytest.raises(AssertionError, match="outside the bound"):
@@ -266,7 +266,7 @@ def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
         g = gram(r, x)
         return g, r.einsum("...cd,...de->...ce", g, g)
 
-    x = seeded("float64", 2, 3, 2).astype(np.longdouble)
+    x = normal("float64", 2, 3, 2).astype(np.longdouble)
     one, two = propagate(twice, [exact(x)], "float32")
     size = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(x))
     np.testing.assert_allclose(one.error, gamma(3, "float32") * size)

@@ -9,7 +9,7 @@ import pytest
 from bilinear import reference
 from bilinear.backends.row_blocks import BLOCKS, entries, row_blocks
 from bilinear.testing import Case, assert_within, truth
-from bilinear.testing.cases import seeded
+from bilinear.testing.cases import normal
 
 from ..agreement import relative_error
 from ..subjects import driver
@@ -29,7 +29,7 @@ from .suite import (
 TestReference = specification("bilinear_scores")
 TestParity = parity("bilinear_scores")
 
-WEIGHT, BIAS = seeded("float64", 2, 9, seed=2), seeded("float64", 2, seed=3)
+WEIGHT, BIAS = normal("float64", 2, 9, seed=2), normal("float64", 2, seed=3)
 
 
 class TestDerivation(Derivation):
@@ -67,15 +67,15 @@ def test_blocks_are_the_descriptor_in_order(channels: int, packed: bool) -> None
 
 
 def test_scores_are_linear_in_the_descriptor() -> None:
-    x, weight, bias = seeded("float64", 2, 4, 3), seeded("float64", 5, 9), seeded("float64", 5)
+    x, weight, bias = normal("float64", 2, 4, 3), normal("float64", 5, 9), normal("float64", 5)
     scores = reference.bilinear_scores(x, weight, bias)
     np.testing.assert_array_equal(scores, reference.bilinear_pool(x) @ weight.T + bias)
 
 
 @over_backends
 def test_two_streams_without_bias(backend: str) -> None:
-    x, y = seeded("float32", 2, 4, 3), seeded("float32", 2, 4, 2, seed=1)
-    weight, zero = seeded("float32", 5, 6, seed=2), np.zeros(5, np.float32)
+    x, y = normal("float32", 2, 4, 3), normal("float32", 2, 4, 2, seed=1)
+    weight, zero = normal("float32", 5, 6, seed=2), np.zeros(5, np.float32)
     without = driver(backend).forward("bilinear_scores", [x, weight], {"y": y, "bias": None})
     case = Case((x, weight, zero, y))
     assert_within(without, truth("bilinear_scores", case), "float32", backend)
@@ -84,7 +84,7 @@ def test_two_streams_without_bias(backend: str) -> None:
 @over_backends
 @pytest.mark.parametrize("packed", [False, True])
 def test_logits_of_a_model(packed: bool, backend: str) -> None:
-    own, images = driver(backend), seeded("float32", 3, 12, 10, 3)
+    own, images = driver(backend), normal("float32", 3, 12, 10, 3)
     pool = own.pool(packed=packed)
     model = own.model(own.custom_network(20), 4, channels=20, pool=pool)
     (maps,) = own.feature_maps(model, images)

@@ -1,7 +1,10 @@
-"""The layers, one file each: how they are called, and what they compute of reference operators.
+"""One file per layer: its test calls, and its specification in terms of reference operators.
 
-A specification has ``calls(dtype)``, label -> (channels-last maps, arguments of `check_layer`);
-``case(maps, parameters, mask)``, whose arrays are what the driver gives gradients of (location
-features, then the learned weights in order of their names); the reference's ``value(case)`` and
-``gradients(case, cotangent)``; and ``forward`` and ``vjp``, the same with error bounds.
+A layer specification has
+
+- ``calls(dtype)``: label -> (channels-last feature maps, arguments of `check_layer`);
+- ``case(maps, parameters, mask)``: a `Case` whose arrays are those with gradients (features of the
+  locations, then the learned weights in the order of their names);
+- ``value(case)`` and ``gradients(case, cotangent)``, computed with the reference;
+- ``forward(case, acc)`` and ``vjp(case, cotangent, acc)``: the same with error bounds.
 """

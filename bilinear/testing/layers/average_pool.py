@@ -1,4 +1,4 @@
-"""`AveragePool`: the operator `outer_pool` of the locations of maps and of ones."""
+"""`AveragePool`: `outer_pool` of a feature map and a constant 1."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import numpy as np
 from ... import reference
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops import outer_pool
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    return map_calls(dtype, (1,))
+    return layer_calls(dtype, (1,))
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, parameters)
+    return to_locations(maps, mask, parameters)
 
 
 def value(case: Case) -> np.ndarray:
@@ -35,7 +35,7 @@ def forward(case: Case, acc: str) -> Bounded:
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = bounds.exact(cotangent.astype(np.longdouble)[:, :, None])
-    return outer_pool.pooled_vjp(_with_ones(case), ct, acc)[:1]
+    return outer_pool.vjp_inexact(_with_ones(case), ct, acc)[:1]
 
 
 def _with_ones(case: Case) -> Case:

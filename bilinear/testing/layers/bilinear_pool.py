@@ -1,25 +1,25 @@
-"""`BilinearPool`: the operator `bilinear_pool` on the locations of maps."""
+"""`BilinearPool`: the operator `bilinear_pool` on the locations of feature maps."""
 
 from typing import Any
 
 import numpy as np
 
 from ... import reference
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops.bilinear_pool import forward, vjp
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    given = map_calls(dtype)
+    given = layer_calls(dtype)
     given["two streams"][1]["parameters"] = {"reduction": "sum", "eps": 1e-3}
     (x,), masked = given["masked"][0], given["masked"][1]
     forms = {"packed": True, "root": "shifted", "eps": 1e-5, "norm": "added"}
     packed = {"packed": ((x,), masked | {"parameters": {"packed": True}})}
-    return given | packed | {"half of other forms": (given["one stream"][0], {"parameters": forms})}
+    return given | packed | {"packed, other forms": (given["one stream"][0], {"parameters": forms})}
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, parameters)
+    return to_locations(maps, mask, parameters)
 
 
 def value(case: Case) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`CompactBilinearPool`: a sketch of the maps' locations, its signed root, at unit length."""
+"""`CompactBilinearPool`: a sketch of the feature maps, its signed square root, L2 normalization."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from ...contract import EPS, L2_EPS
 from ...contract.sketches import MaclaurinTables
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops import random_maclaurin, tensor_sketch
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    """Few bins for many pairs: one that nothing is counted in has a root without a slope."""
-    given = map_calls(dtype)
+    """Few bins for many pairs, so that no bin is empty: the root is not differentiable at 0."""
+    given = layer_calls(dtype)
     signs = maclaurin_tables(5, 2, 6, 3)
     for label, (maps, arguments) in given.items():
         counts = [m.shape[-1] for m in maps]
         channels = counts[0] if len(counts) == 1 else counts
         arguments["parameters"] = {"channels": channels, "dim": 3, "seed": 2}
         if label == "two streams":
-            own = {"method": "random_maclaurin", "tables": signs, "dim": 6, "seed": None}
-            arguments["parameters"] |= own | {"reduction": "sum", "eps": 1e-3}
+            other = {"method": "random_maclaurin", "tables": signs, "dim": 6, "seed": None}
+            arguments["parameters"] |= other | {"reduction": "sum", "eps": 1e-3}
         if label == "masked":
             arguments["parameters"] |= {"method": "random_maclaurin"}
     return given
@@ -37,7 +37,7 @@ def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Cas
     signs = given.pop("method", "") == "random_maclaurin"
     draw = maclaurin_tables if signs else sketch_tables
     given["tables"] = given.get("tables") or draw(c, d, dim, seed)
-    return located(maps, mask, given)
+    return to_locations(maps, mask, given)
 
 
 def value(case: Case) -> np.ndarray:
@@ -69,8 +69,8 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     of_s = bounds.l2_normalize_vjp(bounds.exact(cotangent.astype(np.longdouble)), s, norm, acc)
     of_z = bounds.signed_sqrt_vjp(of_s, z, root, acc)
     if _operator(case) == "random_maclaurin":
-        return random_maclaurin.projected_vjp(_pooling(case), of_z, acc)
-    return tensor_sketch.sketched_vjp(_pooling(case), of_z, acc)
+        return random_maclaurin.vjp_inexact(_pooling(case), of_z, acc)
+    return tensor_sketch.vjp_inexact(_pooling(case), of_z, acc)
 
 
 def _operator(case: Case) -> str:
@@ -83,9 +83,9 @@ def _ops(case: Case) -> Any:
 
 
 def _pooling(case: Case) -> Case:
-    """The call of the operator alone."""
-    own = {k: v for k, v in case.options.items() if k in ("tables", "mask", "reduction")}
-    return Case(case.arrays, own)
+    """Return the call of the operator."""
+    names = ("tables", "mask", "reduction")
+    return Case(case.arrays, {k: v for k, v in case.options.items() if k in names})
 
 
 def _powers(case: Case) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""`CovariancePool`: the root of the covariance of the locations of maps, as its upper triangle."""
+"""`CovariancePool`: the upper triangle of the square root of the covariance over locations."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import numpy as np
 from ... import reference
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops import covariance_pool, matrix_sqrt
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    given = map_calls(dtype, (1,))
+    given = layer_calls(dtype, (1,))
     given["masked"][1]["parameters"] = {"normalize": "frobenius", "isometric": True}
     maps = given["one stream"][0]
     eigen = {"method": "eigen", "tol": 2.0**-10}
@@ -20,7 +20,7 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, parameters)
+    return to_locations(maps, mask, parameters)
 
 
 def value(case: Case) -> np.ndarray:
@@ -47,11 +47,11 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     root, isometric = _split(case)
     c, ct = covariance_pool.forward(case, acc), bounds.exact(cotangent.astype(np.longdouble))
     ct = bounds.half_vectorize_vjp(ct, c.value.shape[-1], acc, isometric=isometric)
-    return covariance_pool.pooled_vjp(case, matrix_sqrt.root_vjp(ct, c, root, acc), acc)
+    return covariance_pool.vjp_inexact(case, matrix_sqrt.root_vjp(ct, c, root, acc), acc)
 
 
 def _split(case: Case) -> tuple[dict[str, Any], bool]:
-    """The options of the root, and those of the triangle."""
+    """Return the options of the root, and `isometric`."""
     root = {k: v for k, v in case.options.items() if k in matrix_sqrt.DEFAULTS}
     return root, case.options.get("isometric", False)
 

@@ -1,4 +1,4 @@
-"""`DemocraticPool` around its default layer, of which the bounds are by linearisation."""
+"""`DemocraticPool` with its default pool; the bounds are derived by linearisation."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from ...contract import EPS as ROOT_EPS
 from ...contract import L2_EPS
 from ...contract.aggregation import WEIGHT_EPS
 from ..bounds import Bounded, exact
-from ..cases import Case, Maps, located, seeded
+from ..cases import Case, Maps, normal, to_locations
 from ..linearization import Roundings, propagate
-from ..ops.democratic_weights import DEFAULTS, gradient, kept, weights
+from ..ops.democratic_weights import DEFAULTS, gradient, select_locations, weights
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    """Few places and steps: the bounds pay for each."""
-    x, few = seeded(dtype, 2, 2, 3, 2), {"parameters": {"steps": 2}}
+    """Few locations and steps, because they determine the cost of the bounds."""
+    x, few = normal(dtype, 2, 2, 3, 2), {"parameters": {"steps": 2}}
     keep = np.array([[[True, False, True], [True, True, False]], [[False, True, True]] * 2])
     poisoned = np.where(keep[..., None], x, np.asarray(np.nan, x.dtype))
     other = {"gamma": 0.0, "damping": 0.75, "steps": 1, "eps": 1e-3, "weight_eps": 1e-3}
@@ -24,7 +24,7 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     return {
         "defaults": ((x[:, :1],), {}),
         "masked": ((poisoned,), few | {"mask": keep}),
-        "other numbers": ((x,), {"parameters": other}),
+        "other values": ((x,), {"parameters": other}),
         "constant targets": ((x[:, :1],), detached),
         "empty batch": ((x[:0],), few),
         "no spatial axes": ((x[:, 0, 0],), few),
@@ -33,7 +33,7 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, parameters)
+    return to_locations(maps, mask, parameters)
 
 
 def value(case: Case) -> np.ndarray:
@@ -45,34 +45,34 @@ def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
     (x,), root, mask = case.double(), _root(case), case.options.get("mask")
     (ct,) = reference.bilinear_pool_vjp(cotangent, x * root, reduction="sum", mask=mask)
     of_alpha = (ct * x / (2 * root)).sum(2)
-    (through,) = reference.democratic_weights_vjp(of_alpha, x, **_own(case))
+    (through,) = reference.democratic_weights_vjp(of_alpha, x, **_operator_options(case))
     return (ct * root + through,)
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    bounded = propagate(_program(case, None), [exact(case.wide()[0])], acc)
+    bounded = propagate(_program(case, None), [exact(case.upcast()[0])], acc)
     assert isinstance(bounded, Bounded)
     return bounded
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = cotangent.astype(np.longdouble)
-    bounded = propagate(_program(case, ct), [exact(case.wide()[0])], acc)
+    bounded = propagate(_program(case, ct), [exact(case.upcast()[0])], acc)
     assert isinstance(bounded, Bounded)
     return [bounded]
 
 
-def _own(case: Case) -> dict[str, Any]:
+def _operator_options(case: Case) -> dict[str, Any]:
     return {k: v for k, v in case.options.items() if k != "weight_eps"}
 
 
 def _root(case: Case) -> np.ndarray:
-    alpha = reference.democratic_weights(*case.double(), **_own(case))
+    alpha = reference.democratic_weights(*case.double(), **_operator_options(case))
     return np.sqrt(alpha + case.options.get("weight_eps", WEIGHT_EPS))[:, :, None]
 
 
 def _program(case: Case, ct: np.ndarray | None) -> Any:
-    """The descriptor, or, of a cotangent, the gradient."""
+    """Return the program of the descriptor, or, given a cotangent, of the gradient."""
     options: dict[str, Any] = {**DEFAULTS, "weight_eps": WEIGHT_EPS, **case.options}
     mask = options["mask"]
 
@@ -81,7 +81,7 @@ def _program(case: Case, ct: np.ndarray | None) -> Any:
 
     def program(r: Roundings, x: Any) -> Any:
         x = select(x)
-        alpha = kept(weights(r, x, options)[-1], options)
+        alpha = select_locations(weights(r, x, options)[-1], options)
         root: Any = r(np.sqrt(alpha + options["weight_eps"]), 3)
         root = root[..., None]
         scaled = select(r(x * root))
@@ -100,7 +100,7 @@ def _program(case: Case, ct: np.ndarray | None) -> Any:
         h = r(r(ct - u * along, 2) / norm * slope, 6).reshape(g.shape)
         of_scaled = r.einsum("...ld,...cd->...lc", scaled, r(h + h.swapaxes(-1, -2)))
         of_root = r.sum(of_scaled * x)
-        of_alpha = kept((r(of_root / (2 * root), 4))[..., 0], options)
+        of_alpha = select_locations((r(of_root / (2 * root), 4))[..., 0], options)
         return select(r(of_scaled * root, 2) + gradient(r, x, of_alpha, options))
 
     return program

@@ -1,4 +1,4 @@
-"""`ImprovedBilinearPool`: roots of the pooled outer product, as a matrix and of its entries."""
+"""`ImprovedBilinearPool`: matrix root of the pooled outer product, elementwise root, L2 norm."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import numpy as np
 from ... import reference
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops import matrix_sqrt, outer_pool
 
 DEFAULTS = {"eps": 1e-10, "root": "signed", "l2_eps": 1e-12}
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    given = map_calls(dtype, (1,))
+    given = layer_calls(dtype, (1,))
     shifted = {"eps": 1e-5, "root": "shifted", "reduction": "sum", "normalize": "trace"}
     given["masked"][1]["parameters"] = shifted
     maps = given["one stream"][0]
@@ -22,7 +22,7 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, {"normalize": "frobenius", **parameters})
+    return to_locations(maps, mask, {"normalize": "frobenius", **parameters})
 
 
 def value(case: Case) -> np.ndarray:
@@ -54,11 +54,11 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = bounds.l2_normalize_vjp(ct, s, given["l2_eps"], acc)
     ct = bounds.signed_sqrt_vjp(ct, flat, given["eps"], acc, given["root"])
     ct = Bounded(*(part.reshape(g.value.shape) for part in ct))
-    return outer_pool.pooled_vjp(case, matrix_sqrt.root_vjp(ct, g, _of_root(case), acc), acc)
+    return outer_pool.vjp_inexact(case, matrix_sqrt.root_vjp(ct, g, _of_root(case), acc), acc)
 
 
 def _roots(case: Case) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The pooled matrices, their roots as vectors, and the options of what follows."""
+    """Return the pooled matrices, their roots as vectors, and the options of the next steps."""
     g = reference.outer_pool(*case.double(), **_of_pool(case))
     root = reference.matrix_sqrt(g, **_of_root(case))
     return g, root.reshape(len(g), g.shape[1] ** 2), DEFAULTS | case.options

@@ -1,4 +1,4 @@
-"""`OuterMaxPool`: the operator `outer_max_pool` on the locations of maps, then root and norm."""
+"""`OuterMaxPool`: `outer_max_pool` on the locations of feature maps, root and norm."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from ... import reference
 from ...contract import EPS, L2_EPS
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, Maps, located, map_calls
+from ..cases import Case, Maps, layer_calls, to_locations
 from ..ops import outer_max_pool
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
-    """Fewer than of `BilinearPool`: each shape compiles a loop."""
+    """Fewer calls than `BilinearPool` has, because each shape compiles a loop."""
     seen = ("one stream", "two streams", "two streams, masked", "empty batch", "0 ", "3 ")
-    given = {k: v for k, v in map_calls(dtype).items() if k.startswith(seen)}
+    given = {k: v for k, v in layer_calls(dtype).items() if k.startswith(seen)}
     given["two streams"][1]["parameters"] = {"eps": 1e-3, "l2_eps": 1e-6}
     return given
 
 
 def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return located(maps, mask, {"eps": EPS, "l2_eps": L2_EPS} | parameters)
+    return to_locations(maps, mask, {"eps": EPS, "l2_eps": L2_EPS} | parameters)
 
 
 def value(case: Case) -> np.ndarray:
@@ -47,7 +47,7 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = bounds.exact(cotangent.astype(np.longdouble))
     slope = bounds.l2_normalize_vjp(ct, roots, case.options["l2_eps"], acc)
     slope = bounds.signed_sqrt_vjp(slope, largest, case.options["eps"], acc)
-    return outer_max_pool.shared_vjp(case, Bounded(*map(_square(case), slope)), acc)
+    return outer_max_pool.vjp_inexact(case, Bounded(*map(_square(case), slope)), acc)
 
 
 def _largest(case: Case) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What is particular to each operator: its draws, its hard points, its bound."""
+"""One file per operator: random cases, singular points, smooth cases, error bounds."""

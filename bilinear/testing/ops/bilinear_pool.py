@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
+from ..cases import Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
 from . import outer_pool
 from .l2_normalize import FLOORS
 from .signed_sqrt import EPS
@@ -13,14 +13,14 @@ from .signed_sqrt import EPS
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """All of a descriptor, or half of one stream's; the forms are drawn for their own operators."""
-    case = draw(pooled_cases(dtype, {"eps": EPS, "l2_eps": FLOORS}))
+    """Full or packed descriptors. Other forms of root and norm are drawn for their operators."""
+    case = draw(pooling_cases(dtype, {"eps": EPS, "l2_eps": FLOORS}))
     packed = len(case.arrays) == 1 and draw(st.booleans())
     return Case(case.arrays, case.options | ({"packed": True} if packed else {}))
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    plain = pooled_edges(dtype)
+    plain = pooling_edges(dtype)
     dead = plain["non-square"].arrays[0].copy()
     dead[..., 1] = 0
     caffe = {"reduction": "sum", "eps": 0.0, "slope_eps": 0.03, "norm": "added", "l2_eps": 1e-7}
@@ -28,16 +28,16 @@ def edges(dtype: str) -> dict[str, Case]:
         "dead channel without eps": Case((dead,), {"eps": 0.0}),
         "below the floor": Case((dead,), {"l2_eps": 1e3}),
         "packed": Case((dead,), {"packed": True}),
-        "half of a published form": Case((dead,), {"packed": True} | caffe),
-        "half, of another root": Case((dead,), {"packed": True, "root": "shifted"}),
-        "half of an empty batch": Case((dead[:0],), {"packed": True}),
+        "packed, published form": Case((dead,), {"packed": True} | caffe),
+        "packed, shifted root": Case((dead,), {"packed": True, "root": "shifted"}),
+        "packed, empty batch": Case((dead[:0],), {"packed": True}),
         "published slope at a dead channel": Case((dead,), caffe),
         "unsigned root of features >= 0": Case((abs(dead),), {"root": "unsigned", "eps": 1e-5}),
     }
 
 
 def smooth(dtype: str) -> list[Case]:
-    plain = pooled_smooth(dtype)
+    plain = pooling_smooth(dtype)
     forms = {"packed": True, "root": "shifted", "eps": 1e-2, "norm": "added", "l2_eps": 0.5}
     return [*plain, Case(plain[0].arrays, {"packed": True}), Case(plain[0].arrays, forms)]
 
@@ -52,11 +52,11 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return carried_back(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
+    return vjp_inexact(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
 
 
-def carried_back(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """The gradient of a cotangent that is not exact itself."""
+def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """The gradients for an inexact cotangent."""
     g, s = _roots(case, acc)
     h = bounds.l2_normalize_vjp(ct, _flat(case, s, acc), *_norm(case, acc))
     if case.options.get("packed"):
@@ -64,7 +64,7 @@ def carried_back(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     h = Bounded(*(part.reshape(g.value.shape) for part in h))
     slope_eps = case.options.get("slope_eps")
     h = bounds.signed_sqrt_vjp(h, g, _eps(case), acc, _root(case), slope_eps)
-    return outer_pool.pooled_vjp(case, h, acc)
+    return outer_pool.vjp_inexact(case, h, acc)
 
 
 def _roots(case: Case, acc: str) -> tuple[Bounded, Bounded]:

@@ -1,4 +1,4 @@
-"""`democratic_weights`: draws, hard points, truth with a bound by linearisation."""
+"""`democratic_weights`: random cases, singular points, error bounds by linearisation."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact, gamma
-from ..cases import DTYPES, Case, away_from_zero, cotangents, magnitudes, seeded
+from ..cases import DTYPES, Case, away_from_zero, cotangents, magnitudes, normal
 from ..linearization import Roundings, propagate
 
 POWER = 4
-"""Roundings that a power counts as: 2 ulp, as good libraries promise."""
+"""Number of roundings that a power counts as (2 ulp, the accuracy of good libraries)."""
 
 DEFAULTS = {
     "gamma": 0.5,
@@ -34,7 +34,7 @@ def cases(draw, dtype: str) -> Case:
     }
     if draw(st.booleans()):
         options["mask"] = draw(hnp.arrays(np.bool_, shape[:2]))
-    # K is of the fourth power of the features, and its slopes divide by it
+    # K grows with the fourth power of the features, and the gradient divides by it
     x = draw(hnp.arrays(np.float64, shape, elements=magnitudes(dtype)))
     x = x * 2.0 ** draw(st.sampled_from([0, -4, 4]))
     if draw(st.booleans()):
@@ -43,13 +43,13 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    x = seeded(dtype, 2, 4, 3)
+    x = normal(dtype, 2, 4, 3)
     keep = np.array([[True, False, True, True], [False] * 4])
     poisoned, nan, dead = x.copy(), x.copy(), x.copy()
     poisoned[~keep] = np.nan
     nan[0, 1, 2] = np.nan
     dead[0, 1] = 0
-    few = {"steps": 2}  # the bound pays for each
+    few = {"steps": 2}  # the cost of the bound grows with the steps
     return {
         "all zero": Case((np.zeros_like(x),), few),
         "NaN behind the mask": Case((poisoned,), few | {"mask": keep}),
@@ -64,7 +64,7 @@ def edges(dtype: str) -> dict[str, Case]:
 
 
 def smooth(dtype: str) -> list[Case]:
-    """Few steps: whoever differentiates twice pays for each."""
+    """Few steps, because second derivatives are expensive."""
     x = away_from_zero(dtype, 2, 3, 4)
     keep = np.array([[True, False, True], [True] * 3])
     return [
@@ -81,9 +81,9 @@ def forward(case: Case, acc: str) -> Bounded:
     options = DEFAULTS | case.options
 
     def program(r: Roundings, x: Any) -> Any:
-        return kept(weights(r, x, options)[-1], options)
+        return select_locations(weights(r, x, options)[-1], options)
 
-    bounded = propagate(program, [exact(case.wide()[0])], acc)
+    bounded = propagate(program, [exact(case.upcast()[0])], acc)
     assert isinstance(bounded, Bounded)
     return bounded
 
@@ -92,27 +92,27 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     options = DEFAULTS | case.options
 
     def program(r: Roundings, x: Any, ct: Any) -> Any:
-        return gradient(r, x, kept(ct, options), options)
+        return gradient(r, x, select_locations(ct, options), options)
 
     ct = cotangent.astype(np.longdouble)
-    bounded = propagate(program, [exact(case.wide()[0]), exact(ct)], acc)
+    bounded = propagate(program, [exact(case.upcast()[0]), exact(ct)], acc)
     assert isinstance(bounded, Bounded)
     return [bounded]
 
 
-def kept(values: Any, options: dict[str, Any]) -> Any:
-    """`values` (..., N, L) where the mask keeps them, else 0."""
+def select_locations(values: Any, options: dict[str, Any]) -> Any:
+    """Set `values` (..., N, L) to 0 where the mask is False."""
     return values if options["mask"] is None else np.where(options["mask"], values, 0)
 
 
 def weights(r: Roundings, x: Any, options: dict[str, Any]) -> list[Any]:
-    """α before each step and after the last."""
+    """Return α before each step and after the last."""
     _, k = _kernel(r, x, options)
     return _iterates(r, k, _target(r, k, options)[0], options)
 
 
 def gradient(r: Roundings, x: Any, ct: Any, options: dict[str, Any]) -> Any:
-    """Of x, from the cotangent of α, in reverse."""
+    """Return the gradient of x from the cotangent of α."""
     inner, k = _kernel(r, x, options)
     c, slope = _target(r, k, options)
     alphas = _iterates(r, k, c, options)
@@ -149,7 +149,7 @@ def _masked(x: Any, options: dict[str, Any]) -> Any:
 
 
 def _target(r: Roundings, k: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    """C, and its slope in the sums of K."""
+    """Return C and its derivative by the sums of K."""
     exponent = options["gamma"]
     total: Any = r.sum(k)[..., 0]
     dead = total.real == 0

@@ -1,4 +1,4 @@
-"""`hadamard_pool`: draws, hard points, truth with its bound."""
+"""`hadamard_pool`: random cases, singular points, error bounds."""
 
 import itertools
 from typing import Any
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact
-from ..cases import DTYPES, Case, away_from_zero, cotangents, features, seeded
-from ..contractions import added, contracted, divided, divisor, kept
+from ..cases import DTYPES, Case, away_from_zero, cotangents, features, normal
+from ..contractions import add, divide, divisor, einsum, select_locations
 
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """Two streams or three. Few sizes, so compilers meet few shapes."""
+    """Two or three streams. Few sizes, so that compilers meet few shapes."""
     shape = draw(st.sampled_from([1, 2, 0])), draw(st.sampled_from([1, 2, 5])), 4
     count = draw(st.sampled_from([2, 3]))
     arrays = tuple(draw(features(dtype, shape)) for _ in range(count))
@@ -28,7 +28,7 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    x, y, w = (seeded(dtype, 2, 4, 4, seed=seed) for seed in range(3))
+    x, y, w = (normal(dtype, 2, 4, 4, seed=seed) for seed in range(3))
     keep = np.array([[True, False, True, True], [False] * 4])
     poisoned = x.copy()
     poisoned[~keep] = np.nan
@@ -42,7 +42,7 @@ def edges(dtype: str) -> dict[str, Case]:
         "NaN behind the mask of three": Case((x, poisoned, w), {"mask": keep, "rank": 2}),
         "NaN reaches": Case((nan, y, w)),
         "empty batch": Case((x[:0], y[:0])),
-        "beyond the half range": Case((large, large), {"reduction": "sum"}),
+        "beyond the range of float16": Case((large, large), {"reduction": "sum"}),
     }
 
 
@@ -59,42 +59,42 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    return pooled([exact(a) for a in case.wide()], case.options, acc)
+    return forward_from_streams([exact(a) for a in case.upcast()], case.options, acc)
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = exact(cotangent.astype(np.longdouble))
-    return pooled_vjp(ct, [exact(a) for a in case.wide()], case.options, acc)
+    return vjp_from_streams(ct, [exact(a) for a in case.upcast()], case.options, acc)
 
 
-def pooled(streams: list[Bounded], options: dict[str, Any], acc: str) -> Bounded:
-    """Of streams that err already."""
+def forward_from_streams(streams: list[Bounded], options: dict[str, Any], acc: str) -> Bounded:
+    """The bound for inexact streams."""
     keep, rank = options.get("mask"), options.get("rank", 1)
     z = divisor(streams[0].value, keep, options.get("reduction", "mean"))
-    windows = [_windows(kept(s, keep), rank) for s in streams]
+    windows = [_windows(select_locations(s, keep), rank) for s in streams]
     pairs = [
-        divided(contracted("nlkf,nlkf->nk", a, b, acc), z, acc)
+        divide(einsum("nlkf,nlkf->nk", a, b, acc), z, acc)
         for a, b in itertools.combinations(windows, 2)
     ]
     return Bounded(*(np.concatenate(parts, axis=1) for parts in zip(*pairs, strict=True)))
 
 
-def pooled_vjp(
+def vjp_from_streams(
     ct: Bounded, streams: list[Bounded], options: dict[str, Any], acc: str
 ) -> list[Bounded]:
     keep, rank = options.get("mask"), options.get("rank", 1)
     z = divisor(streams[0].value, keep, options.get("reduction", "mean"))
-    numbers = list(itertools.combinations(range(len(streams)), 2))
-    parts = (np.split(np.repeat(a, rank, axis=1), len(numbers), axis=1) for a in ct)
+    indices = list(itertools.combinations(range(len(streams)), 2))
+    parts = (np.split(np.repeat(a, rank, axis=1), len(indices), axis=1) for a in ct)
     spread = [Bounded(*part) for part in zip(*parts, strict=True)]
-    streams = [kept(s, keep) for s in streams]
+    streams = [select_locations(s, keep) for s in streams]
     gradients = [exact(np.zeros_like(s.value)) for s in streams]
-    for (i, j), g in zip(numbers, spread, strict=True):
-        share = divided(g, z, acc)
+    for (i, j), g in zip(indices, spread, strict=True):
+        share = divide(g, z, acc)
         for one, other in ((i, j), (j, i)):
-            term = contracted("nr,nlr->nlr", share, streams[other], acc)
-            gradients[one] = added(gradients[one], term, acc)
-    return [kept(gradient, keep) for gradient in gradients]
+            term = einsum("nr,nlr->nlr", share, streams[other], acc)
+            gradients[one] = add(gradients[one], term, acc)
+    return [select_locations(gradient, keep) for gradient in gradients]
 
 
 def _windows(a: Bounded, rank: int) -> Bounded:

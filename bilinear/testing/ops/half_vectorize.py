@@ -1,28 +1,28 @@
-"""`half_vectorize`: draws, hard points, truth with its bound."""
+"""`half_vectorize`: random cases, singular points, error bounds."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, cotangents, features, seeded
+from ..cases import Case, cotangents, features, normal
 
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """Mostly such as round: 1 × 1 and plain ones do not."""
+    """Mostly isometric cases, because the others do not round."""
     shape = draw(st.sampled_from([(2, 3, 3), (1, 2, 2), (0, 3, 3)]))
     isometric = draw(st.sampled_from([True, True, True, False]))
     return Case((draw(features(dtype, shape)),), {"isometric": isometric})
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    g = seeded(dtype, 2, 4, 4)
+    g = normal(dtype, 2, 4, 4)
     below, above = g.copy(), g.copy()
     below[:, 2, 1] = above[:, 1, 2] = np.nan
     return {
         "not symmetric": Case((g,)),
-        "not symmetric, as they are": Case((g,), {"isometric": False}),
+        "not symmetric, not isometric": Case((g,), {"isometric": False}),
         "NaN below the diagonal": Case((below,)),
         "NaN reaches": Case((above,)),
         "empty batch": Case((g[:0],)),
@@ -31,7 +31,7 @@ def edges(dtype: str) -> dict[str, Case]:
 
 
 def smooth(dtype: str) -> list[Case]:
-    return [Case((seeded(dtype, 2, 3, 3),), {"isometric": one}) for one in (True, False)]
+    return [Case((normal(dtype, 2, 3, 3),), {"isometric": one}) for one in (True, False)]
 
 
 def output_shape(case: Case) -> tuple[int, ...]:
@@ -40,7 +40,7 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    (g,) = case.wide()
+    (g,) = case.upcast()
     return bounds.half_vectorize(bounds.exact(g), acc, **case.options)
 
 

@@ -1,11 +1,11 @@
-"""`l2_normalize`: draws, hard points, truth with its bound."""
+"""`l2_normalize`: random cases, singular points, error bounds."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import DTYPES, Case, away_from_zero, cotangents, features, seeded
+from ..cases import DTYPES, Case, away_from_zero, cotangents, features, normal
 
 NORMS = st.sampled_from(["floor", "added"])
 FLOORS = st.sampled_from([1e-12, 1e-6, 0.5, 2.0**-20])
@@ -18,7 +18,7 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    z = seeded(dtype, 3, 4)
+    z = normal(dtype, 3, 4)
     z[1] = 0
     nan = z.copy()
     nan[0, 1] = np.nan
@@ -56,7 +56,7 @@ def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
 
 
 def _read(case: Case):
-    return case.wide(), case.options.get("eps", 1e-12), case.options.get("norm", "floor")
+    return case.upcast(), case.options.get("eps", 1e-12), case.options.get("norm", "floor")
 
 
 __all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

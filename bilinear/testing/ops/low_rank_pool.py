@@ -1,4 +1,4 @@
-"""`low_rank_pool`: draws, hard points, truth with its bound."""
+"""`low_rank_pool`: random cases, singular points, error bounds."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact, gamma
-from ..cases import Case, away_from_zero, cotangents, features, seeded
-from ..contractions import added, contracted, kept, monotone
+from ..cases import Case, away_from_zero, cotangents, features, normal
+from ..contractions import add, apply_monotone, einsum, select_locations
 from . import hadamard_pool
 
 ROUNDINGS = 16
-"""Of one tanh or sigmoid: some approximate them to several units in the last place."""
+"""Number of roundings of a tanh or sigmoid; some libraries err by several ulp."""
 
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """One stream or two. Few sizes, so compilers meet few shapes."""
+    """One or two streams. Few sizes, so that compilers meet few shapes."""
     n, locations, c, d, r = draw(st.sampled_from([1, 2, 0])), draw(st.sampled_from([1, 3])), 3, 2, 4
     two = draw(st.booleans())
     shapes = [(n, locations, c), (c, r), (d if two else c, r)]
@@ -34,8 +34,8 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    x, y = seeded(dtype, 2, 4, 3), seeded(dtype, 2, 4, 2, seed=1)
-    u, v, w = (seeded(dtype, c, 4, seed=c + i) for i, c in enumerate((3, 3, 2)))
+    x, y = normal(dtype, 2, 4, 3), normal(dtype, 2, 4, 2, seed=1)
+    u, v, w = (normal(dtype, c, 4, seed=c + i) for i, c in enumerate((3, 3, 2)))
     keep = np.array([[True, False, True, True], [False] * 4])
     poisoned = x.copy()
     poisoned[~keep] = np.nan
@@ -55,7 +55,7 @@ def edges(dtype: str) -> dict[str, Case]:
 
 
 def smooth(dtype: str) -> list[Case]:
-    """Without projections beside 0, where relu has none of its derivatives."""
+    """Projections are not near 0, where relu is not differentiable."""
     x, y = (away_from_zero(dtype, 2, 3, c, seed=c) / 2 for c in (4, 3))
     u, v, w = (away_from_zero(dtype, c, 4, seed=i) / 2 for i, c in enumerate((4, 4, 3)))
     keep = np.array([[True, False, True], [True] * 3])
@@ -72,62 +72,63 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 def forward(case: Case, acc: str) -> Bounded:
     *_, p, q = _projections(case, acc)
-    streams = [_activated(a, case.options.get("activation"), acc) for a in (p, q)]
-    return hadamard_pool.pooled(streams, case.options, acc)
+    streams = [_activate(a, case.options.get("activation"), acc) for a in (p, q)]
+    return hadamard_pool.forward_from_streams(streams, case.options, acc)
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return pulled(case, exact(cotangent.astype(np.longdouble)), acc)
+    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
 
 
-def pulled(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """The gradients of a cotangent that errs already."""
+def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """The gradients for an inexact cotangent."""
     x, u, v, y, p, q = _projections(case, acc)
     name, keep = case.options.get("activation"), case.options.get("mask")
-    streams = [_activated(a, name, acc) for a in (p, q)]
-    da, db = hadamard_pool.pooled_vjp(ct, streams, case.options, acc)
-    dp = contracted("nlr,nlr->nlr", da, _slope(p, name, acc), acc)
-    dq = contracted("nlr,nlr->nlr", db, _slope(q, name, acc), acc)
-    dx, dy = (kept(contracted("nlr,cr->nlc", d, w, acc), keep) for d, w in ((dp, u), (dq, v)))
-    du, dv = (contracted("nlc,nlr->cr", s, d, acc) for s, d in ((x, dp), (y, dq)))
-    return [added(dx, dy, acc), du, dv] if len(case.arrays) == 3 else [dx, du, dv, dy]
+    streams = [_activate(a, name, acc) for a in (p, q)]
+    da, db = hadamard_pool.vjp_from_streams(ct, streams, case.options, acc)
+    dp = einsum("nlr,nlr->nlr", da, _slope(p, name, acc), acc)
+    dq = einsum("nlr,nlr->nlr", db, _slope(q, name, acc), acc)
+    dx, dy = (einsum("nlr,cr->nlc", d, w, acc) for d, w in ((dp, u), (dq, v)))
+    dx, dy = select_locations(dx, keep), select_locations(dy, keep)
+    du, dv = (einsum("nlc,nlr->cr", s, d, acc) for s, d in ((x, dp), (y, dq)))
+    return [add(dx, dy, acc), du, dv] if len(case.arrays) == 3 else [dx, du, dv, dy]
 
 
 def _projections(case: Case, acc: str) -> tuple[Bounded, ...]:
-    """Streams kept and projections, then the projected streams."""
-    x, u, v, *second = (exact(a) for a in case.wide())
-    x = kept(x, case.options.get("mask"))
-    y = kept(second[0], case.options.get("mask")) if second else x
-    return x, u, v, y, *(contracted("nlc,cr->nlr", s, w, acc) for s, w in ((x, u), (y, v)))
+    """Return the masked streams, the weights, and the projected streams."""
+    x, u, v, *second = (exact(a) for a in case.upcast())
+    x = select_locations(x, case.options.get("mask"))
+    y = select_locations(second[0], case.options.get("mask")) if second else x
+    return x, u, v, y, *(einsum("nlc,cr->nlr", s, w, acc) for s, w in ((x, u), (y, v)))
 
 
-def _activated(p: Bounded, name: str | None, acc: str) -> Bounded:
+def _activate(p: Bounded, name: str | None, acc: str) -> Bounded:
     if name is None:
         return p
     if name == "relu":
-        return monotone(lambda a: np.where(a <= 0, 0, a), p)
+        return apply_monotone(lambda a: np.where(a <= 0, 0, a), p)
     if name == "tanh":
-        value, error = monotone(np.tanh, p)
+        value, error = apply_monotone(np.tanh, p)
         return Bounded(value, error + gamma(ROUNDINGS, acc) * (np.abs(value) + error))
-    value, error = monotone(_sigmoid, p)
-    return Bounded(value, error + gamma(ROUNDINGS, acc))  # some take (1 + tanh(p / 2)) / 2
+    value, error = apply_monotone(_sigmoid, p)
+    return Bounded(value, error + gamma(ROUNDINGS, acc))  # also for (1 + tanh(p / 2)) / 2
 
 
 def _slope(p: Bounded, name: str | None, acc: str) -> Bounded:
-    """Of an activation, where a compiler takes it from the activation's value."""
+    """The derivative of an activation, which a compiler may compute from the activation's value."""
     if name is None:
         return exact(np.ones_like(p.value))
-    if name == "relu":  # beside 0 either is right
+    if name == "relu":  # near 0, both 0 and 1 are correct
         undecided = (p.error > 0) & (np.abs(p.value) <= p.error)
         return Bounded(
             *(np.where(a, 0, 1).astype(p.value.dtype) for a in (p.value <= 0, ~undecided))
         )
-    a = _activated(p, name, acc)
+    a = _activate(p, name, acc)
     if name == "tanh":
-        square = contracted("nlr,nlr->nlr", a, a, acc)
-        return added(exact(np.ones_like(a.value)), Bounded(-square.value, square.error), acc)
-    rest = added(exact(np.ones_like(a.value)), Bounded(-a.value, a.error), acc)
-    return contracted("nlr,nlr->nlr", a, rest, acc)
+        square = einsum("nlr,nlr->nlr", a, a, acc)
+        return add(exact(np.ones_like(a.value)), Bounded(-square.value, square.error), acc)
+    rest = add(exact(np.ones_like(a.value)), Bounded(-a.value, a.error), acc)
+    return einsum("nlr,nlr->nlr", a, rest, acc)
 
 
 def _sigmoid(p: np.ndarray) -> np.ndarray:

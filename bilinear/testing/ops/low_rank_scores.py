@@ -1,4 +1,4 @@
-"""`low_rank_scores`: draws, hard points, truth with its bound."""
+"""`low_rank_scores`: random cases, singular points, error bounds."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact
-from ..cases import Case, away_from_zero, cotangents, features, seeded
-from ..contractions import added, contracted, divided, divisor, kept, negated
+from ..cases import Case, away_from_zero, cotangents, features, normal
+from ..contractions import add, divide, divisor, einsum, negate, select_locations
 
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """Few sizes, so compilers meet few shapes."""
+    """Few sizes, so that compilers meet few shapes."""
     n, locations, c, k = draw(st.sampled_from([1, 2, 0])), draw(st.sampled_from([1, 3])), 3, 2
     plus, minus = draw(st.sampled_from([(2, 1), (1, 0)]))
     shapes = [(n, locations, c), (k, c, plus), (k, c, minus), (k,)]
@@ -25,8 +25,8 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    x, bias = seeded(dtype, 2, 4, 3), seeded(dtype, 2, seed=3)
-    plus, minus = seeded(dtype, 2, 3, 2, seed=1), seeded(dtype, 2, 3, 1, seed=2)
+    x, bias = normal(dtype, 2, 4, 3), normal(dtype, 2, seed=3)
+    plus, minus = normal(dtype, 2, 3, 2, seed=1), normal(dtype, 2, 3, 1, seed=2)
     keep = np.array([[True, False, True, True], [False] * 4])
     poisoned = x.copy()
     poisoned[~keep] = np.nan
@@ -61,36 +61,36 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    x, plus, minus, bias, z = _unpacked(case)
+    x, plus, minus, bias, z = _unpack(case)
     squares = [
-        contracted("nlkr,nlkr->nk", p, p, acc)
-        for p in (contracted("nlc,kcr->nlkr", x, u, acc) for u in (plus, minus))
+        einsum("nlkr,nlkr->nk", p, p, acc)
+        for p in (einsum("nlc,kcr->nlkr", x, u, acc) for u in (plus, minus))
     ]
-    difference = added(squares[0], negated(squares[1]), acc)
-    return added(divided(difference, z, acc), Bounded(bias[None], 0 * bias[None]), acc)
+    difference = add(squares[0], negate(squares[1]), acc)
+    return add(divide(difference, z, acc), Bounded(bias[None], 0 * bias[None]), acc)
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    x, plus, minus, _, z = _unpacked(case)
+    x, plus, minus, _, z = _unpack(case)
     ct = cotangent.astype(np.longdouble)
-    share = divided(exact(2 * ct), z, acc)
+    share = divide(exact(2 * ct), z, acc)
     of_x, of_u = [], []
-    for u, weight in ((plus, share), (minus, negated(share))):
-        projected = contracted("nlc,kcr->nlkr", x, u, acc)
-        d = contracted("nk,nlkr->nlkr", weight, projected, acc)
-        of_x.append(contracted("nlkr,kcr->nlc", d, u, acc))
-        of_u.append(contracted("nlc,nlkr->kcr", x, d, acc))
+    for u, weight in ((plus, share), (minus, negate(share))):
+        projected = einsum("nlc,kcr->nlkr", x, u, acc)
+        d = einsum("nk,nlkr->nlkr", weight, projected, acc)
+        of_x.append(einsum("nlkr,kcr->nlc", d, u, acc))
+        of_u.append(einsum("nlc,nlkr->kcr", x, d, acc))
     ones = exact(np.ones(len(ct), np.longdouble))
-    dx = kept(added(of_x[0], of_x[1], acc), case.options.get("mask"))
-    return [dx, *of_u, contracted("n,nk->k", ones, exact(ct), acc)]
+    dx = select_locations(add(of_x[0], of_x[1], acc), case.options.get("mask"))
+    return [dx, *of_u, einsum("n,nk->k", ones, exact(ct), acc)]
 
 
-def _unpacked(case: Case) -> Any:
-    """The stream kept, both projections, the bias, and Z."""
-    x, plus, minus, bias = case.wide()
+def _unpack(case: Case) -> Any:
+    """Return the masked stream, both projections, the bias, and Z."""
+    x, plus, minus, bias = case.upcast()
     keep = case.options.get("mask")
     z = divisor(x, keep, case.options.get("reduction", "sum"))
-    return kept(exact(x), keep), exact(plus), exact(minus), bias, z
+    return select_locations(exact(x), keep), exact(plus), exact(minus), bias, z
 
 
 __all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

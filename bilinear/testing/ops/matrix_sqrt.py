@@ -1,4 +1,4 @@
-"""`matrix_sqrt`: draws, hard points, truth with its bound."""
+"""`matrix_sqrt`: random cases, singular points, error bounds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from .. import spectral
 from ..bounds import Bounded, exact
-from ..cases import DTYPES, Case, cotangents, seeded
+from ..cases import DTYPES, Case, cotangents, normal
 from ..linearization import Roundings, propagate
 
 OPTIONS: list[dict[str, Any]] = [
@@ -24,9 +24,7 @@ MATMUL = "...ij,...jk->...ik"
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    """Gram matrices of small integers, which every dtype holds exactly, of full rank or not;
-    some have an antisymmetric part besides.
-    """
+    """Gram matrices of small integers, exact in every dtype, some singular or not symmetric."""
     n, channels = draw(st.sampled_from([1, 2, 0])), draw(st.sampled_from([1, 3]))
     integers = st.integers(-2, 2)
     x = draw(
@@ -49,7 +47,7 @@ def edges(dtype: str) -> dict[str, Case]:
     flat = np.array([[[1, 2, 3], [2, 4, 6], [3, 6, 9]], [[1, 1, 0], [1, 2, 1], [0, 1, 1]]])
     single = np.array([[[4]], [[0]]])
     return {
-        "non-square": Case((full,)),  # its features are: the battery compiles it first
+        "non-square": Case((full,)),  # named so that the battery compiles it first
         "all zero": Case((zero,), eigen),
         "NaN reaches": Case((nan,), eigen),
         "equal eigenvalues and zeros": Case((diagonal.astype(full.dtype),), eigen),
@@ -72,16 +70,16 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    return root(exact(case.wide()[0]), case.options, acc)
+    return root(exact(case.upcast()[0]), case.options, acc)
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
     ct = exact(cotangent.astype(np.longdouble))
-    return [root_vjp(ct, exact(case.wide()[0]), case.options, acc)]
+    return [root_vjp(ct, exact(case.upcast()[0]), case.options, acc)]
 
 
 def root(a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """Of matrices that may be inexact."""
+    """The bound for inexact matrices."""
     given = DEFAULTS | dict(options)
     if given["method"] == "eigen":
         return spectral.root(a, given["tol"], acc)
@@ -89,14 +87,14 @@ def root(a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
     def program(r: Roundings, a):
         a = r(_symmetric(a))
         s, dead = _scale(r, a, given["normalize"])
-        *_, (y, _, _) = _iterated(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
+        *_, (y, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
         return np.where(dead, 0 * a, r(r(np.sqrt(s), 1) * y))
 
     return _value_and_error(program, [a], acc)
 
 
 def root_vjp(ct: Bounded, a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """The gradient, both inexact."""
+    """The gradient for an inexact cotangent and inexact matrices."""
     given = DEFAULTS | dict(options)
     if given["method"] == "eigen":
         return spectral.root_vjp(ct, a, given["tol"], acc)
@@ -104,7 +102,7 @@ def root_vjp(ct: Bounded, a: Bounded, options: Mapping[str, Any], acc: str) -> B
     def program(r: Roundings, ct, a):
         a, ct = r(_symmetric(a)), r(_symmetric(ct))
         s, dead = _scale(r, a, given["normalize"])
-        *history, (root, _, _) = _iterated(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
+        *history, (root, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
         dy, dz = r(r(np.sqrt(s)) * ct), np.zeros(ct.shape)
         for y, z, t in reversed(history):
             dt = r(r.einsum(MATMUL, _t(y), dy) + r.einsum(MATMUL, dz, _t(z)))
@@ -122,7 +120,7 @@ def root_vjp(ct: Bounded, a: Bounded, options: Mapping[str, Any], acc: str) -> B
 
 
 def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
-    """The value in extended precision; its error, of which two digits do, in double."""
+    """Compute the value in extended precision, and its error bound in float64."""
     with np.errstate(invalid="ignore"):
         value = program(Roundings(acc), *(b.value for b in operands))
         narrow = [Bounded(*(part.astype(np.float64) for part in b)) for b in operands]
@@ -130,8 +128,8 @@ def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
     return Bounded(value, error.astype(np.longdouble))
 
 
-def _iterated(r: Roundings, y, steps: int):
-    """(Y, Z, T) before each step, and those after the last; the first Z = I rounds nothing."""
+def _iterate(r: Roundings, y, steps: int):
+    """Return (Y, Z, T) of each step, then those after the last; products with Z = I are exact."""
     identity = np.eye(y.shape[-1])
     z, history = 0 * y + identity, []
     for step in range(steps):
@@ -153,8 +151,8 @@ def _scale(r: Roundings, a, normalize: str):
 
 
 def _definite(dtype: str) -> np.ndarray:
-    """Of eigenvalues from 1 on, with an antisymmetric part."""
-    x, part = seeded("float64", 2, 5, 3, seed=3), seeded("float64", 2, 3, 3, seed=4)
+    """Return matrices with eigenvalues of at least 1, plus an antisymmetric part."""
+    x, part = normal("float64", 2, 5, 3, seed=3), normal("float64", 2, 3, 3, seed=4)
     a = np.einsum("nlc,nld->ncd", x, x) / 2 + np.eye(3) + (part - part.swapaxes(1, 2)) / 4
     return a.astype(DTYPES[dtype])
 

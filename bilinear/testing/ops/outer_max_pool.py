@@ -1,7 +1,7 @@
-"""`outer_max_pool`: draws, hard points, truth with its bound.
+"""`outer_max_pool`: random cases, singular points, error bounds.
 
-The maximum of products that are each rounded once is their exact maximum, rounded once. Of its
-gradient nothing is promised where another product is within rounding of it, but not equal.
+The maximum of rounded products equals the rounded maximum of the products. The bound of its
+gradient is infinite where another product is within rounding of the maximum, but not equal to it.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..bounds import Bounded, exact, gamma
-from ..cases import Case, away_from_zero, cotangents, features, pooled_edges, seeded
+from ..cases import Case, away_from_zero, cotangents, features, normal, pooling_edges
 from ..tolerances import UNIT_ROUNDOFF
 from . import outer_pool
 
@@ -28,12 +28,12 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    hard = pooled_edges(dtype)
+    hard = pooling_edges(dtype)
     for case in hard.values():
         case.options.pop("reduction", None)
-    x, y = (np.sign(seeded(dtype, 2, 8, size, seed=size)) for size in (3, 2))
+    x, y = (np.sign(normal(dtype, 2, 8, size, seed=size)) for size in (3, 2))
     keep = np.random.default_rng(0).random((2, 8)) < 0.7
-    same = np.repeat(seeded(dtype, 2, 1, 3), 3, axis=1)
+    same = np.repeat(normal(dtype, 2, 1, 3), 3, axis=1)
     del hard["mean of three"], hard["NaN behind the mask"]
     return hard | {
         "ties": Case((x, y), {"mask": keep}),
@@ -42,7 +42,7 @@ def edges(dtype: str) -> dict[str, Case]:
 
 
 def smooth(dtype: str) -> list[Case]:
-    """The largest product stays ahead of the next by more than any test steps."""
+    """No step of any test changes which product is largest."""
     x, y = (away_from_zero(dtype, 2, 3, size, seed=size) for size in (4, 2))
     keep = np.array([[True, False, True], [True] * 3])
     return [Case((x,)), Case((x, y), {"mask": keep})]
@@ -54,26 +54,26 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return shared_vjp(case, exact(cotangent.astype(np.longdouble)), acc)
+    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
 
 
-def shared_vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
-    """Of a cotangent that may be inexact."""
-    products, largest, kept = _maxima(case)
-    x, y = (np.where(kept[..., 0], a, 0) for a in (case.wide()[0], case.wide()[-1]))
-    behind = largest[:, None] - products
-    reached = kept & ~(behind > 0)
+def vjp_inexact(case: Case, g: Bounded, acc: str) -> list[Bounded]:
+    """The gradients for an inexact cotangent."""
+    products, largest, valid = _maxima(case)
+    x, y = (np.where(valid[..., 0], a, 0) for a in (case.upcast()[0], case.upcast()[-1]))
+    gap = largest[:, None] - products
+    reached = valid & ~(gap > 0)
     count = np.maximum(reached.sum(axis=1, keepdims=True), 1)
     near = 4 * UNIT_ROUNDOFF[acc] * np.abs(largest[:, None])
-    undecided = (kept & (behind > 0) & (behind <= near)).any(axis=1, keepdims=True)
+    undecided = (valid & (gap > 0) & (gap <= near)).any(axis=1, keepdims=True)
     shared = np.where(reached, (g.value + 0 * largest)[:, None] / count, 0)
     carried = np.where(reached, g.error[:, None] / count, 0)
     terms = sum(case.arrays[i].shape[2] for i in (0, -1)) + 6
     gradients = []
     for rule, other in (("nlcd,nld->nlc", y), ("nlcd,nlc->nld", x)):
         size = np.einsum(rule, np.abs(shared), np.abs(other))
-        lost = np.einsum(rule, (kept & undecided).astype(int), np.ones_like(other)) > 0
-        with np.errstate(invalid="ignore"):  # 0 · inf: no promise
+        lost = np.einsum(rule, (valid & undecided).astype(int), np.ones_like(other)) > 0
+        with np.errstate(invalid="ignore"):  # 0 · inf
             error = np.einsum(rule, carried, np.abs(other))
         error = gamma(terms, acc) * (size + error) + error
         error = np.where(lost | np.isnan(error), np.inf, error)
@@ -85,11 +85,11 @@ def shared_vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
 
 
 def _maxima(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All products (N, L, C, D), their maxima (N, C, D), and what is kept (N, L, 1, 1)."""
-    x, y = case.wide()[0], case.wide()[-1]
-    kept = case.options.get("mask", np.ones(x.shape[:2], bool))[:, :, None, None]
-    products = np.where(kept, x[:, :, :, None] * y[:, :, None], -np.inf)
-    return products, np.where(kept.any(axis=1), products.max(axis=1), 0), kept
+    """Return all products (N, L, C, D), their maxima (N, C, D), and the mask (N, L, 1, 1)."""
+    x, y = case.upcast()[0], case.upcast()[-1]
+    valid = case.options.get("mask", np.ones(x.shape[:2], bool))[:, :, None, None]
+    products = np.where(valid, x[:, :, :, None] * y[:, :, None], -np.inf)
+    return products, np.where(valid.any(axis=1), products.max(axis=1), 0), valid
 
 
 __all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -1,19 +1,19 @@
-"""`outer_pool`: draws, hard points, truth with its bound."""
+"""`outer_pool`: random cases, singular points, error bounds."""
 
 import numpy as np
 
 from .. import bounds
 from ..bounds import Bounded
-from ..cases import DTYPES, Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
+from ..cases import DTYPES, Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
 
-cases = pooled_cases
-smooth = pooled_smooth
+cases = pooling_cases
+smooth = pooling_smooth
 
 
 def edges(dtype: str) -> dict[str, Case]:
     large = np.full((1, 4, 2), 200.0, DTYPES[dtype])
-    return pooled_edges(dtype) | {
-        "beyond the half range": Case((large,), {"reduction": "sum"}),
+    return pooling_edges(dtype) | {
+        "beyond the range of float16": Case((large,), {"reduction": "sum"}),
     }
 
 
@@ -27,10 +27,10 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return pooled_vjp(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
+    return vjp_inexact(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
 
 
-def pooled_vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
+def vjp_inexact(case: Case, g: Bounded, acc: str) -> list[Bounded]:
     x, y, keep, z = unpack(case)
     dy = bounds.outer_pool_vjp(g, x, keep, z, acc, transpose=True)
     if len(case.arrays) == 1:
@@ -39,13 +39,13 @@ def pooled_vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
 
 
 def unpack(case: Case):
-    """x, y, the mask, and Z as an array that divides."""
-    x, y = case.wide()[0], case.wide()[-1]
+    """Return x, y, the mask, and Z in a shape that divides the result."""
+    x, y = case.upcast()[0], case.upcast()[-1]
     keep = case.options.get("mask")
     z: np.ndarray | int = 1
     if case.options.get("reduction", "mean") == "mean":
-        kept = np.full(x.shape[0], x.shape[1]) if keep is None else keep.sum(1)
-        z = np.maximum(kept, 1)[:, None, None]
+        count = np.full(x.shape[0], x.shape[1]) if keep is None else keep.sum(1)
+        z = np.maximum(count, 1)[:, None, None]
     return x, y, keep, z
 
 

@@ -1,41 +1,41 @@
-"""`random_maclaurin`: draws, hard points, and the bound of its products."""
+"""`random_maclaurin`: random cases, singular points, error bounds."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from ...backends.initial_values import maclaurin_tables
 from ...contract.sketches import MaclaurinTables
-from ..bounds import Bounded, exact, gamma, products
-from ..cases import Case, cotangents, pooled_cases, pooled_edges, pooled_smooth
+from ..bounds import Bounded, exact, gamma, products, select_locations
+from ..cases import Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
 from .outer_pool import unpack
 from .tensor_sketch import REDUCTIONS
 
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
-    case = draw(pooled_cases(dtype, {"reduction": REDUCTIONS}))
-    return signed(case, draw(st.sampled_from([4, 1])), draw(st.integers(0, 9)))
+    case = draw(pooling_cases(dtype, {"reduction": REDUCTIONS}))
+    return with_tables(case, draw(st.sampled_from([4, 1])), draw(st.integers(0, 9)))
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    plain = pooled_edges(dtype)
+    plain = pooling_edges(dtype)
     (nan,), masked = plain["NaN reaches"].arrays, plain["NaN behind the mask of two"]
-    return {name: signed(case, 4) for name, case in plain.items()} | {
-        "not pooled": signed(Case(masked.arrays, masked.options | {"reduction": "none"}), 3),
-        "NaN at one location": signed(Case((nan,), {"reduction": "none"}), 4),
+    return {name: with_tables(case, 4) for name, case in plain.items()} | {
+        "not pooled": with_tables(Case(masked.arrays, masked.options | {"reduction": "none"}), 3),
+        "NaN at one location": with_tables(Case((nan,), {"reduction": "none"}), 4),
     }
 
 
 def smooth(dtype: str) -> list[Case]:
-    one, two, _ = pooled_smooth(dtype)
-    packed = np.array([[1.0], [-1.0]]) ** [0, 1, 1]  # its first column adds all there is
-    few = MaclaurinTables(np.tile(packed, (2, 1)), np.repeat(packed, 2, axis=0))
+    one, two, _ = pooling_smooth(dtype)
+    signs = np.array([[1.0], [-1.0]]) ** [0, 1, 1]  # the first column is all ones
+    few = MaclaurinTables(np.tile(signs, (2, 1)), np.repeat(signs, 2, axis=0))
     apart = Case(two.arrays, two.options | {"reduction": "none"})
-    return [Case(one.arrays, one.options | {"tables": few}), signed(apart, 3)]
+    return [Case(one.arrays, one.options | {"tables": few}), with_tables(apart, 3)]
 
 
-def signed(case: Case, dim: int, seed: int = 0) -> Case:
-    """The case with tables for its channels."""
+def with_tables(case: Case, dim: int, seed: int = 0) -> Case:
+    """Return the case with tables for its channels."""
     c, d = case.arrays[0].shape[2], case.arrays[-1].shape[2]
     return Case(case.arrays, case.options | {"tables": maclaurin_tables(c, d, dim, seed)})
 
@@ -47,7 +47,7 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    """Sums of C and of D terms, their product, L of those, Z and √dim: relative to all of |·|."""
+    """Sums of C and D terms, their product, a sum of L of them, and divisions by Z and √dim."""
     (p, size_p), (q, size_q), z, _ = _steps(case)
     value, size = p * q, size_p * size_q
     if case.options.get("reduction") != "none":
@@ -58,11 +58,11 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return projected_vjp(case, exact(cotangent.astype(np.longdouble)), acc)
+    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
 
 
-def projected_vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """Sums of D terms, an inexact cotangent, Z and √dim, then sums of dim terms."""
+def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """For an inexact cotangent: sums of D terms, Z and √dim, then sums of dim terms."""
     (p, size_p), (q, size_q), z, (w1, w2) = _steps(case)
     if case.options.get("reduction") != "none":
         ct = Bounded(ct.value[:, None], ct.error[:, None])
@@ -73,8 +73,9 @@ def projected_vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
         terms = other.shape[-1] + max(a.shape[2] for a in case.arrays) + 8
         sizes = (ct.error + products(terms, acc) * (np.abs(ct.value) + ct.error)) * size
         error = sizes @ np.abs(w).T / z
-        error = np.where(np.isnan(error), np.inf, error)  # 0 · inf: no promise
-        return Bounded(_kept((ct.value * other) @ w.T / z, keep), _kept(error, keep))
+        error = np.where(np.isnan(error), np.inf, error)  # 0 · inf
+        value = (ct.value * other) @ w.T / z
+        return Bounded(select_locations(value, keep), select_locations(error, keep))
 
     dx, dy = along(q, size_q, w1), along(p, size_p, w2)
     if len(case.arrays) == 2:
@@ -84,17 +85,13 @@ def projected_vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
 
 
 def _steps(case: Case):
-    """Of each stream its signed sums and those of |x|; then Z √dim, and the tables."""
+    """Return the signed sums of x and of |x| for each stream, then Z √dim, and the tables."""
     x, y, keep, z = unpack(case)
     w1, w2 = (w.astype(np.longdouble) for w in case.options["tables"])
-    x, y = _kept(x, keep), _kept(y, keep)
+    x, y = select_locations(x, keep), select_locations(y, keep)
     scale = np.reshape(z, -1) * np.sqrt(np.longdouble(w1.shape[1]))
     streams = [(v @ w, np.abs(v) @ np.abs(w)) for v, w in ((x, w1), (y, w2))]
     return *streams, scale, (w1, w2)
-
-
-def _kept(v, keep):
-    return v if keep is None else np.where(keep[:, :, None], v, 0)
 
 
 __all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

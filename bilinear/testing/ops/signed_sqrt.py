@@ -1,4 +1,4 @@
-"""`signed_sqrt`: draws, hard points, truth with its bound."""
+"""`signed_sqrt`: random cases, singular points, error bounds."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -51,12 +51,12 @@ def output_shape(case: Case) -> tuple[int, ...]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    (g,), eps = case.wide(), case.options.get("eps", 1e-10)
+    (g,), eps = case.upcast(), case.options.get("eps", 1e-10)
     return bounds.signed_sqrt(bounds.exact(g), eps, acc, case.options.get("root", "signed"))
 
 
 def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    (g,), eps = case.wide(), case.options.get("eps", 1e-10)
+    (g,), eps = case.upcast(), case.options.get("eps", 1e-10)
     ct = bounds.exact(cotangent.astype(np.longdouble))
     forms = {k: v for k, v in case.options.items() if k != "eps"}
     return [bounds.signed_sqrt_vjp(ct, bounds.exact(g), eps, acc, **forms)]
