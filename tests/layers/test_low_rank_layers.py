@@ -207,7 +207,7 @@ def test_layers_are_refused_when_made(name: str, made_of: dict, sentence: str, b
 @over_backends
 @over_layers
 def test_maps_are_refused_that_the_layer_was_not_made_for(name: str, backend: str) -> None:
-    run = words(backend).called
+    run = words(backend).apply_layer
     maps = [normal("float32", 2, 3, 4, 7)] * max(np.size(LAYERS[name]["channels"]), 1)
     with pytest.raises(ValueError, match="channels that the layer was made for"):
         run(name, LAYERS[name], maps)
