@@ -1,10 +1,9 @@
-"""On small integers nothing rounds: `outer_pool` is bit-identical everywhere, forward and gradient.
+"""Exact cases: with small integers, `outer_pool` and its gradient do not round.
 
-Sums of products of integers up to 3 over at most 8 locations stay below 2⁸, so every partial sum,
-in any order and any accumulation, is an integer that float32, and bfloat16's 8 bits, hold exactly;
-dividing by a power of two keeps them exact. (For another Z a gradient may round more than once:
-some divide the cotangent first. There the derived bounds hold.) Zeros are compared by value:
-whether a sum of −0 starts from +0 is no part of the contract.
+Sums of products of integers up to 3 over at most 8 locations stay below 2⁸. Every partial sum, in
+any order, is therefore an integer that float32 and bfloat16 represent exactly, and a division by a
+power of two is exact. For another Z, a gradient may round more than once, because some backends
+divide the cotangent first; the derived bounds apply there. The sign of zero is not compared.
 """
 
 from fractions import Fraction
@@ -29,7 +28,7 @@ def integers(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
 
 @st.composite
 def lattices(draw, dtype: str) -> tuple[Case, np.ndarray]:
-    """A case of integers, in plain or transposed memory, and an integer cotangent."""
+    """Draw a case of integers, in plain or transposed memory, and an integer cotangent."""
     locations = draw(st.sampled_from([1, 2, 3, 4, 7, 8]))
     sizes = [draw(st.sampled_from([1, 3, 8])) for _ in range(draw(st.sampled_from([1, 2])))]
     arrays = [draw(integers((2, locations, size))).astype(DTYPES[dtype]) for size in sizes]
@@ -43,7 +42,7 @@ def lattices(draw, dtype: str) -> tuple[Case, np.ndarray]:
 
 
 def fixed_cases(dtype: str) -> list[tuple[Case, np.ndarray]]:
-    """One case a reduction, for compilers: they pay for each shape."""
+    """Return a few cases for compilers, which compile each shape."""
     cases = []
     for reduction, locations in (("sum", 7), ("mean", 8), ("mean", 7)):
         rng = np.random.default_rng(locations)
@@ -58,7 +57,7 @@ def fixed_cases(dtype: str) -> list[tuple[Case, np.ndarray]]:
 def check_exactness(
     driver: Driver, case: Case, cotangent: np.ndarray, *, mode: str = "eager"
 ) -> None:
-    """Forward and gradients equal those in integers, divided by Z and rounded once."""
+    """Check that results and gradients equal those in integers, divided by Z and rounded once."""
     __tracebackhide__ = True
     dtype = case.arrays[0].dtype.name
     sums, slopes, z = integer_results(case, cotangent)
@@ -77,8 +76,9 @@ def check_exactness(
 
 
 def check_floor(driver: Driver, dtype: str, *, mode: str = "eager") -> None:
-    """At and below the floor the gradient is that of ``z / eps``: nothing rounds, and there is no
-    projection. [½, 0] is at it exactly, so the branch is decided.
+    """Check that the gradient at and below the floor is that of ``z / eps``, without rounding.
+
+    The norm of [½, 0] equals the floor exactly.
     """
     __tracebackhide__ = True
     z = np.array([[0.5, 0.0], [0.0, -0.5], [0.25, 0.0], [0.0, 0.0]]).astype(DTYPES[dtype])
@@ -89,7 +89,7 @@ def check_floor(driver: Driver, dtype: str, *, mode: str = "eager") -> None:
 
 
 def check_later_steps(driver: Driver, case: Case) -> None:
-    """With G exact, root and norm err by their own few roundings."""
+    """Check root and norm of an exact G, where only their own roundings count."""
     __tracebackhide__ = True
     case = Case(case.arrays, case.options | {"reduction": "sum"})
     eps, floor = 2.0**-10, 2.0**-20
@@ -107,7 +107,7 @@ def check_later_steps(driver: Driver, case: Case) -> None:
 def integer_results(
     case: Case, cotangent: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
-    """Sums of products, of cotangents and features, and what each sample is divided by."""
+    """Return the sums of products, the undivided gradients, and the divisor of each sample."""
     x, y = (a.astype(np.int64) for a in (case.arrays[0], case.arrays[-1]))
     keep = case.options.get("mask", np.ones(x.shape[:2], bool))
     x, y = x * keep[..., None], y * keep[..., None]
@@ -122,8 +122,9 @@ def integer_results(
 def assert_quotients(
     values: np.ndarray, exact: np.ndarray, z: list[int], dtype: str, what: str
 ) -> None:
-    """Of each sample: ``exact / z`` to the last bit where z is a power of two; else within 2 ulp,
-    since compilers divide by multiplying with 1 / z. Half types round once more.
+    """Assert that each sample is ``exact / z``: exactly where z is a power of two, else to 2 ulp.
+
+    Compilers may multiply by 1 / z. Half-precision dtypes round once more.
     """
     __tracebackhide__ = True
     assert values.dtype.name == dtype, f"{what}: dtype {values.dtype.name}, expected {dtype}"
@@ -140,7 +141,7 @@ def assert_quotients(
 
 
 def _excess(value, whole: int, z: int) -> Fraction:
-    """Error over what is allowed, where that is more than 1; else 0."""
+    """Return the ratio of error to allowed error if it is more than 1, else 0."""
     if not np.isfinite(value):
         return Fraction(10**9)
     allowed = Fraction(0)

@@ -1,11 +1,11 @@
-"""What holds of bilinear pooling whatever computes it: laws, checked on any backend.
+"""Mathematical laws of bilinear pooling, which hold for every backend.
 
-A law equates two computations of one subject. Each may be as far from the truth as its derived
-bound says (`bounds.py`), so they differ by at most the sum of both, times `SLACK`. Where an
-identity needs new inputs (sums, products with a matrix), these are drawn from multiples of 1/16
-so that they are exact. All in float64, where a backend has it; else in float32.
+A law equates two results of one backend. They differ by at most the sum of their error bounds
+(`bounds.py`) times `SLACK`. Laws that need further inputs (sums, products with a matrix) use
+multiples of 1/16, for which these are exact. Laws are tested in float64 if the backend has it, else
+in float32.
 
-Each law is a function of a driver and of what its strategy in `LAWS` draws.
+Each law is a function of a driver and of the arguments that its strategy in `LAWS` draws.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from .tolerances import SLACK
 
 
 def compute(driver: Driver, op: str, case: Case) -> Bounded:
-    """What the subject makes of a case, and how far that may be from the truth."""
+    """Return the backend's result for a case, and its error bound."""
     __tracebackhide__ = True
     value, dtype = driver.value(op, case.arrays, case.options), case.arrays[0].dtype
     assert value.dtype == dtype, f"{op} on {driver.name}: dtype {value.dtype}, expected {dtype}"
@@ -33,14 +33,14 @@ def compute(driver: Driver, op: str, case: Case) -> Bounded:
 
 
 def assert_same(left: Bounded, right: Bounded, what: str) -> None:
-    """Two computations of one thing: the bounds of both, and two roundings, lie between them."""
+    """Assert that two results differ by at most both bounds and the final roundings."""
     __tracebackhide__ = True
     around = Bounded(right.value.astype(np.longdouble), left.error + right.error)
     assert_within(left.value, around, right.value.dtype.name, what)
 
 
 def linear(bounded: Bounded, left: np.ndarray, right: np.ndarray) -> Bounded:
-    """``leftᵀ G right`` with the errors of G carried over and those of the two products."""
+    """``leftᵀ G right`` with the propagated errors of G and those of the two products."""
     value = left.T @ bounded.value @ right
     size = np.abs(left).T @ np.abs(bounded.value) @ np.abs(right)
     carried = np.abs(left).T @ bounded.error @ np.abs(right)
@@ -49,7 +49,7 @@ def linear(bounded: Bounded, left: np.ndarray, right: np.ndarray) -> Bounded:
 
 
 def at_locations(case: Case, index: list[int]) -> Case:
-    """The case on the locations `index` alone, or in that order."""
+    """Return the case with the locations `index`, in this order."""
     options = {k: v[:, index] if k == "mask" else v for k, v in case.options.items()}
     return Case(tuple(a[:, index] for a in case.arrays), options)
 
@@ -63,18 +63,18 @@ def check_order(driver: Driver, op: str, case: Case, order: list[int]) -> None:
 def check_linearity(
     driver: Driver, x: np.ndarray, more: np.ndarray, y: np.ndarray, factor: float, reduction: str
 ) -> None:
-    """``pool(a X + X', Y) = a pool(X, Y) + pool(X', Y)``, and in the second stream too."""
+    """``pool(a X + X', Y) = a pool(X, Y) + pool(X', Y)``, likewise in the second stream."""
     for first in (True, False):
 
-        def pooled(a: np.ndarray, *, first: bool = first) -> Bounded:
+        def pool(a: np.ndarray, *, first: bool = first) -> Bounded:
             case = Case((a, y) if first else (y, a), {"reduction": reduction})
             return compute(driver, "outer_pool", case)
 
-        one, two = pooled(x), pooled(more)
+        one, two = pool(x), pool(more)
         value = x.dtype.type(factor) * one.value + two.value
         size = np.abs(factor * one.value) + np.abs(two.value)
         error = abs(factor) * one.error + two.error + gamma(2, x.dtype.name) * size
-        sums = pooled(x.dtype.type(factor) * x + more)
+        sums = pool(x.dtype.type(factor) * x + more)
         assert_same(sums, Bounded(value, error), f"outer_pool on {driver.name}, linearity")
 
 
@@ -98,12 +98,12 @@ def check_mixing(
 
 
 def check_semidefiniteness(driver: Driver, case: Case) -> None:
-    """One stream gives a symmetric, positive semidefinite matrix."""
+    """The result for one stream is symmetric and positive semidefinite."""
     g = compute(driver, "outer_pool", case)
     transposed = Bounded(g.value.swapaxes(1, 2), g.error.swapaxes(1, 2))
     assert_same(g, transposed, f"outer_pool on {driver.name}, symmetry")
     for value, error in zip(g.value, g.error.astype(np.float64), strict=True):
-        # an eigenvalue moves by at most the norm of what is added; eigvalsh errs by some C · u
+        # an eigenvalue changes by at most the norm of the error; eigvalsh errs by about C · u
         rounding = gamma(8 * len(value), value.dtype.name) * np.linalg.norm(value)
         allowed = SLACK * (np.linalg.norm(error) + rounding)
         least = np.linalg.eigvalsh((value + value.T) / 2).min()
@@ -111,7 +111,7 @@ def check_semidefiniteness(driver: Driver, case: Case) -> None:
 
 
 def check_unit_length(driver: Driver, case: Case) -> None:
-    """Descriptors are of length 1 above the floor, and shorter below it."""
+    """Descriptors have norm 1 above the floor, and a smaller norm below it."""
     options = {k: v for k, v in case.options.items() if k in ("mask", "reduction")}
     floor = case.options["l2_eps"]
     result = compute(driver, "bilinear_pool", case).value
@@ -127,7 +127,7 @@ def check_unit_length(driver: Driver, case: Case) -> None:
 
 
 def check_scale(driver: Driver, arrays: tuple[np.ndarray, ...], rank: list[float]) -> None:
-    """The scale of the features does not matter without eps."""
+    """Without eps, the scale of the features does not matter."""
     options = {"eps": 0.0, "l2_eps": 1e-12}
     scaled = tuple(a * a.dtype.type(f) for a, f in zip(arrays, rank, strict=False))
     left = compute(driver, "bilinear_pool", Case(arrays, options))
@@ -136,7 +136,7 @@ def check_scale(driver: Driver, arrays: tuple[np.ndarray, ...], rank: list[float
 
 
 def check_samples(driver: Driver, op: str, case: Case) -> None:
-    """The samples of a batch do not meet."""
+    """The samples of a batch are independent."""
     whole = compute(driver, op, case)
     for n in range(case.arrays[0].shape[0]):
         alone = {k: v[n : n + 1] if k == "mask" else v for k, v in case.options.items()}
@@ -146,7 +146,7 @@ def check_samples(driver: Driver, op: str, case: Case) -> None:
 
 
 def check_mask(driver: Driver, op: str, case: Case) -> None:
-    """A mask is the same as dropping the locations; where nothing is kept, the result is 0."""
+    """A mask equals removing the locations; without a valid location, the result is 0."""
     whole = compute(driver, op, case)
     plain = {k: v for k, v in case.options.items() if k != "mask"}
     what = f"{op} on {driver.name}, masked locations"
@@ -156,18 +156,18 @@ def check_mask(driver: Driver, op: str, case: Case) -> None:
             dropped = Case(tuple(a[n : n + 1, keep] for a in case.arrays), plain)
             assert_same(part, compute(driver, op, dropped), what)
         else:
-            assert not part.value.any(), f"{what}: nothing is kept, yet {part.value}"
+            assert not part.value.any(), f"{what}: no valid location, but the result {part.value}"
 
 
 def check_repetition(driver: Driver, op: str, case: Case) -> None:
-    """A mean does not count repetitions."""
+    """Repeating all locations does not change a mean."""
     twice = at_locations(case, list(range(case.arrays[0].shape[1])) * 2)
     left, right = compute(driver, op, case), compute(driver, op, twice)
     assert_same(left, right, f"{op} on {driver.name}, every location twice")
 
 
 def check_closed_form(driver: Driver, x: np.ndarray) -> None:
-    """Without eps, of features ≥ 0: ``‖signed_sqrt(G)‖² = (1/L) Σ_l (Σ_c x_lc)²``."""
+    """``‖signed_sqrt(G)‖² = (1/L) Σ_l (Σ_c x_lc)²`` for features ≥ 0 without eps."""
     pooled = driver.value("outer_pool", (x,), {}).reshape(x.shape[0], -1)
     roots = driver.value("signed_sqrt", (pooled,), {"eps": 0.0})
     expected = np.mean(x.astype(np.float64).sum(2) ** 2, axis=1)
@@ -177,19 +177,19 @@ def check_closed_form(driver: Driver, x: np.ndarray) -> None:
 
 
 def check_adjointness(driver: Driver, op: str, case: Case, cotangent, tangents, way: str) -> None:
-    """``⟨γ, J v⟩ = ⟨Jᵀ γ, v⟩``, by one of the backend's ways to take ``J v``."""
+    """``⟨γ, J v⟩ = ⟨Jᵀ γ, v⟩`` for one of the backend's forward derivatives."""
     gradients = driver.gradients(op, cotangent, case.arrays, case.options)
-    pulled = sum(float(np.sum(g * v)) for g, v in zip(gradients, tangents, strict=True))
+    reverse = sum(float(np.sum(g * v)) for g, v in zip(gradients, tangents, strict=True))
     bounded = OPS[op].vjp(case, cotangent, cotangent.dtype.name)
     size = error = 0.0
     for b, v in zip(bounded, tangents, strict=True):
         size += float(np.sum((np.abs(b.value) + b.error) * np.abs(v)))
         error += float(np.sum(b.error * np.abs(v)))
-    pushed = float(np.sum(cotangent * driver.jvps[way](op, tangents, case.arrays, case.options)))
-    # J v rounds as Jᵀ γ does, with the roles of the sums exchanged
+    forward = float(np.sum(cotangent * driver.jvps[way](op, tangents, case.arrays, case.options)))
+    # J v has the same roundings as Jᵀ γ, in exchanged sums
     margin = 2 * SLACK * (error + gamma(64, cotangent.dtype.name) * size)
-    assert abs(pushed - pulled) <= margin, (
-        f"{op} on {driver.name}, {way}: ⟨γ, J v⟩ is {pushed}, ⟨Jᵀ γ, v⟩ is {pulled}, "
+    assert abs(forward - reverse) <= margin, (
+        f"{op} on {driver.name}, {way}: ⟨γ, J v⟩ is {forward}, ⟨Jᵀ γ, v⟩ is {reverse}, "
         f"allowed {margin:.3g}"
     )
 
@@ -210,7 +210,7 @@ def _case_and_order(draw, op: str, dtype: str):
 
 
 class Law(NamedTuple):
-    """A check, and what draws its arguments from the name of a dtype."""
+    """A check, the strategy of its arguments for a dtype, and its operators."""
 
     check: Callable[..., None]
     draw: Callable[[str], st.SearchStrategy[tuple[Any, ...]]]
@@ -222,17 +222,15 @@ def _of_one(check, draw, *operators: str) -> Law:
 
 
 def _laws_of(op: str) -> dict[str, Law]:
-    """Those of both poolings."""
-
-    def drawn(kept: Callable[[Case], bool]):
-        return lambda dtype: st.tuples(st.just(op), _cases(op, dtype).filter(kept))
+    def draw(condition: Callable[[Case], bool]):
+        return lambda dtype: st.tuples(st.just(op), _cases(op, dtype).filter(condition))
 
     return {
         f"{op}: order of locations": Law(check_order, lambda d: _case_and_order(op, d), (op,)),
-        f"{op}: samples": Law(check_samples, drawn(lambda case: True), (op,)),
-        f"{op}: mask": Law(check_mask, drawn(lambda case: "mask" in case.options), (op,)),
+        f"{op}: samples": Law(check_samples, draw(lambda case: True), (op,)),
+        f"{op}: mask": Law(check_mask, draw(lambda case: "mask" in case.options), (op,)),
         f"{op}: repetition": Law(
-            check_repetition, drawn(lambda case: case.options["reduction"] == "mean"), (op,)
+            check_repetition, draw(lambda case: case.options["reduction"] == "mean"), (op,)
         ),
     }
 

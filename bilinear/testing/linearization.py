@@ -1,15 +1,14 @@
 """Error bounds of whole programs, by linearisation.
 
-Where steps follow one another many times (an iteration, say), chaining componentwise bounds
-counts every error as if it met the worst of all others, and the bound outgrows the error by
-orders of magnitude. To first order the error of a result is the sum over all roundings δ of
-``∂result/∂δ · δ`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.2
-and chapter 25; Bauer 1974), so here each rounding is moved by itself and what it does to the
-result is seen by the complex step, which has no cancellation. Terms of second order are below
-`SLACK` for all that the suite draws.
+For many steps in a row, such as an iteration, chained componentwise bounds are too large by orders
+of magnitude, because they combine the worst cases of all steps. To first order, the error of a
+result is the sum over all roundings δ of ``∂result/∂δ · δ`` (Higham, Accuracy and Stability of
+Numerical Algorithms, 2nd ed., section 3.2 and chapter 25; Bauer 1974). Here, each rounding is
+perturbed separately, and its effect is computed by the complex step, which has no cancellation.
+`SLACK` covers the terms of second order for all test cases.
 
-A program is a function ``program(r, *arrays)`` of arrays (..., N, *sizes), written so that it is
-analytic and works with any axes in front; samples must not meet. It marks its roundings::
+A program is a function ``program(r, *arrays)`` of arrays (..., N, *sizes). It must be analytic,
+accept any number of leading axes, and treat samples independently. It marks its roundings::
 
     def gram(r, x):
         return r.einsum("...lc,...ld->...cd", x, x) / x.shape[-2]
@@ -23,25 +22,25 @@ import numpy as np
 from .bounds import Bounded, gamma, products
 
 STEP = 1e-150
-"""Of the complex step: its square vanishes beside 1, and it stays normal times any rounding."""
+"""Size of the complex step: its square is negligible, and its product with a rounding is normal."""
 
 CHUNK = 512
-"""Roundings moved at once."""
+"""Number of roundings that are perturbed at once."""
 
 
 class Roundings:
-    """What a program marks roundings with: the first run records them, later ones move them."""
+    """Marks the roundings of a program: the first run records them, later runs perturb them."""
 
     def __init__(self, acc: str, moved: range | None = None, sites: Sequence[Any] = ()) -> None:
         self.acc, self.moved, self.known = acc, moved, sites
         self.sites: list[np.ndarray] = []
 
     def __call__(self, value: np.ndarray, terms: int = 1) -> np.ndarray:
-        """`value`, which took `terms` roundings relative to itself."""
+        """Mark `value` as the result of `terms` roundings relative to its magnitude."""
         return self.site(value, lambda: gamma(terms, self.acc) * np.abs(value))
 
     def einsum(self, rule: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Sums of products in any order; axes are single letters after the ellipsis."""
+        """Compute sums of products in any order; axes are single letters after the ellipsis."""
         value = np.einsum(rule, a, b)
 
         def size() -> np.ndarray:
@@ -55,7 +54,7 @@ class Roundings:
         return self.site(value, size)
 
     def sum(self, value: np.ndarray, axes: int = 1) -> np.ndarray:
-        """The sum over the last axes, which stay with size 1."""
+        """Sum over the last axes with ``keepdims=True``."""
         last = tuple(range(-axes, 0))
         terms = int(np.prod([value.shape[axis] for axis in last]))
         total = value.sum(last, keepdims=True)
@@ -64,7 +63,7 @@ class Roundings:
         )
 
     def site(self, value: np.ndarray, error: Callable[[], np.ndarray]) -> np.ndarray:
-        """`value`, each component of which may be off by `error`."""
+        """Mark `value` as having the componentwise error `error`."""
         if self.moved is None:
             self.sites.append(np.broadcast_to(error(), value.shape))
             return value
@@ -76,10 +75,10 @@ class Roundings:
 def propagate(
     program: Callable[..., Any], inputs: Sequence[Bounded], acc: str
 ) -> Bounded | list[Bounded]:
-    """The result of `program`, or each of them, with the errors of inputs and roundings.
+    """Return the result or results of `program` with the errors of inputs and roundings.
 
-    Axis 0 of every input and result is the sample's. Where a result is not a number, or nothing
-    is promised of an input it depends on, its error is infinite.
+    Axis 0 of every input and result is the batch. The error of a result is infinite if it is NaN,
+    or if it depends on an input with an infinite error.
     """
     record = Roundings(acc)
     first = [record.site(b.value, lambda b=b: b.error) for b in inputs]
@@ -106,7 +105,7 @@ def propagate(
 
 
 def _one_by_one(errors: np.ndarray, begin: int, moved: range) -> np.ndarray:
-    """(moved, N, *sizes): the error of one component, of every sample, and 0 elsewhere."""
+    """Return (moved, N, *sizes): the error of one component of each sample, and 0 elsewhere."""
     sizes = errors.shape[1:]
     count = int(np.prod(sizes))
     chosen = np.zeros((len(moved), count), np.longdouble)

@@ -1,4 +1,4 @@
-"""Results of a backend against the float64 reference, and of backends against each other."""
+"""Comparison of a backend with the float64 reference, and of backends with each other."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -22,20 +22,20 @@ def check_against_reference(
     *,
     mode: str = "eager",
     label: str = "draw",
-    noted: bool = True,
+    record: bool = True,
 ) -> None:
-    """Forward and gradients within their bounds; `noted` enters the worst ratios in the table."""
+    """Check results and gradients; `record` enters the largest ratios in the table."""
     __tracebackhide__ = True
     expected = _expected(op, case, cotangent, tf32=driver.tf32, gradients=driver.vjp is not None)
-    _results(driver, op, case, cotangent, expected, mode, label, noted)
+    _results(driver, op, case, cotangent, expected, mode, label, record)
 
 
 def check_against_each_other(
     drivers: list[Driver], op: str, case: Case, cotangent: np.ndarray
 ) -> None:
-    """Each against the reference, then in pairs, on one draw.
+    """Compare each driver with the reference, and then all pairs, for one case.
 
-    Two correct results differ by at most both bounds, and half an ulp each of rounding.
+    Two correct results differ by at most both bounds and two final roundings of half an ulp.
     """
     __tracebackhide__ = True
     dtype = case.arrays[0].dtype.name
@@ -67,11 +67,9 @@ def check_layer(
     mode: str = "eager",
     run: Callable[..., tuple[np.ndarray, Any]] | None = None,
 ) -> None:
-    """Check a layer, gradients included, against its specification in `layers/`.
+    """Compare a layer and its gradients with its specification in `layers/`.
 
-    `run(cotangent, maps)` replaces the driver's layer if it is given.
-
-    A layer of its own name is entered in the table of worst ratios.
+    If `run` is given, ``run(cotangent, maps)`` replaces the driver's layer.
     """
     __tracebackhide__ = True
     case = LAYERS[name].case(maps, dict(parameters or {}), mask)
@@ -111,19 +109,19 @@ def _results(
     expected: list[Bounded],
     mode: str = "eager",
     label: str = "draw",
-    noted: bool = True,
+    record: bool = True,
 ) -> list[np.ndarray]:
-    """What the driver makes of a case, its gradients too where it has them, each within bounds."""
+    """Return the driver's result and gradients after checking that they are within their bounds."""
     __tracebackhide__ = True
     dtype = case.arrays[0].dtype.name
     what = f"{op} on {driver.name} ({dtype}, {mode}, {label})"
     results = [driver.value(op, case.arrays, case.options, mode)]
-    subject = Subject(op, driver.name, dtype, "forward") if noted else None
+    subject = Subject(op, driver.name, dtype, "forward") if record else None
     assert_within(results[0], expected[0], dtype, what, subject)
     if driver.vjp is None:
         return results
     results += driver.gradients(op, cotangent, case.arrays, case.options, mode)
-    subject = Subject(op, driver.name, dtype, "gradient") if noted else None
+    subject = Subject(op, driver.name, dtype, "gradient") if record else None
     names = argument_names(op, len(expected) - 1)
     for name, gradient, bounded in zip(names, results[1:], expected[1:], strict=True):
         assert_within(gradient, bounded, dtype, f"{what}, gradient of {name}", subject)
@@ -131,6 +129,6 @@ def _results(
 
 
 def _half_an_ulp(values: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # what is infinite in both has no spacing
+    with np.errstate(invalid="ignore"):  # the spacing of inf is NaN
         rounding = np.spacing(np.abs(values)).astype(np.longdouble) / 2
     return np.where(np.isfinite(rounding), rounding, 0)

@@ -1,7 +1,8 @@
-"""A pytest plugin: the table of worst ratios, what is not covered, failures ready to be repeated.
+"""A pytest plugin that reports the largest ratios of error to bound, and what is not covered.
 
-``pytest -p bilinear.testing.plugin --ratios=ratios.json``, or ``pytest_plugins`` of a conftest.
-The battery runs without it too.
+It also prints code that reproduces a failure. Use it with
+``pytest -p bilinear.testing.plugin --ratios=ratios.json`` or in ``pytest_plugins`` of a conftest.
+The battery works without it.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--ratios",
         type=Path,
-        help="write the worst ratios, error to bound, as JSON, and as markdown beside it",
+        help="write the largest ratios of error to bound as JSON, and as markdown with suffix .md",
     )
 
 
@@ -35,7 +36,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo) -> Any:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of pytest-xdist hands its ratios over."""
+    """Send the ratios from a pytest-xdist worker to the controller."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["ratios"] = ratios.dump()  # type: ignore[attr-defined]
 
@@ -55,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for line in lacking:
             terminalreporter.line(line)
     if ratios.WORST:
-        terminalreporter.section(f"worst ratio of error to bound ({SLACK:g} is allowed)")
+        terminalreporter.section(f"largest ratio of error to bound ({SLACK:g} is allowed)")
         for line in ratios.table():
             terminalreporter.line(line)
         if path := config.getoption("--ratios"):

@@ -1,7 +1,7 @@
-"""The worst ratio of error to bound that was met, by operator, backend, dtype and direction.
+"""The largest ratios of error to bound, by operator, backend, dtype and direction.
 
-`closeness.assert_within` notes every comparison that says what it compares. At most `SLACK` is
-allowed; the table shows how near to that the suite comes, so that drift is seen before it fails.
+`closeness.assert_within` records comparisons with a `subject`. At most `SLACK` is allowed. The
+table shows a growing error before a test fails.
 """
 
 import json
@@ -13,7 +13,7 @@ from .cases import DTYPES
 
 
 class Subject(NamedTuple):
-    """What a ratio is of."""
+    """The operator, backend, dtype and direction of a ratio."""
 
     op: str
     backend: str
@@ -29,7 +29,7 @@ def note(subject: Subject, ratio: float) -> None:
 
 
 def dump() -> list[tuple]:
-    """What one process noted, for another to `merge`."""
+    """Return all ratios in a form that another process can `merge`."""
     return [(*subject, ratio) for subject, ratio in WORST.items()]
 
 
@@ -39,7 +39,7 @@ def merge(rows: Iterable[tuple]) -> None:
 
 
 def table() -> list[str]:
-    """A row for each operator, backend and direction; a column for each dtype."""
+    """Return lines with a row per operator, backend and direction, and a column per dtype."""
     dtypes = [d for d in DTYPES if d in {subject.dtype for subject in WORST}]
     wide = max(11, *(len(subject.backend) for subject in WORST))
     lines = [f"{'operator':14} {'backend':{wide}} {'direction':10}" + _cells(dtypes)]
@@ -49,7 +49,7 @@ def table() -> list[str]:
 
 
 def write(path: Path) -> None:
-    """The ratios as JSON, and beside it the table as markdown."""
+    """Write the ratios as JSON, and the table as markdown with suffix ``.md``."""
     rows = [subject._asdict() | {"ratio": ratio} for subject, ratio in sorted(WORST.items())]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
@@ -60,7 +60,7 @@ def write(path: Path) -> None:
 
 
 def _rows(dtypes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Operator, backend, direction, and the ratios of `dtypes`."""
+    """Return operator, backend and direction with the ratios of `dtypes`."""
     rows = dict.fromkeys((s.op, s.backend, s.direction) for s in sorted(WORST))
     found = []
     for op, backend, direction in rows:

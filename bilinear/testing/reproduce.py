@@ -1,4 +1,4 @@
-"""A failure comes with the lines of Python that repeat it."""
+"""Code that reproduces a failure."""
 
 import sys
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from .driver import Driver
 HEADING = "to reproduce, in the folder of your tests"
 
 SECTIONS = False
-"""Set by the plugin, which prints a snippet apart from the error, ready to be copied."""
+"""Set by the plugin, which prints the code in its own section."""
 
 
 def run(check: Callable[..., None], *arguments: Any, **options: Any) -> None:
-    """``check(*arguments, **options)``; what it raises carries the `snippet` of this call."""
+    """Call ``check(*arguments, **options)``, and attach the `snippet` of the call to its errors."""
     __tracebackhide__ = True
     try:
         check(*arguments, **options)
-    except Exception as error:  # whatever a backend raises is worth repeating
+    except Exception as error:  # a backend may raise anything
         lines = snippet(check, *arguments, **options)
         error.snippet = lines  # type: ignore[attr-defined]
         if not SECTIONS:
@@ -29,33 +29,33 @@ def run(check: Callable[..., None], *arguments: Any, **options: Any) -> None:
 
 
 def snippet(check: Callable[..., None], *arguments: Any, **options: Any) -> str:
-    """Lines of Python that make the same call, every array written out in full."""
+    """Return Python code of the same call, with all array values."""
     lines = [
         "import numpy as np",
         "from numpy import inf, nan",
         "from bilinear.testing import Case",
         f"from {check.__module__} import {check.__name__}",
     ]
-    written = []
+    expressions = []
     for argument in arguments:
         drivers = argument if isinstance(argument, list) else [argument]
         if drivers and all(isinstance(d, Driver) for d in drivers):
             names = [f"driver_{i}" if i else "driver" for i in range(len(drivers))]
             lines += [_import_line(d, name) for d, name in zip(drivers, names, strict=True)]
-            listed = f"[{', '.join(names)}]"
-            written.append(listed if isinstance(argument, list) else names[0])
+            many = isinstance(argument, list)
+            expressions.append(f"[{', '.join(names)}]" if many else names[0])
         else:
-            written.append(literal(argument))
-    written += [f"{name}={literal(value)}" for name, value in options.items()]
-    indented = "".join(f"    {text},\n" for text in written)
-    named = {type(v) for a in arguments if isinstance(a, Case) for v in a.options.values()}
-    named = {kind for kind in named if hasattr(kind, "_fields")}
-    lines += [f"from {kind.__module__} import {kind.__name__}" for kind in named]
+            expressions.append(literal(argument))
+    expressions += [f"{name}={literal(value)}" for name, value in options.items()]
+    indented = "".join(f"    {text},\n" for text in expressions)
+    kinds = {type(v) for a in arguments if isinstance(a, Case) for v in a.options.values()}
+    kinds = {kind for kind in kinds if hasattr(kind, "_fields")}
+    lines += [f"from {kind.__module__} import {kind.__name__}" for kind in kinds]
     return "\n".join([*lines, f"{check.__name__}(\n{indented})"])
 
 
 def literal(value: Any) -> str:
-    """An expression for `value`, of arrays with their dtype and their order in memory."""
+    """Return an expression for `value`; arrays have the same dtype and memory order."""
     if isinstance(value, np.ndarray):
         if value.ndim == 3 and value.size > 1 and not value.flags.c_contiguous:
             return f"{literal(np.ascontiguousarray(value.swapaxes(1, 2)))}.swapaxes(1, 2)"
@@ -73,13 +73,13 @@ def literal(value: Any) -> str:
 
 
 def _import_line(driver: Driver, name: str) -> str:
-    """The import of a driver, by the name it has in a module or by its place in a battery."""
+    """Return the import of a driver by its name in a module, or by its index in a battery."""
     for module in list(sys.modules.values()):
-        where = getattr(module, "__name__", "__main__")
-        for own, value in list(getattr(module, "__dict__", {}).items()):
-            if value is driver and where != "__main__":
-                return f"from {where} import {own} as {name}"
+        path = getattr(module, "__name__", "__main__")
+        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+            if value is driver and path != "__main__":
+                return f"from {path} import {attribute} as {name}"
             if type(value) is type and driver in value.__dict__.get("drivers", ()):
-                place = value.__dict__["drivers"].index(driver)
-                return f"from {where} import {own}\n{name} = {own}.drivers[{place}]"
+                index = value.__dict__["drivers"].index(driver)
+                return f"from {path} import {attribute}\n{name} = {attribute}.drivers[{index}]"
     return f"{name} = ...  # the Driver called {driver.name!r}"

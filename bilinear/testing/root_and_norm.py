@@ -1,4 +1,4 @@
-"""Root and norm behind a pooling: the last steps of several layers."""
+"""Signed square root and L2 normalization, the last steps of several layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def root_and_norm(h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
 
 
 def root_and_norm_vjp(ct: np.ndarray, h: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    """The cotangent of h."""
+    """Return the gradient of h."""
     roots, floor = _signed_sqrt(h, options), options.get("l2_eps", L2_EPS)
     (ct,) = reference.l2_normalize_vjp(ct, roots, eps=floor)
     (ct,) = reference.signed_sqrt_vjp(ct, h, eps=options.get("eps", EPS))
@@ -24,7 +24,7 @@ def root_and_norm_vjp(ct: np.ndarray, h: np.ndarray, options: Mapping[str, Any])
 
 
 def bound(h: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """Bound of `root_and_norm` for an inexact argument."""
+    """Return `root_and_norm` with its error bound for an inexact argument."""
     roots = bounds.signed_sqrt(h, options.get("eps", EPS), acc)
     return bounds.l2_normalize(roots, options.get("l2_eps", L2_EPS), acc)
 

@@ -1,17 +1,16 @@
-"""How far a root by eigenvectors may be from the truth, and its gradient.
+"""Error bounds of the matrix square root by eigendecomposition, and of its gradient.
 
-Eigensolvers are backward stable: what they find belongs to S + E with ``‖E‖ <= δ``,
-``δ = p u ‖S‖_F`` and a modest p (Anderson et al., LAPACK Users' Guide, 3rd ed., section 4.7), more
-where S is inexact itself;
-of a diagonal matrix nothing has to be found, so there δ = 0. To first order E moves the root by
-``U [(Uᵀ E U) ∘ K] Uᵀ``, at most δ times the largest K, which is 1/√λ of the least eigenvalue kept;
-and the gradient X, of ``R X + X R = Γ``, by the same of ``dR X + X dR`` and as much again for the
-subspace that is kept: 4 δ K³ ‖Γ‖ in all.
+Eigensolvers are backward stable: their result is exact for S + E with ``‖E‖ <= δ``,
+``δ = p u ‖S‖_F`` and a moderate p (Anderson et al., LAPACK Users' Guide, 3rd ed., section 4.7).
+δ is larger if S is inexact, and 0 for diagonal matrices. To first order, E changes the root by
+``U [(Uᵀ E U) ∘ K] Uᵀ``, at most δ times the largest K, which is 1/√λ of the smallest eigenvalue
+above the threshold. The gradient X, which solves ``R X + X R = Γ``, changes accordingly by
+``dR X + X dR``, and by as much again because the subspace changes: 4 δ K³ ‖Γ‖ in total.
 
-That is so where it is sure which eigenvalues count as 0. Where one is within δ of its threshold
-no gradient is promised. Of the root then remains ``‖√P − √Q‖ <= √‖P − Q‖`` of semidefinite P
-and Q (Bhatia, Matrix Analysis, theorem X.1.1): each of the two leaves out at most what lies below
-the threshold and δ.
+This holds if all eigenvalues are farther than δ from the threshold below which they count as 0.
+Otherwise the bound of the gradient is infinite, and that of the root is
+``‖√P − √Q‖ <= √‖P − Q‖`` for semidefinite P and Q (Bhatia, Matrix Analysis, theorem X.1.1), where P
+and Q each omit at most the eigenvalues below the threshold plus δ.
 """
 
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from .bounds import Bounded, gamma
 from .tolerances import FACTOR_ROUNDOFF, UNIT_ROUNDOFF
 
 BACKWARD = 8
-"""p, over C."""
+"""p divided by the number of channels."""
 
 
 class _Decomposition(NamedTuple):
@@ -44,8 +43,8 @@ def root(a: Bounded, tol: float | None, acc: str) -> Bounded:
     spread = _product(np.abs(f.u), f.roots[:, None, :] * np.eye(f.u.shape[-1]))
     largest = f.roots.max(1)[:, None, None]
     first_order = np.where(f.delta * f.steepest**2 <= 0.25, f.delta * f.steepest, np.inf)
-    anyway = np.sqrt(2 * f.above + 2 * f.delta)
-    carried = np.where(f.sure, np.minimum(first_order, anyway), anyway)
+    always = np.sqrt(2 * f.above + 2 * f.delta)
+    carried = np.where(f.sure, np.minimum(first_order, always), always)
     error = carried + 2 * f.lost * largest + _factor(4 * a.value.shape[-1] + 12, acc) * spread
     return _bounded(value, error, f.nan)
 
@@ -75,15 +74,15 @@ def _decompose(given: Bounded, tol: float | None, acc: str) -> _Decomposition:
     largest = np.maximum(values.max(1, initial=0), 0)[:, None]
     moved = ~(a == a * np.eye(channels)).all((1, 2))[:, None]
     size = np.sqrt(np.sum(a * a, axis=(1, 2)))[:, None] * moved
-    units = UNIT_ROUNDOFF[acc], UNIT_ROUNDOFF["float64"]  # of a backend, and of the reference
-    polish = FACTOR_ROUNDOFF.get(acc, 0.0)  # where eigenvectors are improved by products
+    units = UNIT_ROUNDOFF[acc], UNIT_ROUNDOFF["float64"]  # of the backend and of the reference
+    polish = FACTOR_ROUNDOFF.get(acc, 0.0)  # products improve the eigenvectors
     delta = BACKWARD * channels * (units[0] + polish) * size + inexact
     fine = BACKWARD * channels * units[1] * size + inexact
     floor, low = ((channels * unit if tol is None else tol) * largest for unit in units)
-    kept = values > floor + delta
+    positive = values > floor + delta
     zero = (values + delta <= floor) & (values + fine <= low)
-    sure = (kept | zero).all(1)[:, None, None]
-    roots = np.where(kept | ~zero & (values > low), np.sqrt(np.maximum(values, 0)), 0)
+    sure = (positive | zero).all(1)[:, None, None]
+    roots = np.where(positive | ~zero & (values > low), np.sqrt(np.maximum(values, 0)), 0)
     sums = roots[:, :, None] + roots[:, None, :]
     k = np.where(sums > 0, 1 / np.where(sums > 0, sums, 1), 0)
     lost = BACKWARD * channels * (units[0] + polish) * moved[:, :, None]

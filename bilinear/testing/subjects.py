@@ -1,7 +1,6 @@
-"""The one table of what is tested: every operator of the reference, and the layers around them.
+"""The tables of tested operators and layers.
 
-An operator is covered the moment `bilinear.reference.__all__` names it; without its
-`ops/<operator>.py` the battery cannot be imported.
+Every operator in `bilinear.reference.__all__` is tested and must have a file `ops/<operator>.py`.
 """
 
 import importlib
@@ -27,11 +26,11 @@ LAYERS: dict[str, ModuleType] = {
     )
     for file in pkgutil.iter_modules(layers.__path__)
 }
-"""Each layer, and its specification in terms of the reference operators."""
+"""Layers and their specifications in terms of reference operators."""
 
 
 def argument_names(op: str, count: int) -> list[str]:
-    """What the operator calls its first `count` arrays."""
+    """Return the names of the first `count` arrays of an operator."""
     names = []
     for name, parameter in inspect.signature(getattr(reference, op)).parameters.items():
         several = parameter.kind is parameter.VAR_POSITIONAL
@@ -40,9 +39,9 @@ def argument_names(op: str, count: int) -> list[str]:
 
 
 def truth(op: str, case: Case, *, tf32: bool = False) -> Bounded:
-    """The float64 reference, with the error allowed to a backend in the dtype of the case.
+    """Return the float64 reference with the error bound of a backend in the dtype of the case.
 
-    With `tf32`, to one whose matrix products round float32 factors to TensorFloat-32.
+    With `tf32`, matrix products of the backend may round float32 factors to TensorFloat-32.
     """
     value = getattr(reference, op)(*case.double(), **case.options)
     error = OPS[op].forward(case, arithmetic(case, tf32=tf32)).error
@@ -50,7 +49,7 @@ def truth(op: str, case: Case, *, tf32: bool = False) -> Bounded:
 
 
 def vjp_truth(op: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False) -> list[Bounded]:
-    """Likewise of the gradient with respect to each array."""
+    """Return the gradient of each array, as in `truth`."""
     values = getattr(reference, f"{op}_vjp")(
         cotangent.astype(np.float64), *case.double(), **case.options
     )
@@ -64,7 +63,7 @@ def vjp_truth(op: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False)
 def layer_truth(
     name: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False
 ) -> tuple[Bounded, list[Bounded]]:
-    """The value and gradients of a layer by its specification, with the errors allowed."""
+    """Return value and gradients of a layer by its specification, with error bounds."""
     layer, acc = LAYERS[name], arithmetic(case, tf32=tf32)
     value = Bounded(layer.value(case).astype(np.longdouble), layer.forward(case, acc).error)
     gradients = [
@@ -79,6 +78,6 @@ def layer_truth(
 
 
 def arithmetic(case: Case, *, tf32: bool = False) -> str:
-    """What `bounds` calls the arithmetic that a case is computed in."""
+    """Return the accumulation of a case, by its name in `bounds`."""
     accumulation = ACCUMULATION[case.arrays[0].dtype.name]
     return "tensorfloat32" if tf32 and accumulation == "float32" else accumulation

@@ -1,22 +1,21 @@
 """The tolerances of operators, each with its reason.
 
-Operators are held to componentwise bounds computed from the inputs (`bounds.py`), which hold
-for any order of summation; `SLACK` multiplies them. What a test works out by hand is compared
-to ``SLACK · γ_n · scale``; there the test itself counts n, the roundings that lead to its number
+Operators are compared within componentwise bounds computed from the inputs (`bounds.py`). The
+bounds hold for any order of summation, and `SLACK` multiplies them. Known values are compared
+within ``SLACK · γ_n · scale``, where the test gives n, the number of roundings of the value
 (`closeness.assert_rounded`).
 """
 
 SLACK = 2.0
-"""Of every bound: the truth is itself computed (where long double is double, with the same
-rounding), and processors with approximate division and square root (2 ulp on GPUs) spend two
-roundings where the analysis counts one."""
+"""Factor on every bound. The true values are rounded too, to float64 where long double is double.
+Approximate division and square root (2 ulp on GPUs) cost two roundings instead of one."""
 
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53, "tensorfloat32": 2.0**-24}
-"""Of the types that are accumulated in. TensorFloat-32 adds in float32."""
+"""Unit roundoff of the accumulation dtypes. TensorFloat-32 accumulates in float32."""
 
 FACTOR_ROUNDOFF = {"tensorfloat32": 2.0**-11}
-"""Of a factor, before it enters a product, where that is less than its type: TensorFloat-32
-keeps 11 significant bits of a float32."""
+"""Relative rounding error of a factor before it enters a product: TensorFloat-32 rounds float32
+to 11 significant bits."""
 
 SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
-"""Smallest normal number: what compilers that flush subnormals may lose of a result."""
+"""Smallest normal value, which is the error of compilers that flush subnormal values to 0."""

@@ -1,7 +1,7 @@
 """Golden vectors: inputs, results and error bounds in one file, for any language to test with.
 
-``python -m bilinear.testing.vectors vectors.safetensors`` writes them; ``docs/vectors.md`` says
-what is in the file.
+``python -m bilinear.testing.vectors vectors.safetensors`` writes them. ``docs/vectors.md``
+describes the file.
 """
 
 import argparse
@@ -23,15 +23,16 @@ FORMAT, FORMAT_VERSION = "bilinear-vectors", 2
 
 
 def defaults(op: str) -> dict[str, Any]:
-    """The options of an operator, written out so that a file says all there is to say."""
+    """Return the defaults of an operator's options, which the file contains explicitly."""
     parameters = inspect.signature(getattr(reference, op)).parameters.values()
     options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     return {k: v for k, v in options.items() if k != "mask" and v is not inspect.Parameter.empty}
 
 
 def cases() -> Iterator[tuple[str, str, Case]]:
-    """Operator, name and call: every hard point, and smooth cases. All inputs are bfloat16
-    numbers, so that one file serves every dtype.
+    """Yield operator, name and call of every singular point and smooth case.
+
+    All inputs are bfloat16 values, so that one file can be used for every dtype.
     """
     for op in OPERATORS:
         smooth = {f"smooth {i}": case for i, case in enumerate(OPS[op].smooth("bfloat16"))}
@@ -40,32 +41,32 @@ def cases() -> Iterator[tuple[str, str, Case]]:
 
 
 def vectors() -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """All tensors by name, and what the metadata says of each vector."""
+    """Return all tensors by name, and the metadata of each vector."""
     tensors: dict[str, np.ndarray] = {}
-    listed = []
+    entries = []
     for op, name, case in cases():
         key = f"{op}/{name}"
         cotangent = normal("bfloat16", *OPS[op].output_shape(case), seed=1)
         tensors |= {f"{key}/{k}": v for k, v in _tensors(op, case, cotangent).items()}
         options, _ = _split_options(case.options)
         names = argument_names(op, len(case.arrays))
-        listed.append({"name": key, "operator": op, "arrays": names, "options": options})
-    return tensors, listed
+        entries.append({"name": key, "operator": op, "arrays": names, "options": options})
+    return tensors, entries
 
 
 def write(path: Path) -> int:
     """Write the file and return the number of vectors in it."""
-    tensors, listed = vectors()
-    described = {
+    tensors, entries = vectors()
+    metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "library_version": __version__,
         "slack": SLACK,
-        "vectors": listed,
+        "vectors": entries,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {"bilinear": json.dumps(described, sort_keys=True)})
-    return len(listed)
+    save_file(tensors, path, {"bilinear": json.dumps(metadata, sort_keys=True)})
+    return len(entries)
 
 
 def _tensors(op: str, case: Case, cotangent: np.ndarray) -> dict[str, np.ndarray]:
@@ -81,12 +82,12 @@ def _tensors(op: str, case: Case, cotangent: np.ndarray) -> dict[str, np.ndarray
         for name, gradient in zip(names, gradients, strict=True):
             tensors[f"gradient_{name}"] = gradient.value
             tensors[f"gradient_{name}_bound_{dtype}"] = gradient.error
-    numbers = {k: np.ascontiguousarray(v.astype(np.float64)) for k, v in tensors.items()}
-    return numbers | {k: np.ascontiguousarray(v) for k, v in given.items()}
+    floats = {k: np.ascontiguousarray(v.astype(np.float64)) for k, v in tensors.items()}
+    return floats | {k: np.ascontiguousarray(v) for k, v in given.items()}
 
 
 def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What JSON can hold of some options, and their arrays; a tuple of names has some of each."""
+    """Separate arrays from options that JSON can represent; named tuples may contain both."""
     plain: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, value in options.items():

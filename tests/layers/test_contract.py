@@ -21,7 +21,7 @@ def test_every_refusal_says_what_is_wanted_and_what_was_received(mistake: str) -
 
 
 @over_backends
-@pytest.mark.parametrize("mistake", ["two numbers of locations", "integers", "zero floor"])
+@pytest.mark.parametrize("mistake", ["two counts of locations", "integers", "zero floor"])
 def test_compiled_operators_refuse_too(backend: str, mistake: str) -> None:
     """Frameworks wrap the error of traced code: theirs contains our sentence."""
     op, arrays, options = BAD[mistake]

@@ -211,7 +211,7 @@ def test_bounds_know_tensorfloat32(seed: int) -> None:
     case = Case((normal("float32", 2, 6, 3, seed=seed), normal("float32", 2, 6, 4, seed=seed + 9)))
     cotangent = normal("float32", 2, 3, 4, seed=seed + 5)
     gpu = Driver("gpu", forward, vjp, tf32=True)
-    check_against_reference(gpu, "outer_pool", case, cotangent, noted=False)
+    check_against_reference(gpu, "outer_pool", case, cotangent, record=False)
     with pytest.raises(AssertionError, match="outside the bound"):
         check_against_reference(Driver("cpu", forward, vjp), "outer_pool", case, cotangent)
 
