@@ -1,4 +1,4 @@
-"""Comparison of derivatives and of whole networks, where no bound is derived from the inputs."""
+"""Comparison of derivatives and whole networks, for which no bound is derived from the inputs."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .tolerances import DERIVATIVE, GRADIENTS, LOGITS
 
 
 def assert_derivative(result: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """A derivative against one taken by central differences in extended precision."""
+    """Assert that a derivative agrees with central differences in extended precision."""
     __tracebackhide__ = True
     allowed = DERIVATIVE[result.dtype.name]
     assert result.shape == expected.shape, f"{what}: shape {result.shape}"
@@ -24,7 +24,7 @@ def relative_error(value: np.ndarray, expected: np.ndarray) -> float:
 def assert_models_agree(
     first: dict[str, np.ndarray], second: dict[str, np.ndarray], dtype: str, what: str
 ) -> None:
-    """Equal names, shapes and values, to `LOGITS` or else, for gradients, `GRADIENTS`."""
+    """Assert equal names, shapes and values, up to `LOGITS`, or `GRADIENTS` for gradients."""
     __tracebackhide__ = True
     assert first.keys() == second.keys(), f"{what}: {sorted(first.keys() ^ second.keys())}"
     for name, value in first.items():

@@ -1,10 +1,10 @@
-"""How well mean and deviation of crops alone name their class: they should not."""
+"""Classification of crops by mean and standard deviation only, which must stay at chance level."""
 
 import numpy as np
 
 
 def moments(images: np.ndarray) -> np.ndarray:
-    """(N, 2): mean and deviation of each of (N, H, W) uint8, on the scale [0, 1]."""
+    """Return (N, 2): mean and standard deviation of images (N, H, W) uint8, scaled to [0, 1]."""
     values = images.reshape(len(images), -1) / 255
     return np.stack([values.mean(1), values.std(1)], axis=1)
 
@@ -12,8 +12,7 @@ def moments(images: np.ndarray) -> np.ndarray:
 def accuracies(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, expected: np.ndarray
 ) -> tuple[float, float]:
-    """On test moments (N, 2), learned on others: of the nearest class mean, and of a linear
-    discriminant."""
+    """Return the test accuracies of the nearest class mean and of a linear discriminant."""
     mean, spread = train.mean(0), train.std(0)
     a, b = (train - mean) / spread, (test - mean) / spread
     centres = np.stack([a[labels == label].mean(0) for label in range(labels.max() + 1)])
@@ -25,6 +24,6 @@ def accuracies(
 
 
 def guessing(classes: int, images: int) -> float:
-    """What guesses stay below: four deviations above the share that is right by chance."""
+    """Return an upper limit of chance accuracy: four standard deviations above its mean."""
     chance = 1 / classes
     return chance + 4 * np.sqrt(chance * (1 - chance) / images)

@@ -1,7 +1,4 @@
-"""Backends that are wrong on purpose, by a known amount, and the battery over them.
-
-`test_canary` runs this file and wants every row red.
-"""
+"""Backends with errors of a known size; `test_canary` expects failures in their battery."""
 
 import itertools
 
@@ -11,24 +8,24 @@ from bilinear.testing import LAYERS, Bounded, Case, Driver, battery, truth, vjp_
 from bilinear.testing.subjects import layer_truth
 
 WRONG_BY = 10
-"""Times the bound; for the half types, whose own rounding hides less, so many half-ulps more."""
+"""Error of a canary as a multiple of the bound, including half an ulp in half precision."""
 
 
 def canary(direction: str) -> Driver:
-    """The reference, rounded, but for one direction: there it errs where a bound is finite.
+    """Return a driver of the rounded reference with errors in one direction.
 
-    To one side and to the other in turn, so that two equal calls do not agree.
+    The errors alternate in sign, so that two equal calls differ.
     """
     sides = itertools.cycle([1, -1])
 
     def forward(op, arrays, options):
         side = next(sides) if direction == "forward" else 0
-        return erring(truth(op, Case(tuple(arrays), options)), arrays[0].dtype, side)
+        return add_error(truth(op, Case(tuple(arrays), options)), arrays[0].dtype, side)
 
     def vjp(op, cotangent, arrays, options):
         side = next(sides) if direction == "gradient" else 0
         expected = vjp_truth(op, Case(tuple(arrays), options), cotangent)
-        return [erring(e, a.dtype, side) for e, a in zip(expected, arrays, strict=True)]
+        return [add_error(e, a.dtype, side) for e, a in zip(expected, arrays, strict=True)]
 
     def layer(name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
         case = LAYERS[name].case(maps, dict(parameters or {}), mask)
@@ -36,14 +33,14 @@ def canary(direction: str) -> Driver:
         side = next(sides)
         sides_of = (side, 0) if direction == "forward" else (0, side)
         shapes = [m.shape for m in maps] + [a.shape for a in case.arrays[len(maps) :]]
-        wrong = [erring(g, cotangent.dtype, sides_of[1]) for g in gradients]
+        wrong = [add_error(g, cotangent.dtype, sides_of[1]) for g in gradients]
         shaped = [g.reshape(shape) for g, shape in zip(wrong, shapes, strict=True)]
-        return erring(value, cotangent.dtype, sides_of[0]), shaped
+        return add_error(value, cotangent.dtype, sides_of[0]), shaped
 
     return Driver(f"canary of {direction}", forward, vjp, layer=layer)
 
 
-def erring(expected: Bounded, dtype: np.dtype, side: int) -> np.ndarray:
+def add_error(expected: Bounded, dtype: np.dtype, side: int) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = expected.value.astype(dtype)
         ulp = np.spacing(np.abs(rounded)).astype(np.longdouble)

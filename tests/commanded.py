@@ -14,7 +14,7 @@ from pathlib import Path
 from bilinear.__main__ import main
 from bilinear.train import Recipe, named_recipe
 
-from .datasets import coloured
+from .datasets import color_images
 from .survivor import Runs, import_engine, kill_children, maps_of, wait
 
 CACHED = "cached"
@@ -46,7 +46,7 @@ def prepare(folder: Path, name: str) -> list[str]:
     folder.mkdir()
     recipe, pictures = folder / "recipe.json", folder / "pictures"
     recipe.write_text(tiny(name).to_json())
-    coloured(pictures)
+    color_images(pictures)
     return ["train", str(recipe), str(pictures), "--fraction", "0.34", "--resume"]
 
 

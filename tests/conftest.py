@@ -1,19 +1,19 @@
-"""One bounded, deterministic setting for all tests; the header says what is tested.
+"""Environment variables, Hypothesis profiles and options of all tests.
 
-Tests that carry the marker ``full`` run with ``--full`` alone.
+Tests with the marker ``full`` run only with ``--full``.
 """
 
 import os
 
-# Read by the frameworks when they are imported, so they are set before any driver is.
+# Frameworks read these variables when they are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["BILINEAR_TEST_THREADS"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["BILINEAR_TEST_THREADS"]
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the plain kernels: rounding as analysed
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels, as in the error analysis
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched but by the loopback test
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # only the loopback test downloads
 
 import importlib.metadata
 import shutil
@@ -36,7 +36,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=250
 )
-hypothesis.settings.register_profile(  # for those who only ask whether something fails
+hypothesis.settings.register_profile(  # for runs that only need to know whether a test fails
     "unshrunk",
     parent=hypothesis.settings.get_profile("default"),
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
@@ -46,14 +46,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full` too")
-    parser.addoption("--device", default="cpu", help="cpu, or the accelerator: cuda")
-    parser.addoption("--tf32", action="store_true", help="leave float32 products to TensorFloat-32")
+    parser.addoption("--device", default="cpu", help="cpu or cuda")
+    parser.addoption("--tf32", action="store_true", help="allow TensorFloat-32 on GPUs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in a shell's background,
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whose children inherit that
-    config.addinivalue_line("markers", "full: left out unless --full is given")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # background jobs ignore SIGINT, and
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # child processes inherit this
+    config.addinivalue_line("markers", "full: runs only with --full")
     os.environ["BILINEAR_TEST_FULL"] = str(int(config.getoption("--full")))
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
     os.environ["BILINEAR_TEST_TF32"] = str(int(config.getoption("--tf32")))
@@ -73,7 +73,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         for name, (roots, _) in BACKENDS.items()
     ]
     compiler = shutil.which("c++") or shutil.which("g++")
-    tf32 = "on (not in JAX: its operators ask for full precision)"
+    tf32 = "on (except in JAX, whose operators request full precision)"
     return [
         f"namespaces: {', '.join(namespaces)}; device: {config.getoption('--device')}; "
         f"TensorFloat-32 {tf32 if config.getoption('--tf32') else 'off'}",

@@ -1,4 +1,4 @@
-"""Small data sets on disk, in the layouts of the large ones, with real JPEGs."""
+"""Small data sets on disk in the layouts of the published ones, with JPEG files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ BANNER = 20
 
 
 def jpeg(path: Path, seed: int = 0, width: int = 60, height: int = 40, banner: int = 0) -> None:
-    """A smooth random photograph, above a white banner."""
+    """Write a smooth random image with a white banner below it."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 200, (4, 6, 3), np.uint8)
     image = Image.new("RGB", (width, height + banner), "white")
@@ -26,15 +26,15 @@ def lines(path: Path, *rows: str) -> None:
 
 
 def photographs(root: Path, **counts: int) -> Path:
-    """A folder of class folders: the name of each class and how many images it has."""
+    """Write a folder for each class, with the given number of images."""
     for label, (name, count) in enumerate(counts.items()):
         for k in range(count):
             jpeg(root / name / f"{k}.jpg", 100 * label + k, 50 + 3 * k, 40 + 5 * label)
     return root
 
 
-def coloured(root: Path) -> Path:
-    """A folder of three classes of six noisy pictures, which differ in colour: to learn them."""
+def color_images(root: Path) -> Path:
+    """Write three classes of six noisy images that differ in color and are easy to learn."""
     rng = np.random.default_rng(0)
     for label, name in enumerate(("blue", "green", "red")):
         (root / name).mkdir(parents=True)
@@ -45,8 +45,8 @@ def coloured(root: Path) -> Path:
     return root
 
 
-def listed(root: Path, count: int, *, scale: int = 1) -> Index:
-    """An index of so many images in two classes, all to train on."""
+def two_class_index(root: Path, count: int, *, scale: int = 1) -> Index:
+    """Write `count` training images of two classes, and return their index."""
     for k in range(count):
         jpeg(root / f"{k}.jpg", k, scale * (50 + k), scale * 60)
     items = tuple(Item(f"{k}.jpg", k % 2, "train") for k in range(count))
@@ -54,7 +54,7 @@ def listed(root: Path, count: int, *, scale: int = 1) -> Index:
 
 
 def cub(root: Path) -> Path:
-    """Two birds of CUB-200-2011 with two images each, the second of each to test."""
+    """Write two classes of CUB-200-2011 with a training and a test image each."""
     names = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
     paths = [f"{name}/{name[4:]}_{k}.jpg" for name in names for k in (1, 2)]
     for seed, path in enumerate(paths):
@@ -68,26 +68,26 @@ def cub(root: Path) -> Path:
 
 
 def aircraft(root: Path) -> Path:
-    """Two variants of FGVC-Aircraft, one image of each in each part; a name has a space."""
+    """Write two variants of FGVC-Aircraft with one image in each split; one name has a space."""
     data = root / "data"
     variants, families = ["A300B4", "F/A-18 Hornet"], ["A300", "F/A-18"]
     lines(data / "variants.txt", *variants)
     lines(data / "families.txt", *families)
     keys = iter(f"{k:07d}" for k in range(6))
     for part in ("train", "val", "test"):
-        mine = [next(keys), next(keys)]
-        for key in mine:
+        pair = [next(keys), next(keys)]
+        for key in pair:
             jpeg(data / "images" / f"{key}.jpg", int(key), banner=BANNER)
         for level, names in (("variant", variants), ("family", families)):
-            rows = (f"{key} {name}" for key, name in zip(mine, names, strict=True))
+            rows = (f"{key} {name}" for key, name in zip(pair, names, strict=True))
             lines(data / f"images_{level}_{part}.txt", *rows)
     lines(data / "images_box.txt", *(f"{k:07d} 11 6 50 35" for k in range(6)))
     return root
 
 
 def cars(root: Path, *, combined: bool = False) -> Path:
-    """Two cars of Stanford Cars, two images to train on and one to test, as MATLAB has them."""
-    from scipy.io import savemat  # noqa: PLC0415 (absent where only NumPy is)
+    """Write two classes of Stanford Cars with two training images and one test image."""
+    from scipy.io import savemat  # noqa: PLC0415 (not installed in every environment)
 
     box = [("bbox_x1", 11), ("bbox_y1", 6), ("bbox_x2", 50), ("bbox_y2", 35)]
 

@@ -1,7 +1,7 @@
-"""Stand-ins for published B-CNN code, in PyTorch: its names of modules, its formulas, its files.
+"""Models with the module names, formulas and checkpoints of published B-CNN code, in PyTorch.
 
-Each is a module with the attributes that give its checkpoints their names, written from the
-facts that `bilinear.models.layouts` lists, and `saved` wraps its tensors as that code does.
+The attributes of each module have the names that `bilinear.models.layouts` lists, and `checkpoint`
+returns the tensors in the structure of the published files.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from bilinear.models.torch.backbone import named_backbone
 
 WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
-"""Of VGG16's convolutions; 0 is a pooling."""
+"""Output channels of the convolutions of VGG16; 0 is a max-pooling layer."""
 
 
 def vgg16() -> nn.Sequential:
-    """torchvision's ``vgg16().features``, pool5 included."""
+    """Return ``vgg16().features`` of torchvision, including pool5."""
     layers, inputs = [], 3
     for outputs in WIDTHS:
         if outputs == 0:
@@ -29,7 +29,7 @@ def vgg16() -> nn.Sequential:
 
 
 def resnet18() -> nn.Sequential:
-    """The children of torchvision's ``resnet18()`` but for the last two, by place."""
+    """Return the children of torchvision's ``resnet18()`` except the last two, by index."""
     backbone = named_backbone("resnet18").to_empty(device="cpu")
     for name, buffer in backbone.named_buffers():
         buffer.fill_(1 if name.endswith("var") else 0)
@@ -37,7 +37,7 @@ def resnet18() -> nn.Sequential:
 
 
 def outer(x: Tensor, y: Tensor) -> Tensor:
-    """The mean of the outer products, flattened row by row."""
+    """Return the mean of the outer products, flattened in row-major order."""
     x, y = x.flatten(2), y.flatten(2)
     return (x @ y.mT / x.shape[2]).flatten(1)
 
@@ -58,27 +58,27 @@ class Umass(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = [part.model(images) for part in self.feature_extractors.feature_extractors]
-        z = self.pooled(maps)
+        z = self.pool(maps)
         z = (F.relu(z) + 1e-5).sqrt() - (F.relu(-z) + 1e-5).sqrt()
         return self.fc(F.normalize(z))
 
-    def pooled(self, maps: list[Tensor]) -> Tensor:
+    def pool(self, maps: list[Tensor]) -> Tensor:
         return outer(maps[0], maps[-1])
 
-    def saved(self) -> Any:
+    def checkpoint(self) -> Any:
         state = nn.DataParallel(self).state_dict()
         return {"itr": 8, "state_dict": state, "optimizer": {"state": {}}, "best_acc": 0.8}
 
 
 class UmassImproved(Umass):
-    """``--matrix_sqrt_iter 5``: of matrices divided by their Frobenius norm."""
+    """``--matrix_sqrt_iter 5``, with division by the Frobenius norm."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
         self.m_sqrt = nn.Module()
         self.m_sqrt.register_buffer("I", torch.eye(512))
 
-    def pooled(self, maps: list[Tensor]) -> Tensor:
+    def pool(self, maps: list[Tensor]) -> Tensor:
         a = outer(maps[0], maps[0]).unflatten(1, (512, 512))
         norm = a.norm(dim=(1, 2), keepdim=True)
         identity = self.get_buffer("m_sqrt.I")
@@ -90,9 +90,9 @@ class UmassImproved(Umass):
 
 
 class UmassDemocratic(Umass):
-    """``--pooling_method gamma_demo``: γ = τ = 0.5, ten steps, and no division by L."""
+    """``--pooling_method gamma_demo``: γ = τ = 0.5, ten steps, no division by L."""
 
-    def pooled(self, maps: list[Tensor]) -> Tensor:
+    def pool(self, maps: list[Tensor]) -> Tensor:
         x = maps[0].flatten(2)
         kernel = (x.mT @ x) ** 2
         target = kernel.sum(2, keepdim=True) ** 0.5
@@ -114,12 +114,12 @@ class Haomood(nn.Module):
         maps = self.features(images)
         return self.fc(F.normalize((outer(maps, maps) + 1e-5).sqrt()))
 
-    def saved(self) -> Any:
+    def checkpoint(self) -> Any:
         return nn.DataParallel(self).state_dict()
 
 
 class FastMpn(nn.Module):
-    """``--representation BCNN``; its backbone alone is under DataParallel."""
+    """``--representation BCNN``; only the backbone is in a DataParallel."""
 
     def __init__(self, num_classes: int, backbone: str) -> None:
         super().__init__()
@@ -133,21 +133,21 @@ class FastMpn(nn.Module):
         z = outer(maps, maps)
         return self.classifier(F.normalize(z.sign() * (z.abs() + 1e-8).sqrt()))
 
-    def saved(self) -> Any:
+    def checkpoint(self) -> Any:
         best = torch.tensor([84.0])
         state = self.state_dict()
         return {"epoch": 200, "arch": self.arch, "state_dict": state, "best_prec1": best}
 
 
 LAST = (".28.", ".7.0.bn2.", ".7.0.downsample.1.", ".7.1.bn2.")
-"""Names of the layers that a map is the sum of, in either backbone."""
+"""Parts of the names of the layers whose sum is the last feature map, in either backbone."""
 
 
-def drawn(module: nn.Module, seed: int, scale: float) -> nn.Module:
-    """`module` in evaluation mode, with numbers that neither die out nor grow on their way.
+def randomize(module: nn.Module, seed: int, scale: float) -> nn.Module:
+    """Return `module` in evaluation mode with random parameters of balanced size.
 
-    The maps it pools are of size `scale`: their products are near eps, so that logits tell by
-    which formula they are rooted. The bias, which cannot cancel, keeps the logits away from 0.
+    Pooled feature maps have the size `scale`, for which products are near eps, so that the logits
+    depend on the formula of the root. The bias keeps the logits away from 0.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -1,25 +1,25 @@
-"""What published code computes of features (N, L, C), written out in NumPy: the presets' truth."""
+"""The formulas of published code for features (N, L, C) in NumPy, to test the presets with."""
 
 import importlib
 
 import numpy as np
 
-N, C, PLACES = 2, 5, 12
+N, C, LOCATIONS = 2, 5, 12
 
 
-def summed(x):
-    return np.einsum("nlc,nld->ncd", x, x).reshape(N, -1)
+def outer_sum(x, y=None):
+    return np.einsum("nlc,nld->ncd", x, x if y is None else y).reshape(N, -1)
 
 
 def mean(x):
-    return summed(x) / x.shape[1]
+    return outer_sum(x) / x.shape[1]
 
 
-def unit(z):
+def normalize(z):
     return z / np.sqrt(np.sum(z * z, 1, keepdims=True))
 
 
-def signed(z, eps=0.0):
+def signed_root(z, eps=0.0):
     return np.sign(z) * np.sqrt(np.abs(z) + eps)
 
 
@@ -28,7 +28,7 @@ def relu_root(z):
 
 
 def newton_schulz(a, steps=5):
-    """Of matrices whose norm is at most 1."""
+    """Return Y of the iteration for matrices with a norm of at most 1."""
     y, z, identity = a, np.eye(C), np.eye(C)
     for _ in range(steps):
         t = (3 * identity - z @ y) / 2
@@ -39,12 +39,13 @@ def newton_schulz(a, steps=5):
 def improved(x):
     a = mean(x).reshape(N, C, C)
     norm = np.sqrt(np.sum(a * a, (1, 2), keepdims=True))
-    return unit(relu_root((np.sqrt(norm) * newton_schulz(a / norm)).reshape(N, -1)))
+    return normalize(relu_root((np.sqrt(norm) * newton_schulz(a / norm)).reshape(N, -1)))
 
 
 def isqrt_cov(x):
     x = x.swapaxes(1, 2)
-    a = x @ (np.eye(PLACES) / PLACES - np.ones((PLACES, PLACES)) / PLACES**2) @ x.swapaxes(1, 2)
+    centering = np.eye(LOCATIONS) / LOCATIONS - np.ones((LOCATIONS, LOCATIONS)) / LOCATIONS**2
+    a = x @ centering @ x.swapaxes(1, 2)
     trace = np.trace(a, axis1=1, axis2=2)[:, None, None]
     root = np.sqrt(trace) * newton_schulz(a / trace)
     return np.stack([root[:, i, j] for i in range(C) for j in range(i, C)], 1)
@@ -61,12 +62,12 @@ def democratic(x, aim=None):
     for _ in range(10):
         reached = np.einsum("nlm,nm->nl", kernel, alpha)
         alpha = np.sqrt(aim + 1e-10) * np.sqrt(alpha + 1e-10) / (np.sqrt(reached + 1e-10) + 1e-10)
-    z = summed(x * np.sqrt(alpha + 1e-8)[..., None])
+    z = outer_sum(x * np.sqrt(alpha + 1e-8)[..., None])
     root = np.sqrt(np.where(z.real < 0, -z, z) + 1e-5) - np.sqrt(1e-5)  # relu_root, analytic
-    return unit(np.where(z.real < 0, -root, root))
+    return normalize(np.where(z.real < 0, -root, root))
 
 
-def sketched(x, dim=2):
+def sketch(x, dim=2):
     tables = importlib.import_module("bilinear.backends.initial_values").sketch_tables(
         C, None, dim, 1
     )
@@ -75,7 +76,7 @@ def sketched(x, dim=2):
         for d in range(C):
             sign = int(tables.s1[c]) * int(tables.s2[d])
             z[:, (tables.h1[c] + tables.h2[d]) % dim] += sign * np.sum(x[:, :, c] * x[:, :, d], 1)
-    assert np.abs(z).min() > 0.1, "a bin is beside 0, where the root jumps"
+    assert np.abs(z).min() > 0.1, "a bin is near 0, where the root is discontinuous"
     return z
 
 
@@ -87,31 +88,27 @@ def scores(x):
     return positive - negative
 
 
-def products(x, y):
-    return np.einsum("nlc,nld->ncd", x, y).reshape(N, -1)
-
-
-def fused(x, y):
-    z = products(x, y)
-    return unit(np.sqrt(np.maximum(z, 0)) - np.sqrt(np.maximum(-z, 0)))
+def block_fusion(x, y):
+    z = outer_sum(x, y)
+    return normalize(np.sqrt(np.maximum(z, 0)) - np.sqrt(np.maximum(-z, 0)))
 
 
 FORMULAS = {
-    "default": lambda x: unit(signed(mean(x), 1e-10)),
-    "paper": lambda x: unit(signed(summed(x))),
-    "umass": lambda x: unit(relu_root(mean(x))),
+    "default": lambda x: normalize(signed_root(mean(x), 1e-10)),
+    "paper": lambda x: normalize(signed_root(outer_sum(x))),
+    "umass": lambda x: normalize(relu_root(mean(x))),
     "umass-improved": improved,
-    "haomood": lambda x: unit(np.sqrt(mean(x) + 1e-5)),
-    "hawkeye": lambda x: unit(np.sqrt(mean(x) + 1e-5)),
-    "hawkeye-cbp": lambda x: unit(signed(sketched(x), 1e-10)),
-    "fast-mpn": lambda x: unit(signed(mean(x), 1e-8)),
-    "fast-mpn-bcnn": lambda x: unit(signed(mean(x), 1e-8)),
-    "fast-mpn-cbp": lambda x: unit(signed(sketched(x), 1e-8)),
-    "keras": lambda x: keras_norm(signed(mean(x), 1e-9)),
-    "matconvnet-gao": lambda x: unit(signed(summed(x))),
-    "caffe-gao": lambda x: caffe_norm(signed(summed(x))),
-    "scaled-sqrt": lambda x: unit(signed(summed(x)) / np.sqrt(10000)),
-    "block": fused,
+    "haomood": lambda x: normalize(np.sqrt(mean(x) + 1e-5)),
+    "hawkeye": lambda x: normalize(np.sqrt(mean(x) + 1e-5)),
+    "hawkeye-cbp": lambda x: normalize(signed_root(sketch(x), 1e-10)),
+    "fast-mpn": lambda x: normalize(signed_root(mean(x), 1e-8)),
+    "fast-mpn-bcnn": lambda x: normalize(signed_root(mean(x), 1e-8)),
+    "fast-mpn-cbp": lambda x: normalize(signed_root(sketch(x), 1e-8)),
+    "keras": lambda x: keras_norm(signed_root(mean(x), 1e-9)),
+    "matconvnet-gao": lambda x: normalize(signed_root(outer_sum(x))),
+    "caffe-gao": lambda x: caffe_norm(signed_root(outer_sum(x))),
+    "scaled-sqrt": lambda x: normalize(signed_root(outer_sum(x)) / np.sqrt(10000)),
+    "block": block_fusion,
     "isqrt-cov": isqrt_cov,
     "democratic": democratic,
     "lrbp": scores,

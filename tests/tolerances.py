@@ -1,80 +1,79 @@
-"""The tolerances of derivatives taken by differences and of whole networks, with their reasons.
+"""The tolerances of finite differences and of whole networks, with their reasons.
 
-Operators are held to bounds derived from the inputs (`bilinear.testing`). For whole networks a
-rigorous bound would be vacuous: `LOGITS` and `GRADIENTS` are statistical estimates.
+The bounds of operators are derived from the inputs (`bilinear.testing`). For whole networks, such
+bounds would be too large to be useful: `LOGITS` and `GRADIENTS` are statistical estimates.
 """
 
 from bilinear.testing.tolerances import UNIT_ROUNDOFF
 
 STEP = 1e-7
-"""Of central differences in extended precision, whose roundoff is 5e-20: they err by about STEP²
-times the next derivative but one (1e-14, times the derivatives' growth beside 0) and 5e-20 / STEP.
-"""
+"""Step of central differences in extended precision with roundoff 5e-20. They err by about STEP²
+times the third derivative (1e-14, times the growth of derivatives near 0) plus 5e-20 / STEP."""
 
 DERIVATIVE = {"float64": 1e-8, "bfloat16": 2.0**-8}
-"""Of a derivative against such differences, relative to the largest entry: the test points stay
-far enough from 0 for derivatives to grow by less than 1e6. bfloat16 is computed in float32 and
-rounded once, by 2⁻⁹ at most; twice that leaves room for float32's own roundings."""
+"""Tolerance of a derivative against these differences, relative to the largest entry. The test
+points are so far from 0 that derivatives grow by less than 1e6. bfloat16 is computed in float32 and
+rounded once, by at most 2⁻⁹; twice that includes the float32 roundings."""
 
 COARSE_DIFFERENCES = 1e-5
-"""Of a derivative against TensorFlow's central differences in float64, of step 2⁻¹⁰: they err by
-step² / 6 = 1.6e-7 times a third derivative, which stays below 50 at the test points."""
+"""Tolerance of a derivative against TensorFlow's central differences in float64 with step 2⁻¹⁰.
+They err by step² / 6 = 1.6e-7 times the third derivative, which is below 50 at the test points."""
 
 COMPLEX_STEP = 1e-12
-"""Of a float64 gradient against the complex step, which has no cancellation: some fifty roundings
-on either side, amplified by root slopes that stay below 100 at the test points."""
+"""Tolerance of a float64 gradient against the complex step, which has no cancellation: about fifty
+roundings in each, amplified by slopes of the root below 100 at the test points."""
 
 NETWORK_LAYERS, NETWORK_TERMS = 20, 512 * 9
-"""Weighted layers one after the other (ResNet18's 18, the descriptor and the classifier), and the
-products summed for one number of the widest convolution."""
+"""Number of consecutive layers with weights (18 in ResNet18, the descriptor and the classifier),
+and number of products in one output value of the widest convolution."""
 
 LOGITS = {dtype: NETWORK_LAYERS * NETWORK_TERMS**0.5 * u for dtype, u in UNIT_ROUNDOFF.items()}
 """Largest ‖difference‖₂ / ‖value‖₂ of logits or BatchNorm statistics between two computations of
-one network: each layer adds the error of a sum whose roundings are independent, √terms · u, and
-by BatchNorm or Kaiming's weights passes on what it was given unamplified. (Norm and classifier
-sum 512² terms, √ of which would count as 7 layers each; the layers before the last have fewer
-than 4608.) float64 1.5e-13, float32 8e-5."""
+the same network. Each layer adds the error of a sum with independent roundings, √terms · u.
+BatchNorm or Kaiming initialization prevents that it amplifies the error of its input. (Norm and
+classifier sum 512² terms, whose root counts as 7 layers each; most layers have fewer than 4608.)
+float64 1.5e-13, float32 8e-5."""
 
 ROOT_SLOPE = 5e4
-"""The signed root's largest slope, 1 / (2 √eps) at the default eps: by at most this the errors of
-the logits are amplified on their way back through descriptors with entries beside 0."""
+"""Largest slope of the signed root, 1 / (2 √eps) at the default eps. It bounds how much the
+backward pass amplifies errors at descriptor entries near 0."""
 
 GRADIENTS = {dtype: ROOT_SLOPE * error for dtype, error in LOGITS.items() if dtype == "float64"}
-"""Likewise of gradients: 7.5e-9 in float64. There is none for float32, where a ReLU whose argument
-is within rounding of 0 falls either way and moves the gradient by a whole term."""
+"""The same for gradients: 7.5e-9 in float64. There is none for float32, where a ReLU whose argument
+is within rounding of 0 may be on or off, which changes the gradient by a whole term."""
 
 SPREAD = 8
-"""A framework's float32 may err this many times as much as the worst of the others: their sums
-differ in order and in blocking, and a blocked sum errs less than a running one."""
+"""Largest ratio of a framework's float32 error to the largest error of the others. Their sums
+differ in order and blocking, and a blocked sum has a smaller error than a sequential one."""
 
 RUN = 20 * GRADIENTS["float64"]
-"""Largest ‖difference‖₂ / ‖way from the start‖₂ of a tensor of two float64 runs after 20 steps, of
-a momentum's to its value: each step's gradient errs by `GRADIENTS` of its own and, at a rate so
-small that slopes hardly change on the way, passes on what the steps before erred unamplified.
-1.5e-7; a velocity with the rate in it, say, errs by 1."""
+"""Largest ‖difference‖₂ / ‖change since the start‖₂ of a parameter of two float64 runs after 20
+steps (of a momentum buffer: relative to its value). The gradient of each step errs by `GRADIENTS`.
+The learning rate is so small that later steps do not amplify these errors. 1.5e-7; a momentum that
+includes the learning rate, for example, errs by 1."""
 
 EARLY_RUN = {
     "statistics": LOGITS["float32"],
     "parameters": LOGITS["float32"] ** 0.5,
     "momenta": LOGITS["float32"] ** 0.5,
 }
-"""Likewise of all tensors of one kind of two float32 runs after each of the first three steps. Of
-the ReLUs a fraction `LOGITS` has an argument within its error of 0 and may fall the other way;
-whichever does takes its whole share along, so that fraction of the gradient's square is lost:
-9e-3 of the gradient, or √(20 √4608 / u) u = 1.5e5 u."""
+"""The same for all tensors of one kind in two float32 runs after each of the first three steps. A
+fraction `LOGITS` of the ReLUs has an argument within its error of 0 and may be on or off. This
+fraction of the squared gradient is lost: 9e-3 of the gradient, or √(20 √4608 / u) u = 1.5e5 u."""
 
-OWN_DIVERGENCE = 10
-"""Two frameworks' float32 runs may part this many times as far as one parts from itself when its
-images and parameters are moved by an ulp at every step. A step rounds each parameter once but sums
-its gradient of thousands of terms, so either may be the larger; both grow at one rate."""
+SELF_DIVERGENCE = 10
+"""Largest ratio of the difference between two frameworks' float32 runs to that between two runs of
+one framework, in one of which images and parameters change by an ulp at every step. A step rounds
+each parameter once but sums its gradient over thousands of terms, so that either difference may be
+larger. Both grow equally fast."""
 
 RECOMPUTED = {"rtol": 1e-5, "atol": 1e-6}
-"""Of float32 results of one small layer by two programs (eager, compiled, reloaded, mapped): each
-errs by some forty roundings, 2.4e-6, of a unit vector's entries, or of the terms that one sums."""
+"""Tolerance of float32 results of a small layer by two programs (eager, compiled, reloaded, vmap).
+Each errs by about forty roundings, 2.4e-6, relative to entries of unit vectors or to terms."""
 
 PROJECTED = {"rtol": 1e-5, "atol": 1e-5}
-"""Of float32 projections and their gradients against NumPy's: sums of up to 24 products of some
-units, which may cancel, so that 24 roundings of a sum of 5 remain, 7e-6."""
+"""Tolerance of float32 projections and their gradients against NumPy: sums of up to 24 products,
+which may cancel. 24 roundings of a sum of 5 are 7e-6."""
 
 PEAK = {
     "torch": {
@@ -96,42 +95,45 @@ PEAK = {
         "bfloat16, packed": (3.25, 4.5),
     },
 }
-"""Memory that `bilinear_pool` takes at most forward, and in both passes: over the bytes of its
-input and output, or of these with their cotangents, in the dtype that is computed in. About half
-the number of matrices as large as the output that are alive at once. PyTorch: the output and a
-scratch; the output, the slope and a scratch, and of half a descriptor the whole slope, which is as
-large as two outputs. TensorFlow in a graph has three and four (under XLA two), JAX two and, as XLA
-fuses none of the transposes, up to seven; both read half of a descriptor out of a whole matrix.
-Half types add what is widened, and the result or the cotangent before it is rounded: half a
-matrix to three. What is as large as the input is fewer of each."""
+"""Largest peak memory of `bilinear_pool` (forward pass, both passes), divided by the bytes of input
+and output (and of their cotangents) in the accumulation dtype. It is about half the number of
+matrices of the size of the output that are alive at once. PyTorch has the output and a temporary,
+then the output, the slope and a temporary; for packed descriptors the slope is a full matrix, which
+is as large as two outputs. TensorFlow has three and four in a graph (two with XLA). JAX has two, or
+up to seven because XLA fuses no transposes. Both read packed descriptors from a full matrix.
+Half-precision dtypes add the upcast arrays and the result or cotangent before rounding, half a
+matrix to three."""
 
 PEAK_SLACK = 4 * 2**20
-"""Bytes that a process takes beside its arrays: pages of code and of allocators, stacks.
-One MiB, four where a system is busy; a quarter of a matrix of the widest maps that are measured."""
+"""Bytes of a process besides its arrays (code, allocators, stacks): one MiB, four on a busy system.
+This is a quarter of a matrix of the widest feature maps that are measured."""
 
 RESIDENT = 2 * 2**20
-"""Bytes by which the memory of a process may differ from that of the arrays in it: the allocator
-takes some pages more than asked for, a tape some thousands of bytes."""
+"""Largest difference in bytes between the memory of a process and that of its arrays: allocators
+round sizes up to pages, and a gradient tape takes some thousands of bytes."""
 
 
 def sharing_bound(locations: int, entries: int, terms: float) -> float:
-    """Of a score against the sum of its heat, in float64; `terms` is the sum of all their sizes.
+    """Bound of a score against the sum of its heat map in float64.
 
-    An entry's sum over locations and its heat's both have that many roundings, the product with
-    the second stream one for each entry, and five are of root, norm, weight, quotient and sum.
+    The sums over locations of an entry and of its heat map have `locations` roundings each, the
+    products with the second stream one per entry, and root, norm, weight, quotient and sum five.
+    `terms` is the sum of the magnitudes of all terms.
     """
     return (2 * locations + entries + 5) * UNIT_ROUNDOFF["float64"] * terms
 
 
 def score_bound(entries: int, terms: float, dtype: str) -> float:
-    """Of a model's logit against the score in float64; `terms` is the sum of its terms' sizes.
+    """Bound of a model's logit against the score in float64.
 
-    The classifier adds its products in float32; of bfloat16 the sum and then the bias are rounded.
+    The classifier sums its products in float32. In bfloat16, the sum and then the sum with the bias
+    are rounded. `terms` is the sum of the magnitudes of all terms.
     """
     rounded = {"float32": 0.0, "bfloat16": 2 * 2.0**-9}[dtype]
     return ((entries + 1) * UNIT_ROUNDOFF["float32"] + rounded) * terms
 
 
 HEAT = 5 * LOGITS["float32"]
-"""Of float32 heat between frameworks, relative to the sum of all terms' sizes: a term is a root, a
-product of two features and the inverse of a sum of such, each with the error of the maps."""
+"""Tolerance of float32 heat maps between frameworks, relative to the sum of the magnitudes of all
+terms. A term has a root, a product of two features and the inverse of a sum of such products, each
+with the error of the feature maps."""

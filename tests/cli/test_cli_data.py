@@ -16,7 +16,7 @@ from bilinear.data import open_dataset
 from bilinear.train import Group, Images, Phase
 
 from ..agreement import relative_error
-from ..datasets import BANNER, aircraft, coloured
+from ..datasets import BANNER, aircraft, color_images
 from ..subjects import PRESENT
 from ..tolerances import LOGITS
 from ..training import recipe
@@ -45,7 +45,7 @@ def train_model(folder: Path, data: Path, *options: object) -> Path:
 
 def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, capsys) -> None:
     """With the given fraction and seed, else those of the run, else the defaults."""
-    data = coloured(tmp_path / "pictures")
+    data = color_images(tmp_path / "pictures")
     model = train_model(tmp_path, data, "--fraction", 0.34, "--set", "seed=3")
     capsys.readouterr()
     record = tmp_path / "run" / "data.json"
@@ -108,7 +108,7 @@ def test_boxes_and_levels_reach_the_images(planes, tmp_path: Path, capsys) -> No
 
 def test_unsupported_options_are_refused(planes, tmp_path: Path, capsys) -> None:
     _, model = planes
-    data = coloured(tmp_path / "pictures")
+    data = color_images(tmp_path / "pictures")
     for command in (
         ("train", "multi-phase", data, tmp_path / "run"),
         ("evaluate", model, data),

@@ -10,7 +10,7 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 from bilinear.cli import run
 from bilinear.train import NAMED_RECIPES, Group, Images, Phase, Recipe, named_recipe
 
-from ..datasets import coloured, photographs
+from ..datasets import color_images, photographs
 from ..subjects import PRESENT
 from ..training import contents, recipe
 
@@ -22,7 +22,7 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    return coloured(tmp_path / "pictures")
+    return color_images(tmp_path / "pictures")
 
 
 @over_backends

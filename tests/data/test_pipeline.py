@@ -18,7 +18,7 @@ COUNT, SIZE, BATCHES = 11, 3, 4
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    return datasets.listed(tmp_path_factory.mktemp("photographs"), COUNT)
+    return datasets.two_class_index(tmp_path_factory.mktemp("photographs"), COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_invalid_epochs_and_starts_are_refused(index):
 @pytest.fixture
 def damaged(tmp_path):
     """The second batch has a truncated file; a file of the third batch is missing."""
-    index = datasets.listed(tmp_path, 9)
+    index = datasets.two_class_index(tmp_path, 9)
     whole = (tmp_path / "4.jpg").read_bytes()
     (tmp_path / "4.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "6.jpg").unlink()

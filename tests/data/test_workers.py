@@ -35,7 +35,7 @@ def wait_for_end(pids, seconds=60):
 
 
 def test_few_batches_are_prepared_ahead(tmp_path):
-    index = datasets.listed(tmp_path, 9)
+    index = datasets.two_class_index(tmp_path, 9)
     with pipeline(index, shuffle=False, workers=1, prefetch=1) as opened:
         batches = opened.epoch(0)
         next(batches)  # batch 1 is submitted, batch 2 is not
@@ -51,7 +51,7 @@ def test_the_next_batch_is_assembled_in_the_background(tmp_path):
     """Waiting for it takes a fraction of the time of stacking and normalising."""
     size = Preprocessing(448)
     with pipeline(
-        datasets.listed(tmp_path, 96), workers=1, batch_size=24, preprocessing=size
+        datasets.two_class_index(tmp_path, 96), workers=1, batch_size=24, preprocessing=size
     ) as opened:
         batches, waited = opened.epoch(0), []
         whole = next(batches).images
@@ -74,7 +74,7 @@ def bytes_read(pid):
 @on_linux
 def test_an_abandoned_epoch_is_not_decoded(tmp_path):
     """The next epoch does not wait for it."""
-    index = datasets.listed(tmp_path, 60, scale=8)
+    index = datasets.two_class_index(tmp_path, 60, scale=8)
     size = min(file.stat().st_size for file in tmp_path.iterdir())
     with pipeline(index, workers=1, prefetch=20) as opened:
         next(opened.epoch(0))
@@ -90,7 +90,7 @@ def test_leaving_the_with_block_ends_the_workers(tmp_path):
     pids = []
 
     def train():
-        with pipeline(datasets.listed(tmp_path, 11), workers=2) as opened:
+        with pipeline(datasets.two_class_index(tmp_path, 11), workers=2) as opened:
             for _ in opened.epoch(0):
                 pids.extend(opened._pool._processes)
                 assert all(map(is_running, pids))
@@ -104,7 +104,7 @@ def test_leaving_the_with_block_ends_the_workers(tmp_path):
 
 @on_linux
 def test_a_worker_that_is_killed_is_an_error(tmp_path):
-    index = datasets.listed(tmp_path, 5)
+    index = datasets.two_class_index(tmp_path, 5)
     with pipeline(index, workers=1, batch_size=1, prefetch=1) as opened:
         batches = opened.epoch(0)
         next(batches)

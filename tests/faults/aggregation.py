@@ -3,12 +3,12 @@
 from typing import Any
 
 from .operators import fault
-from .steps import like, rescaled, select, slope, up
+from .steps import like, scale_slope, select, slope, up
 
 MAXIMUM, WEIGHTS = "outer_max_pool", "democratic_weights"
 
 
-def reached(a: Any, x: Any, y: Any, largest: Any) -> tuple[Any, Any]:
+def products_and_maxima(a: Any, x: Any, y: Any, largest: Any) -> tuple[Any, Any]:
     """All products, (N, L, C, D), and where they are the maximum."""
     products = x[:, :, :, None] * y[:, :, None, :]
     return products, a.stop(products) == a.stop(largest)[:, None]
@@ -20,7 +20,7 @@ def _(a, ops, f, x, y=None, *, mask=None):
         return f(x, y, mask=mask)
     wide = up(a, x), up(a, x if y is None else y)
     largest = f(*wide)
-    products, at = reached(a, *wide, largest)
+    products, at = products_and_maxima(a, *wide, largest)
     every = a.sum(a.where(at, slope(a, products), 0.0), 1)
     return like(a, a.where(a.isnan(largest), largest, a.stop(largest) + every), x)
 
@@ -37,7 +37,7 @@ def _(a, ops, f, x, y=None, *, mask=None):
     if mask is None:
         return result
     lost = a.any(a.cast(mask, "bool") == False, 1)[:, None, None]  # noqa: E712
-    return a.where(lost, rescaled(a, result, 0.5), result)
+    return a.where(lost, scale_slope(a, result, 0.5), result)
 
 
 @fault(MAXIMUM, "the maximum of no location is infinite")

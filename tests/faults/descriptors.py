@@ -9,16 +9,16 @@ from .steps import (
     OPTIONS,
     diagonal,
     flat,
-    floored,
     like,
-    lost,
-    mirrored,
     normalize,
-    rescaled,
+    norms,
     roots_of,
+    scale_slope,
     slope,
     steps,
+    transpose_last,
     up,
+    without_gradient,
 )
 
 DESCRIPTOR = "bilinear_pool"
@@ -60,20 +60,20 @@ def _(a, ops, f, x, y=None, **given):
 
 @of_steps("the gradient is not projected")
 def _(a, ops, g, s, options):
-    return s / floored(a, s, options)
+    return s / norms(a, s, options)
 
 
 @of_steps("the gradient is projected below the floor too")
 def _(a, ops, g, s, options):
     u, still = normalize(ops, s, options), a.stop(normalize(ops, s, options))
-    short = floored(a, s, options) == options["l2_eps"]
+    short = norms(a, s, options) == options["l2_eps"]
     along = still * a.sum(still * slope(a, u), -1, keepdims=True)
     return a.where(short, u - along, u)
 
 
 @of_steps("the slope of the root lacks the norm")
 def _(a, ops, g, s, options):
-    return normalize(ops, rescaled(a, s, floored(a, s, options)), options)
+    return normalize(ops, scale_slope(a, s, norms(a, s, options)), options)
 
 
 @of_steps("a root of 0 has a slope")
@@ -93,7 +93,9 @@ def _(a, ops, g, s, options):
 
 @of_steps("the gradient lacks 1/Z")
 def _(a, ops, g, s, options):
-    return rescaled(a, normalize(ops, s, options), 3.0 if options["reduction"] == "mean" else 1.0)
+    return scale_slope(
+        a, normalize(ops, s, options), 3.0 if options["reduction"] == "mean" else 1.0
+    )
 
 
 @of_steps("the gradient is lost where the matrix is large")
@@ -133,7 +135,7 @@ def _(a, ops, g, s, options):
     if not options["packed"]:
         return normalize(ops, s, options)
     on = diagonal(a, a.shape(g)[1], s)
-    return normalize(ops, rescaled(a, s, on + (1 - on) / 2), options)
+    return normalize(ops, scale_slope(a, s, on + (1 - on) / 2), options)
 
 
 @of_steps("the second derivative has an additional term")
@@ -156,7 +158,7 @@ def _(a, ops, f, x, y=None, *, packed=False, **options):
 
 @fault(DESCRIPTOR, "the gradient of a second stream is lost")
 def _(a, ops, f, x, y=None, **options):
-    return f(x, None if y is None else lost(a, y), **options)
+    return f(x, None if y is None else without_gradient(a, y), **options)
 
 
 @fault(DESCRIPTOR, "the gradient of the first stream lacks a transpose")
@@ -204,7 +206,7 @@ def of_descriptor(name: str):
 
 
 def scores(a: Any, u: Any, weight: Any, bias: Any) -> Any:
-    products = a.matmul(u, mirrored(a, weight))
+    products = a.matmul(u, transpose_last(a, weight))
     return products if bias is None else products + bias
 
 
@@ -215,13 +217,13 @@ def _(a, ops, g, s, weight, bias, options):
 
 @of_descriptor("the bias is divided by the norm")
 def _(a, ops, g, s, weight, bias, options):
-    return scores(a, s, weight, bias) / floored(a, s, options)
+    return scores(a, s, weight, bias) / norms(a, s, options)
 
 
 @of_descriptor("the norm is that of the last rows")
 def _(a, ops, g, s, weight, bias, options):
     rest = s[:, a.shape(s)[1] // 2 :]
-    return scores(a, s / floored(a, rest, options), weight, bias)
+    return scores(a, s / norms(a, rest, options), weight, bias)
 
 
 @of_descriptor("entries off the diagonal of a packed descriptor lack √2")
@@ -255,7 +257,7 @@ def _(a, ops, g, s, weight, bias, options):
 
 @of_descriptor("the gradient lacks that of the norm")
 def _(a, ops, g, s, weight, bias, options):
-    return scores(a, s / floored(a, s, options), weight, bias)
+    return scores(a, s / norms(a, s, options), weight, bias)
 
 
 @fault(SCORES, "the gradient of one stream is that of its rows")
@@ -267,4 +269,4 @@ def _(a, ops, f, x, weight, bias=None, y=None, *, packed=False, **options):
 
 @fault(SCORES, "the derivative of the weights is lost")
 def _(a, ops, f, x, weight, bias=None, y=None, **options):
-    return f(x, lost(a, weight), bias, y, **options)
+    return f(x, without_gradient(a, weight), bias, y, **options)

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .operators import FAULTY, fault
-from .steps import like, mirrored, slope, up
+from .steps import like, slope, transpose_last, up
 
 MATRIX = "matrix_sqrt"
 
 
 def newton_schulz(a: Any, m: Any, step_count: int, scale: Any, wrong_order: bool = False) -> Any:
     """The iteration on symmetric matrices: ``√s · Y`` with Y from ``m / s``."""
-    m = (m + mirrored(a, m)) / 2
+    m = (m + transpose_last(a, m)) / 2
     eye = a.eye(a.shape(m)[-1], m)
     y, z = m / scale, eye + 0 * m
     for _ in range(step_count):
@@ -51,7 +51,7 @@ def of_iteration(name: str):
 
 @fault(MATRIX, "the antisymmetric part is rooted too")
 def _(a, ops, f, m, **options):
-    return f(m, **options) + (m - mirrored(a, m)) / 2
+    return f(m, **options) + (m - transpose_last(a, m)) / 2
 
 
 @fault(MATRIX, "one step fewer")
@@ -82,7 +82,7 @@ def _(a, ops, f, m, **options):
 
 
 def eigen_root(a: Any, m: Any) -> tuple[Any, Any]:
-    symmetric = (m + mirrored(a, m)) / 2
+    symmetric = (m + transpose_last(a, m)) / 2
     values, vectors = a.eigh(a.where(a.isnan(symmetric), 0.0, symmetric))
     return a.where(values > 0, values, 0.0), vectors
 
@@ -96,9 +96,9 @@ def _(a, ops, f, m, *, method="newton_schulz", **options):
     values, vectors = (a.stop(v) for v in eigen_root(a, wide))
     near = a.abs(values[:, :, None] - values[:, None, :]) < 1e-9 * (1 + values[:, :, None])
     off = 1 - a.eye(a.shape(m)[-1], wide)
-    inner = a.matmul(mirrored(a, vectors), a.matmul(slope(a, wide), vectors))
+    inner = a.matmul(transpose_last(a, vectors), a.matmul(slope(a, wide), vectors))
     lost = a.where(near, inner * off, 0.0)
-    return right - like(a, a.matmul(vectors, a.matmul(lost, mirrored(a, vectors))), m)
+    return right - like(a, a.matmul(vectors, a.matmul(lost, transpose_last(a, vectors))), m)
 
 
 @fault(MATRIX, "tol is a value, not a fraction of the largest eigenvalue")
@@ -108,7 +108,7 @@ def _(a, ops, f, m, *, method="newton_schulz", tol=None, **options):
         return right
     values, vectors = (a.stop(v) for v in eigen_root(a, up(a, m)))
     roots = a.sqrt(a.where(values > tol, values, 0.0))
-    wrong = a.matmul(vectors * roots[:, None, :], mirrored(a, vectors))
+    wrong = a.matmul(vectors * roots[:, None, :], transpose_last(a, vectors))
     return right + like(a, a.stop(wrong) - a.stop(up(a, right)), m)
 
 

@@ -2,7 +2,7 @@
 
 from .arrays import HALF_PRECISION
 from .operators import fault
-from .steps import count, diagonal, like, mirrored, select, slope, up
+from .steps import count, diagonal, like, select, slope, transpose_last, up
 
 POOL = "outer_pool"
 
@@ -69,7 +69,7 @@ HALF = "half_vectorize"
 
 @fault(HALF, "the lower triangle is read")
 def _(a, ops, f, g, **options):
-    return f(mirrored(a, g), **options)
+    return f(transpose_last(a, g), **options)
 
 
 @fault(HALF, "2 in place of √2")
@@ -116,5 +116,5 @@ def _(a, ops, f, x, y=None, *, mask=None):
     z = count(a, wide[0], mask, "mean")
     means = [a.sum(select(a, s, mask), 1, keepdims=True) / z for s in wide]
     left = a.shape(x)[1] - z
-    product = a.matmul(mirrored(a, means[0]), means[1])
+    product = a.matmul(transpose_last(a, means[0]), means[1])
     return like(a, f(wide[0], wide[1], mask=mask) + product * (left / z), x)

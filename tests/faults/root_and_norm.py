@@ -3,7 +3,7 @@
 from typing import Any
 
 from .operators import fault
-from .steps import length, like, rescaled, slope, up
+from .steps import length, like, scale_slope, slope, up
 
 ROOT = "signed_sqrt"
 
@@ -46,7 +46,7 @@ def _(a, ops, f, g, **options):
 
 @fault(ROOT, "the slope lacks 1/2")
 def _(a, ops, f, g, **options):
-    return rescaled(a, f(g, **options), 2)
+    return scale_slope(a, f(g, **options), 2)
 
 
 @fault(ROOT, "the second derivative has an additional term")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .operators import FAULTY, fault
-from .steps import flat, like, lost, up
+from .steps import flat, like, up, without_gradient
 
 SKETCH, SIGNS = "tensor_sketch", "random_maclaurin"
 
 
-def binned(a: Any, ops: Any, x: Any, y: Any, tables: Any, mask: Any, reduction: str, bins) -> Any:
+def sketch(a: Any, ops: Any, x: Any, y: Any, tables: Any, mask: Any, reduction: str, bins) -> Any:
     """The pooled sketch with bins and signs by ``bins(h1 + h2, signs, dim)``, by one product."""
     g = flat(a, ops.outer_pool(up(a, x), up(a, y), mask=mask, reduction=reduction))
     one, two = ([int(v) for v in h] for h in (tables.h1, tables.h2))
@@ -31,7 +31,7 @@ def of_bins(name: str):
         def faulty(a, ops, f, x, y=None, *, tables, mask=None, reduction="mean"):
             if reduction == "none":
                 return f(x, y, tables=tables, mask=mask, reduction=reduction)
-            return binned(a, ops, x, y, tables, mask, reduction, function)
+            return sketch(a, ops, x, y, tables, mask, reduction, function)
 
         FAULTY[SKETCH, name] = faulty
         return function
@@ -95,4 +95,4 @@ def _(a, ops, f, x, y=None, *, reduction="mean", **options):
 
 @fault(SIGNS, "the gradient of a second stream is lost")
 def _(a, ops, f, x, y=None, **options):
-    return f(x, None if y is None else lost(a, y), **options)
+    return f(x, None if y is None else without_gradient(a, y), **options)

@@ -50,7 +50,7 @@ def flat(a: Any, g: Any) -> Any:
     return a.reshape(g, (n, total))
 
 
-def mirrored(a: Any, g: Any) -> Any:
+def transpose_last(a: Any, g: Any) -> Any:
     """The last two axes exchanged."""
     axes = list(range(len(a.shape(g))))
     return a.transpose(g, (*axes[:-2], axes[-1], axes[-2]))
@@ -61,12 +61,12 @@ def slope(a: Any, x: Any) -> Any:
     return x - a.stop(x)
 
 
-def lost(a: Any, x: Any) -> Any:
+def without_gradient(a: Any, x: Any) -> Any:
     """The value of `x` with a gradient of 0."""
-    return rescaled(a, x, 0.0)
+    return scale_slope(a, x, 0.0)
 
 
-def rescaled(a: Any, x: Any, factor: Any) -> Any:
+def scale_slope(a: Any, x: Any, factor: Any) -> Any:
     """The value of `x` with `factor` times its slope."""
     return a.stop(x) + slope(a, x) * factor
 
@@ -101,7 +101,7 @@ def normalize(ops: Any, s: Any, options: dict[str, Any]) -> Any:
     return ops.l2_normalize(s, eps=options["l2_eps"], norm=options["norm"])
 
 
-def floored(a: Any, s: Any, options: dict[str, Any]) -> Any:
+def norms(a: Any, s: Any, options: dict[str, Any]) -> Any:
     """The norms that roots are divided by, as constants."""
     n = a.stop(length(a, s))
     if options["norm"] == "added":

@@ -14,16 +14,16 @@ from bilinear.testing.tolerances import SLACK, UNIT_ROUNDOFF
 
 from ..published import (
     FORMULAS,
-    PLACES,
+    LOCATIONS,
     C,
     N,
     democratic,
     mean,
+    normalize,
+    outer_sum,
     relu_root,
-    signed,
-    summed,
+    signed_root,
     target,
-    unit,
 )
 from ..subjects import PRESENT, kit_driver
 from ..tolerances import COMPLEX_STEP
@@ -44,7 +44,7 @@ ARGUMENTS = {
 WITHOUT_SIGN = ("haomood", "hawkeye")
 
 
-TERMS = 20 * PLACES * C
+TERMS = 20 * LOCATIONS * C
 """Roundings: those of 12 places in a product, of 25 entries in a norm, of a sketch's transforms
 and, amplified by at most (3/2)⁵, of 15 products of matrices of 5 rows."""
 
@@ -91,12 +91,12 @@ def test_forward(name: str, backend: str) -> None:
 def with_slope(delta: float, added: float):
     """Gradient of sum pooling, the root's published slope, and the norm's quotient rule.
 
-    The second result is the same with all signs equal: the scale of what is summed.
+    The second result is the same with all signs equal: the scale of the sums.
     """
 
     def gradients(x, cotangent):
-        g = summed(x)
-        s = signed(g)
+        g = outer_sum(x)
+        s = signed_root(g)
         n = np.sqrt(np.sum(s * s, 1, keepdims=True) + added)
         u = s / n
         h = (cotangent - u * np.sum(u * cotangent, 1, keepdims=True)) / n
@@ -134,7 +134,7 @@ PUBLISHED = {
 def test_published_backward(name: str, backend: str) -> None:
     """It changes nothing forward, and gives a dead channel the slope that was published."""
     x = MAP if name != "democratic" else normal("float64", N, 3, 4, C)
-    flat = x.reshape(N, PLACES, C)
+    flat = x.reshape(N, LOCATIONS, C)
     cotangent = normal("float64", N, C * C, seed=2)
     result, (gradient,) = run(backend, name, (x,), cotangent, published_backward=True)
     assert_rounded(result, FORMULAS[name](flat), TERMS, f"{name}, {backend}")
@@ -164,8 +164,8 @@ def test_an_all_zero_map_is_finite(name: str, published: bool, backend: str) -> 
 @over_backends
 def test_arguments_are_added_to_those_of_the_preset(backend: str) -> None:
     result, _ = run(backend, "umass", (MAP,), np.ones((N, C * (C + 1) // 2)), packed=True)
-    roots = relu_root(mean(MAP.reshape(N, PLACES, C))).reshape(N, C, C)
-    assert_rounded(result, unit(reference.half_vectorize(roots)), TERMS)
+    roots = relu_root(mean(MAP.reshape(N, LOCATIONS, C))).reshape(N, C, C)
+    assert_rounded(result, normalize(reference.half_vectorize(roots)), TERMS)
 
 
 @over_backends
@@ -189,13 +189,13 @@ def test_no_eps_vanishes_in_half_precision() -> None:
 
 @pytest.mark.parametrize("eps", [1e-10, 1e-5])
 def test_an_eps_of_the_mean_times_the_locations_is_that_of_the_sum(eps: float) -> None:
-    x = MAP.reshape(N, PLACES, C)
-    same = equivalent_eps(eps, locations=PLACES, of="mean", to="sum")
+    x = MAP.reshape(N, LOCATIONS, C)
+    same = equivalent_eps(eps, locations=LOCATIONS, of="mean", to="sum")
     assert_rounded(np.array(same), 12 * eps, 1)
     pooled = reference.bilinear_pool(x, eps=eps)
     assert_rounded(reference.bilinear_pool(x, reduction="sum", eps=same), pooled, TERMS)
-    assert equivalent_eps(same, locations=PLACES, of="sum", to="sum") == same
-    back = equivalent_eps(same, locations=PLACES, of="sum", to="mean")
+    assert equivalent_eps(same, locations=LOCATIONS, of="sum", to="sum") == same
+    back = equivalent_eps(same, locations=LOCATIONS, of="sum", to="mean")
     assert_rounded(np.array(back), eps, 2)
     for wrong in ({"locations": 0, "of": "mean"}, {"locations": 4, "of": "max"}):
         with pytest.raises(ValueError, match="must be"):
@@ -203,7 +203,7 @@ def test_an_eps_of_the_mean_times_the_locations_is_that_of_the_sum(eps: float) -
 
 
 def test_an_eps_behind_a_matrix_root_grows_with_the_root_of_the_locations() -> None:
-    x, given = MAP.reshape(N, PLACES, C), {"eps": 1e-5, "root": "shifted"}
+    x, given = MAP.reshape(N, LOCATIONS, C), {"eps": 1e-5, "root": "shifted"}
     assert "eps 1e-05 of the mean is 0.00028 of the sum at 784 " in explain("umass-improved", 784)
 
     def improved(reduction: str, eps: float) -> np.ndarray:
@@ -211,7 +211,7 @@ def test_an_eps_behind_a_matrix_root_grows_with_the_root_of_the_locations() -> N
         roots = reference.signed_sqrt(pooled.reshape(N, -1), **given | {"eps": eps})
         return reference.l2_normalize(roots)
 
-    assert_rounded(improved("sum", 1e-5 * PLACES**0.5), improved("mean", 1e-5), TERMS)
+    assert_rounded(improved("sum", 1e-5 * LOCATIONS**0.5), improved("mean", 1e-5), TERMS)
 
 
 @over_backends
@@ -222,7 +222,7 @@ def test_an_eps_behind_a_matrix_root_in_every_door(backend: str) -> None:
         layer("ImprovedBilinearPool", cotangent, (MAP,), parameters=parameters)[0]
         for parameters in (
             {"reduction": "mean", "eps": 1e-3},
-            {"reduction": "sum", "eps": 1e-3 * PLACES**0.5},
+            {"reduction": "sum", "eps": 1e-3 * LOCATIONS**0.5},
         )
     )
     assert_rounded(sum_pooled, mean_pooled, TERMS)
@@ -232,15 +232,15 @@ def test_an_eps_added_to_the_squares_divides_by_the_locations() -> None:
     """Of sums it is the larger share of the norm, the fewer the locations are."""
     text = explain("caffe-gao", 784)
     assert "l2_eps 1e-07, added to Σz² of the sum, is 1.28e-10 of the mean at 784" in text
-    x = 1e-3 * MAP.reshape(N, PLACES, C)
-    same = equivalent_eps(1e-7, locations=PLACES, of="sum", to="mean")
+    x = 1e-3 * MAP.reshape(N, LOCATIONS, C)
+    same = equivalent_eps(1e-7, locations=LOCATIONS, of="sum", to="mean")
 
     def added(z: np.ndarray, eps: float) -> np.ndarray:
         return z / np.sqrt(np.sum(z * z, 1, keepdims=True) + eps)
 
-    of_sums = added(signed(summed(x)), 1e-7)
-    assert_rounded(added(signed(mean(x)), same), of_sums, TERMS)
-    twice = added(signed(summed(np.concatenate([x, x], 1))), 1e-7)
+    of_sums = added(signed_root(outer_sum(x)), 1e-7)
+    assert_rounded(added(signed_root(mean(x)), same), of_sums, TERMS)
+    twice = added(signed_root(outer_sum(np.concatenate([x, x], 1))), 1e-7)
     assert (1 - np.linalg.norm(twice, axis=1) < 0.6 * (1 - np.linalg.norm(of_sums, axis=1))).all()
 
 

@@ -35,9 +35,9 @@ def peer(request, tmp_path_factory):
     peers = importlib.import_module("tests.peers")
     safetensors = importlib.import_module("safetensors.torch")
     _, kind, options, scale, _ = PEERS[request.param]
-    module = peers.drawn(getattr(peers, kind)(CLASSES, **options), 4, scale)
+    module = peers.randomize(getattr(peers, kind)(CLASSES, **options), 4, scale)
     folder = tmp_path_factory.mktemp("peer")
-    saved = module.saved()
+    saved = module.checkpoint()
     torch.save(saved, folder / "model_best.pth.tar")
     tensors = {k: v for k, v in saved.get("state_dict", saved).items() if v.ndim}
     safetensors.save_file(tensors, folder / "model.safetensors")

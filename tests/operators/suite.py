@@ -52,12 +52,12 @@ def parity(op: str) -> type | None:
 def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
     """``Im f(x + ih) / h`` has no cancellation: it is the derivative to the last digits."""
     step = 1e-30
-    formula, vjp = _inner(op, ""), _inner(op, "_vjp")
+    formula, vjp = _formula(op, ""), _formula(op, "_vjp")
     if "options" in inspect.signature(formula).parameters:
         mask, *values = options
         options = mask, DescriptorOptions(*values)
     cotangent = np.random.default_rng(3).standard_normal(formula(*arrays, *options).shape)
-    for position, gradient in enumerate(_listed(vjp(cotangent, *arrays, *options))):
+    for position, gradient in enumerate(_as_list(vjp(cotangent, *arrays, *options))):
         expected = np.empty_like(gradient)
         for index in np.ndindex(gradient.shape):
             stepped = list(arrays)
@@ -263,8 +263,8 @@ def cotangent_of(op: str, case: Case) -> np.ndarray:
 
 def first_derivative(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndarray:
     """``J v`` by central differences."""
-    ahead = _applied(op, "", _along(case, tangents, STEP), case.options)
-    behind = _applied(op, "", _along(case, tangents, -STEP), case.options)
+    ahead = _apply(op, "", _along(case, tangents, STEP), case.options)
+    behind = _apply(op, "", _along(case, tangents, -STEP), case.options)
     return (ahead - behind) / (2 * STEP)
 
 
@@ -273,21 +273,21 @@ def second_derivative(
 ) -> list[np.ndarray]:
     """The derivative of ``Jᵀ cotangent`` along the tangents, by central differences."""
     ct = cotangent.astype(np.longdouble)
-    ahead = _listed(_applied(op, "_vjp", _along(case, tangents, STEP), case.options, ct))
-    behind = _listed(_applied(op, "_vjp", _along(case, tangents, -STEP), case.options, ct))
+    ahead = _as_list(_apply(op, "_vjp", _along(case, tangents, STEP), case.options, ct))
+    behind = _as_list(_apply(op, "_vjp", _along(case, tangents, -STEP), case.options, ct))
     return [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
 
 
-def _inner(op: str, suffix: str):
+def _formula(op: str, suffix: str):
     """The reference's unchecked formula, which runs in extended precision."""
     return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
 
 
-def _applied(op: str, suffix: str, arrays: list, options: dict, *leading):
+def _apply(op: str, suffix: str, arrays: list, options: dict, *leading):
     """The unchecked formula, which names its arguments as the operator does, of all of them."""
     bound = inspect.signature(getattr(reference, op)).bind(*arrays, **options)
     bound.apply_defaults()
-    formula, named = _inner(op, suffix), dict(bound.kwargs)
+    formula, named = _formula(op, suffix), dict(bound.kwargs)
     if "options" in inspect.signature(formula).parameters:
         values = {name: named.pop(name) for name in DescriptorOptions._fields if name in named}
         named["options"] = DescriptorOptions(**values)
@@ -298,5 +298,5 @@ def _along(case: Case, tangents: list[np.ndarray], step) -> list[np.ndarray]:
     return [a + step * v.astype(a.dtype) for a, v in zip(case.upcast(), tangents, strict=True)]
 
 
-def _listed(x) -> list:
+def _as_list(x) -> list:
     return [x] if isinstance(x, np.ndarray) else list(x)

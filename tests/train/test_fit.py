@@ -14,7 +14,7 @@ from bilinear.train import Group, Images, Phase, Recipe, fit, named_recipe
 from bilinear.train.fit import make_preprocessing, open_pipelines
 from bilinear.train.run import ENTRY
 
-from ..datasets import coloured
+from ..datasets import color_images
 from ..subjects import PRESENT, driver
 from ..training import contents, events, recipe
 
@@ -29,7 +29,7 @@ def small(**changes: object) -> Recipe:
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     """Three classes of six pictures, two of each for validation."""
-    return validation_split(open_dataset(coloured(tmp_path / "pictures")), fraction=0.34)
+    return validation_split(open_dataset(color_images(tmp_path / "pictures")), fraction=0.34)
 
 
 def test_pipelines_follow_the_recipe(index: Index) -> None:

@@ -20,7 +20,7 @@ from bilinear.models import plans
 from bilinear.testing.tolerances import UNIT_ROUNDOFF
 
 from ..subjects import PRESENT, driver
-from ..tolerances import EARLY_RUN, OWN_DIVERGENCE, RUN
+from ..tolerances import EARLY_RUN, RUN, SELF_DIVERGENCE
 
 Tensors = dict[str, np.ndarray]
 
@@ -209,7 +209,7 @@ def test_float32_runs_diverge_no_faster_than_a_perturbed_run(task: Task) -> None
     median = {key: float(np.median([apart[key] for apart in seeds])) for key in seeds[0]}
     for (of, step, who), apart in median.items():
         own = median[of, STEPS, ITSELF]
-        bound = EARLY_RUN[of] if step in EARLY else OWN_DIVERGENCE * own
+        bound = EARLY_RUN[of] if step in EARLY else SELF_DIVERGENCE * own
         if who != ITSELF:
             assert apart <= bound, f"{who}: {of} differ by {apart:.3g} after {step}, own {own:.3g}"
 
