@@ -131,9 +131,9 @@ RULES = {
     "test_second_derivative": _turns("hvps", 2),
     "test_vmap_over_every_argument": _turns("vmaps", 1),
     "test_global_settings_do_not_change_results": _turns("global_settings", 1),
-    "test_hard_points_compiled_by_inductor": _inductor,
+    "test_singular_points_compiled_by_inductor": _inductor,
     "test_wrappers": _turns("wrappers", 1),
-    "test_the_frameworks_own_checks_pass": _turns("checks", 0),
+    "test_gradient_checkers_of_the_frameworks_pass": _turns("checks", 0),
 }
 
 assert set(DTYPES) == {dtype for pair in PAIRS for dtype in pair}

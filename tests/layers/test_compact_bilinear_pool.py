@@ -12,7 +12,7 @@ from bilinear.contract.sketches import CHANNELS, MaclaurinTables, SketchTables
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
-from ..operators.sketches import elsewhere, known_tables, sketches
+from ..operators.sketches import dense_sketch, known_tables, sketches
 from ..subjects import PRESENT
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -52,7 +52,7 @@ def test_a_layer_takes_tables_of_others(backend: str) -> None:
     pool = door.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
     assert pool.seed is None
     result = sketches(backend).apply_pool(pool, x.swapaxes(1, 2) if backend == "torch" else x)
-    theirs = elsewhere(x, tables)
+    theirs = dense_sketch(x, tables)
     assert np.abs(theirs).min() > 0.01  # so the root's slope, and half of it over √, is below 10
     expected = reference.l2_normalize(reference.signed_sqrt(theirs))
     assert_rounded(result, expected, 100, scale=10 * float((x**2).sum()))

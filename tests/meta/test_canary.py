@@ -1,8 +1,8 @@
-"""Wrong backends are found, and neither bound nor tolerance has grown.
+"""Wrong backends fail, and bounds and tolerances have not grown.
 
-A canary errs by ten times the bound (`canaries.py`): so the comparison sees what it should, with
-every cast and rounding between. That would grow with the bounds; another canary errs by ten times
-what a plain loop can err by, roundings counted by hand for one small case.
+A canary errs by ten times the bound (`canaries.py`) and must fail all tests. Its error would grow
+with the bounds, so that results with ten times the error of a plain loop must fail too. The
+roundings of this loop are counted by hand.
 """
 
 import os
@@ -22,13 +22,13 @@ from .. import tolerances
 
 GREEN = {
     "not_covered",
-    "law[canary of gradient",  # laws are of values
+    "law[canary of gradient",  # laws compare values
     "later_steps[canary of gradient",
-    "floor[",  # where no error is promised, a canary of bounds has none
-    "closed form",  # two errors to opposite sides, which undo each other
-    "semidefiniteness",  # of one value, which errs less than the eigenvalues may
+    "floor[",  # the canary is correct where the bound is infinite
+    "closed form",  # two errors of opposite sign cancel
+    "semidefiniteness",  # the error of an entry is smaller than the bound of the eigenvalues
 }
-"""Rows that have nothing to find in the canaries."""
+"""Tests that pass for a canary."""
 
 ROUNDINGS = {
     ("covariance_pool", "forward"): 14,  # a centred factor has 5, twice; 3 products, the division
@@ -53,10 +53,7 @@ ROUNDINGS = {
     ("tensor_sketch", "gradient"): 10,  # 4 products a side, twice; their sum and the division
     ("bilinear_pool", "forward"): 26,  # 4 / 2 and 3 before a norm of 16, which has 18; and again
     ("bilinear_pool", "gradient"): 80,  # those, 16 + 8 of the norm's, 5 of the root's, 10 of G's
-    (
-        "bilinear_scores",
-        "forward",
-    ): 40,  # a half descriptor's 28, 10 products, the bias
+    ("bilinear_scores", "forward"): 40,  # a packed descriptor has 28, 10 products, the bias
     ("bilinear_scores", "gradient"): 95,  # the descriptor's and √2, 2 + 10 of ⟨γ, W u⟩
     ("hadamard_pool", "forward"): 4,  # 3 products, their sum, the division
     ("hadamard_pool", "gradient"): 2,  # the division, the product
@@ -65,11 +62,11 @@ ROUNDINGS = {
     ("low_rank_scores", "forward"): 17,  # projection twice, 6 squares, their sum, difference, bias
     ("low_rank_scores", "gradient"): 12,  # a projection, its product with γ, 6 products, a sum
 }
-"""Of one result by a loop over the first smooth case, which has 3
-locations, 4 channels and one stream."""
+"""Number of roundings of a result by a loop, for the first smooth case (3 locations, 4 channels,
+one stream)."""
 
 
-def test_every_row_turns_red_for_a_canary(tmp_path: Path) -> None:
+def test_every_test_fails_for_a_canary(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     options = ["-q", "--tb=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
@@ -90,7 +87,7 @@ def test_every_row_turns_red_for_a_canary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("op", "direction"), ROUNDINGS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bounds_have_not_grown(op: str, direction: str, dtype: str) -> None:
-    """Ten times what a loop may err by is refused, in the half types twice half an ulp."""
+    """Ten times the error of a loop is refused, and two ulp in half precision."""
     case = OPS[op].smooth(dtype)[0]
     cotangent = normal(dtype, *OPS[op].output_shape(case), seed=1)
     given = truth(op, case) if direction == "forward" else vjp_truth(op, case, cotangent)[0]
@@ -105,12 +102,12 @@ def test_bounds_have_not_grown(op: str, direction: str, dtype: str) -> None:
         assert_within(wrong, given, dtype, op)
 
 
-def test_every_operator_is_counted() -> None:
+def test_every_operator_has_a_number_of_roundings() -> None:
     assert {op for op, _ in ROUNDINGS} == set(OPERATORS)
 
 
 def test_tolerances_have_not_grown() -> None:
-    """Written twice on purpose: who widens one has to say so here."""
+    """The values are repeated here, so that a change of a tolerance must be made twice."""
     assert SLACK == 2
     assert tolerances.LOGITS["float32"] < 1e-4
     assert tolerances.LOGITS["float64"] < 2e-13

@@ -1,4 +1,4 @@
-"""The kit itself: what a driver declares, what a failure says, and the example of another."""
+"""The test kit itself: declarations of drivers, messages of failures, and the example."""
 
 import ast
 import os
@@ -27,21 +27,21 @@ ROOT = Path(__file__).parents[2]
 
 
 def rows_of(*drivers: Driver) -> dict[str, list[str]]:
-    """The names of a battery's tests, each with the ids of its rows."""
+    """Return the tests of a battery by name, with the ids of their rows."""
     tests = {k: v for k, v in vars(battery(*drivers)).items() if k.startswith("test_")}
     return {name: test.__func__.pytestmark[0].kwargs["ids"] for name, test in tests.items()}
 
 
-def test_a_whole_driver_leaves_nothing_uncovered() -> None:
-    pushed = {"forward": lambda op, tangents, arrays, options: None}
+def test_a_complete_driver_covers_everything() -> None:
+    jvps = {"forward": lambda op, tangents, arrays, options: None}
     whole = Driver(
-        "whole", REFERENCE.forward, REFERENCE.vjp, pushed, FORWARD.layer,
+        "whole", REFERENCE.forward, REFERENCE.vjp, jvps, FORWARD.layer,
         modes=("eager", "compiled"), refuses=True,
     )  # fmt: skip
     assert "test_not_covered" not in rows_of(whole)
 
 
-def test_what_a_driver_leaves_out_is_listed() -> None:
+def test_what_a_driver_omits_is_reported() -> None:
     poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
     tests = rows_of(poor)
     assert set(tests) == {"test_star", "test_edges", "test_not_covered"}
@@ -51,7 +51,7 @@ def test_what_a_driver_leaves_out_is_listed() -> None:
     assert all(word in left_out for word in words)
 
 
-def test_backends_are_compared_where_both_can() -> None:
+def test_backends_are_compared_where_both_have_the_operator() -> None:
     poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
     assert rows_of(poor, REFERENCE)["test_ring"] == ["all-signed_sqrt-float32"]
 
@@ -81,7 +81,7 @@ def test_a_battery_needs_backends_of_different_names() -> None:
 
 
 @pytest.mark.parametrize("returned", [None, [1.0], 1.0])
-def test_what_is_not_an_array_is_refused(returned: object) -> None:
+def test_results_must_be_arrays(returned: object) -> None:
     driver = Driver("mine", lambda *a: returned, lambda *a: returned)
     kind = type(returned).__name__
     with pytest.raises(TypeError, match=f"mine: forward must return NumPy arrays; got a {kind}. "):
@@ -90,8 +90,8 @@ def test_what_is_not_an_array_is_refused(returned: object) -> None:
         driver.gradients("signed_sqrt", np.ones(2), (np.ones(2),), {})
 
 
-def test_what_a_backend_does_to_its_input_is_its_own_affair() -> None:
-    """It gets copies: it can neither be measured by what it left, nor change what others get."""
+def test_a_backend_cannot_change_the_inputs_of_others() -> None:
+    """A backend gets copies of the inputs."""
 
     def forward(op, arrays, options):
         arrays[0].flags.writeable = True
@@ -106,7 +106,7 @@ def test_what_a_backend_does_to_its_input_is_its_own_affair() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
-def test_arguments_are_written_out_in_full(dtype: str, data: st.DataObject) -> None:
+def test_arguments_are_reproduced_exactly(dtype: str, data: st.DataObject) -> None:
     case = data.draw(OPS["bilinear_pool"].cases(dtype))
     again = eval(literal(case), {"np": np, "Case": Case, "nan": np.nan, "inf": np.inf})
     assert again.options.keys() == case.options.keys()
@@ -119,8 +119,8 @@ def test_arguments_are_written_out_in_full(dtype: str, data: st.DataObject) -> N
         np.testing.assert_array_equal(a.tobytes(), b.tobytes())
 
 
-def test_a_failure_comes_with_lines_that_repeat_it() -> None:
-    """Run as they are, in a process of their own."""
+def test_a_failure_includes_code_that_reproduces_it() -> None:
+    """The code runs in a new process."""
     case, cotangent = Case((normal("bfloat16", 2, 3, 4),)), normal("bfloat16", 2, 4, 4)
     with pytest.raises(AssertionError, match="outside the bound") as failure:
         run(check_against_reference, FORWARD, "outer_pool", case, cotangent, label="mine")
@@ -141,8 +141,8 @@ TestMine = battery(Driver("mine", forward, operators=("outer_pool",), dtypes=("f
 
 
 @pytest.mark.parametrize("plugin", [True, False])
-def test_what_a_stranger_sees(tmp_path: Path, plugin: bool) -> None:
-    """In a folder of their own, as the README says: what fails, how to repeat it, what is left."""
+def test_report_of_a_custom_backend(tmp_path: Path, plugin: bool) -> None:
+    """The report shows failures, code that reproduces them, and what is not covered."""
     (tmp_path / "test_mine.py").write_text(TEST_FILE)
     options = ["-q", "-k", "star or not_covered", "-p", "no:cacheprovider"]
     options += ["-p", "bilinear.testing.plugin"] if plugin else ["-rs"]
@@ -153,7 +153,7 @@ def test_what_a_stranger_sees(tmp_path: Path, plugin: bool) -> None:
     assert "mine, gradients (no vjp)" in seen
     lines = seen.partition(HEADING)[2].partition("import numpy")[2].partition("\n)\n")[0]
     assert "from test_mine import TestMine" in lines
-    if plugin:  # there the lines stand alone, to be copied
+    if plugin:  # the plugin prints the code in its own section
         again = python("-c", f"import numpy{lines}\n)", folder=tmp_path)
         assert "AssertionError: outer_pool on mine" in again.stderr
 
@@ -170,7 +170,7 @@ def python(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[
     )
 
 
-def test_a_failure_names_all_there_is_to_know() -> None:
+def test_the_message_of_a_failure() -> None:
     case, cotangent = Case((normal("float32", 2, 3, 4),)), normal("float32", 2, 4, 4)
     with pytest.raises(AssertionError) as failure:
         check_against_reference(FORWARD, "outer_pool", case, cotangent)
@@ -182,7 +182,7 @@ def test_a_failure_names_all_there_is_to_know() -> None:
     assert re.fullmatch(pattern, str(failure.value))
 
 
-def test_several_drivers_are_imported_each() -> None:
+def test_the_snippet_imports_every_driver() -> None:
     case, cotangent = Case((normal("float32", 1, 2, 2),)), normal("float32", 1, 2, 2)
     drivers = [REFERENCE, Driver("nowhere", REFERENCE.forward)]
     lines = snippet(check_against_each_other, drivers, "outer_pool", case, cotangent)
@@ -192,14 +192,14 @@ def test_several_drivers_are_imported_each() -> None:
 
 
 def in_tf32(x: np.ndarray) -> np.ndarray:
-    """`x` rounded to the 11 significant bits of TensorFloat-32."""
+    """Round `x` to the 11 significant bits of TensorFloat-32."""
     mantissa, exponent = np.frexp(x.astype(np.float64))
     return np.ldexp(np.round(mantissa * 2**11) / 2**11, exponent)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_bounds_know_tensorfloat32(seed: int) -> None:
-    """Products of rounded factors are within those bounds, and outside float32's own."""
+def test_bounds_of_tensorfloat32(seed: int) -> None:
+    """Products of rounded factors are within these bounds, and outside those of float32."""
 
     def forward(op, arrays, options):
         return reference.outer_pool(*map(in_tf32, arrays), **options).astype(np.float32)
@@ -216,10 +216,10 @@ def test_bounds_know_tensorfloat32(seed: int) -> None:
         check_against_reference(Driver("cpu", forward, vjp), "outer_pool", case, cotangent)
 
 
-def test_the_example_needs_little_and_only_the_kit() -> None:
+def test_the_example_is_short_and_uses_only_the_kit() -> None:
     path = ROOT / "examples" / "test_array_api.py"
     if not path.is_file():
-        pytest.skip("the examples are elsewhere")
+        pytest.skip("the examples are not installed")
     assert len(path.read_text().splitlines()) < 40
     tree = ast.parse(path.read_text())
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -230,7 +230,7 @@ def test_every_operator_is_in_the_table() -> None:
     assert set(OPERATORS) == {name for name in reference.__all__ if not name.endswith("_vjp")}
 
 
-def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
+def test_the_error_without_hypothesis() -> None:
     code = "import sys; sys.modules['hypothesis'] = None; import bilinear.testing"
     failed = python("-c", code)
     sentence = (
@@ -240,8 +240,8 @@ def test_what_the_kit_needs_is_said_in_one_sentence() -> None:
     assert failed.stderr.endswith(sentence)
 
 
-def test_quotients_are_told_apart() -> None:
-    """Bit for bit for a power of two; 2 ulp for another Z, also where the quotient is whole."""
+def test_assert_quotients() -> None:
+    """Quotients must be exact if Z is a power of two, else within 2 ulp."""
     exact, quarter = np.array([[5]]), np.array([[1.25]], np.float32)
     assert_quotients(quarter, exact, [4], "float32", "")
     third = np.array([[5 / 3]], np.float32)
@@ -256,8 +256,8 @@ def test_quotients_are_told_apart() -> None:
         assert_quotients(quarter, exact, [4], "float16", "mine")
 
 
-def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
-    """Of one product both are the same; further on, linearisation counts each error once."""
+def test_propagated_bounds_are_at_most_the_chained_bounds() -> None:
+    """Both are equal for one product. For more steps, linearisation counts each error once."""
 
     def gram(r, x):
         return r.einsum("...lc,...ld->...cd", x, x)
@@ -280,8 +280,7 @@ def test_propagated_bounds_are_no_wider_than_chained_ones() -> None:
     assert np.isinf(lost.error).sum() == 3  # its row and column
 
 
-def test_draws_reach_the_hard_points() -> None:
-    """A suite that never visits zero proves nothing there."""
+def test_random_cases_reach_the_singular_points() -> None:
     seen = set()
 
     @settings(max_examples=100)
@@ -309,8 +308,8 @@ def test_draws_reach_the_hard_points() -> None:
     assert seen >= expected | {"one location", "mixed signs"}
 
 
-def test_bounds_are_finite_and_small_where_the_operator_is_smooth() -> None:
-    """An infinite bound would accept anything; it is for the discontinuities alone."""
+def test_bounds_are_small_at_smooth_points() -> None:
+    """Bounds may be infinite only at discontinuities."""
     case = OPS["bilinear_pool"].edges("float32")["non-square"]
     bounded: Bounded = OPS["bilinear_pool"].forward(case, "float32")
     assert float(bounded.error.max()) < 1e-5

@@ -16,7 +16,7 @@ FRAMEWORKS = {name for names, _ in BACKENDS.values() for name in names}
 
 
 def imports(path: Path) -> set[str]:
-    """Every module a file imports, absolute: bilinear's own as ``bilinear.…``."""
+    """Return the absolute names of all modules that a file imports."""
     package = ["bilinear", *path.relative_to(PACKAGE).parent.parts]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -44,10 +44,10 @@ ALLOWED = {
     "__main__": {"cli"},
     **{name: {"contract", "backends", "data", "models", "presets"} for name in BACKENDS},
 }
-"""What the modules of a part of the package may import, beside their own part.
+"""The parts of the package that each part may import, besides itself.
 
-The command line opens namespaces by name. If backends imported the reference, parity would compare
-a thing with itself.
+The command line imports namespaces by name. Backends must not import the reference, because the
+tests would then compare the reference with itself.
 """
 
 
@@ -55,14 +55,14 @@ a thing with itself.
 def test_import_rules(path: Path) -> None:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     used = {name for name in imports(path) if name.startswith("bilinear.")}
-    if parts[0] == "testing":  # the tables and weights that layers draw
+    if parts[0] == "testing":  # layers need the initial tables and weights
         used = {name for name in used if not name.startswith("bilinear.backends.initial_values")}
     imported = {name.split(".")[1] for name in used} & ALLOWED.keys()
     assert imported <= {parts[0], *ALLOWED.get(parts[0], ())}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_frameworks_are_named_only_where_they_live(path: Path) -> None:
+def test_frameworks_are_imported_only_in_their_folders(path: Path) -> None:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     own = [namespace for namespace in BACKENDS if namespace in parts]
     allowed = {name for namespace in own for name in BACKENDS[namespace][0]}
@@ -71,7 +71,7 @@ def test_frameworks_are_named_only_where_they_live(path: Path) -> None:
     assert not roots & (FRAMEWORKS - allowed)
 
 
-def test_one_file_name_an_operator_everywhere() -> None:
+def test_every_operator_has_a_file_of_its_name() -> None:
     operators = {name for name in reference.__all__ if not name.endswith("_vjp")}
     folders = [
         PACKAGE / "reference",
@@ -90,12 +90,12 @@ def test_every_operator_has_its_test_file() -> None:
 
 
 def test_namespaces_have_equal_names() -> None:
-    """Read from their text, so that no framework is needed; ruff keeps their order."""
+    """The files are read as text, so that no framework is needed."""
     names = {}
     for namespace in BACKENDS:
         text = (PACKAGE / f"{namespace}.py").read_text()
         names[namespace] = re.findall(r'"(\w+)"', text.partition("__all__")[2])
-    names["tensorflow"].remove("SGD")  # that of Keras computes other steps
+    names["tensorflow"].remove("SGD")  # an optimizer with PyTorch's formula, unlike that of Keras
     assert names["torch"] == names["tensorflow"] == names["jax"]
     assert len(set(names["torch"])) == len(names["torch"])
 

@@ -1,4 +1,4 @@
-"""Each namespace works where the other frameworks cannot be imported."""
+"""Each namespace works if the other frameworks cannot be imported."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What both sketches of compact bilinear pooling promise, statistically and in their tables."""
+"""The common tests of both sketches of compact bilinear pooling: statistics and tables."""
 
 import importlib
 import re
@@ -16,13 +16,13 @@ from bilinear.testing.closeness import assert_rounded
 from ..subjects import driver
 
 SEEDS, DIM, SIGMAS = 1500, 16, 5
-"""Five standard errors: once in two million for a normal estimate, and the seeds are fixed."""
+"""Five standard errors: a false alarm has probability 1 in 2 million, and the seeds are fixed."""
 
 DRAWS: dict[str, Callable] = {"tensor_sketch": sketch_tables, "random_maclaurin": maclaurin_tables}
 
 
 def kernels(method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Two vectors, and ⟨sketch(x), sketch(y)⟩ by the tables of many seeds."""
+    """Return two vectors, and ⟨sketch(x), sketch(y)⟩ for the tables of many seeds."""
     pair = normal("float64", 2, 1, 6, seed=2)
     pair[1] += 0.7 * pair[0]
     estimates = []
@@ -33,14 +33,14 @@ def kernels(method: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
-    """Of one estimate: exact for the features, a bound for the sketch.
+    """Return the variance of an estimate (random Maclaurin) or an upper bound (tensor sketch).
 
-    A row of signs has ``E (wᵀx wᵀy)² = |x|²|y|² + 2 (⟨x,y⟩² − Σ x²y²)``, its own and the other
-    factor's are independent, and dim columns are averaged. In the sketch, the square of the
-    estimate is a sum over four pairs of channels. Signs leave, in each of the two factors, three
-    ways to match them, each at most |x|²|y|². One of the nine combinations is ⟨x,y⟩⁴; the others
-    need a collision, of probability 1/dim. (Pham and Pagh, KDD 2013; Avron, Nguyen and Woodruff,
-    NIPS 2014, whose 2 + 3² covers an expectation besides.)
+    A row of signs has ``E (wᵀx wᵀy)² = |x|²|y|² + 2 (⟨x,y⟩² − Σ x²y²)``, the two factors are
+    independent, and dim columns are averaged. In the tensor sketch, the square of the estimate is
+    a sum over four pairs of channels. In each of the two factors, the signs leave three ways to
+    match them, each at most |x|²|y|². One of the nine combinations is ⟨x,y⟩⁴. The others need a
+    collision with probability 1/dim. (Pham and Pagh, KDD 2013; Avron, Nguyen and Woodruff,
+    NIPS 2014, whose 2 + 3² includes an expectation.)
     """
     dot, size = x @ y, (x @ x) * (y @ y)
     if method == "tensor_sketch":
@@ -49,7 +49,7 @@ def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
 
 
 class SketchStatistics:
-    """Estimates of the kernel by the tables of many seeds."""
+    """Statistics of kernel estimates over many seeds."""
 
     op = ""
 
@@ -71,15 +71,15 @@ class SketchStatistics:
             assert found >= expected - SIGMAS * error
 
     def test_pooling_commutes_with_the_sketch(self) -> None:
-        """⟨sketch of the set, sketch of the set⟩ estimates the sum of all kernels: it is linear."""
+        """The sketch is linear: the sketch of a sum is the sum of the sketches."""
         x, tables = normal("float64", 2, 4, 6), DRAWS[self.op](6, None, 8, 0)
         apart = getattr(reference, self.op)(x, tables=tables, reduction="none")
         pooled = getattr(reference, self.op)(x, tables=tables, reduction="sum")
         assert_rounded(apart.sum(1), pooled, 64, scale=float(np.abs(apart).sum(1).max()) * 4)
 
 
-def elsewhere(x: np.ndarray, tables: SketchTables) -> np.ndarray:
-    """As codebases with dense sketch matrices and complex transforms do it, pooled by sum."""
+def dense_sketch(x: np.ndarray, tables: SketchTables) -> np.ndarray:
+    """Return sum-pooled sketches by dense matrices and complex transforms, as in other code."""
     matrices = []
     for h, s in (tables[0:2], tables[2:4]):
         matrix = np.zeros((len(h), tables.dim))
@@ -90,7 +90,7 @@ def elsewhere(x: np.ndarray, tables: SketchTables) -> np.ndarray:
 
 
 def known_tables(channels: int, dim: int) -> SketchTables:
-    """Those of a convention in use: NumPy's old generator, seeded 1, 3, 5 and 7."""
+    """Return tables as other codebases draw them: NumPy's old generator with seeds 1, 3, 5, 7."""
     state = np.random.RandomState
     h1, h2 = (state(seed).randint(dim, size=channels) for seed in (1, 5))
     s1, s2 = (2 * state(seed).randint(2, size=channels) - 1 for seed in (3, 7))
@@ -98,15 +98,16 @@ def known_tables(channels: int, dim: int) -> SketchTables:
 
 
 def sketches(backend: str):
-    """What saving and moving a layer means in a framework."""
-    driver(backend)  # which sets it up
+    """Return the functions that save and copy sketch layers in a framework."""
+    driver(backend)  # configures the framework
     return importlib.import_module(f"tests.drivers._{backend}_sketches")
 
 
 def check_refused_tables(op: str, backend: str, arrays: tuple, tables, sentence: str) -> None:
-    """Wrong tables raise an error that names the operator and says what is wrong."""
-    own = reference if backend == "reference" else importlib.import_module(f"bilinear.{backend}")
+    """Check that invalid tables raise an error with the operator's name and `sentence`."""
+    module = "bilinear.reference" if backend == "reference" else f"bilinear.{backend}"
+    function = getattr(importlib.import_module(module), op)
     given = arrays if backend == "reference" else map(sketches(backend).to_array, arrays)
     with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
-        getattr(own, op)(*given, tables=tables)
+        function(*given, tables=tables)
     assert f"{op}: " in str(caught.value)

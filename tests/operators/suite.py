@@ -1,8 +1,7 @@
-"""What all operators are tested for: the specification, the battery, and every transform.
+"""The common tests of all operators: the specification, the battery, and every transform.
 
-First and second derivatives are compared in float64 with the reference: its gradient is
-differentiated once more by central differences in extended precision, where the operator is
-smooth. At the hard points the convention itself is the expected value.
+First and second derivatives are compared with central differences of the reference in extended
+precision at smooth points. At singular points, the documented convention is the expected value.
 """
 
 import importlib
@@ -36,21 +35,21 @@ from ..tolerances import COMPLEX_STEP, STEP
 MAP = normal("float64", 2, 4, 3)
 OTHER = normal("float64", 2, 4, 2, seed=1)
 VALID = np.array([[True, False, True, True], [False] * 4])
-"""Features of two streams, and a mask of both."""
+"""Features of two streams, and their mask."""
 
 
 def specification(op: str) -> type:
-    """The battery over the reference itself."""
+    """Return the battery of the reference itself."""
     return battery(REFERENCE, operators=[op])
 
 
 def parity(op: str) -> type | None:
-    """The battery over every framework that is installed."""
+    """Return the battery of all installed frameworks."""
     return battery(*map(kit_driver, PRESENT), operators=[op], layers=()) if PRESENT else None
 
 
 def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
-    """``Im f(x + ih) / h`` has no cancellation: it is the derivative to the last digits."""
+    """Compare the gradient with ``Im f(x + ih) / h``, which has no cancellation."""
     step = 1e-30
     formula, vjp = _formula(op, ""), _formula(op, "_vjp")
     if "options" in inspect.signature(formula).parameters:
@@ -68,13 +67,13 @@ def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
 
 
 def over(kind: str):
-    """Parametrize by the transforms of one kind, of every framework."""
+    """Parametrize by the transforms of one kind in every framework."""
     rows = [(backend, name) for backend in PRESENT for name in getattr(driver(backend), kind)]
     return pytest.mark.parametrize(("backend", "transform"), rows)
 
 
 def over_dtypes(kind: str):
-    """Transforms pairwise with compilers and with a half-precision dtype, not all three at once."""
+    """Parametrize by transforms and dtypes; transforms with a compiler run in float64 only."""
     rows = [
         (backend, name, dtype)
         for backend in PRESENT
@@ -89,12 +88,12 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 class Derivation:
-    """The reference against its formula, derived once more in extended precision."""
+    """The reference is compared with its formula in extended precision."""
 
     op = ""
 
     @given(data=st.data())
-    def test_reference_is_within_the_bounds_of_a_second_derivation(self, data) -> None:
+    def test_the_reference_is_within_the_bounds(self, data) -> None:
         op = self.op
         case = data.draw(OPS[op].cases("float64"))
         cotangent = data.draw(OPS[op].cotangents("float64", OPS[op].output_shape(case)))
@@ -107,12 +106,12 @@ class Derivation:
 
 
 class Transforms:
-    """One operator under every transform of its framework, and under its global settings."""
+    """An operator under every transform and global setting of its framework."""
 
     op = ""
 
     def smooth(self, dtype: str, backend: str, kind: str, transform: str) -> list[Case]:
-        """All smooth cases for the first transform in float64; the richest for the others."""
+        """Return all smooth cases for the first transform in float64, else the last one."""
         cases = OPS[self.op].smooth(dtype)
         first = transform == next(iter(getattr(driver(backend), kind)))
         return cases if dtype == "float64" and (FULL or first) else cases[-1:]
@@ -129,7 +128,7 @@ class Transforms:
 
     @over_backends
     def test_forward_derivative_of_a_forward_derivative(self, backend: str) -> None:
-        """Along v, twice: ⟨γ, D²f[v, v]⟩ is the derivative of the gradient along v, times v."""
+        """⟨γ, D²f[v, v]⟩ is the derivative of the gradient along v, times v."""
         if backend == "tensorflow":
             pytest.skip("nested ForwardAccumulators depend on what was differentiated before them")
         push = next(iter(driver(backend).jvps.values()))
@@ -209,8 +208,8 @@ class Transforms:
             assert_within(result, truth(self.op, case), "float64", what)
 
     @over("checks")
-    def test_the_frameworks_own_checks_pass(self, backend: str, transform: str) -> None:
-        """First and second derivatives against differences: gradcheck, gradgradcheck, …"""
+    def test_gradient_checkers_of_the_frameworks_pass(self, backend: str, transform: str) -> None:
+        """First and second derivatives agree with finite differences (gradcheck, …)."""
         check = driver(backend).checks[transform]
         for case in self.smooth("float64", backend, "checks", transform):
             driver(backend).call(check, self.op, case.options, case.arrays)
@@ -218,8 +217,8 @@ class Transforms:
     @pytest.mark.skipif(
         "torch" not in PRESENT or len(driver("torch").modes) < 2, reason="needs PyTorch and C++"
     )
-    def test_hard_points_compiled_by_inductor(self) -> None:
-        """In one graph, since each graph costs seconds of a C++ compiler."""
+    def test_singular_points_compiled_by_inductor(self) -> None:
+        """All points are compiled in one graph, because each graph takes seconds."""
         cases = {}
         for dtype, count in {"float32": 6, "bfloat16": 2}.items():
             hard = OPS[self.op].edges(dtype)
@@ -240,7 +239,7 @@ class Transforms:
 
 
 def check_changing_option(op: str, name: str, backend: str) -> None:
-    """Compilers make a symbol of a number that changes, and may go on with an older one."""
+    """Check that a compiled function uses the current value of an option, not an earlier one."""
     for mode in driver(backend).modes[1:]:
         for dtype in ("float32", "bfloat16"):
             for eps in (1e-12, 1e3, 2.0, 1e3):
@@ -251,7 +250,7 @@ def check_changing_option(op: str, name: str, backend: str) -> None:
 
 
 def directions(case: Case) -> list[np.ndarray]:
-    """A tangent of each array."""
+    """Return a tangent of each array."""
     rng = np.random.default_rng(5)
     return [rng.standard_normal(a.shape).astype(a.dtype) for a in case.arrays]
 
@@ -262,7 +261,7 @@ def cotangent_of(op: str, case: Case) -> np.ndarray:
 
 
 def first_derivative(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndarray:
-    """``J v`` by central differences."""
+    """Return ``J v`` by central differences."""
     ahead = _apply(op, "", _along(case, tangents, STEP), case.options)
     behind = _apply(op, "", _along(case, tangents, -STEP), case.options)
     return (ahead - behind) / (2 * STEP)
@@ -271,7 +270,7 @@ def first_derivative(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndar
 def second_derivative(
     op: str, case: Case, tangents: list[np.ndarray], cotangent: np.ndarray
 ) -> list[np.ndarray]:
-    """The derivative of ``Jᵀ cotangent`` along the tangents, by central differences."""
+    """Return the derivative of ``Jᵀ cotangent`` along the tangents, by central differences."""
     ct = cotangent.astype(np.longdouble)
     ahead = _as_list(_apply(op, "_vjp", _along(case, tangents, STEP), case.options, ct))
     behind = _as_list(_apply(op, "_vjp", _along(case, tangents, -STEP), case.options, ct))
@@ -279,12 +278,12 @@ def second_derivative(
 
 
 def _formula(op: str, suffix: str):
-    """The reference's unchecked formula, which runs in extended precision."""
+    """Return the reference's formula without checks, which accepts extended precision."""
     return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
 
 
 def _apply(op: str, suffix: str, arrays: list, options: dict, *leading):
-    """The unchecked formula, which names its arguments as the operator does, of all of them."""
+    """Apply the formula without checks to the arguments of the operator."""
     bound = inspect.signature(getattr(reference, op)).bind(*arrays, **options)
     bound.apply_defaults()
     formula, named = _formula(op, suffix), dict(bound.kwargs)

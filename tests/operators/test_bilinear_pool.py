@@ -1,4 +1,4 @@
-"""`bilinear_pool`: the battery, transforms, masks, many channels and the border of float32."""
+"""`bilinear_pool`: the battery, transforms, masks, many channels and the range of float32."""
 
 import importlib
 
@@ -58,11 +58,11 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
     check_complex_step("bilinear_pool", arrays, options)
 
 
-def test_mask_equals_dropping_the_locations() -> None:
-    kept = MAP[:1, VALID[0]]
-    terms = kept.shape[1] + kept.shape[2] ** 2 + 8  # a sum of products, the root and the norm
+def test_a_mask_equals_removing_the_locations() -> None:
+    valid = MAP[:1, VALID[0]]
+    terms = valid.shape[1] + valid.shape[2] ** 2 + 8  # a sum of products, the root and the norm
     assert_rounded(
-        reference.bilinear_pool(MAP, mask=VALID)[:1], reference.bilinear_pool(kept), terms
+        reference.bilinear_pool(MAP, mask=VALID)[:1], reference.bilinear_pool(valid), terms
     )
     assert not reference.bilinear_pool(MAP, mask=VALID)[1].any()
 
@@ -81,7 +81,7 @@ def test_bilinear_pool_of_many_channels(
     backend: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if backend == "torch":  # the one that works in chunks of samples
+    if backend == "torch":  # PyTorch computes chunks of samples
         fused = importlib.import_module("bilinear.backends.torch._fused_bilinear")
         monkeypatch.setattr(fused, "CHUNK", 2**20)
     arrays = tuple(normal(dtype, 7, 5, c, seed=c) for c in channels)
@@ -94,11 +94,11 @@ def test_bilinear_pool_of_many_channels(
 
 @pytest.mark.parametrize("packed", [False, True], ids=["full", "packed"])
 @pytest.mark.parametrize("backend", PRESENT)
-def test_bilinear_pool_where_twice_the_sum_overflows(backend: str, packed: bool) -> None:
-    """``2 n² Z`` does, which a gradient may not meet on its way: it would be 0.
+def test_no_intermediate_value_of_the_gradient_overflows(backend: str, packed: bool) -> None:
+    """``2 n² Z`` overflows, and a gradient that computes it is 0.
 
-    For x = (a, b) at one location of four all entries of G are positive, u = x xᵀ's root is
-    (a, √(ab), √(ab), b) / (a + b), and with γ = (1, 0, 0, 0) the slope of a / (a + b) is left.
+    For x = (a, b) at one of four locations, all entries of G are positive and the descriptor is
+    (a, √(ab), √(ab), b) / (a + b). With γ = (1, 0, 0, 0), the gradient is that of a / (a + b).
     """
     a, b = 1.3e19, 1e18
     x = np.zeros((1, 4, 2), np.float32)
@@ -117,7 +117,7 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
 ) -> None:
     x = MAP.copy()
     x[..., 1] = 0
-    tangents = [np.where(x == 0, 0.0, 1.0)]  # along which the dead channel stays dead
+    tangents = [np.where(x == 0, 0.0, 1.0)]  # the dead channel stays 0 along them
     case = Case((x,), {"eps": 0.0})
     cotangent = cotangent_of("bilinear_pool", case)
     apply = driver(backend).hvps[transform]
@@ -134,5 +134,5 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
 
 
 @over_backends
-def test_a_compiled_function_takes_one_eps_after_another(backend: str) -> None:
+def test_a_compiled_function_accepts_several_values_of_eps(backend: str) -> None:
     check_changing_option("bilinear_pool", "l2_eps", backend)

@@ -54,7 +54,7 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 8, 9, 64, 100])
-def test_blocks_are_the_descriptor_in_order(channels: int, packed: bool) -> None:
+def test_blocks_concatenate_to_the_descriptor(channels: int, packed: bool) -> None:
     g = np.arange(channels**2).reshape(channels, channels)
     flat = g[np.triu_indices(channels)] if packed else g.ravel()
     blocks = row_blocks(channels)
@@ -95,16 +95,17 @@ def test_logits_of_a_model(packed: bool, backend: str) -> None:
 
 
 @pytest.mark.skipif(
-    not (Path(__file__).parents[2] / "benchmarks").is_dir(), reason="the benchmarks are elsewhere"
+    not (Path(__file__).parents[2] / "benchmarks").is_dir(),
+    reason="there is no benchmarks folder",
 )
 @over_backends
 def test_scores_copy_no_weight(backend: str) -> None:
-    """Blocks of the weight are alive one or two at a time, not all: seen from outside."""
+    """The memory of the process shows that at most two blocks of the weight exist at a time."""
     measure = importlib.import_module("benchmarks.measure")
     head = importlib.import_module("benchmarks.head")
     subject = importlib.import_module(f"benchmarks.{backend}")
     size = importlib.import_module("benchmarks.calls").Size(4, 49, 256)
     name = subject.BEST[subject.OURS][0]
     weight = 4 * head.CLASSES * 256**2  # 50 MiB
-    arguments = backend, "inference", name, size, 4  # threads, which would copy side by side
+    arguments = backend, "inference", name, size, 4  # threads, which could copy in parallel
     assert measure.in_new_process(head.memory, *arguments) <= weight / 3

@@ -1,4 +1,4 @@
-"""`democratic_weights`: the battery, transforms, and what its paper asks of the weights."""
+"""`democratic_weights`: the battery, transforms, and the properties that its paper states."""
 
 import importlib
 
@@ -49,8 +49,8 @@ X = normal("float64", 2, 5, 6)
 
 KEEP = np.array([[True, False, True, True, True], [True] * 5])
 
-SETTLED = 200
-"""Sinkhorn steps after which nothing moves: each shrinks what is missing by a third or more."""
+CONVERGED = 200
+"""Sinkhorn steps until convergence: each step reduces the error by a third or more."""
 
 
 def kernel(x: np.ndarray) -> np.ndarray:
@@ -58,15 +58,15 @@ def kernel(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.25, 0.5, 1.0])
-def test_contributions_become_what_they_are_to_be(gamma: float) -> None:
-    alpha = reference.democratic_weights(X, gamma=gamma, steps=SETTLED, eps=1e-300)
+def test_contributions_equal_their_targets(gamma: float) -> None:
+    alpha = reference.democratic_weights(X, gamma=gamma, steps=CONVERGED, eps=1e-300)
     contributions = alpha * np.einsum("nlm,nm->nl", kernel(X), alpha)
     assert_rounded(contributions, kernel(X).sum(2) ** gamma, 100)
 
 
-def test_the_aggregate_has_equal_shares_of_every_location() -> None:
+def test_every_location_has_an_equal_share_of_the_aggregate() -> None:
     """The squared length of ``Σ α x xᵀ`` is the sum of the contributions."""
-    alpha = reference.democratic_weights(X, gamma=0.0, steps=SETTLED, eps=1e-300)
+    alpha = reference.democratic_weights(X, gamma=0.0, steps=CONVERGED, eps=1e-300)
     pooled = reference.outer_pool(X * np.sqrt(alpha)[..., None], reduction="sum")
     shares = alpha * np.einsum("nlc,ncd,nld->nl", X, pooled, X)
     assert_rounded(shares, 1.0, 200)
@@ -78,7 +78,7 @@ def test_sum_pooling_is_the_limit_of_gamma_1() -> None:
     assert abs(reference.democratic_weights(X, gamma=1.0) - 1).max() < 1e-9
 
 
-def test_masked_locations_are_as_if_not_there() -> None:
+def test_a_mask_equals_removing_the_locations() -> None:
     alpha = reference.democratic_weights(X[:1], mask=KEEP[:1])
     assert alpha[~KEEP[:1]].tolist() == [0]
     assert_rounded(alpha[KEEP[:1]], reference.democratic_weights(X[:1, KEEP[0]])[0], 100)
@@ -86,7 +86,7 @@ def test_masked_locations_are_as_if_not_there() -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("zeros", [slice(1, 2), slice(None)])
-def test_a_zero_vector_keeps_its_weight_and_has_no_slope(zeros: slice, gamma: float) -> None:
+def test_a_zero_vector_has_weight_1_and_gradient_0(zeros: slice, gamma: float) -> None:
     x = X.copy()
     x[:, zeros] = 0
     weights = reference.democratic_weights(x, gamma=gamma)
@@ -105,7 +105,7 @@ def test_constant_targets_have_another_gradient() -> None:
 
 
 def published(x: np.ndarray) -> np.ndarray:
-    """γ = .5, τ = .5, ten steps, ε = 1e-10, √(α + 1e-8), and a sum, in one place."""
+    """Sum pooling with √(α + 1e-8), γ = τ = 0.5, ten steps and ε = 1e-10."""
     results = []
     for sample in x:
         k = np.dot(sample, sample.T) ** 2
@@ -120,7 +120,7 @@ def published(x: np.ndarray) -> np.ndarray:
 
 
 @over_backends
-def test_the_defaults_are_the_published_ones(backend: str) -> None:
+def test_the_defaults_are_as_published(backend: str) -> None:
     assert (GAMMA, DAMPING, STEPS, WEIGHT_EPS) == (0.5, 0.5, 10, 1e-8)
     alpha = driver(backend).forward("democratic_weights", (X,), {})
     scaled = X * np.sqrt(alpha + WEIGHT_EPS)[..., None]
@@ -134,7 +134,7 @@ def test_the_defaults_are_the_published_ones(backend: str) -> None:
 
 
 @over_backends
-def test_democracy_is_of_one_map(backend: str) -> None:
+def test_pools_of_two_feature_maps_are_refused(backend: str) -> None:
     namespace = importlib.import_module(f"bilinear.{backend}")
     for pool in (
         namespace.HierarchicalBilinearPool([6, 6], 2),

@@ -1,4 +1,4 @@
-"""`half_vectorize`: the battery, transforms, and the inner product that it keeps."""
+"""`half_vectorize`: the battery, transforms, and inner products, which it preserves."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
     check_complex_step("half_vectorize", arrays, options)
 
 
-def test_half_of_a_symmetric_matrix_has_its_inner_product() -> None:
+def test_packing_preserves_inner_products_of_symmetric_matrices() -> None:
     g, other = SQUARE + SQUARE.mT, SQUARE @ SQUARE.mT
     packed = reference.half_vectorize(g)
     assert_rounded(packed[0], g[0][np.triu_indices(3)] * [1, 2**0.5, 2**0.5, 1, 2**0.5, 1], 2)

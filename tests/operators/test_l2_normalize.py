@@ -40,7 +40,7 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
     check_complex_step("l2_normalize", arrays, options)
 
 
-def test_l2_floor_is_on_the_norm() -> None:
+def test_the_floor_applies_to_the_norm_not_its_square() -> None:
     z = np.array([[2e-7, 0.0], [0.0, 0.0], [3.0, 4.0]])
     np.testing.assert_array_equal(reference.l2_normalize(z), [[1, 0], [0, 0], [0.6, 0.8]])
     (slope,) = reference.l2_normalize_vjp(np.ones((1, 2)), np.zeros((1, 2)))
@@ -48,5 +48,5 @@ def test_l2_floor_is_on_the_norm() -> None:
 
 
 @over_backends
-def test_a_compiled_function_takes_one_eps_after_another(backend: str) -> None:
+def test_a_compiled_function_accepts_several_values_of_eps(backend: str) -> None:
     check_changing_option("l2_normalize", "eps", backend)

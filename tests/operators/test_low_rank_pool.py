@@ -47,8 +47,8 @@ X, Y = normal("float64", 2, 5, 3), normal("float64", 2, 5, 2, seed=1)
 KEEP = np.array([[True, False, True, True, False], [True] * 5])
 
 
-def test_a_full_factorisation_is_the_outer_product() -> None:
-    """With u picking channel c and v channel d for each pair, in the order of `flatten`."""
+def test_a_full_factorisation_equals_the_outer_product() -> None:
+    """u selects channel c and v channel d for each pair, in row-major order."""
     c, d = X.shape[2], Y.shape[2]
     u, v = np.kron(np.eye(c), np.ones(d)), np.kron(np.ones(c), np.eye(d))
     result = reference.low_rank_pool(X, u, v, Y, mask=KEEP)
@@ -56,7 +56,7 @@ def test_a_full_factorisation_is_the_outer_product() -> None:
     assert_rounded(result, expected, 8)
 
 
-def test_factors_sum_neighbours_and_make_forms_of_their_rank() -> None:
+def test_rank_sums_neighbouring_products() -> None:
     u, v = normal("float64", 3, 6), normal("float64", 3, 6, seed=1)
     result = reference.low_rank_pool(X, u, v, rank=3, reduction="sum")
     for k in range(2):
@@ -72,7 +72,7 @@ def test_two_equal_projections_of_one_stream_give_no_negative_entry() -> None:
     assert (reference.low_rank_pool(X, u, normal("float64", 3, 6, seed=1)) < 0).any()
 
 
-def test_masked_locations_stay_out_whatever_the_activation_makes_of_zero() -> None:
+def test_masked_locations_are_left_out_for_every_activation() -> None:
     u, v = normal("float64", 3, 4), normal("float64", 3, 4, seed=1)
     masked = reference.low_rank_pool(X, u, v, activation="sigmoid", mask=KEEP)
     dropped = reference.low_rank_pool(X[:1, KEEP[0]], u, v, activation="sigmoid")

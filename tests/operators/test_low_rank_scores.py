@@ -44,7 +44,7 @@ X, Y = normal("float64", 2, 5, 3), normal("float64", 2, 5, 2, seed=1)
 KEEP = np.array([[True, False, True, True, False], [True] * 5])
 
 
-def test_scores_are_those_of_the_full_bilinear_classifier() -> None:
+def test_scores_equal_those_of_the_full_bilinear_classifier() -> None:
     plus, minus, bias = _classifier()
     forms = plus @ plus.mT - minus @ minus.mT
     for options in ({}, {"mask": KEEP, "reduction": "mean"}):
@@ -54,8 +54,8 @@ def test_scores_are_those_of_the_full_bilinear_classifier() -> None:
         assert_rounded(result, expected, 64)
 
 
-def test_scores_as_they_were_published() -> None:
-    """A class at a time: Σ (U₊ᵀ X)² − Σ (U₋ᵀ X)² + b, of a sum over locations."""
+def test_scores_are_as_published() -> None:
+    """The score of each class is Σ (U₊ᵀ X)² − Σ (U₋ᵀ X)² + b, summed over locations."""
     plus, minus, bias = _classifier()
     result = reference.low_rank_scores(X, plus, minus, bias)
     for n in range(len(X)):

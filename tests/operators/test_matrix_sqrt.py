@@ -1,7 +1,7 @@
-"""`matrix_sqrt`: the battery, transforms, and what published code gets wrong.
+"""`matrix_sqrt`: the battery, transforms, and errors of published code.
 
-PEERS names backward passes that are not the derivative of the forward pass, and roots of zero
-that are NaN. What is expected here is worked out in another way than the reference's.
+In some published code, the backward pass is not the derivative of the forward pass, or the root of
+zero is NaN. The expected values are computed independently of the reference.
 """
 
 from typing import Any
@@ -64,20 +64,20 @@ METHODS = [
 ]
 
 
-def of(backend: str) -> Any:
+def driver_of(backend: str) -> Any:
     return REFERENCE if backend == "reference" else driver(backend)
 
 
 def root(backend: str, a: np.ndarray, **options) -> np.ndarray:
-    return of(backend).forward("matrix_sqrt", [a], options)
+    return driver_of(backend).forward("matrix_sqrt", [a], options)
 
 
 def slope(backend: str, cotangent: np.ndarray, a: np.ndarray, **options) -> np.ndarray:
-    return of(backend).vjp("matrix_sqrt", cotangent, [a], options)[0]
+    return driver_of(backend).vjp("matrix_sqrt", cotangent, [a], options)[0]
 
 
-def conditioned(*eigenvalues: float) -> np.ndarray:
-    """One symmetric matrix of these eigenvalues."""
+def symmetric_matrix(*eigenvalues: float) -> np.ndarray:
+    """Return a batch of one symmetric matrix with these eigenvalues."""
     size = len(eigenvalues)
     u = np.linalg.qr(normal("float64", size, size, seed=9))[0]
     return ((u * np.array(eigenvalues)) @ u.T)[None]
@@ -86,10 +86,10 @@ def conditioned(*eigenvalues: float) -> np.ndarray:
 @every_backend
 @pytest.mark.parametrize("normalize", ["trace", "frobenius"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_the_iteration_is_that_of_its_eigenvalues(backend, normalize, steps) -> None:
-    """A matrix iteration of one matrix is a scalar one of each eigenvalue."""
+def test_the_iteration_applies_to_each_eigenvalue(backend, normalize, steps) -> None:
+    """The matrix iteration is a scalar iteration of each eigenvalue."""
     values = np.array([2.0, 1.0, 0.5, 1e-3])
-    a = conditioned(*values)
+    a = symmetric_matrix(*values)
     s = values.sum() if normalize == "trace" else np.sqrt((values**2).sum())
     y, z = values / s, np.ones(4)
     for _ in range(steps):
@@ -103,8 +103,8 @@ def test_the_iteration_is_that_of_its_eigenvalues(backend, normalize, steps) -> 
 @every_backend
 @pytest.mark.parametrize("normalize", ["trace", "frobenius"])
 def test_backward_is_the_derivative_of_the_forward_at_five_steps(backend, normalize) -> None:
-    """At a condition number of 17 the gradient of the exact root is 4% off that of five steps."""
-    a, options = conditioned(17.0, 9.0, 3.0, 1.0), {"steps": 5, "normalize": normalize}
+    """At a condition number of 17, the gradient of the exact root differs by 4% from this one."""
+    a, options = symmetric_matrix(17.0, 9.0, 3.0, 1.0), {"steps": 5, "normalize": normalize}
     cotangent = normal("float64", 1, 4, 4, seed=2)
     gradient = slope(backend, cotangent, a, **options)
     formula = reference.matrix_sqrt.__globals__["_matrix_sqrt"]
@@ -122,8 +122,8 @@ def test_backward_is_the_derivative_of_the_forward_at_five_steps(backend, normal
 
 @every_backend
 @pytest.mark.parametrize("options", METHODS, ids=str)
-def test_gradient_is_symmetric_whatever_the_cotangent(backend, options) -> None:
-    a, cotangent = conditioned(3.0, 2.0, 1.0), np.triu(np.ones((1, 3, 3)), 1)
+def test_the_gradient_is_symmetric_for_every_cotangent(backend, options) -> None:
+    a, cotangent = symmetric_matrix(3.0, 2.0, 1.0), np.triu(np.ones((1, 3, 3)), 1)
     gradient = slope(backend, cotangent, a, **options)
     assert_rounded(gradient, gradient.swapaxes(1, 2), 200)
     assert_rounded(gradient, slope(backend, cotangent.swapaxes(1, 2), a, **options), 200)
@@ -136,14 +136,14 @@ def test_zero_has_root_zero_and_gradient_zero(backend, dtype, options) -> None:
     zero, ones = np.zeros((2, 3, 3), dtype), np.ones((2, 3, 3), dtype)
     assert not root(backend, zero, **options).any()
     assert not slope(backend, ones, zero, **options).any()
-    zero[1] = np.eye(3)  # of one sample alone
+    zero[1] = np.eye(3)  # only one sample is 0
     assert not slope(backend, ones, zero, **options)[0].any()
 
 
 @every_backend
 @pytest.mark.parametrize("normalize", ["trace", "frobenius"])
 def test_more_steps_converge_to_the_root_by_eigenvectors(backend, normalize) -> None:
-    a, cotangent = conditioned(4.0, 3.0, 2.0, 1.0), normal("float64", 1, 4, 4, seed=2)
+    a, cotangent = symmetric_matrix(4.0, 3.0, 2.0, 1.0), normal("float64", 1, 4, 4, seed=2)
     options = {"steps": 10, "normalize": normalize}
     exact = root(backend, a, method="eigen")
     assert_rounded(root(backend, a, **options), exact, 1000)
@@ -155,16 +155,16 @@ def test_more_steps_converge_to_the_root_by_eigenvectors(backend, normalize) -> 
 
 
 @every_backend
-def test_eigenvalues_count_as_zero_by_their_share_of_the_largest(backend) -> None:
+def test_tol_is_relative_to_the_largest_eigenvalue(backend) -> None:
     a = np.diag([4.0, 1.0, 2.0**-10])[None]
-    for tol, kept in ((None, 2.0**-5), (2.0**-13, 2.0**-5), (2.0**-12, 0.0)):
+    for tol, last in ((None, 2.0**-5), (2.0**-13, 2.0**-5), (2.0**-12, 0.0)):
         result = root(backend, a, method="eigen", tol=tol)
-        assert_rounded(result, np.diag([2.0, 1.0, kept])[None], 8, scale=kept or 1.0)
+        assert_rounded(result, np.diag([2.0, 1.0, last])[None], 8, scale=last or 1.0)
 
 
 @pytest.mark.parametrize("backend", PRESENT)
 def test_larger_and_clustered_matrices(backend) -> None:
-    """Compilers end the search for eigenvectors early; the root is as exact as of others."""
+    """The eigensolvers of compilers stop early, but the root is as accurate as for others."""
     size, rng = 24, np.random.default_rng(24)
     u = np.linalg.qr(rng.standard_normal((size, size)))[0]
     spectra = rng.integers(0, 3, size) * 1.0, 1 + 10.0 ** -rng.uniform(0, 14, size)

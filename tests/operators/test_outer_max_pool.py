@@ -52,18 +52,18 @@ KEEP = np.array([[True, False, True, True, True], [True] * 5])
 @over_backends
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("masked", [False, True])
-def test_ties_share_to_the_last_bit(dtype: str, masked: bool, backend: str) -> None:
-    """Integers; where one, two, four or eight tie, every product, share and sum is exact."""
+def test_ties_share_the_gradient_exactly(dtype: str, masked: bool, backend: str) -> None:
+    """For integers and ties of 1, 2, 4 or 8 locations, products, shares and sums are exact."""
     rng = np.random.default_rng(2)
     x = rng.choice([-1, 1], (2, 8, 3)) * rng.integers(1, 4, (2, 1, 3))
     y = np.repeat(rng.integers(-3, 4, (2, 1, 2)), 8, axis=1)
     keep = rng.random((2, 8)) < 0.7 if masked else np.ones((2, 8), bool)
     products = np.where(keep[..., None, None], x[..., None] * y[:, :, None], -99)
-    reached = products == products.max(1, keepdims=True)
-    count = reached.sum(1)
+    is_maximum = products == products.max(1, keepdims=True)
+    count = is_maximum.sum(1)
     assert {2, 4} & set(count.flat)
     ct = np.where(count & (count - 1) == 0, rng.choice([-8, 8], (2, 3, 2)), 0)
-    shares = np.where(reached, (ct // count)[:, None], 0)
+    shares = np.where(is_maximum, (ct // count)[:, None], 0)
     expected = np.einsum("nlcd,nld->nlc", shares, y), np.einsum("nlcd,nlc->nld", shares, x)
     arrays = tuple(a.astype(DTYPES[dtype]) for a in (x, y))
     options, given = {"mask": keep} if masked else {}, ct.astype(DTYPES[dtype])
@@ -76,8 +76,8 @@ def test_ties_share_to_the_last_bit(dtype: str, masked: bool, backend: str) -> N
 
 
 @over_backends
-def test_one_stream_shares_on_both_sides(backend: str) -> None:
-    """Of c ≠ d twice: (c, d) and (d, c) have their own cotangents."""
+def test_one_stream_gets_the_gradients_of_both_sides(backend: str) -> None:
+    """For c ≠ d, (c, d) and (d, c) have different cotangents."""
     x = np.array([[[1.0, 2.0], [1.0, 2.0], [0.0, -1.0]]])
     ct = np.array([[[2.0, 4.0], [8.0, 16.0]]])
     (gradient,) = kit_driver(backend).gradients("outer_max_pool", ct, (x,), {})
@@ -87,9 +87,7 @@ def test_one_stream_shares_on_both_sides(backend: str) -> None:
 
 @over_backends
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_many_channels_are_worked_on_in_blocks(
-    backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_many_channels(backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == "torch":
         monkeypatch.setattr("bilinear.backends.torch._outer_max.BLOCK", 2048)
     elif backend == "tensorflow":

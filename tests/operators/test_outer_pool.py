@@ -1,4 +1,4 @@
-"""`outer_pool`: the battery, transforms, and its gradient worked out by hand."""
+"""`outer_pool`: the battery, transforms, and a gradient computed by hand."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
     check_complex_step("outer_pool", arrays, options)
 
 
-def test_gradient_of_one_stream_needs_both_halves_of_the_cotangent() -> None:
+def test_the_gradient_of_one_stream_uses_the_cotangent_and_its_transpose() -> None:
     gamma = np.array([[[0.0, 1.0], [0.0, 0.0]]])
     x = np.array([[[2.0, 3.0]]])
     (gradient,) = reference.outer_pool_vjp(gamma, x)

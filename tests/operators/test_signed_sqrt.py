@@ -43,7 +43,7 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
     check_complex_step("signed_sqrt", arrays, options)
 
 
-def test_signed_sqrt_at_and_beside_zero() -> None:
+def test_values_and_gradients_at_and_near_zero() -> None:
     g = np.array([0.0, -0.0, 1e-300, -1e-300, 4.0, -4.0])
     beside, far = 1e-5, np.sqrt(4 + 1e-10)  # in float64, 1e-300 + 1e-10 is 1e-10
     roots = reference.signed_sqrt(g, eps=1e-10)

@@ -10,7 +10,7 @@ from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
 from ..subjects import PRESENT
-from .sketches import SketchStatistics, check_refused_tables, elsewhere, known_tables
+from .sketches import SketchStatistics, check_refused_tables, dense_sketch, known_tables
 from .suite import (
     MAP,
     OTHER,
@@ -50,10 +50,10 @@ def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> No
 
 
 @pytest.mark.parametrize("dim", [7, 16])
-def test_tables_of_others_give_their_sketches(dim: int) -> None:
+def test_tables_of_other_libraries_give_their_sketches(dim: int) -> None:
     x, tables = normal("float64", 2, 5, 6), known_tables(6, dim)
     result = reference.tensor_sketch(x, tables=tables, reduction="sum")
-    assert_rounded(result, elsewhere(x, tables), 100, scale=float((x**2).sum()))
+    assert_rounded(result, dense_sketch(x, tables), 100, scale=float((x**2).sum()))
 
 
 X, Y = np.ones((2, 4, 3), np.float32), np.ones((2, 4, 5), np.float32)
