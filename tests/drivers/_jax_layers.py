@@ -1,11 +1,11 @@
-"""Layers of JAX, with their gradients: some are modules that learn, others plain values."""
+"""Gradients of JAX layers, which are Flax modules with weights or plain functions."""
 
 import jax
 from flax import nnx
 
 
 def descriptor_and_gradients(pool, masks, maps, cotangent):
-    """Gradients of the maps, then of the learned weights in order of their names."""
+    """Return the descriptors, and gradients of the maps and of the weights in order of names."""
     graph, learned, rest = nnx.split(pool, nnx.Param, ...) if _has_state(pool) else (pool, {}, {})
 
     def run(learned, *maps):
@@ -23,7 +23,7 @@ def _has_state(pool):
 
 
 def in_dtype(pool, dtype):
-    """A layer with what it learns in `dtype`."""
+    """Cast the weights of a layer to `dtype`."""
     if _has_state(pool):
         learned = nnx.state(pool, nnx.Param)
         nnx.update(pool, jax.tree.map(lambda leaf: leaf.astype(dtype), learned))

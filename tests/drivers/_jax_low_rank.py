@@ -1,4 +1,4 @@
-"""What `test_low_rank` does with JAX."""
+"""The functions of `test_low_rank_layers` for JAX."""
 
 import copy
 import pickle
@@ -23,11 +23,11 @@ def apply_layer(name, made_of, maps):
 
 
 def apply_copies(name, made_of, maps):
-    """Results after each way a layer can go."""
+    """Return the results of copies and compiled versions of a layer."""
     layer, maps = getattr(namespace, name)(**made_of), [jnp.asarray(m) for m in maps]
     twin = getattr(namespace, name)(**made_of | {"seed": 7})
     nnx.update(twin, nnx.state(layer))
-    hash(nnx.graphdef(layer))  # as nnx.jit and nnx.cond need it
+    hash(nnx.graphdef(layer))  # required by nnx.jit and nnx.cond
     ways = {
         "eager": layer,
         "copy.deepcopy": copy.deepcopy(layer),
@@ -41,7 +41,7 @@ def apply_copies(name, made_of, maps):
 
 
 def project(x, cotangent, made_of, mask=None):
-    """Value, gradient of the map and of the weight."""
+    """Return the value and the gradients of feature map and weight."""
     layer = in_dtype(namespace.Projection(**made_of), x.dtype)
     run = nnx.jit(descriptor_and_gradients)
     given = {} if mask is None else {"mask": jnp.asarray(mask)}

@@ -1,4 +1,4 @@
-"""What becomes of the tables of a Flax layer."""
+"""The tables of a Flax layer after copies, updates and compilation."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""DESIGN's SGD of a Flax B-CNN, as a user of optax runs it."""
+"""SGD of a Flax B-CNN with optax."""
 
 import functools
 
@@ -9,7 +9,7 @@ from flax import nnx
 
 @functools.cache
 def _rule(momentum, weight_decay):
-    """The learning rate is part of the optimiser's state, so that a new one compiles nothing."""
+    """Return SGD with the learning rate in its state, so that a new one needs no compilation."""
     sgd = optax.inject_hyperparams(optax.sgd, static_args=("momentum", "nesterov"))
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
@@ -36,13 +36,13 @@ def set_rate(optimizer, lr):
 
 
 def trace(model, optimizer):
-    """Canonical name -> variable of the momentum."""
+    """Return the momentum variables by canonical name."""
     state = optimizer.opt_state[1].inner_state[0].trace
     return variables(model, state)
 
 
 def variables(model, state):
-    """Those of a state shaped as the parameters of `model`, by canonical name."""
+    """Return the variables of a state with the structure of the parameters, by canonical name."""
     graphdef, _, rest = nnx.split(model, nnx.Param, ...)
     named = nnx.merge(graphdef, state, rest).canonical()
     return {k: v for k, v in named.items() if not isinstance(v, nnx.BatchStat)}

@@ -1,4 +1,4 @@
-"""What may be done to a JAX function: the tables of the driver's transforms."""
+"""The transforms of JAX: tables of its driver."""
 
 import contextlib
 
@@ -96,17 +96,17 @@ def _scanned(function):
 
 
 def _exported(function):
-    """With a symbolic batch, through bytes."""
+    """Export with a symbolic batch size, serialize and reload."""
 
     def call(*arrays):
         (n,) = export.symbolic_shape("n")
-        batch = arrays[0].shape[0]  # weights have none
+        batch = arrays[0].shape[0]  # weights have no batch axis
         shapes = [
             jax.ShapeDtypeStruct((n, *a.shape[1:]) if a.shape[0] == batch else a.shape, a.dtype)
             for a in arrays
         ]
         mask = getattr(function, "keywords", {}).get("mask")
-        if mask is not None:  # a constant of the function: its batch is not symbolic
+        if mask is not None:  # the mask is a constant with a fixed batch size
             shapes = arrays
         program = export.export(jax.jit(function))(*shapes)
         return export.deserialize(program.serialize()).call(*arrays)
@@ -156,7 +156,7 @@ WRAPPERS = {
 
 
 def _check_grads(function, arguments):
-    """First and second order, forward and reverse, to JAX's own tolerances."""
+    """Check first and second derivatives, forward and reverse, with JAX's tolerances."""
     test_util.check_grads(function, tuple(arguments), order=2)
     return arguments[0]
 

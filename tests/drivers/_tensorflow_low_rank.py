@@ -1,4 +1,4 @@
-"""What `test_low_rank` does with TensorFlow and Keras."""
+"""The functions of `test_low_rank_layers` for TensorFlow and Keras."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ def apply_layer(name, made_of, maps):
 
 
 def apply_copies(name, made_of, maps):
-    """Results after each way a layer can go, a functional model and its file among them."""
+    """Return the results of copies and compiled versions of a layer, models and their files."""
     layer, maps = getattr(namespace, name)(**made_of), [tf.constant(m) for m in maps]
     inputs = [keras.Input((None, None, m.shape[-1])) for m in maps]
     model = keras.Model(inputs, layer(*inputs))
@@ -45,7 +45,7 @@ def apply_copies(name, made_of, maps):
 
 
 def apply_with_masks(name, made_of, maps, keeps):
-    """Results with one mask for all, with one that each map brings, and in a model."""
+    """Return the results with a `mask` argument, with attached Keras masks, and in a model."""
     layer, tensors = getattr(namespace, name)(**made_of), [tf.constant(m) for m in maps]
     joined = tf.constant(np.logical_and.reduce(keeps))
     inputs = [keras.Input((None, None, m.shape[-1])) for m in maps]
@@ -56,9 +56,7 @@ def apply_with_masks(name, made_of, maps, keeps):
 
 
 def project(x, cotangent, made_of, mask=None):
-    """Value, gradient of the map and of the weight, channels-last, in each layout; with a mask
-    that is passed, and with one that the map brings.
-    """
+    """Return value and gradients, channels-last, in each layout, with a mask passed or attached."""
     results, keep = {}, None if mask is None else tf.constant(mask)
     layouts = [("channels_last", -1, False), ("channels_first", 1, False)]
     if mask is not None:

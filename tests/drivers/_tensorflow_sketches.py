@@ -1,4 +1,4 @@
-"""What becomes of the tables of a Keras layer."""
+"""The tables of a Keras layer after saving, copies and casts."""
 
 import copy
 import tempfile
@@ -25,7 +25,7 @@ def check_tables(method):
     expected, names = pool(x), set(pool.tables._fields) - {"dim"}
     assert {w.name for w in pool.non_trainable_weights} == names
     assert not pool.trainable_weights
-    # a model of tables that no seed makes is saved with them
+    # the tables are saved with the model if they were not drawn with a seed
     own = namespace.CompactBilinearPool(5, 4096, method=method, tables=pool.tables)
     assert own.seed is None
     model = keras.Sequential([keras.Input((5,)), own])
@@ -37,4 +37,4 @@ def check_tables(method):
     packed = namespace.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
     assert packed(x).dtype == tf.float16
     for table, other in zip(packed.tables, pool.tables, strict=True):
-        np.testing.assert_array_equal(table, other)  # none was rounded
+        np.testing.assert_array_equal(table, other)  # not rounded

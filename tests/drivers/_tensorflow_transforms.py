@@ -1,7 +1,4 @@
-"""The transforms of TensorFlow: what its driver puts around a function.
-
-Sources and tangents are lists; see `tests.drivers.Driver` for what each table holds.
-"""
+"""The transforms of TensorFlow: tables of its driver. Sources and tangents are lists."""
 
 import contextlib
 import functools
@@ -41,7 +38,7 @@ def _reverse_over_forward(function, arguments, tangents, cotangent):
 
 
 def _hessian(function, arguments, tangents, cotangent):
-    """`tape.jacobian` of the gradient, a row at a time in parallel."""
+    """Compute the Hessian by `tape.jacobian` of the gradient."""
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(arguments)
         gradients = vjp(function, arguments, cotangent)
@@ -67,12 +64,12 @@ def _double_tape(function, arguments, tangents):
 
 
 def _traced(transform):
-    """A transform inside a tf.function, where everything it does is part of the graph."""
+    """Run a transform inside a tf.function."""
     return lambda function, *groups: tf.function(lambda *g: transform(function, *g))(*groups)
 
 
 def _outside(transform):
-    """A transform of a function that is compiled already."""
+    """Apply a transform to a tf.function."""
     return lambda function, *groups: transform(tf.function(function), *groups)
 
 
@@ -96,7 +93,7 @@ def _policy(name):
 
 
 def _unknown(function, *, known_rank=True, **options):
-    """`function` traced without sizes, and without ranks if `known_rank` is False."""
+    """Trace `function` without sizes, and without ranks if `known_rank` is False."""
 
     def call(*arguments):
         shapes = [[None] * a.ndim if known_rank else None for a in arguments]
@@ -156,7 +153,7 @@ def _compute_gradient(function, arguments):
 
 
 def _compute_second_gradient(function, arguments):
-    """Of each argument's gradient in turn: nested tapes."""
+    """Check the gradient of each argument's gradient by nested tapes."""
     for i, argument in enumerate(arguments):
 
         def gradient(a, *, i=i):

@@ -1,4 +1,4 @@
-"""What `test_low_rank` does with PyTorch."""
+"""The functions of `test_low_rank_layers` for PyTorch."""
 
 import copy
 import io
@@ -21,7 +21,7 @@ def apply_layer(name, made_of, maps):
 
 
 def apply_copies(name, made_of, maps):
-    """Results after each way a layer can go."""
+    """Return the results of copies and compiled versions of a layer."""
     layer, maps = getattr(namespace, name)(**made_of), _channels_first(maps)
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
@@ -44,7 +44,7 @@ def apply_copies(name, made_of, maps):
 
 
 def project(x, cotangent, made_of, mask=None):
-    """Value, gradient of the map and of the weight, channels-last, in each layout."""
+    """Return value and gradients of feature map and weight, channels-last, in each layout."""
     results = {}
     for layout, memory in LAYOUTS.items():
         layer = namespace.Projection(**made_of).to(to_tensor(x).dtype)

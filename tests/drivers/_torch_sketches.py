@@ -1,4 +1,4 @@
-"""What becomes of the tables of a PyTorch layer."""
+"""The tables of a PyTorch layer after saving, copies and casts."""
 
 import copy
 import pickle
@@ -21,7 +21,7 @@ def check_tables(method):
     before = torch.get_rng_state()
     pool = namespace.CompactBilinearPool(5, 4096, method=method, seed=1)
     assert torch.equal(before, torch.get_rng_state())
-    x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))  # no spatial axis at all
+    x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))  # no spatial axes
     expected, names = pool(x), set(pool.tables._fields) - {"dim"}
     assert set(pool.state_dict()) == names
     other = namespace.CompactBilinearPool(5, 4096, method=method, seed=None)
@@ -30,6 +30,6 @@ def check_tables(method):
         assert torch.equal(twin(x), expected)
     assert pool.to("meta").tables[0].device.type == "meta"
     for cast in (other.half(), other.double()):
-        assert torch.equal(cast(x), expected)  # no table was rounded
+        assert torch.equal(cast(x), expected)  # not rounded
     assert not list(pool.parameters())
     assert "seed=1" in repr(pool)

@@ -1,4 +1,4 @@
-"""The transforms of PyTorch: the tables of its driver, and the compilers an operator is run by."""
+"""The transforms and compilers of PyTorch: tables of its driver."""
 
 import functools
 import os
@@ -82,7 +82,7 @@ _compiled = functools.cache(compiled)
 
 @functools.cache
 def _compiled_in_autocast(function: Any) -> Any:
-    """Traced while autocast is on, where the product is taken another way."""
+    """Compile under autocast, where the operators compute products in another way."""
     traced = compiled(function)
 
     def inside(*arguments, **options):

@@ -1,4 +1,4 @@
-"""JAX and Flax, as the tests see them."""
+"""The driver of JAX and Flax."""
 
 import atexit
 import copy
@@ -55,7 +55,7 @@ def _compiled(function, *static):
 
 
 def _run(function, op, options, *rest, mode):
-    """`function(op, static options, masks, …)`, eagerly or compiled once for each set of shapes."""
+    """Call `function(op, static options, masks, …)`, eagerly or compiled for each set of shapes."""
     masks = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
     static = {k: v for k, v in options.items() if k != "mask"}
     if mode == "eager":
@@ -100,7 +100,7 @@ def _canonical(model, variables):
 
 
 def _updated(model):
-    """Another model of the same kind, given the state of this one."""
+    """Return a new model with the state of `model`."""
     twin = namespace.BCNN("resnet18", model.classifier.bias.shape[0], seed=None)
     nnx.update(twin, nnx.state(model))
     return twin
@@ -185,7 +185,7 @@ class Jax:
         return tuple(np.asarray(g) for g in gradients)
 
     def layer(self, name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
-        del layout  # there is one
+        del layout  # there is only one
         run = descriptor_and_gradients
         run = nnx.jit(run) if mode == "compiled" else run
         masks = {} if mask is None else {"mask": jnp.asarray(mask)}
@@ -293,7 +293,7 @@ class Jax:
         return namespace.load(path, **options)
 
     def load_without_float64(self, path):
-        """As where ``jax_enable_x64`` is off: a float64 file must then be refused."""
+        """Load a file with ``jax_enable_x64`` off, where float64 files must be refused."""
         with jax.enable_x64(False):
             return namespace.load(path)
 

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, as the tests see them."""
+"""The driver of TensorFlow and Keras."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     tf.config.set_visible_devices([], "GPU")
 tf.config.experimental.enable_op_determinism()
 tf.config.experimental.enable_tensor_float_32_execution(TF32)
-keras.utils.set_random_seed(0)  # what determinism asks of anything that draws
+keras.utils.set_random_seed(0)  # required for deterministic random operations
 
 
 def to_array(x) -> np.ndarray:
@@ -28,7 +28,7 @@ def to_array(x) -> np.ndarray:
 
 @functools.cache
 def _compiled(op, mode, kinds, options):
-    """`op` traced for its operands of certain dtypes and shapes, in which None is any size."""
+    """Trace `op` for operands of the given dtypes and shapes, where None is any size."""
 
     def function(*operands):
         masked = {"mask": operands[-1]} if kinds[-1][0] == "bool" else {}
@@ -40,7 +40,7 @@ def _compiled(op, mode, kinds, options):
 
 
 def _pooled(function, layout, cotangent, maps, pool=None):
-    """Descriptors and gradients of `function`, a layer of `layout`; none leaves a mask behind."""
+    """Return descriptors and gradients of a layer; check that its result has no Keras mask."""
     axis = 1 if layout == "channels_first" else -1
     tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
     with tf.GradientTape() as tape:
@@ -60,7 +60,7 @@ def _parameters(model):
 
 @functools.lru_cache(maxsize=1)
 def _sgd(model):
-    """A training step of `model`, traced once: run eagerly, it is mostly overhead."""
+    """Return a training step of `model` that is traced once, because eager steps are slow."""
 
     @tf.function
     def step(images, labels, state, lr, momentum, weight_decay):
@@ -139,7 +139,7 @@ class TensorFlow:
             return functools.partial(getattr(namespace, op), **self._options(options))
         plain = freeze(options)
         mask = [tf.constant(options["mask"])] if "mask" in options else []
-        sized = mode == "xla"  # which compiles for each shape anyway, and drops late checks
+        sized = mode == "xla"  # XLA compiles for each shape and drops run-time checks
         kinds = tuple(
             (a.dtype.name, tuple(a.shape) if sized else (None,) * a.ndim)
             for a in [*arrays, *(m.numpy() for m in mask)]
@@ -160,7 +160,7 @@ class TensorFlow:
         layout = layout or "channels_last"
         dtype = maps[0].dtype.name
         pool = getattr(namespace, name)(**parameters or {}, data_format=layout, dtype=dtype)
-        masks = mask if isinstance(mask, dict) else {"mask": mask}  # of Keras' names or ours
+        masks = mask if isinstance(mask, dict) else {"mask": mask}  # Keras' mask arguments by name
         masks = {name: tf.constant(m) for name, m in masks.items() if m is not None}
         function = lambda *t: pool(*t, **masks)  # noqa: E731
         if mode != "eager":
@@ -185,14 +185,14 @@ class TensorFlow:
         return layer
 
     def masking_layers(self):
-        """Ways by which the maps of all streams bring the masks that Keras keeps of them."""
+        """Return functions that apply a pool to feature maps with attached Keras masks."""
         pool = namespace.BilinearPool(dtype="float64")
         assert pool.compute_mask(None, tf.constant([True])) is None
 
         def attached(*maps):
             copies = [tf.identity(m) for m in maps]
             for m in copies:
-                m._keras_mask = tf.reduce_any(m != 0, -1)  # as the layers of Keras do
+                m._keras_mask = tf.reduce_any(m != 0, -1)  # as Keras layers do
             return pool(*copies)
 
         def model(*maps):
@@ -209,7 +209,7 @@ class TensorFlow:
         return {k: functools.partial(_pooled, way, "channels_last") for k, way in ways.items()}
 
     def under_policy(self, policy, maps):
-        """The descriptors of a layer of that dtype policy; `maps` may be of any dtypes."""
+        """Return the descriptors of a layer with the dtype policy; `maps` may have any dtypes."""
         pool = namespace.BilinearPool(dtype=policy)
         symbols = [keras.Input(m.shape[1:], dtype=m.dtype.name) for m in maps]
         result = pool(*map(tf.constant, maps))
@@ -260,7 +260,7 @@ class TensorFlow:
         model.save(folder / "model.keras")
         again = keras.saving.load_model(folder / "model.keras")
         model(x)
-        model.export(folder / "saved", verbose=False)  # for any batch and any size of image
+        model.export(folder / "saved", verbose=False)  # for any batch size and image size
         served = tf.saved_model.load(folder / "saved")
         return {".keras": to_array(again(x)), "SavedModel": to_array(served.serve(x))}
 
@@ -272,8 +272,8 @@ class TensorFlow:
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         if state is None:
             state = {name: tf.zeros_like(p) for name, p in _parameters(model).items()}
-        numbers = (tf.constant(number, model.dtype) for number in (lr, momentum, weight_decay))
-        return _sgd(model)(tf.constant(images), tf.constant(labels), state, *numbers)
+        values = (tf.constant(value, model.dtype) for value in (lr, momentum, weight_decay))
+        return _sgd(model)(tf.constant(images), tf.constant(labels), state, *values)
 
     def momentum(self, model, state):
         return state
@@ -282,7 +282,7 @@ class TensorFlow:
         return {name: model.to_canonical(name, buffer) for name, buffer in state.items()}
 
     def resume(self, model, buffers, *, momentum, weight_decay=0.0):
-        del momentum, weight_decay  # which every step is given again
+        del momentum, weight_decay  # arguments of every step
         return {name: buffers[name] for name in _parameters(model)}
 
     def save(self, model, path, **options):

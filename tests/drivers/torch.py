@@ -1,4 +1,4 @@
-"""PyTorch, as the tests see it."""
+"""The driver of PyTorch."""
 
 import copy
 import functools
@@ -18,14 +18,14 @@ from ._torch_transforms import COMPILERS, DEVICE
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 torch.set_num_threads(int(os.environ.get("BILINEAR_TEST_THREADS", "2")))
-torch._dynamo.config.cache_size_limit = 1024  # one function sees every dtype and shape here
+torch._dynamo.config.cache_size_limit = 1024  # functions are called with many dtypes and shapes
 torch.backends.cuda.matmul.allow_tf32 = TF32
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True
 
 
 def to_tensor(x: np.ndarray) -> torch.Tensor:
-    """Shares the memory of `x`, strides included, where the device is the CPU."""
+    """Share the memory and strides of `x` if the device is the CPU."""
     x = x if x.flags.writeable else x.copy(order="K")
     if x.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16).to(DEVICE)
@@ -40,7 +40,7 @@ def to_array(t: torch.Tensor) -> np.ndarray:
 
 
 def _tensors_of(option):
-    """An option with every array in it as a tensor."""
+    """Convert all arrays in an option to tensors."""
     if isinstance(option, np.ndarray):
         return to_tensor(option)
     return type(option)(*map(_tensors_of, option)) if hasattr(option, "_asdict") else option
@@ -81,8 +81,8 @@ class Torch:
         result = transform(bound, *converted)
         return to_array(result) if isinstance(result, torch.Tensor) else list(map(to_array, result))
 
-    def forget(self):
-        """Drop what was compiled, and which numbers were seen to change."""
+    def reset_compiler(self):
+        """Remove compiled functions and the record of values that changed."""
         torch.compiler.reset()
 
     def call_with_wrong_type(self):
@@ -131,7 +131,7 @@ class Torch:
         return tuple(map(to_array, torch.autograd.grad(result, tensors, to_tensor(cotangent))))
 
     def in_one_graph(self, op, cases, cotangents):
-        """Value and gradients of several calls that Inductor compiles as one graph."""
+        """Return values and gradients of several calls that Inductor compiles as one graph."""
 
         @torch.compile(fullgraph=True)
         def values(groups, options):

@@ -1,7 +1,7 @@
-"""Planted faults: the suite, tested. Each fault is planted at run time and must turn tests red.
+"""Planted faults, which test the tests: each fault is planted at run time and must make tests fail.
 
-A fault wraps public functions of the library in the running process; no source text is changed, so
-a refactoring breaks no fault. ``python -m tests.faults`` plants them one at a time.
+A fault wraps public functions of the library in the running process. It does not change source
+text, so that it survives a refactoring. ``python -m tests.faults`` plants one fault at a time.
 """
 
 import functools
@@ -17,7 +17,7 @@ FRAMEWORKS = ("torch", "tensorflow", "jax")
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake and the tests that must find it.
+    """A mistake and the tests that must find it.
 
     Attributes:
         name: what is wrong, in words.

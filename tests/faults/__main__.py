@@ -58,7 +58,7 @@ def import_frameworks(namespaces: tuple[str, ...]) -> None:
 
 
 def run_fault(fault: Fault, report: Path, full: bool) -> None:
-    """Run the tests of a fault in a process of its own; `report` gets what it printed."""
+    """Run the tests of a fault in a new process, and write its output to `report`."""
     start = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -81,7 +81,7 @@ def run_fault(fault: Fault, report: Path, full: bool) -> None:
 
 
 def wait(child: int) -> int:
-    """The exit status of a process, which is killed after the time limit."""
+    """Return the exit status of a process, which is killed after the time limit."""
     for _ in range(10 * SECONDS):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -93,7 +93,7 @@ def wait(child: int) -> int:
 
 
 def verdict(report: Path) -> tuple[str, float]:
-    """What became of a fault, in words, and the seconds that took."""
+    """Return the result of a fault in words, and its run time in seconds."""
     status, seconds = Path(f"{report}.status").read_text().split()
     lines = report.read_text(errors="replace").splitlines()
     found = [line for line in lines if line.startswith("FAILED ")]

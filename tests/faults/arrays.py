@@ -1,4 +1,4 @@
-"""The few array functions that faulty formulas are written with, in each framework."""
+"""The array functions of faulty formulas in each framework."""
 
 import importlib
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ HALF_PRECISION = ("float16", "bfloat16")
 
 
 def arrays(framework: str) -> SimpleNamespace:
-    """Functions of arrays with equal names and arguments in each framework."""
+    """Return array functions with equal names and arguments in each framework."""
     return {"torch": _torch, "tensorflow": _tensorflow, "jax": _jax}[framework]()
 
 
@@ -71,7 +71,7 @@ def _tensorflow() -> SimpleNamespace:
 
 
 def _alike(tf: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Python numbers as constants of the other's dtype."""
+    """Convert Python scalars to constants with the dtype of the other argument."""
     dtype = a.dtype if hasattr(a, "dtype") else b.dtype
     return tf.convert_to_tensor(a, dtype), tf.convert_to_tensor(b, dtype)
 

@@ -166,9 +166,9 @@ def _(a, ops, f, x, y=None, **given):
     options = OPTIONS | given
     if y is None or a.shape(x)[2] != a.shape(y)[2]:
         return f(x, y, **given)
-    kept = {name: options[name] for name in ("mask", "reduction")}
-    straight = ops.outer_pool(a.stop(up(a, x)), up(a, y), **kept)
-    crossed = ops.outer_pool(a.stop(up(a, y)), up(a, x), **kept)
+    pooling = {name: options[name] for name in ("mask", "reduction")}
+    straight = ops.outer_pool(a.stop(up(a, x)), up(a, y), **pooling)
+    crossed = ops.outer_pool(a.stop(up(a, y)), up(a, x), **pooling)
     g = straight + slope(a, crossed)
     return like(a, normalize(ops, roots_of(a, ops, g, options), options), x)
 

@@ -127,8 +127,8 @@ def tables_are_not_state(framework: str) -> None:
         module.Table = importlib.import_module("flax.nnx").Param
 
 
-def weights_are_not_rooted(framework: str) -> None:
-    """Feature maps are scaled by α, not by its root."""
+def weights_without_root(framework: str) -> None:
+    """Scale the feature maps by α, not by its root."""
     module = sys.modules[class_of(framework, "DemocraticPool").__module__]
     (name,) = (n for n in vars(module) if n.startswith("democratic_weights"))
     wrap(module, name, lambda f, *given, **options: f(*given, **options) ** 2)
@@ -148,7 +148,7 @@ def faults() -> list[Fault]:
     ]
     for name, plant_it, tests in (
         ("CompactBilinearPool: the tables are not state", tables_are_not_state, "tables"),
-        ("DemocraticPool: the weights are not rooted", weights_are_not_rooted, "DemocraticPool"),
+        ("DemocraticPool: no square root of the weights", weights_without_root, "DemocraticPool"),
     ):
         found += [
             Fault(name, f, functools.partial(plant_it, f), ("tests", "-k", tests))

@@ -49,7 +49,7 @@ def of_iteration(name: str):
     return enter
 
 
-@fault(MATRIX, "the antisymmetric part is rooted too")
+@fault(MATRIX, "the antisymmetric part is added to the root")
 def _(a, ops, f, m, **options):
     return f(m, **options) + (m - transpose_last(a, m)) / 2
 

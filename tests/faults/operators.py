@@ -56,5 +56,5 @@ def faults() -> list[Fault]:
 
 
 def tests(op: str) -> tuple[str, ...]:
-    """What must find a fault of the operator: its own tests, without compilers."""
+    """Return the pytest arguments of the tests that must find a fault of the operator."""
     return (f"tests/operators/test_{op}.py", "-k", "not compile")

@@ -17,17 +17,17 @@ OPTIONS = {
 
 
 def up(a: Any, x: Any) -> Any:
-    """The array in the accumulation dtype."""
+    """Cast an array to the accumulation dtype."""
     return a.cast(x, "float32") if x is not None and a.dtype(x) in HALF_PRECISION else x
 
 
 def like(a: Any, result: Any, x: Any) -> Any:
-    """The result in the dtype of `x`."""
+    """Cast the result to the dtype of `x`."""
     return a.cast(result, a.dtype(x))
 
 
 def select(a: Any, x: Any, mask: Any) -> Any:
-    """The features where the mask is True, 0 elsewhere."""
+    """Set the features to 0 where the mask is False."""
     return x if mask is None else a.where(mask[:, :, None], x, 0.0)
 
 
@@ -42,7 +42,7 @@ def count(a: Any, x: Any, mask: Any, reduction: str) -> Any:
 
 
 def flat(a: Any, g: Any) -> Any:
-    """Matrices as rows; every size is known."""
+    """Flatten matrices to rows of a known size."""
     n, *sizes = a.shape(g)
     total = 1
     for size in sizes:
@@ -51,34 +51,34 @@ def flat(a: Any, g: Any) -> Any:
 
 
 def transpose_last(a: Any, g: Any) -> Any:
-    """The last two axes exchanged."""
+    """Exchange the last two axes."""
     axes = list(range(len(a.shape(g))))
     return a.transpose(g, (*axes[:-2], axes[-1], axes[-2]))
 
 
 def slope(a: Any, x: Any) -> Any:
-    """A term of value 0 and slope 1."""
+    """Return a term with value 0 and slope 1."""
     return x - a.stop(x)
 
 
 def without_gradient(a: Any, x: Any) -> Any:
-    """The value of `x` with a gradient of 0."""
+    """Return the value of `x` with a gradient of 0."""
     return scale_slope(a, x, 0.0)
 
 
 def scale_slope(a: Any, x: Any, factor: Any) -> Any:
-    """The value of `x` with `factor` times its slope."""
+    """Return the value of `x` with `factor` times its slope."""
     return a.stop(x) + slope(a, x) * factor
 
 
 def length(a: Any, z: Any) -> Any:
-    """Norms over the last axis; 1e-30 stands for 0."""
+    """Return norms over the last axis; zero norms become 1e-15, with a finite gradient."""
     square = a.sum(z * z, -1, keepdims=True)
     return a.sqrt(a.where(square == 0, 1e-30, square))
 
 
 def diagonal(a: Any, channels: int, x: Any) -> Any:
-    """1 at the entries of the packed triangle that are on the diagonal, else 0."""
+    """Return 1 at the diagonal entries of a packed triangle, else 0."""
     rows = [[float(c == d) for d in range(c, channels)] for c in range(channels)]
     values = a.eye(1, x)[0, 0]
     entries = [value for row in rows for value in row]
@@ -86,7 +86,7 @@ def diagonal(a: Any, channels: int, x: Any) -> Any:
 
 
 def steps(a: Any, ops: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    """The pooled matrix and its roots as rows, in the accumulation dtype, by the operators."""
+    """Return the pooled matrix and its roots as rows, computed with the correct operators."""
     g = ops.outer_pool(up(a, x), up(a, y), mask=options["mask"], reduction=options["reduction"])
     return g, roots_of(a, ops, g, options)
 
@@ -102,7 +102,7 @@ def normalize(ops: Any, s: Any, options: dict[str, Any]) -> Any:
 
 
 def norms(a: Any, s: Any, options: dict[str, Any]) -> Any:
-    """The norms that roots are divided by, as constants."""
+    """Return the divisors of the roots, as constants."""
     n = a.stop(length(a, s))
     if options["norm"] == "added":
         return a.sqrt(n * n + options["l2_eps"])
