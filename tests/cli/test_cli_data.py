@@ -167,12 +167,12 @@ def test_the_most_confused_classes_are_listed() -> None:
     assert format_report(perfect).endswith("1  wren")
 
 
-@pytest.mark.filterwarnings("default:.*begun elsewhere:UserWarning")
+@pytest.mark.filterwarnings("default:.*started elsewhere:UserWarning")
 def test_a_warning_is_one_line_without_source_location(planes, capsys) -> None:
     data, model = planes
     environment = model.parent / "environment.json"
     environment.write_text(json.dumps(json.loads(environment.read_text()) | {"python": "2.7"}))
     train_model(data.parent, data, "--subset", "--level", "family", "--boxes", "--resume")
     (line,) = (x for x in capsys.readouterr().err.splitlines() if "differ" in x or ".py" in x)
-    start = f"bilinear: warning: {model.parent} was begun elsewhere (python differ)"
+    start = f"bilinear: warning: {model.parent} was started elsewhere (python differ)"
     assert line.startswith(start)

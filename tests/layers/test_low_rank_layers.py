@@ -84,18 +84,6 @@ def _drawn(name: str, made_of: dict) -> dict[str, np.ndarray]:
     return {"weight": weight.T}
 
 
-@pytest.mark.skipif(len(PRESENT) < 2, reason="needs a second backend")
-@over_layers
-def test_every_door_makes_them_alike(name: str) -> None:
-    signatures = []
-    for backend in PRESENT:
-        layer = getattr(importlib.import_module(f"bilinear.{backend}"), name)
-        parameters = inspect.signature(layer.__init__).parameters.values()
-        extras = ("self", "data_format", "kwargs")
-        signatures.append([(p.name, p.default, p.kind) for p in parameters if p.name not in extras])
-    assert all(signature == signatures[0] for signature in signatures)
-
-
 @over_backends
 @over_layers
 def test_what_a_layer_survives(name: str, backend: str) -> None:

@@ -210,7 +210,7 @@ def test_left_out_momentum_is_reported(tmp_path: Path) -> None:
     there = run(app, [str(file), str(tmp_path / "own"), "--to", "torch"])
     assert there.exit_code == 0, there.output
     assert "(portable) -> " in there.stdout
-    assert "SGD buffers were left behind" in there.stderr
+    assert "SGD momentum buffers were dropped" in there.stderr
     arguments = [str(tmp_path / "own"), str(tmp_path / "b.safetensors"), "--from", "torch"]
     back = run(app, [*arguments, "--like", str(file)])
     assert back.exit_code == 0, back.output

@@ -29,7 +29,7 @@ def test_custom_backbone(backend: str, tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
                 driver(reader).load(path)
         else:
-            with pytest.raises(ValueError, match=f"backbone is 'mine'.*in {backend}"):
+            with pytest.raises(ValueError, match=f"backbone is 'mine'.*of {backend}"):
                 driver(reader).load(path)
     fresh = driver(backend).custom_network(7, seed=9)
     untouched = driver(backend).model(fresh, CLASSES, channels=7)
