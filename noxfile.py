@@ -88,7 +88,7 @@ def parity(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
-    """The public kit without the project's own tests: certify a backend of somebody else."""
+    """The public test kit without the project's tests, for a backend outside this project."""
     kit = ("-p", "bilinear.testing.plugin", "examples/test_array_api.py")
     frameworks(session, "pytest", *PARALLEL, *kit, *session.posargs)
 

@@ -45,7 +45,7 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
     return driver.name != "reference" and dtype not in PAIRS[OPERATORS.index(op) % 2]
 
 
-def _ring(drivers: tuple, op: str, dtype: str) -> bool:
+def _all_drivers(drivers: tuple, op: str, dtype: str) -> bool:
     return dtype not in PAIRS[1 - OPERATORS.index(op) % 2]
 
 
@@ -123,7 +123,7 @@ RULES = {
     **ELSEWHERE,
     "test_edges": _edges,
     "test_nan_cotangent": _nan_cotangent,
-    "test_ring": _ring,
+    "test_all_drivers": _all_drivers,
     "test_compiled": _compiled,
     "test_adjoint": _adjoint,
     "test_layer": _layer,

@@ -20,7 +20,7 @@ from .subjects import LAYERS, OPERATORS, OPS
 
 NOT_COVERED = "not covered: "
 
-HARDEST = {
+COMPILED_FIRST = {
     "non-square",
     "all zero",
     "NaN behind the mask of two",
@@ -87,7 +87,7 @@ def battery(
     later = [(driver, dtype) for driver, op, dtype in calls if op == "bilinear_pool"]
     rows: dict[Callable[..., None], Iterable[tuple]] = {
         edges: calls,  # first, because they are fast and have clear names
-        star: [row for row in calls if len(_drivers_with(drivers, *row[1:])) == 1],
+        random_cases: [row for row in calls if len(_drivers_with(drivers, *row[1:])) == 1],
         nan_cotangent: [row for row in calls if row[0].vjp],
         compiled: [(*row, mode) for row in calls for mode in row[0].modes[1:]],
         exact: dtypes,
@@ -142,7 +142,7 @@ def battery(
             if driver.operators[0] in operators  # once, if several files test some operators each
             for what in driver.missing()
         ],
-        ring: [
+        all_drivers: [
             (drivers, op, dtype)
             for op in OPERATORS
             if op in operators
@@ -154,7 +154,7 @@ def battery(
     return type("Tests", (Battery,), {"drivers": drivers, **tests})
 
 
-def star(driver: Driver, op: str, dtype: str, data: st.DataObject) -> None:
+def random_cases(driver: Driver, op: str, dtype: str, data: st.DataObject) -> None:
     """Compare random cases with the reference, if no other driver has the operator."""
     case = data.draw(OPS[op].cases(dtype), label="case")
     cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")
@@ -179,11 +179,11 @@ def nan_cotangent(driver: Driver, op: str, dtype: str) -> None:
 
 def compiled(driver: Driver, op: str, dtype: str, mode: str) -> None:
     """Compare compiled operators with the reference at some singular points."""
-    hard = OPS[op].edges(dtype)
-    labels = sorted(hard, key=lambda label: label not in HARDEST)
+    points = OPS[op].edges(dtype)
+    labels = sorted(points, key=lambda label: label not in COMPILED_FIRST)
     for label in labels[: COMPILED[dtype]]:
-        cotangent = normal(dtype, *OPS[op].output_shape(hard[label]), seed=2)
-        run(check_against_reference, driver, op, hard[label], cotangent, label=label, mode=mode)
+        cotangent = normal(dtype, *OPS[op].output_shape(points[label]), seed=2)
+        run(check_against_reference, driver, op, points[label], cotangent, label=label, mode=mode)
 
 
 def exact(driver: Driver, dtype: str, data: st.DataObject) -> None:
@@ -238,7 +238,7 @@ def not_covered(driver: Driver, what: str) -> None:
     pytest.skip(f"{NOT_COVERED}{driver.name}, {what}")
 
 
-def ring(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
+def all_drivers(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
     """Compare random cases of all backends with the reference and with each other."""
     case = data.draw(OPS[op].cases(dtype), label="case")
     cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")

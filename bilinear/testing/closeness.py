@@ -80,7 +80,7 @@ def _worst(result, truth, margin, bad) -> str:
     index = np.unravel_index(np.argmax(np.nan_to_num(ratio, nan=np.inf)), ratio.shape)
     allowed = f"the error is {float(ratio[index]):.3g} × the bound, {SLACK:g} is allowed"
     if truth.error[index] == 0:
-        allowed = "nothing rounds there"
+        allowed = "the result is exact there"
     return (
         f"{int(bad.sum())} of {bad.size} outside the bound, worst at {tuple(map(int, index))}: "
         f"got {float(result[index])!r}, expected {float(truth.value[index])!r} "

@@ -69,9 +69,9 @@ def _autocast_to(dtype):
 def compiled(function: Any, **options: Any) -> Any:
     """`torch.compile` in one graph.
 
-    Inductor takes seconds of a C++ compiler for each graph. It compiles `tests.operators.suite`'s
-    hard points, and everything with ``--full``; the rest stops after AOTAutograd, which has traced
-    and differentiated the graph by then.
+    Inductor takes seconds for each graph. It compiles the singular points of
+    `tests.operators.suite`, and everything with ``--full``. Otherwise compilation stops after
+    AOTAutograd, which traces and differentiates the graph.
     """
     backend = "inductor" if os.environ.get("BILINEAR_TEST_FULL") == "1" else "aot_eager"
     return torch.compile(function, fullgraph=True, **{"backend": backend, **options})

@@ -44,8 +44,8 @@ def test_a_complete_driver_covers_everything() -> None:
 def test_what_a_driver_omits_is_reported() -> None:
     poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
     tests = rows_of(poor)
-    assert set(tests) == {"test_star", "test_edges", "test_not_covered"}
-    assert tests["test_star"] == ["poor-signed_sqrt-float32"]
+    assert set(tests) == {"test_random_cases", "test_edges", "test_not_covered"}
+    assert tests["test_random_cases"] == ["poor-signed_sqrt-float32"]
     left_out = " ".join(tests["test_not_covered"])
     words = ("outer_pool", "float64", "gradients", "jvps", "BilinearPool", "compilers", "refusals")
     assert all(word in left_out for word in words)
@@ -53,7 +53,7 @@ def test_what_a_driver_omits_is_reported() -> None:
 
 def test_backends_are_compared_where_both_have_the_operator() -> None:
     poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
-    assert rows_of(poor, REFERENCE)["test_ring"] == ["all-signed_sqrt-float32"]
+    assert rows_of(poor, REFERENCE)["test_all_drivers"] == ["all-signed_sqrt-float32"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ TestMine = battery(Driver("mine", forward, operators=("outer_pool",), dtypes=("f
 def test_report_of_a_custom_backend(tmp_path: Path, plugin: bool) -> None:
     """The report shows failures, code that reproduces them, and what is not covered."""
     (tmp_path / "test_mine.py").write_text(TEST_FILE)
-    options = ["-q", "-k", "star or not_covered", "-p", "no:cacheprovider"]
+    options = ["-q", "-k", "random_cases or not_covered", "-p", "no:cacheprovider"]
     options += ["-p", "bilinear.testing.plugin"] if plugin else ["-rs"]
     seen = python("-m", "pytest", *options, "test_mine.py", folder=tmp_path).stdout
     assert "1 failed" in seen

@@ -24,7 +24,7 @@ from bilinear.testing import (
     truth,
     vjp_truth,
 )
-from bilinear.testing.battery import HARDEST
+from bilinear.testing.battery import COMPILED_FIRST
 from bilinear.testing.cases import normal
 
 from ..agreement import assert_derivative
@@ -221,9 +221,9 @@ class Transforms:
         """All points are compiled in one graph, because each graph takes seconds."""
         cases = {}
         for dtype, count in {"float32": 6, "bfloat16": 2}.items():
-            hard = OPS[self.op].edges(dtype)
-            labels = sorted(hard, key=lambda label: label not in HARDEST)[:count]
-            cases |= {f"{label}, {dtype}": hard[label] for label in labels}
+            points = OPS[self.op].edges(dtype)
+            labels = sorted(points, key=lambda label: label not in COMPILED_FIRST)[:count]
+            cases |= {f"{label}, {dtype}": points[label] for label in labels}
         cotangents = [
             normal(case.arrays[0].dtype.name, *OPS[self.op].output_shape(case), seed=2)
             for case in cases.values()

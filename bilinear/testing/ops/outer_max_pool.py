@@ -28,14 +28,14 @@ def cases(draw, dtype: str) -> Case:
 
 
 def edges(dtype: str) -> dict[str, Case]:
-    hard = pooling_edges(dtype)
-    for case in hard.values():
+    points = pooling_edges(dtype)
+    for case in points.values():
         case.options.pop("reduction", None)
     x, y = (np.sign(normal(dtype, 2, 8, size, seed=size)) for size in (3, 2))
     keep = np.random.default_rng(0).random((2, 8)) < 0.7
     same = np.repeat(normal(dtype, 2, 1, 3), 3, axis=1)
-    del hard["mean of three"], hard["NaN behind the mask"]
-    return hard | {
+    del points["mean of three"], points["NaN behind the mask"]
+    return points | {
         "ties": Case((x, y), {"mask": keep}),
         "three equal locations": Case((same,)),
     }

@@ -41,11 +41,11 @@ def cases(draw, dtype: str) -> Case:
 
 def edges(dtype: str) -> dict[str, Case]:
     plain = pooling_edges(dtype)
-    hard = {name: with_tables(case, 5) for name, case in plain.items()}
+    points = {name: with_tables(case, 5) for name, case in plain.items()}
     (x, y), (nan,) = plain["non-square"].arrays, plain["NaN reaches"].arrays
     masked = plain["NaN behind the mask of two"]
     together = SketchTables(np.full(3, 2), np.ones(3), np.full(2, 3), -np.ones(2), 4)
-    return hard | {
+    return points | {
         "not pooled": with_tables(Case(masked.arrays, masked.options | {"reduction": "none"}), 6),
         "NaN at one location": with_tables(Case((nan,), {"reduction": "none"}), 4),
         "all in one bin": Case((x, y), {"tables": together}),
