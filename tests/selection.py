@@ -45,7 +45,7 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
     return driver.name != "reference" and dtype not in PAIRS[OPERATORS.index(op) % 2]
 
 
-def _all_drivers(drivers: tuple, op: str, dtype: str) -> bool:
+def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
     return dtype not in PAIRS[1 - OPERATORS.index(op) % 2]
 
 
@@ -140,7 +140,7 @@ RULES = {
     **ELSEWHERE,
     "test_edges": _edges,
     "test_nan_cotangent": _nan_cotangent,
-    "test_all_drivers": _all_drivers,
+    "test_each_other": _each_other,
     "test_compiled": _compiled,
     "test_adjoint": _adjoint,
     "test_layer": _layer,

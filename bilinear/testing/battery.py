@@ -142,7 +142,7 @@ def battery(
             if driver.operators[0] in operators  # once, if several files test some operators each
             for what in driver.missing()
         ],
-        all_drivers: [
+        each_other: [
             (drivers, op, dtype)
             for op in OPERATORS
             if op in operators
@@ -238,7 +238,7 @@ def not_covered(driver: Driver, what: str) -> None:
     pytest.skip(f"{NOT_COVERED}{driver.name}, {what}")
 
 
-def all_drivers(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
+def each_other(drivers: tuple[Driver, ...], op: str, dtype: str, data: st.DataObject) -> None:
     """Compare random cases of all backends with the reference and with each other."""
     case = data.draw(OPS[op].cases(dtype), label="case")
     cotangent = data.draw(OPS[op].cotangents(dtype, OPS[op].output_shape(case)), label="cotangent")

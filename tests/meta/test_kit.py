@@ -53,7 +53,7 @@ def test_what_a_driver_omits_is_reported() -> None:
 
 def test_backends_are_compared_where_both_have_the_operator() -> None:
     poor = Driver("poor", REFERENCE.forward, operators=("signed_sqrt",), dtypes=("float32",))
-    assert rows_of(poor, REFERENCE)["test_all_drivers"] == ["all-signed_sqrt-float32"]
+    assert rows_of(poor, REFERENCE)["test_each_other"] == ["all-signed_sqrt-float32"]
 
 
 @pytest.mark.parametrize(
