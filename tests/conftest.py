@@ -36,12 +36,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=250
 )
-hypothesis.settings.register_profile(  # for runs that only need to know whether a test fails
-    "unshrunk",
-    parent=hypothesis.settings.get_profile("default"),
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+hypothesis.settings.register_profile(
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=8
 )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+for _profile in ("default", "quick"):  # for runs that only need to know whether a test fails
+    hypothesis.settings.register_profile(
+        f"{_profile}, unshrunk",
+        parent=hypothesis.settings.get_profile(_profile),
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # child processes inherit this
     config.addinivalue_line("markers", "full: runs only with --full")
     os.environ["BILINEAR_TEST_FULL"] = str(int(config.getoption("--full")))
+    usual = "default" if config.getoption("--full") else "quick"
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", usual))
     os.environ["BILINEAR_TEST_DEVICE"] = config.getoption("--device")
     os.environ["BILINEAR_TEST_TF32"] = str(int(config.getoption("--tf32")))
 

@@ -19,8 +19,8 @@ PAIRS = [("float32", "bfloat16"), ("float64", "float16")]
 """A full-precision and a half-precision dtype; successive operators alternate between the pairs."""
 
 
-INDUCTOR = ("signed_sqrt", "l2_normalize", "bilinear_pool", "bilinear_scores", "outer_max_pool")
-"""Operators with special code for `torch.compile`, or with a comparison that must propagate NaN."""
+INDUCTOR = ("signed_sqrt", "l2_normalize", "bilinear_pool")
+"""Operators with a comparison that must propagate NaN, and the operator that contains them."""
 
 
 def only_full(item: pytest.Item) -> bool:
@@ -37,8 +37,9 @@ def only_full(item: pytest.Item) -> bool:
 
 
 def _edges(driver: Driver, op: str, dtype: str) -> bool:
-    """Run one pair of dtypes; the ring draws its cases in the other pair."""
-    return driver.name != "reference" and dtype not in PAIRS[OPERATORS.index(op) % 2]
+    """Run one pair of dtypes, in JAX, which compiles each shape, its full-precision dtype."""
+    pair = PAIRS[OPERATORS.index(op) % 2]
+    return driver.name != "reference" and dtype not in (pair[:1] if driver.name == "jax" else pair)
 
 
 def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
@@ -102,11 +103,13 @@ POOLS += ("three maps", "covariance", "root")
 
 ELSEWHERE = {
     # models: whole networks take most of the time
-    "test_logits_gradients_and_statistics_agree": _unless(architecture=BOTH),
+    "test_logits_gradients_and_statistics_agree": _unless(architecture=BOTH, training=(True,)),
     "test_float32_errs_no_more_than_the_other_frameworks": _unless(architecture=BOTH),
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
     "test_initial_weights_are_equal_in_every_framework": _unless(architecture=BOTH),
     "test_extreme_sizes": _unless(size=[(17, 40)]),
+    "test_momentum_is_read_by_every_framework": _unless(writer=FIRST),
+    "test_three_ways_give_one_model": _unless(backend=FIRST),
     "test_every_framework_opens_the_files_of_every_other": _unless(architecture=BOTH),
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),
@@ -121,11 +124,13 @@ ELSEWHERE = {
     # documents: README commands in one framework; benchmarks, which users do not run
     "test_the_commands_run_as_printed": _unless(framework=FIRST),
     "test_a_namespace_imports_only_its_own_framework": _unless(namespace=FIRST),
+    "test_namespaces_do_not_import_modules_of_commands": _unless(module=("bilinear",)),
     "test_names_in_the_readme_can_be_imported": _unless(namespace=FIRST),
     "test_every_vector_passes": _unless(subject=("reference", *FIRST)),
     "test_the_whole_demo_in_small": lambda **_: True,
     "test_little_is_held_between_the_passes": _unless(dtype=("float32",)),
-    "test_little_is_held_by_a_tape": _unless(graph=(True,)),
+    "test_little_is_held_by_a_tape": lambda **_: True,
+    "test_the_peak_of_a_step_includes_its_gradients": lambda **_: True,
     "test_memory_stays_within_a_multiple_of_the_arrays": lambda **_: True,
     "test_peaks_include_held_memory": lambda **_: True,
     "test_plain_networks_agree_with_the_models": _unless(backend=FIRST),
@@ -150,7 +155,7 @@ RULES = {
     "test_global_settings_do_not_change_results": _turns("global_settings", 1),
     "test_singular_points_compiled_by_inductor": _inductor,
     "test_wrappers": _turns("wrappers", 1),
-    "test_gradient_checkers_of_the_frameworks_pass": _turns("checks", 0),
+    "test_gradient_checkers_of_the_frameworks_pass": lambda **_: True,
 }
 
 assert set(DTYPES) == {dtype for pair in PAIRS for dtype in pair}

@@ -41,7 +41,7 @@ def run_group(namespaces: tuple[str, ...], faults: list[Fault], folder: Path, fu
     if child:
         return child
     os.environ["BILINEAR_TEST_NAMESPACES"] = ",".join(namespaces) or "none"
-    os.environ["HYPOTHESIS_PROFILE"] = "unshrunk"
+    os.environ["HYPOTHESIS_PROFILE"] = f"{'default' if full else 'quick'}, unshrunk"
     import_frameworks(namespaces)
     for number, fault in enumerate(faults):
         report = folder / f"{os.getpid()}.{number}"

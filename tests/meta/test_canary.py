@@ -72,7 +72,7 @@ def test_every_test_fails_for_a_canary(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/canaries.py", *options],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"HYPOTHESIS_PROFILE": "unshrunk"},
+        env=os.environ | {"HYPOTHESIS_PROFILE": "default, unshrunk"},
         capture_output=True,
         text=True,
         timeout=300,
