@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +80,3 @@ def library_modules() -> list[Any]:
 
 def is_static(owner: Any, name: str) -> bool:
     return isinstance(vars(owner).get(name), staticmethod) if isinstance(owner, type) else False
-
-
-def in_frameworks(
-    name: str,
-    plant: Callable[[str], None],
-    tests: tuple[str, ...],
-    frameworks: Iterable[str] = FRAMEWORKS,
-) -> list[Fault]:
-    """The same fault in each framework; ``plant(framework)`` plants it."""
-    return [Fault(name, f, functools.partial(plant, f), tests) for f in frameworks]

@@ -27,7 +27,7 @@ def test_compiled_operators_refuse_too(backend: str, mistake: str) -> None:
     op, arrays, options = BAD[mistake]
     invariant = str(expected_error(mistake)).partition("; got ")[0]
     # Dynamo cannot put into words a number that it saw change in an earlier call
-    getattr(driver(backend), "forget", lambda: None)()
+    getattr(driver(backend), "reset_compiler", lambda: None)()
     for mode in driver(backend).modes[1:]:
         with pytest.raises(Exception, match=re.escape(invariant)):
             driver(backend).forward(op, arrays, options, mode=mode)
