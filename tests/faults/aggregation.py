@@ -50,8 +50,9 @@ def _(a, ops, f, x, y=None, *, mask=None):
 
 @fault(MAXIMUM, "a NaN maximum has a finite gradient")
 def _(a, ops, f, x, y=None, **options):
-    result = f(x, y, **options)
-    return a.where(a.isnan(result), a.stop(result), result)
+    result = a.stop(f(x, y, **options))
+    clean = [None if s is None else a.where(a.isnan(s), a.zeros_like(s), s) for s in (x, y)]
+    return a.where(a.isnan(result), result, f(*clean, **options))
 
 
 @fault(WEIGHTS, "the targets are always constants")

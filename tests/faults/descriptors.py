@@ -29,6 +29,7 @@ def of_steps(name: str):
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         def faulty(a, ops, f, x, y=None, **given):
+            f(x, y, **given)  # refuses what the operator refuses
             options = OPTIONS | given
             g, s = steps(a, ops, x, y, options)
             return like(a, function(a, ops, g, s, options), x)
@@ -143,10 +144,11 @@ def _(a, ops, g, s, options):
     return normalize(ops, s + slope(a, s) * slope(a, s), options)
 
 
-@of_steps("a NaN of the matrix is hidden in the gradient")
-def _(a, ops, g, s, options):
-    u = normalize(ops, s, options)
-    return a.where(a.isnan(u), a.stop(u), u)
+@fault(DESCRIPTOR, "a NaN of the matrix is hidden in the gradient")
+def _(a, ops, f, x, y=None, **options):
+    result = a.stop(f(x, y, **options))
+    clean = [None if s is None else a.where(a.isnan(s), a.zeros_like(s), s) for s in (x, y)]
+    return a.where(a.isnan(result), result, f(*clean, **options))
 
 
 @fault(DESCRIPTOR, "the gradient of one stream is half of it")
@@ -194,6 +196,7 @@ def of_descriptor(name: str):
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         def faulty(a, ops, f, x, weight, bias=None, y=None, **given):
+            f(x, weight, bias, y, **given)  # refuses what the operator refuses
             options = OPTIONS | given
             g, s = steps(a, ops, x, y, options)
             wide = up(a, weight), up(a, bias)

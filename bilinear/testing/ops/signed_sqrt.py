@@ -27,11 +27,14 @@ def edges(dtype: str) -> dict[str, Case]:
     info = np.array([0.0, -0.0, 1.0, -1.0, 2.0**-14, -(2.0**-14), 6e4, -6e4])
     g = info.astype(DTYPES[dtype])
     nan = np.array([np.nan, 1.0, 0.0]).astype(DTYPES[dtype])
+    tiny = {"float64": 1e-20, "float32": 1e-12}.get(dtype, 2.0**-14)
+    small = np.array([tiny, -tiny], DTYPES[dtype])  # a difference of two roots would cancel
     return {
         "both zeros": Case((g,)),
         "both zeros without eps": Case((g,), {"eps": 0.0}),
         "NaN stays": Case((nan,)),
         "both zeros, shifted": Case((g,), {"root": "shifted", "eps": 1e-5}),
+        "small beside eps, shifted": Case((small,), {"root": "shifted", "eps": 1e-5}),
         "both zeros, shifted without eps": Case((g,), {"root": "shifted", "eps": 0.0}),
         "NaN stays, shifted": Case((nan,), {"root": "shifted"}),
         "unsigned is NaN below -eps": Case((g,), {"root": "unsigned", "eps": 1e-5}),
