@@ -23,8 +23,8 @@ over_methods = pytest.mark.parametrize(("method", "draw"), METHODS)
 
 @over_backends
 def test_what_tables_are_made_of_is_in_every_door(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    assert {door.SketchTables, door.MaclaurinTables} == {SketchTables, MaclaurinTables}
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    assert {namespace.SketchTables, namespace.MaclaurinTables} == {SketchTables, MaclaurinTables}
 
 
 def test_the_draws_are_pinned() -> None:
@@ -48,8 +48,8 @@ def test_the_draws_are_pinned() -> None:
 def test_a_layer_takes_tables_of_others(backend: str) -> None:
     """Of few bins: where one stays empty, their transforms leave noise, and its root is large."""
     tables, x = known_tables(6, 4), normal("float64", 2, 5, 6)
-    door = importlib.import_module(f"bilinear.{backend}")
-    pool = door.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    pool = namespace.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
     assert pool.seed is None
     result = sketches(backend).apply_pool(pool, x.swapaxes(1, 2) if backend == "torch" else x)
     theirs = dense_sketch(x, tables)
@@ -61,9 +61,9 @@ def test_a_layer_takes_tables_of_others(backend: str) -> None:
 @over_backends
 @over_methods
 def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
+    namespace = importlib.import_module(f"bilinear.{backend}")
     for channels in (5, [5, 3]):
-        pool = door.CompactBilinearPool(channels, 8, method=method, seed=4)
+        pool = namespace.CompactBilinearPool(channels, 8, method=method, seed=4)
         c, d = (5, None) if channels == 5 else channels
         for own, drawn in zip(pool.tables, draw(c, d, 8, 4), strict=True):
             np.testing.assert_array_equal(np.asarray(own), drawn)
@@ -76,7 +76,7 @@ def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
 @over_backends
 @pytest.mark.parametrize("method", [method for method, _ in METHODS])
 def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
-    """Saved and loaded, moved and cast; no global generator is read or seeded anew."""
+    """Saved and loaded, moved and cast; no global generator is read or seeded again."""
     check_tables = sketches(backend).check_tables  # a framework may draw when it is imported
     before = np.random.get_state()  # noqa: NPY002
     check_tables(method)
@@ -107,13 +107,13 @@ GOOD, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
     ],
 )
 def test_layers_that_cannot_be_made(backend: str, arguments: tuple, sentence: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
+    namespace = importlib.import_module(f"bilinear.{backend}")
     channels, dim, *rest = arguments
     options = dict(zip(("method", "tables"), rest, strict=False))
     with pytest.raises(
         (TypeError, ValueError), match=re.escape(f"CompactBilinearPool: {sentence}")
     ):
-        door.CompactBilinearPool(channels, dim, **options)
+        namespace.CompactBilinearPool(channels, dim, **options)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
@@ -124,16 +124,18 @@ def test_seeds_are_none_or_integers_from_0_up(seed) -> None:
         with pytest.raises(error, match=f"{draw.__name__}: {sentence}"):
             draw(3, None, 8, seed)
     for backend in PRESENT:
-        door = importlib.import_module(f"bilinear.{backend}")
+        namespace = importlib.import_module(f"bilinear.{backend}")
         with pytest.raises(error, match=f"CompactBilinearPool: {sentence}"):
-            door.CompactBilinearPool(3, 8, seed=seed)
+            namespace.CompactBilinearPool(3, 8, seed=seed)
 
 
 @over_backends
 @over_methods
 def test_without_a_seed_each_layer_has_other_tables(backend: str, method, draw) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    first, second = (door.CompactBilinearPool(64, 8, method=method, seed=None) for _ in range(2))
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    first, second = (
+        namespace.CompactBilinearPool(64, 8, method=method, seed=None) for _ in range(2)
+    )
     assert first.seed is None
     assert (np.asarray(first.tables[0]) != np.asarray(second.tables[0])).any()
     assert (draw(64, None, 8, None)[0] != draw(64, None, 8, None)[0]).any()
@@ -152,7 +154,7 @@ def test_numbers_may_be_those_of_numpy(method, draw) -> None:
 
 @over_backends
 def test_streams_that_a_layer_was_not_made_for(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
+    namespace = importlib.import_module(f"bilinear.{backend}")
     axis = 1 if backend == "torch" else -1
     x, y = (sketches(backend).to_array(np.moveaxis(a, -1, axis)) for a in (X, Y))
     for channels, maps, sentence in (
@@ -162,4 +164,4 @@ def test_streams_that_a_layer_was_not_made_for(backend: str) -> None:
         ([3, 4], (x, y), "a map must have the 4 channels that the layer was made for"),
     ):
         with pytest.raises(Exception, match=re.escape(f"CompactBilinearPool: {sentence}")):
-            door.CompactBilinearPool(channels, 8)(*maps)
+            namespace.CompactBilinearPool(channels, 8)(*maps)

@@ -1,4 +1,4 @@
-"""`BilinearPool` in every door beyond the battery: any size, Keras' masks, what it survives."""
+"""`BilinearPool` in every namespace: any size, the masks of Keras, copies and archives."""
 
 import importlib
 import re
@@ -53,7 +53,7 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
 @needs_keras
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_wrong_sizes_met_at_run_time(layout: str) -> None:
-    """TensorFlow alone keeps such checks: torch.compile traces anew, jax.export has its own."""
+    """TensorFlow alone keeps such checks: torch.compile traces again, jax.export has its own."""
     x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 4, 3, 5)
     keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
     layer = driver("tensorflow").dynamic_layer((x, y), keep, layout=layout)
@@ -102,7 +102,7 @@ def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, given: tuple[s
 
 @needs_keras
 def test_keras_casts_no_integers() -> None:
-    """A policy is for real numbers only, so integers meet the contract as in every door."""
+    """A policy is for real numbers only, so integers meet the contract as in every namespace."""
     with pytest.raises(TypeError, match="x must be of a real floating type"):
         driver("tensorflow").under_policy("float32", [np.ones((2, 12, 3), np.int32)])
 
@@ -125,12 +125,12 @@ def test_descriptor_size(backend: str) -> None:
 
 @over_backends
 def test_pools_of_one_stream_have_no_descriptor_of_two(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
+    namespace = importlib.import_module(f"bilinear.{backend}")
     for name, size in (("CovariancePool", 6), ("ImprovedBilinearPool", 9), ("DemocraticPool", 9)):
-        pool = getattr(door, name)()
+        pool = getattr(namespace, name)()
         assert pool.descriptor_size(3) == size
         if name != "DemocraticPool":
-            pool = door.DemocraticPool(pool)
+            pool = namespace.DemocraticPool(pool)
             for one in (pool, pool.pool):
                 with pytest.raises(ValueError, match=f"{name}: the layer is for one stream"):
                     one.descriptor_size(3, 2)
@@ -145,6 +145,8 @@ def test_half_of_two_streams_is_refused(backend: str) -> None:
 
 @over_backends
 def test_every_layer_of_a_door_is_in_the_table(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    names = {name for name in door.__all__ if hasattr(getattr(door, name), "descriptor_size")}
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    names = {
+        name for name in namespace.__all__ if hasattr(getattr(namespace, name), "descriptor_size")
+    }
     assert names == set(LAYERS)

@@ -112,8 +112,8 @@ def test_masks_that_keras_keeps_of_the_maps(name: str) -> None:
 
 @over_backends
 def test_descriptor_sizes(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
-    layers = {name: getattr(door, name)(**made_of) for name, made_of in LAYERS.items()}
+    namespace = importlib.import_module(f"bilinear.{backend}")
+    layers = {name: getattr(namespace, name)(**made_of) for name, made_of in LAYERS.items()}
     assert layers["LowRankBilinearPool"].descriptor_size(3, 2) == 4
     assert layers["HierarchicalBilinearPool"].descriptor_size(3, 2) == 12
     assert layers["LowRankBilinearClassifier"].descriptor_size(3) == 4

@@ -1,4 +1,4 @@
-"""Every preset, in every door, against its published formula written out here in NumPy."""
+"""Every preset, in every namespace, against its published formula written out here in NumPy."""
 
 import importlib
 
@@ -56,7 +56,7 @@ def maps_of(name: str) -> tuple[np.ndarray, ...]:
 
 
 def run(backend: str, name: str, maps, cotangent, **arguments):
-    """Descriptors and the gradient of the maps, of the layer that the door's `preset` makes."""
+    """Descriptors of the layer that `preset` makes, and the gradient of the feature maps."""
     parameters = {"name": name, **ARGUMENTS.get(name, {}), **arguments}
     layer = kit_driver(backend).layer
     assert layer is not None
@@ -170,13 +170,13 @@ def test_arguments_are_added_to_those_of_the_preset(backend: str) -> None:
 
 @over_backends
 def test_what_is_no_preset_is_refused(backend: str) -> None:
-    door = importlib.import_module(f"bilinear.{backend}")
+    namespace = importlib.import_module(f"bilinear.{backend}")
     with pytest.raises(ValueError, match=r"must be one of default, paper, .*; got 'bcnn'"):
-        door.preset("bcnn")
+        namespace.preset("bcnn")
     with pytest.raises(
         ValueError, match=r"must be for one of matconvnet-gao, caffe-gao, .*'umass'"
     ):
-        door.preset("umass", published_backward=True)
+        namespace.preset("umass", published_backward=True)
 
 
 def test_no_eps_vanishes_in_half_precision() -> None:
@@ -249,22 +249,22 @@ def test_an_eps_added_to_the_squares_divides_by_the_locations() -> None:
     ("dtype", "inner"), [("float64", "float64"), ("mixed_float16", "float32"), (None, "float32")]
 )
 def test_a_layer_within_has_the_layout_and_the_sums_of_the_one_around(dtype, inner) -> None:
-    door = importlib.import_module("bilinear.tensorflow")
+    namespace = importlib.import_module("bilinear.tensorflow")
     own = {"data_format": "channels_first", "dtype": dtype}
-    made, default = door.preset("democratic", **own), door.DemocraticPool(**own)
+    made, default = namespace.preset("democratic", **own), namespace.DemocraticPool(**own)
     for layer in (made, default):
         assert (layer.pool.data_format, layer.pool.compute_dtype) == ("channels_first", inner)
-    default.pool = door.BilinearPool("sum", eps=1e-5, root="shifted", **own | {"dtype": inner})
+    default.pool = namespace.BilinearPool("sum", eps=1e-5, root="shifted", **own | {"dtype": inner})
     x = MAP.transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(np.asarray(made(x)), np.asarray(default(x)))
 
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="layouts are Keras'")
 def test_a_pool_of_another_layout_is_refused() -> None:
-    door = importlib.import_module("bilinear.tensorflow")
-    other = door.BilinearPool(data_format="channels_first")
+    namespace = importlib.import_module("bilinear.tensorflow")
+    other = namespace.BilinearPool(data_format="channels_first")
     with pytest.raises(ValueError, match=r"pool must have data_format='channels_last'; got 'cha"):
-        door.DemocraticPool(other, data_format="channels_last")
+        namespace.DemocraticPool(other, data_format="channels_last")
 
 
 def test_tensorflows_epsilon_is_a_floor_on_the_square() -> None:

@@ -1,1 +1,1 @@
-"""The operators in PyTorch. Public names are those of the door, `bilinear.torch`."""
+"""The operators in PyTorch. Public names are those of the namespace, `bilinear.torch`."""
