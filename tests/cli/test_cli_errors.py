@@ -273,6 +273,14 @@ def test_a_broken_pipe_exits_silently(
     assert one.wait(60) == 141
 
 
+def test_an_interrupt_has_its_exit_code(capsys) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert run_guarded(Settings(), interrupted) == 130
+    assert capsys.readouterr().err == "bilinear: interrupted\n"
+
+
 @needs_a_framework
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_exits_with_130_and_keeps_the_output(model: Path, photos: Path) -> None:
