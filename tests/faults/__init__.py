@@ -37,6 +37,20 @@ class Fault:
         return f"{self.name} in {self.framework}"
 
 
+class Table(dict[tuple[str, str], Callable[..., Any]]):
+    """(operator or layer, name of the fault) -> the faulty function."""
+
+    def enter(self, subject: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorate a faulty function that enters the table."""
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            assert (subject, name) not in self
+            self[subject, name] = function
+            return function
+
+        return decorate
+
+
 CRASHED = 99
 """Exit status of a process in which the planted code itself raised an error."""
 

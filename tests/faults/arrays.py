@@ -35,7 +35,6 @@ def _torch() -> SimpleNamespace:
         concat=torch.cat,
         zeros_like=torch.zeros_like,
         eye=lambda n, x: torch.eye(n, dtype=x.dtype, device=x.device),
-        arange=torch.arange,
         eigh=torch.linalg.eigh,
         relu=torch.relu,
     )
@@ -64,7 +63,6 @@ def _tensorflow() -> SimpleNamespace:
         concat=tf.concat,
         zeros_like=tf.zeros_like,
         eye=lambda n, x: tf.eye(n, dtype=x.dtype),
-        arange=tf.range,
         eigh=tf.linalg.eigh,
         relu=tf.nn.relu,
     )
@@ -100,7 +98,6 @@ def _jax() -> SimpleNamespace:
         concat=jnp.concatenate,
         zeros_like=jnp.zeros_like,
         eye=lambda n, x: jnp.eye(n, dtype=x.dtype),
-        arange=jnp.arange,
         eigh=jnp.linalg.eigh,
         relu=lambda x: jnp.maximum(x, 0),
     )

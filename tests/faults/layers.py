@@ -10,26 +10,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import FRAMEWORKS, Fault, wrap
+from . import FRAMEWORKS, Fault, Table, wrap
 from .arrays import HALF_PRECISION, arrays
 
 METHODS = {"torch": "forward", "tensorflow": "call", "jax": "__call__"}
 ONE_STREAM = ("AveragePool", "CovariancePool", "DemocraticPool", "ImprovedBilinearPool")
 TWO_STREAMS = ("BilinearPool", "CompactBilinearPool", "LowRankBilinearPool", "OuterMaxPool")
 
-FAULTY: dict[tuple[str, str], Callable[..., Any]] = {}
-"""(class, name of the fault) -> the faulty layer."""
-
-
-def fault(layer: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a faulty layer into the table."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        assert (layer, name) not in FAULTY
-        FAULTY[layer, name] = function
-        return function
-
-    return enter
+FAULTY = Table()
+fault = FAULTY.enter
 
 
 def class_of(framework: str, layer: str) -> type:
@@ -129,7 +118,9 @@ def tables_are_not_state(framework: str) -> None:
 
 def weights_without_root(framework: str) -> None:
     """Scale the feature maps by α, not by its root."""
-    module = sys.modules[class_of(framework, "DemocraticPool").__module__]
+    layer = class_of(framework, "DemocraticPool")
+    keras = "bilinear.backends.tensorflow._keras"  # the layers of Keras call this module
+    module = importlib.import_module(keras if framework == "tensorflow" else layer.__module__)
     (name,) = (n for n in vars(module) if n.startswith("democratic_weights"))
     wrap(module, name, lambda f, *given, **options: f(*given, **options) ** 2)
 

@@ -12,22 +12,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from . import FRAMEWORKS, Fault, wrap
+from . import FRAMEWORKS, Fault, Table, wrap
 from .arrays import arrays
 
-FAULTY: dict[tuple[str, str], Callable[..., Any]] = {}
-"""(operator, name of the fault) -> the faulty operator."""
-
-
-def fault(op: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a faulty operator into the table."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        assert (op, name) not in FAULTY
-        FAULTY[op, name] = function
-        return function
-
-    return enter
+FAULTY = Table()
+fault = FAULTY.enter
 
 
 def plant(op: str, faulty: Callable[..., Any], framework: str) -> None:

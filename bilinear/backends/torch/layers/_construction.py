@@ -22,10 +22,10 @@ def set_arguments(layer: nn.Module, name: str, given: Mapping[str, Any]) -> None
 
 def text(layer: nn.Module, name: str) -> str:
     """The arguments of a layer for `extra_repr`."""
-    shown = [argument_text(name, layer)] if argument_text(name, layer) else []
+    shown = [argument_text(name, layer)]
     if layer.data_format != "channels_first":
         shown.append(f"data_format={layer.data_format!r}")
-    return ", ".join(shown)
+    return ", ".join(filter(None, shown))
 
 
 def tensor_options(
