@@ -123,11 +123,12 @@ def lowest(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """Every check there is, as for a nightly run or before a release."""
-    for name in (*(nox.options.sessions or ()), "reference", "namespaces", "wheel"):
-        if name != "parity":  # which is below, with every test
-            session.notify(name, [])
-    frameworks(session, "pytest", "--full", *PARALLEL, "--ratios=out/parity.json")
-    frameworks(session, "tests.faults", "--full")
+    everything = {name: [] for name in nox.options.sessions or ()}
+    everything["parity"] = ["--full", *PARALLEL, "--ratios=out/parity.json"]
+    everything |= {"reference": [], "wheel": [], "faults": ["--full"]}
+    everything |= {f"namespaces(framework={name!r})": [] for name in FRAMEWORKS}
+    for name, arguments in everything.items():
+        session.notify(name, arguments)
 
 
 @nox.session(venv_backend="none")
