@@ -29,7 +29,7 @@ def sketch_tables(
         channels: C, the number of channels of x.
         channels_b: D, the number of channels of y; None for one stream.
         dim: length of the sketch.
-        seed: an integer from 0 up, or None for entropy of the operating system.
+        seed: a non-negative integer, or None for entropy of the operating system.
     """
     c, d, rng = _generator("sketch_tables", channels, channels_b, dim, seed)
     dim = int(dim)
@@ -47,7 +47,7 @@ def maclaurin_tables(
         channels: C, the number of channels of x.
         channels_b: D, the number of channels of y; None for one stream.
         dim: number of features.
-        seed: an integer from 0 up, or None for entropy of the operating system.
+        seed: a non-negative integer, or None for entropy of the operating system.
     """
     c, d, rng = _generator("maclaurin_tables", channels, channels_b, dim, seed)
     return MaclaurinTables(_signs(rng, (c, dim)), _signs(rng, (d, dim)))

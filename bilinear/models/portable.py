@@ -68,7 +68,7 @@ class Files(Generic[Model, Tensor]):
         momentum: Mapping[str, Any] | None = None,
         name: str | tuple[str, str] | None = None,
     ) -> None:
-        """Write `model` as a portable file, which every namespace of `bilinear` opens.
+        """Write `model` as a portable file, which every namespace of `bilinear` can open.
 
         The file is written atomically: on an error, the file at `path` stays as it was.
 
@@ -84,9 +84,9 @@ class Files(Generic[Model, Tensor]):
                 framework that wrote it.
 
         Raises:
-            ValueError: for tensors that are not finite, classes that do not fit, a custom pool,
-                or momentum of a tensor that is no parameter.
-            OSError: where the file cannot be written.
+            ValueError: for tensors that are not finite, a wrong number of classes, a custom pool,
+                or momentum of a tensor that is not a parameter.
+            OSError: if the file cannot be written.
         """
         op = f"save {os.fsdecode(path)}"
         self._framework.check_save(op, model)
@@ -144,20 +144,20 @@ class Files(Generic[Model, Tensor]):
 
         Args:
             path: of the file.
-            num_classes: give the model a new classifier for this many classes, as
-                `BCNN.reset_classifier` does; None keeps the classifier of the file.
-            backbone: a module of the architecture that the file was saved with, for a file with
-                a custom backbone. The module is copied, not changed.
-            backbone_b: likewise for the second stream.
-            momentum: also return the SGD buffers, by canonical parameter name.
+            num_classes: replace the classifier by a new one for this many classes, as
+                `BCNN.reset_classifier` does; None loads the classifier of the file.
+            backbone: for a file with a custom backbone, a module of the same architecture. The
+                module is copied, not changed.
+            backbone_b: the same for the second stream.
+            momentum: also return the SGD momentum buffers, by canonical parameter name.
 
         Returns:
-            The `BCNN`; with ``momentum=True`` a pair of it and the buffers.
+            The `BCNN`; with ``momentum=True``, a pair of the `BCNN` and the buffers.
 
         Raises:
-            ValueError: naming the file and the tensor, for a file that is truncated, foreign, of
-                a newer format, or not exactly what its description says.
-            OSError: where the file cannot be read.
+            ValueError: for a file that is truncated, not written by `save`, of a newer format, or
+                inconsistent. The message names the file and the tensor.
+            OSError: if the file cannot be read.
         """
         op = f"load {os.fsdecode(path)}"
         if num_classes is not None:
@@ -191,14 +191,15 @@ class Files(Generic[Model, Tensor]):
         }
 
     def load_image(self, file: File, preprocessing: Preprocessing) -> Tensor:
-        """Read an image file as a batch of one image, in the layout that a `BCNN` takes.
+        """Read an image file as a batch of one image, the input of a `BCNN`.
 
         Args:
             file: a path or a binary stream.
             preprocessing: usually ``model.preprocessing``.
 
         Raises:
-            ValueError: naming the file, where it is not a whole image of a sensible size.
+            ValueError: for a file that is not a complete image, or is too large. The message names
+                the file.
         """
         return self._framework.images(load_array(file, preprocessing)[None])
 
@@ -210,27 +211,27 @@ class Files(Generic[Model, Tensor]):
         backbone: Backbones | None = None,
         num_classes: int | None = None,
     ) -> Model:
-        """Open a B-CNN that other code trained: it gives the logits that the code gave.
+        """Open a B-CNN checkpoint of other code; the model gives the same logits as that code.
 
-        The model is in evaluation mode. Its `preprocessing` is that of the code's test images;
-        its `classes` is None, since no such file names the classes.
+        The model is in evaluation mode. Its `preprocessing` is that of the code's test images, and
+        its `classes` is None, because such files have no class names.
 
         Args:
             path: a ``.safetensors`` file with the tensors of that code; in `bilinear.torch` also
-                the ``.pth``, ``.pt`` or ``.tar`` file that the code saved. No pickled object is
-                trusted.
+                the ``.pth``, ``.pt`` or ``.tar`` file that the code saved. Pickled objects are not
+                loaded.
             layout: the code that trained it: ``"umass"``, ``"umass-improved"``,
                 ``"umass-democratic"``, ``"haomood"`` or ``"fast-mpn-bcnn"``; or a
                 `bilinear.models.layouts.Layout` that describes other code.
-            backbone: name of the backbone (a pair for two streams), where the code supports
-                several; None takes the one whose names the file has.
-            num_classes: number of classes to check the file against; None takes the file's.
+            backbone: name of the backbone (a pair for two streams), if the code supports several;
+                None detects it from the tensor names.
+            num_classes: expected number of classes; None accepts any.
 
         Raises:
-            ValueError: naming the file and the tensor, for a checkpoint of another layout, or
-                whose tensors are missing, unknown, misshapen or not finite; and for
-                ``"hawkeye"``, whose network differs.
-            OSError: where the file cannot be read.
+            ValueError: for a checkpoint of another layout, for tensors that are missing, unknown,
+                of a wrong shape or not finite, and for ``"hawkeye"``, whose network differs. The
+                message names the file and the tensor.
+            OSError: if the file cannot be read.
         """
         found = read_import(path, layout, backbone, num_classes, read_pth=self._framework.read_pth)
         model = self._model(**found.arguments, seed=UNFILLED)

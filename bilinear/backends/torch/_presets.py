@@ -9,11 +9,11 @@ from . import layers
 
 
 def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> nn.Module:
-    """Make the layer that computes what a published implementation computes.
+    """Make the pooling layer of a published implementation.
 
     Args:
         name: a name of `bilinear.presets.PRESETS`.
-        published_backward: whether to use the published backward pass in place of the derivative.
+        published_backward: whether to use the published backward pass instead of the derivative.
             Default False.
         arguments: further arguments of the layer; they replace those of the preset.
 
@@ -21,8 +21,8 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
         The layer.
 
     Raises:
-        ValueError for an unknown name, or where only the derivative was published; otherwise what
-        the layer raises.
+        ValueError for an unknown name, or for ``published_backward=True`` if the preset has no such
+        backward pass; the errors of the layer.
 
     Example:
         >>> preset("umass").root

@@ -27,7 +27,7 @@ def bilinear_pool(
 ) -> Tensor:
     """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
-    The specification, gradient and errors included, is `bilinear.reference.bilinear_pool`.
+    `bilinear.reference.bilinear_pool` specifies the values, gradients and errors.
 
     Args:
         x: features of the first stream, (N, L, C).
@@ -46,13 +46,13 @@ def bilinear_pool(
     Returns:
         Descriptors (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
 
-    Cost: time N·L·C·D. Between the passes the inputs and the output are held; with another root
-        or norm than the default, some multiple of the output.
-        In the default form a forward pass takes at most 2 times the bytes of input and output,
-        both passes 1.5 times those of input, output and their cotangents; 2 and 2 times if
-        packed. Half-precision dtypes count as float32, in which they are computed, and with them
-        it is 2 and 2.25 times, 2 and 2.75 if packed.
-        On a CPU the indices of a triangle's entries, 12 C² bytes, are cached for the last four C.
+    Cost: time N·L·C·D. The inputs and the output are saved for the backward pass; with another
+        root or norm than the default, a multiple of the output.
+        With the default root and norm, the forward pass needs at most 2 times the bytes of inputs
+        and output. Both passes need 1.5 times the bytes of inputs, output and their cotangents, or
+        2 times if packed. Half-precision arrays count as float32; for them both passes need 2.25
+        times, or 2.75 times if packed.
+        On a CPU, the indices of the upper triangle, 12 C² bytes, are cached for the last four C.
 
     Example:
         >>> bilinear_pool(torch.rand(2, 49, 8)).shape

@@ -27,13 +27,13 @@ def bilinear_scores(
 ) -> Tensor:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
-    The specification, gradient and errors included, is `bilinear.reference.bilinear_scores`.
-    The descriptor is never in memory as a whole. Of a trained `BCNN` with a `BilinearPool`, weight
-    and bias are ``model.classifier.weight`` and ``model.classifier.bias``.
+    `bilinear.reference.bilinear_scores` specifies the values, gradients and errors.
+    The whole descriptor is never in memory. For a trained `BCNN` with a `BilinearPool`, pass
+    ``model.classifier.weight`` and ``model.classifier.bias``.
 
     Args:
         x: features of the first stream, (N, L, C).
-        weight: (K, C·D), or (K, C(C+1)/2) if packed.
+        weight: weights of K classes, (K, C·D), or (K, C(C+1)/2) if packed.
         bias: (K,), or None. Default None.
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
@@ -46,9 +46,9 @@ def bilinear_scores(
     Returns:
         Scores (N, K) in the dtype of x.
 
-    Cost: time N·C·D·(L + K), the gradient three times that. Memory some 4·N·C·D / 8 beside the
-        inputs and their gradients; between the passes the inputs are held. When compiled, the
-        gradient holds what the compiler chooses.
+    Cost: time N·C·D·(L + K), and three times that for the gradient. Memory about 4·N·C·D / 8
+        besides the inputs and their gradients. Only the inputs are saved for the backward pass; in
+        compiled code, the compiler chooses what is saved.
 
     Example:
         >>> bilinear_scores(torch.rand(2, 49, 8), torch.rand(5, 64)).shape

@@ -10,7 +10,7 @@ from .outer_pool import count_locations, select_locations
 def covariance_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
     """Covariance of two feature vectors over all locations.
 
-    The specification, gradient and errors included, is `bilinear.reference.covariance_pool`.
+    `bilinear.reference.covariance_pool` specifies the values, gradients and errors.
 
     Args:
         x: features of the first stream, (N, L, C).

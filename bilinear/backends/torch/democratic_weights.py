@@ -21,17 +21,16 @@ def democratic_weights(
 ) -> Tensor:
     """Find the weights of γ-democratic aggregation by damped Sinkhorn steps.
 
-    The specification, gradient and errors included, is `bilinear.reference.democratic_weights`.
+    `bilinear.reference.democratic_weights` specifies the values, gradients and errors.
 
     Args:
         x: features, (N, L, C).
-        gamma: exponent of the targets, from 0 (equal contributions) to 1 (sum pooling).
-            Default 0.5.
+        gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling). Default 0.5.
         damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
         steps: number of Sinkhorn steps, a positive integer. Default 10.
         eps: added to the base of each power, a positive number. Default 1e-10.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        detach_target: whether the targets are constants to the gradient. Default False.
+        detach_target: whether the gradient treats the targets as constants. Default False.
 
     Returns:
         Weights (N, L) in the dtype of x.

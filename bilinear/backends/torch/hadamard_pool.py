@@ -20,9 +20,9 @@ def hadamard_pool(
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Pool the element-wise products of every two streams over all locations.
+    """Pool the element-wise products of every pair of streams over all locations.
 
-    The specification, gradient and errors included, is `bilinear.reference.hadamard_pool`.
+    `bilinear.reference.hadamard_pool` specifies the values, gradients and errors.
 
     Args:
         x: features of the first stream, (N, L, R).
@@ -36,7 +36,7 @@ def hadamard_pool(
     Returns:
         Sums (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
 
-    Cost: time and memory N·L·R for each pair; nothing of size R².
+    Cost: time and memory N·L·R for each pair. No array of size R² is formed.
 
     Example:
         >>> hadamard_pool(torch.rand(2, 49, 8), torch.rand(2, 49, 8), rank=2).shape

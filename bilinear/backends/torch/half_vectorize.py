@@ -10,11 +10,11 @@ from ._triangle import diagonal_entries, packed_to_flat
 def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
     """Return the entries on and above the diagonal of symmetric matrices, row by row.
 
-    The specification, gradient and errors included, is `bilinear.reference.half_vectorize`.
+    `bilinear.reference.half_vectorize` specifies the values, gradients and errors.
 
     Args:
         g: matrices (N, C, C).
-        isometric: whether entries above the diagonal are multiplied by √2, which keeps inner
+        isometric: whether entries above the diagonal are multiplied by √2, which preserves inner
             products and norms. Default True.
 
     Returns:

@@ -11,7 +11,7 @@ from ._tensors import spec, upcast
 def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Tensor:
     """Scale each vector of the last axis to unit length: ``z / max(‖z‖₂, eps)``.
 
-    The specification, gradient and errors included, is `bilinear.reference.l2_normalize`.
+    `bilinear.reference.l2_normalize` specifies the values, gradients and errors.
 
     Args:
         z: vectors (..., K).

@@ -21,16 +21,16 @@ def low_rank_pool(
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Low-rank bilinear pooling: ``hadamard_pool(σ(x u), σ(y v))``.
 
-    The specification, gradient and errors included, is `bilinear.reference.low_rank_pool`.
+    `bilinear.reference.low_rank_pool` specifies the values, gradients and errors.
 
     Args:
         x: features of the first stream, (N, L, C).
         u: projection of the first stream, (C, R).
         v: projection of the second stream, (D, R).
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
-        activation: σ, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
+        activation: σ: ``"tanh"``, ``"relu"``, ``"sigmoid"``, or None. Default None, the identity.
         rank: number of consecutive products that are summed, a divisor of R. Default 1.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
@@ -39,7 +39,7 @@ def low_rank_pool(
     Returns:
         Sums (N, R / rank) in the dtype of x.
 
-    Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
+    Cost: time N·L·(C + D)·R, memory N·L·R. No array of size C·D is formed.
 
     Example:
         >>> x, u = torch.rand(2, 49, 8), torch.rand(8, 16)

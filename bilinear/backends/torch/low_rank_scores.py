@@ -19,14 +19,14 @@ def low_rank_scores(
     mask: Tensor | None = None,
     reduction: Reduction = "sum",
 ) -> Tensor:
-    """Scores of a bilinear classifier whose matrices are of low rank.
+    """Scores of a low-rank bilinear classifier.
 
-    The specification, gradient and errors included, is `bilinear.reference.low_rank_scores`.
+    `bilinear.reference.low_rank_scores` specifies the values, gradients and errors.
 
     Args:
         x: features, (N, L, C).
-        u_plus: positive factors of each class, (K, C, r₊).
-        u_minus: negative factors of each class, (K, C, r₋); one of r₊ and r₋ may be 0.
+        u_plus: positive factors of K classes, (K, C, r₊).
+        u_minus: negative factors, (K, C, r₋). One of r₊ and r₋ may be 0.
         bias: (K,).
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid

@@ -18,7 +18,7 @@ def matrix_sqrt(
 ) -> Tensor:
     """Square root of symmetric positive semidefinite matrices.
 
-    The specification, gradient and errors included, is `bilinear.reference.matrix_sqrt`.
+    `bilinear.reference.matrix_sqrt` specifies the values, gradients and errors.
 
     Args:
         a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
@@ -26,15 +26,15 @@ def matrix_sqrt(
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
         normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
             ``"trace"``.
-        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
 
     Returns:
-        Roots (N, C, C) in the dtype of a. With ``"eigen"`` derivatives are exact to the third
-        order.
+        Roots (N, C, C) in the dtype of a. With ``"eigen"``, derivatives up to the third order are
+        exact.
 
-    Cost: time N·C³, times 3·steps or some 20 for the eigenvectors; the gradient holds 4·steps or
-        some 12 matrices a sample.
+    Cost: time N·C³, times 3·steps, or about 20 for ``"eigen"``. The gradient needs memory for
+        4·steps, or about 12, matrices per sample.
 
     Example:
         >>> matrix_sqrt(4 * torch.eye(2)[None], method="eigen")

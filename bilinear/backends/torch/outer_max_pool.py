@@ -11,7 +11,7 @@ from .outer_pool import select_locations
 def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
     """Take the largest product of each pair of channels over all locations.
 
-    The specification, gradient and errors included, is `bilinear.reference.outer_max_pool`.
+    `bilinear.reference.outer_max_pool` specifies the values, gradients and errors.
 
     Args:
         x: features of the first stream, (N, L, C).
@@ -21,10 +21,10 @@ def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = 
     Returns:
         Maxima (N, C, D) in the dtype of x.
 
-    Cost: time O(N·L·C·D); memory O(N·C·D) and one block of products, N·L·D of each of as many
-        channels as fit 32 MiB (but at least one), in every derivative too. Compiled, traced, or
-        under a forward derivative of a forward derivative, the products are in one piece, which a
-        compiler may fuse into the sums that they enter.
+    Cost: time O(N·L·C·D). Memory O(N·C·D) and one block of products, forward and backward: N·L·D
+        values for each of as many channels as fit into 32 MiB, but at least one channel. In
+        compiled or traced code, and in a forward derivative of a forward derivative, one block has
+        all products; a compiler may fuse it with the sums that follow.
 
     Example:
         >>> outer_max_pool(torch.rand(2, 49, 8)).shape

@@ -17,7 +17,7 @@ def outer_pool(
 ) -> Tensor:
     """Pool the outer products of two feature vectors over all locations.
 
-    The specification, gradient and errors included, is `bilinear.reference.outer_pool`.
+    `bilinear.reference.outer_pool` specifies the values, gradients and errors.
     On GPUs PyTorch multiplies float32 matrices in TF32 only where
     `torch.set_float32_matmul_precision` allows it.
 

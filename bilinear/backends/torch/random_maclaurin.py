@@ -18,7 +18,7 @@ def random_maclaurin(
 ) -> Tensor:
     """Compact bilinear pooling by random Maclaurin features.
 
-    The specification, gradient and errors included, is `bilinear.reference.random_maclaurin`.
+    `bilinear.reference.random_maclaurin` specifies the values, gradients and errors.
     The entries of NumPy tables are checked, those of tensors are not.
 
     Args:

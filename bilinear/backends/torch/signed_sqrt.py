@@ -13,7 +13,7 @@ def signed_sqrt(
 ) -> Tensor:
     """Signed square root of each entry: ``sign(g) · √(|g| + eps)``.
 
-    The specification, gradient and errors included, is `bilinear.reference.signed_sqrt`.
+    `bilinear.reference.signed_sqrt` specifies the values, gradients and errors.
 
     Args:
         g: values of any shape.

@@ -19,9 +19,9 @@ def tensor_sketch(
 ) -> Tensor:
     """Compact bilinear pooling by a tensor sketch.
 
-    The specification, gradient and errors included, is `bilinear.reference.tensor_sketch`.
-    The entries of NumPy tables are checked, those of tensors are not. On a GPU the terms of a bin
-    are added in any order.
+    `bilinear.reference.tensor_sketch` specifies the values, gradients and errors.
+    The entries of NumPy tables are checked, those of tensors are not. On a GPU, the order in which
+    the terms of a bin are added is not fixed.
 
     Args:
         x: features of the first stream, (N, L, C).
@@ -33,9 +33,9 @@ def tensor_sketch(
     Returns:
         Sketches (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
 
-    Cost: pooled, N·L·C·D time and N·C·D memory: one matrix product, which is faster than Fourier
-        transforms at every location. For ``"none"``, N·L·(C + D + dim log dim) time and N·L·dim
-        memory.
+    Cost: time N·L·C·D and memory N·C·D for one matrix product, which is faster than Fourier
+        transforms at every location. For ``"none"``, time N·L·(C + D + dim log dim) and memory
+        N·L·dim.
 
     Example:
         >>> tensor_sketch(torch.rand(2, 49, 8), tables=sketch_tables(8, None, 16)).shape

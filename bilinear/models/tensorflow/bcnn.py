@@ -30,26 +30,25 @@ class BCNN(keras.Model):
             channels last. An unbuilt layer is built for color images.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
-        pool: a pooling layer of this package with
-            ``data_format="channels_last"``, or the name of one or of a preset; a name makes
-            the layer for the model's feature maps with its defaults. A custom pool needs a
-            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with ``num_classes``
-            gives the logits: no linear classifier follows it.
+        pool: a pooling layer of this package with ``data_format="channels_last"``, or the name of a
+            layer or preset, which is made with its defaults for the feature maps of the model. A
+            custom pool needs a ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with
+            a ``num_classes`` attribute computes the logits, and no linear classifier follows it.
         projection: number of channels, at least 1, to which the feature maps of each stream are
             projected before pooling, by a learned 1×1 convolution without bias; None for no
             projection.
-        taps: names of the feature maps of a named backbone to pool together in place of its last
-            one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
+        taps: names of the feature maps of a named backbone that the pool receives instead of its
+            last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
             ``.safetensors`` file or of an ``.h5`` file of Keras' VGG16, or a pair of
             these for two streams. The path of a portable file, written by `save`, starts from
-            its backbones, projection and pool, with a new classifier: `backbone_b`, `pool`,
-            `projection` and `taps` that are None then come from the file, and others must be
+            its backbones, projection and pool, with a new classifier: if `backbone_b`, `pool`,
+            `projection` or `taps` is None, it is then read from the file; otherwise it must be
             equal to the file's. None draws all weights from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
-        seed: of the initial weights, a non-negative integer: equal seeds give equal weights in
-            every framework. None draws other weights each time.
+        seed: non-negative integer; the same seed gives the same initial weights in every
+            framework. None draws different weights each time.
         dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``,
             or a Keras dtype policy such as ``"mixed_bfloat16"``; None is Keras' global policy.
             Custom layers and pools keep theirs.
@@ -57,11 +56,11 @@ class BCNN(keras.Model):
     Shape: images (N, H, W, 3), already normalised, whatever Keras' image data format -> logits
         (N, num_classes). Feature maps of several sizes are resampled bilinearly to the smallest,
         axis by axis.
-    Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
+    Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Precision: on GPUs TensorFlow computes float32 in TF32 unless
         `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
-    Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
-        other; for weights as `load` does.
+    Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
+        `weights`, the errors of `load`.
     Example:
         >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
         >>> model(tf.zeros((2, 448, 448, 3))).shape
@@ -167,7 +166,7 @@ class BCNN(keras.Model):
             self.classifier.build((None, self._size))
 
     def feature_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
-        """Return the feature maps of each stream, (N, h, w, C), as its backbone gives them."""
+        """Return the feature maps of each stream, (N, h, w, C), the output of its backbone."""
         images = to_tensor("BCNN", "images", images)
         self.streams.check_images(spec(images), channels_first=False)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
@@ -179,7 +178,7 @@ class BCNN(keras.Model):
         return self.pool(*self.pooled_maps(images, training))
 
     def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
-        """Return the feature maps that the pool receives, (N, h, w, C): `prepared` ones."""
+        """Return the feature maps that the pool receives, (N, h, w, C), after `prepared`."""
         return self.prepared(self.feature_maps(images, training))
 
     def prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
@@ -189,7 +188,7 @@ class BCNN(keras.Model):
         return resample(*([project(x) for project, x in pairs] or maps))
 
     def logits(self, *maps: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Return the logits of feature maps such as `feature_maps` gives."""
+        """Return the logits of the feature maps that `feature_maps` returns."""
         pooled = self.pool(*self.prepared(maps), training=training)
         return pooled if self.classifier is None else self.classifier(pooled)
 
@@ -197,14 +196,14 @@ class BCNN(keras.Model):
         return self.logits(*self.feature_maps(images, training), training=training)
 
     def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
-        """Replace the classifier by a new one, and forget the names of the classes.
+        """Replace the classifier by a new one, and set `classes` to None.
 
         A pool that gives the logits itself is replaced. The dtype policy stays. Call `compile`
         again afterwards: the variables of the classifier are others.
 
         Args:
             num_classes: number of classes, at least 1.
-            seed: of the new weights, equal in every framework; None draws others each time.
+            seed: of the new weights, equal in every framework; None draws different ones each time.
         """
         check_classes("reset_classifier", num_classes, seed)
         make = partial(framework.layer, dtype=self.dtype_policy)

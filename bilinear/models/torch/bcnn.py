@@ -26,35 +26,35 @@ class BCNN(nn.Module):
             layer4, 1/32), or a `torch.nn.Module` that maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
-        pool: a pooling layer of this package, or the name of one or of a preset; a name makes
-            the layer for the model's feature maps with its defaults. A custom pool needs a
-            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with ``num_classes``
-            gives the logits: no linear classifier follows it.
+        pool: a pooling layer of this package, or the name of a layer or preset, which is made with
+            its defaults for the feature maps of the model. A custom pool needs a
+            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with a ``num_classes``
+            attribute computes the logits, and no linear classifier follows it.
         projection: number of channels, at least 1, to which the feature maps of each stream are
             projected before pooling, by a learned 1×1 convolution without bias; None for no
             projection.
-        taps: names of the feature maps of a named backbone to pool together in place of its last
-            one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
+        taps: names of the feature maps of a named backbone that the pool receives instead of its
+            last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
             ``.safetensors`` file, of a torchvision ``.pth`` file or of an ``.h5`` file of Keras'
             VGG16, or a pair of these for two streams. The path of a portable file, written by
             `save`, starts from its backbones, projection and pool, with a new classifier:
-            `backbone_b`, `pool`, `projection` and `taps` that are None then come from the file,
-            and others must be equal to the file's. None draws all weights from `seed`.
+            if `backbone_b`, `pool`, `projection` or `taps` is None, it is then read from the file;
+            otherwise it must be equal to the file's. None draws all weights from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
-        seed: of the initial weights, a non-negative integer: equal seeds give equal weights in
-            every framework. None draws other weights each time.
+        seed: non-negative integer; the same seed gives the same initial weights in every
+            framework. None draws different weights each time.
         device: of the parameters and buffers; None is torch's default device. Custom modules and
-            pools stay where they are.
+            pools are not moved.
         dtype: of the parameters: ``torch.float16``, ``bfloat16``, ``float32`` or ``float64``, or
             its name; None is ``torch.get_default_dtype()``. Custom modules keep theirs.
 
     Shape: images (N, 3, H, W), already normalised -> logits (N, num_classes). Feature maps of
         several sizes are resampled bilinearly to the smallest, axis by axis.
-    Attributes: `preprocessing` and `classes` say what the images and the logits mean, or None.
-    Raises: ValueError and TypeError before any layer is built, for arguments that do not fit each
-        other; for weights as `load` does.
+    Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
+    Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
+        `weights`, the errors of `load`.
     Example:
         >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
         >>> model(torch.zeros(2, 3, 448, 448)).shape
@@ -114,7 +114,7 @@ class BCNN(nn.Module):
         self.assign(parts.tensors(self._specs))
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps of each stream, (N, C, h, w), as its backbone gives them."""
+        """Return the feature maps of each stream, (N, C, h, w), the output of its backbone."""
         self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
         first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
@@ -125,7 +125,7 @@ class BCNN(nn.Module):
         return self.pool(*self.pooled_maps(images))
 
     def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps that the pool receives, (N, C, h, w): `prepared` ones."""
+        """Return the feature maps that the pool receives, (N, C, h, w), after `prepared`."""
         return self.prepared(self.feature_maps(images))
 
     def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -136,7 +136,7 @@ class BCNN(nn.Module):
         return _resample(*maps)
 
     def logits(self, *maps: Tensor) -> Tensor:
-        """Return the logits of feature maps such as `feature_maps` gives."""
+        """Return the logits of the feature maps that `feature_maps` returns."""
         pooled = self.pool(*self.prepared(maps))
         return pooled if self.classifier is None else self.classifier(pooled)
 
@@ -144,16 +144,16 @@ class BCNN(nn.Module):
         return self.logits(*self.feature_maps(images))
 
     def forward_features(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the feature map of the backbone, or a tuple where there are several; as timm."""
+        """Return the feature map of the backbone, or a tuple of several maps, as in timm."""
         maps = self.feature_maps(images)
         return maps[0] if len(maps) == 1 else maps
 
     def forward_head(self, features: Tensor | Sequence[Tensor], pre_logits: bool = False) -> Tensor:
-        """Return the logits of what `forward_features` gives, or their descriptors; as timm.
+        """Return the logits of the output of `forward_features`, as in timm.
 
         Args:
             features: a feature map, or several.
-            pre_logits: return the descriptors, (N, D), in place of the logits.
+            pre_logits: return the descriptors, (N, D), instead of the logits.
         """
         maps = (features,) if isinstance(features, Tensor) else features
         if not pre_logits:
@@ -162,18 +162,18 @@ class BCNN(nn.Module):
         return self.pool(*self.prepared(maps))
 
     def get_classifier(self) -> nn.Module:
-        """Return the linear classifier, or the pool where it gives the logits; as timm."""
+        """Return the linear classifier, or the pool if it computes the logits, as in timm."""
         return self.pool if self.classifier is None else self.classifier
 
     def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
-        """Replace the classifier by a new one, and forget the names of the classes.
+        """Replace the classifier by a new one, and set `classes` to None.
 
         A pool that gives the logits itself is replaced. Device and dtype stay. Make a new
         optimizer afterwards: the parameters of the classifier are other tensors.
 
         Args:
             num_classes: number of classes, at least 1.
-            seed: of the new weights, equal in every framework; None draws others each time.
+            seed: of the new weights, equal in every framework; None draws different ones each time.
         """
         check_classes("reset_classifier", num_classes, seed)
         weight = next(self.get_classifier().parameters())

@@ -10,7 +10,7 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class AveragePool(nn.Module):
-    """The mean of a feature map over its valid locations, the baseline of every other pool.
+    """The mean of a feature map over its valid locations: the baseline for the other pools.
 
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]``, without root and without normalization.
 

@@ -10,10 +10,10 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class BilinearPool(nn.Module):
-    """Bilinear pooling of feature maps: `bilinear_pool` of their locations.
+    """Bilinear pooling of feature maps: `bilinear_pool` over all their locations.
 
-    ``pool(x)`` pools one stream with itself, ``pool(x, y)`` two streams. The specification is
-    `bilinear.reference.bilinear_pool`.
+    ``pool(x)`` pools one stream with itself, ``pool(x, y)`` pools two streams. The specification
+    is `bilinear.reference.bilinear_pool`.
 
     Args:
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.

@@ -21,17 +21,16 @@ class CompactBilinearPool(nn.Module):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))``.
 
     The sketch is `tensor_sketch` or `random_maclaurin` of the locations. Its tables are integer
-    buffers (h1, s1, h2, s2, or w1, w2): part of the state_dict, moved with the module, never
-    rounded.
+    buffers (h1, s1, h2, s2, or w1, w2), which are part of the state_dict.
 
     Args:
         channels: C for one stream, or [C, D] for two.
         dim: length of the descriptor, a positive integer. Default 8192.
         method: ``"tensor_sketch"`` or ``"random_maclaurin"``. Default ``"tensor_sketch"``.
-        seed: seed of the tables, an integer from 0 up, equal in every framework; None draws from
-            entropy. Default 0.
-        tables: `SketchTables` or `MaclaurinTables` to use in place of drawn ones; `seed` is then
-            None. Default None.
+        seed: non-negative integer; the same seed gives the same tables in every framework. None
+            draws random tables. Default 0.
+        tables: `SketchTables` or `MaclaurinTables` to use instead of drawn ones; `seed` is then
+            ignored. Default None.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
             Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
@@ -40,8 +39,8 @@ class CompactBilinearPool(nn.Module):
             (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
             Default ``"channels_first"``.
         device: device of the tables; None is PyTorch's default device.
-        dtype: accepted as in other layers; the tables stay integers, and the dtype of the feature
-            maps is that of the descriptor.
+        dtype: has no effect. The tables are integers, and the descriptor has the dtype of the
+            feature maps.
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) boolean -> (N, dim).
     Cost: that of the operator; tables of 2 (C + D) or (C + D)·dim entries.
@@ -89,7 +88,7 @@ class CompactBilinearPool(nn.Module):
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """The tables as the operator takes them."""
+        """The tables as arguments of the operator."""
         buffers = dict(self.named_buffers(recurse=False))
         if self.method == "tensor_sketch":
             return SketchTables(**buffers, dim=self.dim)
@@ -106,7 +105,7 @@ class CompactBilinearPool(nn.Module):
         return l2_normalize_unchecked(signed_sqrt_unchecked(z, self.eps), self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim`, whatever the channels."""
+        """`dim`, for any channels."""
         return self.dim
 
     def extra_repr(self) -> str:

@@ -14,15 +14,15 @@ from ._feature_maps import DataFormat, to_locations
 class CovariancePool(nn.Module):
     """Matrix square root of the covariance of a feature map (MPN-COV, iSQRT-COV).
 
-    ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without root of entries and without
-    normalization of the descriptor.
+    ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without element-wise root and without
+    normalization.
 
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
         normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
             ``"trace"``.
-        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
         isometric: whether entries above the diagonal are multiplied by √2. Default False.
         data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
@@ -30,7 +30,7 @@ class CovariancePool(nn.Module):
             Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2).
-    Cost: time N·(L·C² + some 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·C³).
 
     Example:
         >>> CovariancePool()(torch.rand(2, 64, 7, 7)).shape

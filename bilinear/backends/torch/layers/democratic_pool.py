@@ -15,28 +15,27 @@ from .bilinear_pool import BilinearPool
 
 
 class DemocraticPool(nn.Module):
-    """γ-democratic aggregation: a map scaled by √(α + weight_eps), then pooled by `pool`.
+    """γ-democratic aggregation: scale a feature map by √(α + weight_eps) and apply `pool`.
 
-    α are the `democratic_weights` of the map's locations. Published code has
-    ``detach_target=True`` and sum pooling.
+    α are the `democratic_weights` of the locations. Published code uses ``detach_target=True`` and
+    sum pooling.
 
     Args:
         pool: a layer that takes one feature map and ``mask=``, in the same data format; it may be
             a classifier. None is ``BilinearPool("sum")``. Default None.
-        gamma: exponent of the targets, from 0 (equal contributions) to 1 (sum pooling).
-            Default 0.5.
+        gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling). Default 0.5.
         damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
         steps: number of Sinkhorn steps, a positive integer. Default 10.
         eps: added to the base of each power, a positive number. Default 1e-10.
-        weight_eps: added under the root of a weight, a positive number. Default 1e-8.
-        detach_target: whether the targets are constants to the gradient. Default False.
+        weight_eps: added to α inside the root, a positive number. Default 1e-8.
+        detach_target: whether the gradient treats the targets as constants. Default False.
         data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
             (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
             Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> what `pool` returns for x.
-    Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) for L locations, and those of
-        `pool`.
+    Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) for L locations, plus the
+        cost of `pool`.
 
     Example:
         >>> DemocraticPool()(torch.rand(2, 64, 7, 7)).shape
@@ -89,7 +88,7 @@ class DemocraticPool(nn.Module):
         return self.pool(to_feature_map(scaled, x, layout), mask=mask).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """The size that `pool` has, which may refuse two streams."""
+        """The descriptor size of `pool`; ValueError if it does not support two streams."""
         return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))
 
     def extra_repr(self) -> str:

@@ -20,16 +20,16 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class HierarchicalBilinearPool(nn.Module):
-    """Bilinear pooling across layers: every pair of several maps, projected to one width.
+    """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
-    ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, in which each pair
-    is scaled to unit length by itself. Parameters: u1 (C₁, dim), u2 (C₂, dim), …
+    ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, where the
+    descriptor of each pair is normalized separately. Parameters: u1 (C₁, dim), u2 (C₂, dim), …
 
     Args:
-        channels: the channels of each map, a list of two or more positive integers.
-        dim: width of the projections, a positive integer. Default 8192.
-        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
-            draws from entropy. Default 0.
+        channels: number of channels of each map, a list of two or more positive integers.
+        dim: number of channels after the projections, a positive integer. Default 8192.
+        seed: non-negative integer; the same seed gives the same initial values in every framework.
+            None draws random initial values. Default 0.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
             Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.

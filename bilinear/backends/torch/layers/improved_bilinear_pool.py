@@ -14,16 +14,16 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class ImprovedBilinearPool(nn.Module):
-    """Bilinear pooling with a matrix square root before the square root of entries.
+    """Bilinear pooling with a matrix square root before the element-wise square root.
 
-    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))`` of one stream.
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, for one stream.
 
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
         normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
             ``"frobenius"``.
-        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
             Default ``"mean"``.
@@ -36,7 +36,7 @@ class ImprovedBilinearPool(nn.Module):
             Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C²).
-    Cost: time N·(L·C² + some 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·C³).
 
     Example:
         >>> ImprovedBilinearPool()(torch.rand(2, 64, 7, 7)).shape

@@ -12,20 +12,19 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class LowRankBilinearClassifier(nn.Module):
-    """Pooling and classifier in one: scores of a bilinear classifier of low rank.
+    """Pooling and classifier in one layer: scores of a low-rank bilinear classifier.
 
     `low_rank_scores` of the locations of a feature map, without root and norm. Each class has a
-    matrix ``U₊ U₊ᵀ − U₋ U₋ᵀ`` of rank `rank`, half of it positive (the larger half where it is
-    odd). Parameters: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋) and bias, which
-    begins at 0.
+    matrix ``U₊ U₊ᵀ − U₋ U₋ᵀ`` of rank `rank`. U₊ has r₊ = ⌈rank / 2⌉ columns, U₋ has
+    r₋ = ⌊rank / 2⌋. Parameters: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋) and
+    bias, initially 0.
 
     Args:
         channels: C, a positive integer.
         num_classes: number of scores, a positive integer.
-        rank: rank of the matrix of each class, a positive integer; 1 has no negative part.
-            Default 8.
-        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
-            draws from entropy. Default 0.
+        rank: rank of the matrix of each class, a positive integer. Default 8.
+        seed: non-negative integer; the same seed gives the same initial values in every framework.
+            None draws random initial values. Default 0.
         reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
             locations. Default ``"sum"``, unlike in other layers.
         data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
@@ -79,7 +78,7 @@ class LowRankBilinearClassifier(nn.Module):
         return low_rank_scores_unchecked(x, *weights, mask, self.reduction).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """The number of classes, whatever the channels."""
+        """The number of classes, for any channels."""
         return self.num_classes
 
     def extra_repr(self) -> str:

@@ -21,17 +21,17 @@ class LowRankBilinearPool(nn.Module):
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each of the `dim` entries of the
     descriptor is a bilinear form of rank at most `rank`. Without activation, ``rank=1`` is the
-    pooling of MLB and a larger rank that of MFB. Parameters: u (C, dim · rank) and
-    v (D, dim · rank). The dtype of the descriptor is that of the feature maps; the parameters are
-    cast to their accumulation dtype.
+    pooling of MLB (Kim et al.), and a larger rank is that of MFB (Yu et al.). Parameters:
+    u (C, dim · rank) and v (D, dim · rank). The descriptor has the dtype of the feature maps; the
+    parameters are cast to their accumulation dtype.
 
     Args:
         channels: C for one stream, or [C, D] for two.
         dim: length of the descriptor, a positive integer. Default 8192.
         rank: number of products summed in each entry, a positive integer. Default 1.
-        activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
-        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
-            draws from entropy. Default 0.
+        activation: of the projections: ``"tanh"``, ``"relu"``, ``"sigmoid"`` or None. Default None.
+        seed: non-negative integer; the same seed gives the same initial values in every framework.
+            None draws random initial values. Default 0.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
             Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
@@ -93,7 +93,7 @@ class LowRankBilinearPool(nn.Module):
         return l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim`, whatever the channels."""
+        """`dim`, for any channels."""
         return self.dim
 
     def extra_repr(self) -> str:

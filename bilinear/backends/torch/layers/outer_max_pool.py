@@ -11,10 +11,10 @@ from ._feature_maps import DataFormat, to_locations
 
 
 class OuterMaxPool(nn.Module):
-    """The largest products of channels over all locations, as unit descriptors.
+    """The largest product of each pair of channels over all locations, with root and norm.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``: `BilinearPool` with the maximum
-    in place of the mean.
+    instead of the mean.
 
     Args:
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.

@@ -16,15 +16,15 @@ from ._feature_maps import DataFormat, to_feature_map, to_locations
 class Projection(nn.Module):
     """A 1×1 convolution without bias: the C channels of each location become `dim`.
 
-    It makes bilinear pooling of wide networks possible: 2048 channels give a descriptor of 4
-    million values, 128 projected channels one of 16 thousand. Parameter: weight (dim, C).
+    Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
+    values, 128 channels one of 16 thousand. Parameter: weight (dim, C).
 
     Args:
         channels: C, a positive integer.
         dim: number of channels of the result, a positive integer.
         activation: None, or ``"relu"``, whose slope at exactly 0 is 0. Default None.
-        seed: seed of the initial values, an integer from 0 up, equal in every framework; None
-            draws from entropy. Default 0.
+        seed: non-negative integer; the same seed gives the same initial values in every framework.
+            None draws random initial values. Default 0.
         data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
             (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
             Default ``"channels_first"``.
