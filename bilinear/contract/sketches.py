@@ -25,8 +25,8 @@ CHANNELS_REMEDY = "Draw the tables for the channels of x and y."
 class SketchTables(NamedTuple):
     """The tables of a tensor sketch: the bin and the sign of each channel.
 
-    h1 (C,) and h2 (D,) hold int32 or int64 from 0 to dim - 1, s1 (C,) and s2 (D,) are +1 or -1;
-    dim is a Python int. One stream has both pairs: two hashes of the same channels.
+    h1 (C,) and h2 (D,) are int32 or int64, from 0 to dim - 1. s1 (C,) and s2 (D,) are +1 or -1.
+    dim is a Python int. One stream also needs both pairs, as two hashes of the same channels.
     """
 
     h1: Any

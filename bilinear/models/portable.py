@@ -84,7 +84,7 @@ class Files(Generic[Model, Tensor]):
                 framework that wrote it.
 
         Raises:
-            ValueError: for tensors that are not finite, a wrong number of classes, a custom pool,
+            ValueError: for tensors that are not finite, wrong class names, a custom pool,
                 or momentum of a tensor that is not a parameter.
             OSError: if the file cannot be written.
         """
