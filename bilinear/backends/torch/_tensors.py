@@ -9,11 +9,6 @@ from torch._functorch import eager_transforms
 
 from ...contract import ACCUMULATION, Spec, check_same_device, check_tensor, refuse
 
-if torch.__version__ < "2.13":
-    # Dynamo before 2.13 hides the text of an error that traced code raises under fullgraph=True.
-    # A function marked like this is called, not traced, so that its error is raised as it is.
-    torch.compiler.assume_constant_result(refuse)
-
 _NAMES = {getattr(torch, name): name for name in (*ACCUMULATION, "bool")}
 
 
@@ -42,10 +37,15 @@ def upcast(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-@torch.compiler.assume_constant_result
 def _autocast_available(device_type: str) -> bool:
-    """A constant for Dynamo, which cannot trace the function itself before PyTorch 2.13."""
     return torch.amp.is_autocast_available(device_type)
+
+
+if torch.__version__ < "2.13":  # the mark imports all of Dynamo, which takes over a second
+    # Dynamo before 2.13 hides the text of an error that traced code raises under fullgraph=True,
+    # and cannot trace the query. It calls a marked function instead of tracing it.
+    for _function in (refuse, _autocast_available):
+        torch.compiler.assume_constant_result(_function)
 
 
 def autocast_off(x: Tensor) -> AbstractContextManager[Any]:
