@@ -43,12 +43,12 @@ def bilinear_pool(
         norm: form of `l2_normalize`.
 
     Returns: Array (N, C·D), row-major; or (N, C(C+1)/2) if packed.
-    Cost: time N·L·C·D. Between the passes the inputs and the output are held; with another `root`
-        or `norm`, or a `slope_eps`, a multiple of the output.
-        With the defaults and under jit, a forward pass takes at most 2 times the bytes of input
-        and output, both passes 3.5 times those of input, output and their cotangents; 3.25 and
-        3.75 times with `packed`. Half-precision arrays count as float32, in which they are
-        computed; with them it is 2.5 and 4 times, 3.25 and 4.5 with `packed`.
+    Cost: time N·L·C·D. The inputs and the output are saved for the backward pass; with another
+        `root` or `norm`, or a `slope_eps`, a multiple of the output.
+        With the defaults and under jit, the forward pass needs at most 2 times the bytes of inputs
+        and output, and both passes 3.5 times the bytes of inputs, output and their cotangents.
+        With `packed`, the factors are 3.25 and 3.75. Half-precision arrays count as float32; for
+        them the factors are 2.5 and 4, and 3.25 and 4.5 with `packed`.
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
     check_bilinear_pool(*specs("bilinear_pool", x, y, mask), options)

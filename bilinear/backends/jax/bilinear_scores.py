@@ -36,7 +36,7 @@ def bilinear_scores(
     l2_eps: float = L2_EPS,
     packed: bool = False,
 ) -> jax.Array:
-    """Score bilinear descriptors linearly, without holding them: ``bilinear_pool(x, y) Wᵀ + b``.
+    """Linear scores of bilinear descriptors, which are not stored: ``bilinear_pool(x, y) Wᵀ + b``.
 
     Specified by `bilinear.reference.bilinear_scores`.
 
@@ -53,9 +53,10 @@ def bilinear_scores(
         packed: take the descriptor of `bilinear_pool` with `packed`; for one stream.
 
     Returns: Array (N, K).
-    Cost: time N·C·D·(L + K), the gradient three times that. Memory without gradient about
-        (2K + 4N)·C·D / 8 beside the inputs; with it also the gradients of the inputs, that of the
-        weight at least twice. Between the passes the inputs are held.
+    Cost: time N·C·D·(L + K), and three times that for the gradient. Memory about
+        (2K + 4N)·C·D / 8 besides the inputs. The gradient also needs memory for the gradients of
+        the inputs, and at least two copies of that of the weight. Only the inputs are saved for
+        the backward pass.
     """
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)

@@ -19,7 +19,7 @@ def hadamard_pool(
     mask: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> jax.Array:
-    """Pool the element-wise products of every two streams over all locations.
+    """Pool the element-wise products of every pair of streams over all locations.
 
     Specified by `bilinear.reference.hadamard_pool`.
 
@@ -32,7 +32,7 @@ def hadamard_pool(
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
 
     Returns: Array (N, pairs · R / rank), in the order (x, y), (x, more[0]), …, (y, more[0]), …
-    Cost: time and memory N·L·R a pair.
+    Cost: time and memory N·L·R for each pair.
     """
     op, names = "hadamard_pool", ["x", "y", *(f"more[{i}]" for i in range(len(more)))]
     received = [spec(op, name, s) for name, s in zip(names, (x, y, *more), strict=True)]

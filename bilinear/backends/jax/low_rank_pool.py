@@ -35,7 +35,7 @@ def low_rank_pool(
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
 
     Returns: Array (N, R / rank).
-    Cost: time N·L·(C + D)·R, memory N·L·R; nothing of size C·D.
+    Cost: time N·L·(C + D)·R, memory N·L·R. No array of size C·D is formed.
     """
     op = "low_rank_pool"
     of_x, of_y, of_mask = specs(op, x, y, mask)

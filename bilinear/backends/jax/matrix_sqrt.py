@@ -25,12 +25,13 @@ def matrix_sqrt(
         method: ``"newton_schulz"`` iterates; ``"eigen"`` is exact, by eigenvectors.
         steps: of the iteration, at least 1; not used by ``"eigen"``.
         normalize: ``"trace"`` or ``"frobenius"``, which the iteration divides by.
-        tol: for ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+        tol: for ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None means C times the unit roundoff.
 
     Returns: Array (N, C, C).
-    Cost: time N·C³ times 3·steps, or about 20 for ``"eigen"``; the gradient holds 4·steps, or
-        about 12, matrices a sample. Derivatives of ``"eigen"`` are exact to the third order.
+    Cost: time N·C³, times 3·steps, or about 20 for ``"eigen"``. The gradient needs memory for
+        4·steps, or about 12, matrices per sample.
+    Gradient: derivatives of ``"eigen"`` up to the third order are exact.
     """
     check_matrix_sqrt(spec("matrix_sqrt", "a", a), method, steps, normalize, tol)
     return round_to(a, matrix_sqrt_unchecked(upcast(a), method, steps, normalize, tol))

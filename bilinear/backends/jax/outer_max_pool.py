@@ -20,8 +20,8 @@ def outer_max_pool(
         mask: boolean (N, L); only locations where it is True are compared. None compares all.
 
     Returns: Array (N, C, D).
-    Cost: time O(N·L·C·D); memory O(N·C·D) and the N·L·D products of one channel at a time, which
-        every derivative computes again.
+    Cost: time O(N·L·C·D). Memory O(N·C·D) and the N·L·D products of one channel at a time. Each
+        derivative computes the products again.
     """
     check_outer_max_pool(*specs("outer_max_pool", x, y, mask))
     return round_to(x, outer_max_pool_unchecked(x, y, mask))

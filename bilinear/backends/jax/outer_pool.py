@@ -25,7 +25,7 @@ def outer_pool(
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
 
     Returns: Array (N, C, D).
-    Cost: time O(N·L·C·D), the gradient twice that; memory N·C·D beside x and y.
+    Cost: time O(N·L·C·D), twice that for the gradient; memory N·C·D besides x and y.
     """
     check_outer_pool(*specs("outer_pool", x, y, mask), reduction)
     return round_to(x, outer_pool_unchecked(x, y, mask, reduction))

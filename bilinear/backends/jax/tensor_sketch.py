@@ -23,15 +23,15 @@ def tensor_sketch(
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
-        tables: of `sketch_tables`; entries of NumPy arrays are checked. dim is static: `tables`
-            as an argument of a transformed function cannot hold it.
+        tables: of `sketch_tables`; entries of NumPy arrays are checked. dim is a static int, so
+            `tables` cannot be an argument of a transformed function.
         mask: boolean (N, L); only locations where it is True are pooled. None pools all.
         reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool.
 
     Returns: Array (N, dim), or (N, L, dim) for ``"none"``.
-    Cost: pooled, time N·L·C·D and memory N·C·D by one matrix product, which is faster and smaller
-        than Fourier transforms at every location. For ``"none"``, time
-        N·L·(C + D + dim log dim) and memory N·L·dim, by such transforms.
+    Cost: time N·L·C·D and memory N·C·D for one matrix product, which is faster and smaller than
+        Fourier transforms at every location. For ``"none"``, time N·L·(C + D + dim log dim) and
+        memory N·L·dim.
     """
     op = "tensor_sketch"
     check_tensor_sketch(*specs(op, x, y, mask), reduction, tables)

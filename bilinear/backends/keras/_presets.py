@@ -10,11 +10,11 @@ from .layers.democratic_pool import inner_dtype
 
 
 def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> keras.layers.Layer:
-    """Make the layer that computes what published code computes.
+    """Make the pooling layer of a published implementation.
 
     Args:
         name: one of `bilinear.presets.PRESETS`.
-        published_backward: use the published backward pass in place of the derivative.
+        published_backward: use the published backward pass instead of the derivative.
         **arguments: arguments of the layer, which replace those of the preset. A layer inside it
             gets the same data format, and a dtype that does not round.
 

@@ -30,12 +30,12 @@ def bilinear_pool(
 ) -> tf.Tensor:
     """Bilinear pooling, ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
-    Specification: `bilinear.reference.bilinear_pool`. Cost: time O(N·L·C·D). Between the passes the
-    inputs and the output are held (in float32 for half-precision dtypes); with another `root` or
-    `norm`, a few copies of the output. In a graph, the forward pass takes at most 3.25 times the
-    bytes of input and output, both passes 2.25 times the bytes of input, output and their
-    cotangents; with `packed` 4 and 2 times. Half-precision arrays count as float32; for them it is
-    3.25 and 2.75 times, with `packed` 3.5 and 2 times.
+    Specification: `bilinear.reference.bilinear_pool`. Cost: time O(N·L·C·D). The inputs and the
+    output are saved for the backward pass (in float32 for half-precision dtypes); with another
+    `root` or `norm`, a few copies of the output. In a graph, the forward pass needs at most 3.25
+    times the bytes of inputs and output, and both passes 2.25 times the bytes of inputs, output and
+    their cotangents. With `packed`, the factors are 4 and 2. Half-precision arrays count as
+    float32; for them the factors are 3.25 and 2.75, and 3.5 and 2 with `packed`.
 
     Args:
         x: (N, L, C) features.

@@ -43,15 +43,15 @@ def bilinear_scores(
     l2_eps: float = L2_EPS,
     packed: bool = False,
 ) -> tf.Tensor:
-    """Linear scores of the bilinear descriptor, without the descriptor in memory.
+    """Linear scores of the bilinear descriptor, which is not stored.
 
     ``bilinear_pool(x, y) weightᵀ + bias``. For a trained `BCNN` with a `BilinearPool`, weight and
     bias are ``keras.ops.transpose(model.classifier.kernel)`` and ``model.classifier.bias``.
     Specification: `bilinear.reference.bilinear_scores`. Cost: time O(N·C·D·(L + K)), three times
-    that for the gradient, which computes the roots again. Memory about (2K + 4N)·C·D / 8 beside the
-    inputs, also in a `tf.function`; XLA copies the whole weight, and where C is unknown the matrix
-    is formed whole. The gradient adds those of the inputs, that of the weight twice. Between the
-    passes the inputs are held.
+    that for the gradient, which computes the roots again. Memory about (2K + 4N)·C·D / 8 besides
+    the inputs, also in a `tf.function`. XLA copies the whole weight. If C is unknown, the whole
+    matrix is formed. The gradient also needs memory for the gradients of the inputs, and two copies
+    of that of the weight. Only the inputs are saved for the backward pass.
 
     Args:
         x: (N, L, C) features.

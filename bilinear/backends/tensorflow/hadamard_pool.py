@@ -37,7 +37,7 @@ def hadamard_pool(
     mask: Any = None,
     reduction: Reduction = "mean",
 ) -> tf.Tensor:
-    """Pool the element-wise products of every two streams over all locations.
+    """Pool the element-wise products of every pair of streams over all locations.
 
     Specification: `bilinear.reference.hadamard_pool`. Cost: time and memory O(N·L·R) for each pair.
 

@@ -29,7 +29,7 @@ def low_rank_scores(
     mask: Any = None,
     reduction: Reduction = "sum",
 ) -> tf.Tensor:
-    """Scores of a bilinear classifier whose matrices have low rank.
+    """Scores of a low-rank bilinear classifier.
 
     Specification: `bilinear.reference.low_rank_scores`. Cost: time O(N·L·C·K·(r₊ + r₋)), memory
     O(N·L·K·(r₊ + r₋)).

@@ -32,21 +32,21 @@ def matrix_sqrt(
     """Square root of symmetric positive semidefinite matrices.
 
     Specification: `bilinear.reference.matrix_sqrt`. Cost: time O(N·C³), times 3·steps, or about 20
-    for "eigen". The gradient holds 4·steps, or about 12, matrices for each sample.
+    for "eigen". The gradient needs memory for 4·steps, or about 12, matrices per sample.
 
     Args:
         a: (N, C, C); its symmetric part is used.
         method: "newton_schulz" iterates, "eigen" decomposes.
         steps: number of Newton-Schulz steps, at least 1; not used by "eigen".
         normalize: scale of the iteration, "trace" or "frobenius"; not used by "eigen".
-        tol: eigenvalues of at most this fraction of the largest count as 0, from 0 up and below
-            1; None is C times the unit roundoff. Not used by "newton_schulz".
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
+            None is C times the unit roundoff. Not used by "newton_schulz".
 
     Returns:
         (N, C, C) in the dtype of a.
 
     Gradient:
-        Derivatives of "eigen" are exact to the third order.
+        Derivatives of "eigen" up to the third order are exact.
     """
     a = to_tensor("matrix_sqrt", "a", a)
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)

@@ -31,9 +31,9 @@ def outer_max_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
     """Largest product of each pair of channels over all locations.
 
     Specification: `bilinear.reference.outer_max_pool`. Cost: time O(N·L·C·D). Memory O(N·C·D) and
-    the products of 8 channels, N·L·8·D, forward and backward (of a sixteenth of the channels where
-    C is unknown); the gradient computes the products again. The size of the graph grows with C / 8.
-    XLA may hold several blocks.
+    the products of 8 channels, N·L·8·D, forward and backward; if C is unknown, those of a sixteenth
+    of the channels. The gradient computes the products again. The size of the graph grows with
+    C / 8. XLA may keep several blocks in memory.
 
     Args:
         x: (N, L, C) features.

@@ -16,7 +16,7 @@ def outer_pool(
     """Pool the outer products of two feature vectors over all locations.
 
     Specification: `bilinear.reference.outer_pool`. Cost: time O(N·L·C·D), twice that for the
-    gradient. Memory N·C·D beside x and y.
+    gradient. Memory N·C·D besides x and y.
 
     Args:
         x: (N, L, C) features.

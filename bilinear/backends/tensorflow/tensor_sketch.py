@@ -22,7 +22,7 @@ def tensor_sketch(
     """Compact bilinear pooling by a tensor sketch.
 
     Specification: `bilinear.reference.tensor_sketch`. Cost: time O(N·L·C·D) and memory O(N·C·D):
-    one matrix product, which is faster than Fourier transforms of every location. For "none" time
+    one matrix product, which is faster than Fourier transforms of every location. For "none", time
     O(N·L·(C + D + dim log dim)) and memory O(N·L·dim).
 
     Args:

@@ -12,9 +12,9 @@ class SGD(keras.optimizers.Optimizer):
     """Stochastic gradient descent with PyTorch's momentum and weight decay.
 
     ``g ← g + weight_decay · w``, ``buffer ← momentum · buffer + g``,
-    ``w ← w − learning_rate · buffer``; the buffer starts at 0. The velocity of
-    `keras.optimizers.SGD` contains the learning rate, and its weight decay does not enter it, so
-    a learning rate that changes gives other weights there.
+    ``w ← w − learning_rate · buffer``; the buffer starts at 0. `keras.optimizers.SGD`
+    differs: its buffer includes the learning rate, and its weight decay is not added to the
+    gradient.
 
     Args:
         learning_rate: a positive number or a Keras schedule; 0.01 by default.

@@ -12,7 +12,7 @@ from ._feature_maps import to_locations
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class AveragePool:
-    """The mean of a feature map over all locations, the baseline of every other pool.
+    """The mean of a feature map over all locations: the baseline for the other pools.
 
     There is no root and no normalisation. A static value like `BilinearPool`.
 
@@ -27,6 +27,6 @@ class AveragePool:
         return round_to(x, selected.sum(1) / count_locations(selected, mask))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C; two streams are an error."""
+        """C; ValueError for two streams."""
         check_one_stream("AveragePool", channels, channels_b)
         return channels

@@ -27,24 +27,24 @@ class CompactBilinearPool(Module):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` over all locations.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
-    integer variables of type `Table`: part of `nnx.state`, but no parameters.
+    integer variables of type `Table`: part of `nnx.state`, but not parameters.
 
     Args:
         channels: C for one stream, [C, D] for two.
         dim: length of the descriptor.
         method: ``"tensor_sketch"`` or ``"random_maclaurin"``.
-        seed: of the tables, an integer from 0 up, equal in every framework; None draws other
-            tables each time.
+        seed: non-negative integer; the same seed gives the same tables in every framework. None
+            draws different tables each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
-        tables: `SketchTables` or `MaclaurinTables` to use; `seed` is then None.
+        tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
         eps: added inside the signed root, at least 0.
         l2_eps: positive; the floor of the norm.
 
     Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
         locations where the mask is True are pooled.
-    Cost: that of the operator, whose gradient holds C·D + dim values a sample, or 2·L·dim for
-        ``"random_maclaurin"``; the tables have 2 (C + D) or (C + D)·dim entries.
+    Cost: that of the operator. The gradient needs memory for C·D + dim values per sample, or
+        2·L·dim for ``"random_maclaurin"``. The tables have 2 (C + D) or (C + D)·dim entries.
     References: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
 
@@ -73,7 +73,7 @@ class CompactBilinearPool(Module):
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """The tables as the operator takes them."""
+        """The tables as arguments of the operator."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
         own = {name: getattr(self, name)[...] for name in kind._fields if name != "dim"}
         return kind(**own, **({"dim": self.dim} if kind is SketchTables else {}))

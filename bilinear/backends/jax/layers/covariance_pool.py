@@ -25,7 +25,7 @@ class CovariancePool:
         method: ``"newton_schulz"`` or ``"eigen"``, as in `matrix_sqrt`.
         steps: of Newton–Schulz, at least 1.
         normalize: ``"trace"`` or ``"frobenius"``, of Newton–Schulz.
-        tol: of ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+        tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None is C times the unit roundoff.
         isometric: multiply entries above the diagonal by √2; published code does not.
 
@@ -52,6 +52,6 @@ class CovariancePool:
         return round_to(x, half_vectorize_unchecked(root, self.isometric))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C(C+1)/2; two streams are an error."""
+        """C(C+1)/2; ValueError for two streams."""
         check_one_stream("CovariancePool", channels, channels_b)
         return packed_size(channels)

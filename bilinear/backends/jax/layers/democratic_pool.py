@@ -18,7 +18,8 @@ from .bilinear_pool import BilinearPool
 class DemocraticPool(Module):
     """γ-democratic aggregation: features times √(α + weight_eps), pooled by another layer.
 
-    α are the `democratic_weights` of the locations. It is a module because `pool` may learn.
+    α are the `democratic_weights` of the locations. The layer is a module because `pool` may have
+    parameters.
 
     Args:
         pool: layer of one stream, called with the scaled feature map and the mask; None is
@@ -31,7 +32,7 @@ class DemocraticPool(Module):
         detach_target: as in `democratic_weights`; published code has True.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> the result of `pool`.
-    Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) beside `pool`.
+    Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps), plus the cost of `pool`.
     References: Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
     """
 
@@ -65,5 +66,5 @@ class DemocraticPool(Module):
         return round_to(x, self.pool(scaled.reshape(x.shape), mask=mask))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """That of `pool`, for which two streams may be an error."""
+        """The descriptor size of `pool`; ValueError if it does not support two streams."""
         return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))

@@ -20,16 +20,16 @@ from ._modules import Module, draw_seed
 
 
 class HierarchicalBilinearPool(Module):
-    """Bilinear pooling across layers: products of every two of several projected feature maps.
+    """Bilinear pooling across layers: products of every pair of projected feature maps.
 
-    ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, …))``, of which each pair is scaled to unit length.
+    ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, …))``, where each pair is normalized separately.
     The projections u1 (C₁, dim), u2 (C₂, dim), … are learned.
 
     Args:
         channels: list of the channels Cᵢ of each feature map, two or more.
-        dim: width of the projections.
-        seed: of the initial projections, normal with deviation 1/√Cᵢ, an integer from 0 up, equal
-            in every framework; None draws other values each time.
+        dim: number of channels after the projections.
+        seed: non-negative integer; the same seed gives the same projections, normal with deviation
+            1/√Cᵢ, in every framework. None draws different ones each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
         eps: added inside the signed root, at least 0.
@@ -38,9 +38,9 @@ class HierarchicalBilinearPool(Module):
     Shape: feature maps (N, *spatial, Cᵢ) of equal spatial shape, mask (N, *spatial) boolean
         -> (N, pairs · dim), in the order of `hadamard_pool`. Only locations where the mask is True
         are pooled.
-    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim a feature map.
+    Cost: time N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim for each feature map.
     References: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
-        2018, section 3; one norm a pair is that of ChaojianYu/Hierarchical-Bilinear-Pooling.
+        2018, section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
 
     def __init__(

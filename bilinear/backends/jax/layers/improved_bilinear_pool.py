@@ -28,7 +28,7 @@ class ImprovedBilinearPool:
         method: ``"newton_schulz"`` or ``"eigen"``, as in `matrix_sqrt`.
         steps: of Newton–Schulz, at least 1.
         normalize: ``"trace"`` or ``"frobenius"``, of Newton–Schulz.
-        tol: of ``"eigen"``, share of the largest eigenvalue up to which eigenvalues count as 0;
+        tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None is C times the unit roundoff.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
         eps: added inside the signed root, at least 0.
@@ -64,6 +64,6 @@ class ImprovedBilinearPool:
         return round_to(x, l2_normalize_unchecked(s, self.l2_eps))
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C²; two streams are an error."""
+        """C²; ValueError for two streams."""
         check_one_stream("ImprovedBilinearPool", channels, channels_b)
         return channels * channels

@@ -22,10 +22,11 @@ class LowRankBilinearClassifier(Module):
 
     Args:
         channels: C.
-        num_classes: length of the scores. A layer with this attribute is a classifier to `BCNN`.
-        rank: of the matrix of each class; with 1 it has no negative part.
-        seed: of the initial projections, normal with deviation 1/√(C · rank), an integer from 0
-            up, equal in every framework; None draws other values each time. bias starts at 0.
+        num_classes: length of the scores. `BCNN` uses a layer with this attribute as classifier.
+        rank: of the matrix of each class.
+        seed: non-negative integer; the same seed gives the same projections, normal with deviation
+            1/√(C · rank), in every framework. None draws different ones each time.
+            The bias is initially 0.
         rngs: if given, the seed is drawn from ``rngs.params()``.
         reduction: ``"sum"`` as published, or ``"mean"`` over the pooled locations.
 

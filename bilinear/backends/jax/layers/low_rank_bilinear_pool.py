@@ -22,15 +22,15 @@ class LowRankBilinearPool(Module):
     """Low-rank bilinear pooling: ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``.
 
     u (C, dim · rank) and v (D, dim · rank) are learned. Without activation, ``rank=1`` is the
-    pooling of MLB and a larger rank that of MFB.
+    pooling of MLB (Kim et al.), and a larger rank is that of MFB (Yu et al.).
 
     Args:
         channels: C for one stream, [C, D] for two.
         dim: length of the descriptor.
         rank: number of products that are summed for each entry.
         activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
-        seed: of the initial projections, normal with deviation 1/√C, an integer from 0 up, equal
-            in every framework; None draws other values each time.
+        seed: non-negative integer; the same seed gives the same projections, normal with deviation
+            1/√C, in every framework. None draws different ones each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
         eps: added inside the signed root, at least 0.

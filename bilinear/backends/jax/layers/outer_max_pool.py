@@ -16,7 +16,7 @@ from ._feature_maps import to_locations
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class OuterMaxPool:
-    """`BilinearPool` with the maximum over locations in place of the mean:
+    """`BilinearPool` with the maximum over locations instead of the mean:
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``.
 
     A static value like `BilinearPool`.

@@ -17,15 +17,15 @@ from ._modules import Module, draw_seed
 class Projection(Module):
     """A 1×1 convolution without bias from C channels to `dim`; weight (dim, C) is learned.
 
-    Bilinear pooling of 2048 channels has 4 million features, of 128 projected channels 16
-    thousand.
+    Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
+    values, 128 channels one of 16 thousand.
 
     Args:
         channels: C.
         dim: channels of the result.
         activation: None or ``"relu"``.
-        seed: of the initial weight, normal with deviation 1/√C, an integer from 0 up, equal in
-            every framework; None draws other values each time.
+        seed: non-negative integer; the same seed gives the same weight, normal with deviation
+            1/√C, in every framework. None draws different ones each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, *spatial, dim), 0 where the mask is

@@ -10,7 +10,7 @@ from ._feature_map_layer import Pool
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class AveragePool(Pool):
-    """Mean of a feature map over all locations: the baseline of every other pool.
+    """Mean of a feature map over all locations: the baseline for the other pools.
 
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]`` over the Z valid locations, without root and norm. Cost: time
     N·L·C.

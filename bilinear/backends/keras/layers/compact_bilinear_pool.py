@@ -19,16 +19,16 @@ class CompactBilinearPool(Pool):
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer weights (h1, s1, h2,
     s2, or w1, w2): they are saved with the model, not trained, and not changed by a dtype policy.
-    Cost: that of the operator. For the gradient "tensor_sketch" holds C·D + dim values for each
-    sample, "random_maclaurin" 2·L·dim. The tables have 2 (C + D) or (C + D)·dim entries.
+    Cost: that of the operator. The gradient needs memory for C·D + dim values per sample, or
+    2·L·dim for "random_maclaurin". The tables have 2 (C + D) or (C + D)·dim entries.
 
     Args:
         channels: C for one feature map, or [C, D] for two.
         dim: length of the descriptor, default 8192.
         method: "tensor_sketch" (default) or "random_maclaurin".
-        seed: of the tables, an integer from 0 up, equal in every framework; default 0. None draws
-            other tables each time.
-        tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` becomes None.
+        seed: non-negative integer; the same seed gives the same tables in every framework. Default
+            0. None draws different tables each time.
+        tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
         eps: added under the root; 0 or a normal positive number, default 1e-10.
@@ -78,7 +78,7 @@ class CompactBilinearPool(Pool):
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """The tables as the operator takes them."""
+        """The tables as arguments of the operator."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
         names = [name for name in kind._fields if name != "dim"]
         tensors = [operators().convert_to_tensor(getattr(self, name)) for name in names]

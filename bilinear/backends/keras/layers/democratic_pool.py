@@ -22,8 +22,8 @@ class DemocraticPool(Pool):
     """γ-democratic aggregation: scale a feature map by √(α + weight_eps), then apply `pool`.
 
     α are the `democratic_weights` of its locations. Published code uses ``detach_target=True`` and
-    sums. Specification: `bilinear.reference.democratic_weights`. Cost: time O(N·L²·(C + steps)),
-    memory O(N·L² + N·L·steps), and the cost of `pool`.
+    sum pooling. Specification: `bilinear.reference.democratic_weights`. Cost: time
+    O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps), plus the cost of `pool`.
 
     Args:
         pool: a layer of one feature map with the same data format; it is called with the scaled
@@ -42,8 +42,8 @@ class DemocraticPool(Pool):
         (N, *spatial, C), in channels_first (N, C, *spatial) -> the result of `pool`.
 
     Dtype:
-        Half-precision feature maps are float32 up to the end with the default `pool`; another one
-        casts to its own policy.
+        With the default `pool`, half-precision feature maps are computed in float32 and the result
+        is rounded. Another pool casts to its own dtype policy.
 
     References:
         Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
@@ -100,7 +100,7 @@ class DemocraticPool(Pool):
         return self.pool.compute_output_shape(x_shape)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """Length of the descriptor of `pool`, which may refuse a second stream."""
+        """The descriptor size of `pool`; ValueError if it does not support two streams."""
         return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))
 
     def get_config(self) -> dict[str, Any]:

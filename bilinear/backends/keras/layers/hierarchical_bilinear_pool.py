@@ -15,17 +15,17 @@ from ._feature_map_layer import Pool
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class HierarchicalBilinearPool(Pool):
-    """Bilinear pooling of every two of several feature maps, projected to one width.
+    """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
-    ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))`` with the part of
-    each pair scaled to unit length. Specification: `bilinear.reference.hadamard_pool`. Cost: time
+    ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))`` where each
+    pair is normalized separately. Specification: `bilinear.reference.hadamard_pool`. Cost: time
     N·L·dim·(Σ Cᵢ + pairs), memory N·L·dim for each feature map.
 
     Args:
         channels: list with the channels of each feature map, two or more.
-        dim: width of the projections, default 8192.
-        seed: of the initial weights, an integer from 0 up, equal in every framework; default 0.
-            None draws other weights each time. They are normal with deviation 1/√Cᵢ.
+        dim: number of channels after the projections, default 8192.
+        seed: non-negative integer; the same seed gives the same initial weights in every framework.
+            Default 0. None draws different weights each time. They are normal with deviation 1/√Cᵢ.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
         eps: added under the root; 0 or a normal positive number, default 1e-10.

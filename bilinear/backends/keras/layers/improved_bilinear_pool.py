@@ -21,7 +21,7 @@ class ImprovedBilinearPool(Pool):
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
         steps: number of Newton-Schulz steps, at least 1, default 5.
         normalize: scale of the iteration, "trace" or "frobenius" (default).
-        tol: for "eigen", eigenvalues of at most this fraction of the largest count as 0, from 0 up
+        tol: for "eigen", eigenvalues up to this fraction of the largest count as 0, at least 0
             and below 1; None (default) is C times the unit roundoff.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.

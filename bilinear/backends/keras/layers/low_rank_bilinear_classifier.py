@@ -14,19 +14,18 @@ from ._feature_map_layer import Pool
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class LowRankBilinearClassifier(Pool):
-    """Pooling and classifier in one: scores of a feature map by matrices of low rank.
+    """Pooling and classifier in one layer: scores of a low-rank bilinear classifier.
 
     The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ``. There is no root and no norm. Specification:
     `bilinear.reference.low_rank_scores`. Cost: that of `low_rank_scores`.
 
     Args:
         channels: C.
-        num_classes: length of the scores. A layer with this attribute is taken as a classifier.
-        rank: rank of the matrix of each class, default 8; half of it is positive, the larger half
-            where it is odd.
-        seed: of the initial projections, an integer from 0 up, equal in every framework; default 0.
-            None draws other weights each time. They are normal with deviation 1/√(C · rank); the
-            bias starts at 0.
+        num_classes: length of the scores. `BCNN` uses a layer with this attribute as classifier.
+        rank: rank of the matrix of each class, default 8. r₊ = ⌈rank / 2⌉ and r₋ = ⌊rank / 2⌋.
+        seed: non-negative integer; the same seed gives the same initial weights in every framework.
+            Default 0. None draws different weights each time. They are normal with deviation
+            1/√(C · rank); the bias is initially 0.
         reduction: "sum" (default, as published) or "mean", which divides by the number of valid
             locations.
         data_format: "channels_last", "channels_first", or None for the default of Keras.

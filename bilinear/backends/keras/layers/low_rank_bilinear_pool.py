@@ -18,17 +18,17 @@ class LowRankBilinearPool(Pool):
     """Low-rank bilinear pooling of one or two feature maps, with learned projections.
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each entry is a bilinear form of rank
-    at most `rank`. With ``rank=1`` and no activation this is the pooling of MLB, with a larger rank
-    that of MFB. Specification: `bilinear.reference.low_rank_pool`. Cost: that of `low_rank_pool`
-    with R = dim · rank; (C + D)·R weights.
+    at most `rank`. With ``rank=1`` and no activation this is the pooling of MLB (Kim et al.), with
+    a larger rank that of MFB (Yu et al.). Specification: `bilinear.reference.low_rank_pool`. Cost:
+    that of `low_rank_pool` with R = dim · rank; (C + D)·R weights.
 
     Args:
         channels: C for one feature map, or [C, D] for two.
         dim: length of the descriptor, default 8192.
         rank: number of products that are summed for each entry, default 1.
         activation: of the projections, None (default), "tanh", "relu" or "sigmoid".
-        seed: of the initial weights, an integer from 0 up, equal in every framework; default 0.
-            None draws other weights each time. They are normal with deviation 1/√C.
+        seed: non-negative integer; the same seed gives the same initial weights in every framework.
+            Default 0. None draws different weights each time. They are normal with deviation 1/√C.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
         eps: added under the root; 0 or a normal positive number, default 1e-10.

@@ -11,7 +11,7 @@ from ._feature_map_layer import Pool
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class OuterMaxPool(Pool):
-    """`BilinearPool` with the maximum over the locations in place of the mean.
+    """`BilinearPool` with the maximum over the locations instead of the mean.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))`` of one or two feature maps.
     Specification: `bilinear.reference.outer_max_pool`. Cost: that of `outer_max_pool`.

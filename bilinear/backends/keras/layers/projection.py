@@ -11,18 +11,18 @@ from ._feature_map_layer import FeatureMapLayer
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class Projection(FeatureMapLayer):
-    """1×1 convolution without bias, to reduce the channels in front of a pool.
+    """1×1 convolution without bias, which reduces the number of channels before a pool.
 
-    Bilinear pooling of 2048 channels has 4 million features, of 128 projected channels 16 thousand.
-    The mask goes on with the result. Invalid locations give 0, with gradient 0. Cost: time
+    Bilinear pooling of 2048 channels has 4 million features, and of 128 channels 16 thousand.
+    The result has the same mask. Invalid locations give 0, with gradient 0. Cost: time
     N·L·C·dim, memory N·L·dim.
 
     Args:
         channels: C.
         dim: channels of the result.
         activation: None (default) or "relu", whose slope at 0 is 0.
-        seed: of the initial weights, an integer from 0 up, equal in every framework; default 0.
-            None draws other weights each time. They are normal with deviation 1/√C.
+        seed: non-negative integer; the same seed gives the same initial weights in every framework.
+            Default 0. None draws different weights each time. They are normal with deviation 1/√C.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
