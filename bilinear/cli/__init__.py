@@ -22,9 +22,9 @@ from .train import train
 __all__ = ["app", "run"]
 
 app = typer.Typer(
-    help="Bilinear CNNs on the command line, in the framework that is installed.",
-    epilog="Exit codes: 0 success; 1 some inputs failed, the others are done; 2 invalid arguments, "
-    "file or disk; 3 unexpected error; 130 interrupted; 141 stdout was closed.",
+    help="Train, evaluate and apply bilinear CNNs.",
+    epilog="Exit codes: 0 success; 1 some inputs failed; 2 invalid arguments or file, missing "
+    "package, full disk, loss not finite; 3 unexpected error; 130 interrupted; 141 stdout closed.",
     pretty_exceptions_enable=False,
 )
 
@@ -61,7 +61,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Bilinear CNNs on the command line, in the framework that is installed."""
+    """Train, evaluate and apply bilinear CNNs."""
     context.obj.traceback = traceback
 
 

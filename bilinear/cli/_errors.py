@@ -1,11 +1,11 @@
 """Conversion of exceptions to a one-line message and an exit code.
 
 0    success
-1    some inputs failed and are named on stderr; the others are done
+1    some inputs failed and are named on stderr; the others were processed
 2    invalid arguments or file, a missing package, a full disk, or a loss that is not finite
 3    an unexpected error: out of memory, an error of the framework, a bug in this program
 130  interrupted by Ctrl-C
-141  stdout was closed (broken pipe, for example by ``| head``); the rest was not done
+141  stdout was closed (broken pipe, for example by ``| head``); the command stopped
 """
 
 import os

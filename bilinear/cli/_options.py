@@ -51,7 +51,7 @@ Banner = Annotated[
     int,
     typer.Option(
         min=0,
-        help="Rows to cut off at the bottom of each image: 20 for FGVC-Aircraft.",
+        help="Rows to cut off at the bottom of each image; 20 for FGVC-Aircraft.",
         metavar="PIXELS",
     ),
 ]

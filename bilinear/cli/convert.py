@@ -23,24 +23,24 @@ def convert(
     ] = None,
     source_form: Annotated[
         str | None,
-        typer.Option("--from", help=f"Format of SOURCE, if its name does not tell: {_FORMS}."),
+        typer.Option("--from", help=f"Format of SOURCE. Default: by its suffix. One of {_FORMS}."),
     ] = None,
     target_form: Annotated[
         str | None,
-        typer.Option("--to", help=f"Format of TARGET, if its name does not tell: {_FORMS}."),
+        typer.Option("--to", help=f"Format of TARGET. Default: by its suffix. One of {_FORMS}."),
     ] = None,
     framework: Annotated[
         str | None,
         framework_option(
-            "Framework of the native file. Selects its format if its name does not tell."
+            "Framework of the native file. Selects the format of a file with another suffix."
         ),
     ] = None,
 ) -> None:
     """Convert a portable file to a native file of a framework, or a native file to a portable one.
 
-    File names: .safetensors for a portable file, .pt or .pth for a PyTorch state_dict, .keras for
-    a Keras model, .weights.h5 for Keras weights, .orbax for the folder of an nnx state. All values
-    are preserved exactly. Native files except .keras need --like.
+    Suffixes: .safetensors for a portable file, .pt or .pth for a PyTorch state_dict, .keras for a
+    Keras model, .weights.h5 for Keras weights, .orbax for the folder of an nnx state. All values
+    are preserved exactly. Reading a native file, except .keras, needs --like.
     """
     result = convert_file(
         source,

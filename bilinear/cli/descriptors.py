@@ -33,7 +33,8 @@ from ._options import (
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="The folder of a data set; or images, folders, globs.", metavar="IMAGES..."
+        help="The folder of a data set; or image files, folders, quoted glob patterns.",
+        metavar="IMAGES...",
     ),
 ]
 Out = Annotated[Path, typer.Argument(help="Output file, .npy or .safetensors.", metavar="OUT")]

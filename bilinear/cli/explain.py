@@ -43,8 +43,8 @@ def explain(
 ) -> None:
     """Show which locations of an image and which pairs of channels contribute to a class score.
 
-    Red locations increase the score, blue ones decrease it. The heat sums to the score minus the
-    bias. Only models with BilinearPool and a linear classifier can be explained.
+    Red locations increase the score, blue ones decrease it. The sum of the heat map is the score
+    minus the bias. Only models with BilinearPool and a linear classifier can be explained.
     """
     op = f"explain {file}"
     description = read_description(file)

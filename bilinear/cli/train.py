@@ -1,4 +1,4 @@
-"""``bilinear train``: train a model by a recipe on a data set."""
+"""``bilinear train``: train a model with a recipe on a data set."""
 
 import math
 from collections.abc import Callable
@@ -39,7 +39,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change a field of the recipe, such as phases.0.epochs=8.",
+        help="Change a field of the recipe, such as phases.0.epochs=8. Repeatable.",
         metavar="PATH=VALUE",
     ),
 ]
@@ -54,7 +54,7 @@ Fraction = Annotated[
 Processes = Annotated[int, typer.Option(min=0, help="Number of processes that decode images.")]
 SaveEvery = Annotated[
     int | None,
-    typer.Option(min=1, help="Save the training state every N steps too.", metavar="N"),
+    typer.Option(min=1, help="Save the training state also every N steps.", metavar="N"),
 ]
 Device = Annotated[
     str | None, typer.Option(help="PyTorch only: cpu or cuda. Default: a GPU if there is one.")
@@ -81,7 +81,7 @@ Views = Annotated[
     ),
 ]
 Limit = Annotated[
-    float | None, typer.Option(help="Largest size of the cache (default 20).", metavar="GIB")
+    float | None, typer.Option(help="Largest size of the cache in GiB (default 20).", metavar="GIB")
 ]
 
 _SPLITS: tuple[tuple[Split, str], ...] = ("train", "training"), ("validation", "validation")
@@ -109,7 +109,7 @@ def train(
     views: Views = None,
     cache_limit: Limit = None,
 ) -> None:
-    """Train a model by a recipe and print the path of the best model, chosen by validation.
+    """Train a model with a recipe and print the path of the best model, chosen by validation.
 
     The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
     On CPUs the result is bit-identical to that of an uninterrupted run.
