@@ -31,10 +31,13 @@ class DescriptorOptions(NamedTuple):
     slope_eps: float | None = None
     norm: Norm = "floor"
 
-    @property
-    def is_standard(self) -> bool:
-        """Whether root and norm are the signed root and the L2 norm with a lower bound."""
-        return self.root == "signed" and self.slope_eps is None and self.norm == "floor"
+
+def is_standard(options: DescriptorOptions) -> bool:
+    """Whether root and norm are the signed root and the L2 norm with a lower bound.
+
+    Not a property, because Dynamo of PyTorch 2.8 does not trace properties of a NamedTuple.
+    """
+    return options.root == "signed" and options.slope_eps is None and options.norm == "floor"
 
 
 def check_options(op: str, options: DescriptorOptions, dtype: str, y: Spec | None = None) -> None:

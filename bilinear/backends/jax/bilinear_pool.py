@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ...contract import ACCUMULATION, EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.options import is_standard
 from ...contract.pooling import check_bilinear_pool
 from ._arrays import ArrayLike, count_locations, flatten_matrices, specs
 from ._fused_bilinear import fused_bilinear
@@ -62,7 +63,7 @@ def bilinear_pool_unchecked(
     x = jnp.asarray(x)
     y, mask = (None if a is None else jnp.asarray(a) for a in (y, mask))
     reduction, eps, l2_eps, packed, root, slope_eps, norm = options
-    if not options.is_standard:
+    if not is_standard(options):
         g = outer_pool_unchecked(x, y, mask, reduction)
         s = upper_triangle(g) if packed else flatten_matrices(g)
         s = signed_sqrt_unchecked(s, eps, root, slope_eps)

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.options import is_standard
 from ...contract.pooling import check_bilinear_pool
 from ._fused_bilinear import fused_bilinear_pool
 from ._tensors import ensure_locations, sizes, spec, to_tensors, without_autograph
@@ -65,7 +66,7 @@ def bilinear_pool_unchecked(
 ) -> tf.Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
     reduction, eps, l2_eps, packed, root, slope_eps, norm = options
-    if not options.is_standard:
+    if not is_standard(options):
         g = outer_pool_unchecked(x, y, mask, reduction)
         n, c, d = sizes(g)
         g = upper_triangle(g) if packed else tf.reshape(g, [n, c * d])

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ...contract.options import is_standard
 from ...contract.pooling import check_bilinear_pool
 from ._fused_bilinear import FusedBilinearPool, bilinear_pool_plain
 from ._tensors import specs, upcast, use_plain_operations
@@ -72,7 +73,7 @@ def bilinear_pool_unchecked(
 ) -> Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
     reduction, eps, l2_eps, packed, root, slope_eps, norm = options
-    if not options.is_standard:
+    if not is_standard(options):
         g = outer_pool_unchecked(x, y, mask, reduction)
         s = signed_sqrt_unchecked(
             upper_triangle(g) if packed else g.flatten(1), eps, root, slope_eps
