@@ -1,11 +1,11 @@
 """The specification: every operator, forward and gradient, in NumPy.
 
-Read it against the papers. `f(...)` is the operator and `f_vjp(cotangent, ...)` its
-vector-Jacobian product, derived by hand; a ``_f`` beside them is the bare formula without
-checks or casts, written so that it is analytic wherever the operator is (tests
-differentiate it by the complex step). It aims to be obvious, not fast.
+`f(...)` is the operator, and `f_vjp(cotangent, ...)` is its vector-Jacobian product, derived by
+hand. ``_f`` is the formula without checks or casts. It is analytic wherever the operator is,
+because tests differentiate it by the complex step. The code is written to be compared with the
+papers; it is not fast.
 
-The tests, not the library, import this package: backends share none of its code.
+Only the tests import this package. Backends share none of its code.
 """
 
 from .bilinear_pool import bilinear_pool, bilinear_pool_vjp

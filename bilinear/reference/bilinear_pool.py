@@ -51,8 +51,8 @@ def bilinear_pool(
         x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, C·D), or (N, C(C+1)/2) if packed.
 
     Gradient:
-        Those of the steps, in that order; with `packed`, that of the formula which reads the
-        upper triangle, ``(Γ + Γᵀ) x / Z`` with Γ upper triangular. Values and slopes at 0 are
+        That of the steps, by the chain rule. With `packed`, only the upper triangle is read, so
+        the gradient is ``(Γ + Γᵀ) x / Z`` with an upper triangular Γ. Values and slopes at 0 are
         those of the steps.
 
     Raises:

@@ -20,11 +20,10 @@ def bilinear_scores(
 ) -> Array:
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
-    With z the roots of the pooled matrix, flattened row-major or packed as in `bilinear_pool`,
-    ``scores = (W z) / max(‖z‖, l2_eps) + b``: the norm may follow the sums over entries, and
-    these may be taken some rows of the matrix at a time. Half-precision dtypes are upcast to
-    float32 once at the start and rounded once at the end; the descriptor in between is not
-    rounded.
+    ``scores = (W z) / max(‖z‖, l2_eps) + b``, where z is the root of the pooled matrix, flattened
+    row-major or packed as in `bilinear_pool`. The division follows the sums over entries, so an
+    implementation can process some rows of the matrix at a time. Half-precision dtypes are upcast
+    to float32 once at the start and rounded once at the end; the descriptor is not rounded.
 
     Args:
         x: features of the first stream, (N, L, C).
@@ -46,9 +45,10 @@ def bilinear_scores(
         L) boolean -> (N, K).
 
     Gradient:
-        For the cotangent γ (N, K), ``∂W = γᵀ u`` with u the descriptors, ``∂b = Σ_n γ``, and that
-        of `bilinear_pool` for the cotangent ``γ W``.
-        A descriptor of 0 scores b; the other hard points are those of `bilinear_pool`.
+        For the cotangent γ (N, K), ``∂W = γᵀ u`` with the descriptors u, and ``∂b = Σ_n γ``. ∂x
+        and ∂y are those of `bilinear_pool` for the cotangent ``γ W``.
+        The scores of a zero descriptor are b. The other singular points are those of
+        `bilinear_pool`.
 
     Raises:
         ValueError and TypeError as `bilinear_pool`; ValueError for a weight or a bias that does

@@ -12,7 +12,7 @@ def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = No
 
     ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the valid locations, where Z is
     their number and μ their mean. ``y=None`` is one stream: y = x. Features are centred before
-    they are multiplied, so that a large mean costs no digits.
+    they are multiplied, so that a large mean does not reduce the accuracy.
 
     Args:
         x: features of the first stream, (N, L, C).
@@ -26,12 +26,12 @@ def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = No
         x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
 
     Gradient:
-        For the cotangent Γ (N, C, D), ``∂x[l] = Γ (y[l] − μ_y) / Z`` and ``∂y[l] = Γᵀ (x[l] −
-        μ_x) / Z``; for one stream their sum ``(Γ + Γᵀ) (x[l] − μ_x) / Z``. The mean adds nothing:
-        Σ_l (y[l] − μ_y) = 0.
-        a location where the mask is False enters neither mean nor product, not even with NaN, and
-        has gradient 0; a sample without a valid location has covariance 0 with gradient 0; so
-        has, exactly, a sample with one. The mask has no gradient.
+        For the cotangent Γ (N, C, D), ``∂x[l] = Γ (y[l] − μ_y) / Z`` and ``∂y[l] = Γᵀ (x[l] − μ_x)
+        / Z``. For one stream, the gradient is their sum, ``(Γ + Γᵀ) (x[l] − μ_x) / Z``. The mean
+        contributes nothing, because Σ_l (y[l] − μ_y) = 0.
+        A location where the mask is False contributes neither to the mean nor to the products,
+        even if it is NaN, and its gradient is 0. A sample with no valid location, or with one, has
+        covariance exactly 0 and gradient 0. The mask has no gradient.
 
     Raises:
         ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is allowed), TypeError

@@ -21,23 +21,22 @@ def democratic_weights(
 
     With the kernel of outer products ``K[l,m] = ⟨x[l], x[m]⟩²`` over the valid locations,
     location l contributes ``α[l] Σ_m K[l,m] α[m]`` to the squared length of ``Σ_l α[l] x[l]
-    x[l]ᵀ``. It is to be ``C[l] = (Σ_m K[l,m])^γ``. From α = 1, `steps` times, with τ = `damping`
-    and ε = `eps`,
+    x[l]ᵀ``. The target of this contribution is ``C[l] = (Σ_m K[l,m])^γ``. Start from α = 1, and
+    repeat `steps` times, with τ = `damping` and ε = `eps`,
 
         α ← (C + ε)^τ (α + ε)^(1−τ) / ((K α + ε)^τ + ε).
 
-    γ = 1 is sum pooling: α stays 1, but for ε. γ = 0 asks for equal contributions. The aggregate
-    itself is the outer product, summed, of features scaled by √α: `DemocraticPool`.
+    For γ = 1, which is sum pooling, α stays 1 up to ε. For γ = 0, the targets are equal.
+    `DemocraticPool` sums the outer products of the features, scaled by √α.
 
     Args:
         x: features, (N, L, C).
-        gamma: exponent of the targets, from 0 (equal contributions) to 1 (sum pooling).
-            Default 0.5.
+        gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling). Default 0.5.
         damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
         steps: number of Sinkhorn steps, a positive integer. Default 10.
         eps: added to the base of each power, a positive number. Default 1e-10.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        detach_target: whether the targets are constants to the gradient. Default False.
+        detach_target: whether the gradient treats the targets as constants. Default False.
 
     Returns:
         Weights (N, L) in the dtype of x.
@@ -46,13 +45,13 @@ def democratic_weights(
         x (N, L, C), mask (N, L) boolean, True at valid locations -> (N, L).
 
     Gradient:
-        The exact derivative, through every step and through C; with `detach_target` C is a
-        constant to it, as in published code.
-        a location where the mask is False enters nothing, not even with NaN; its weight is 0 with
-        gradient 0. A zero feature vector contributes nothing: its C is 0 for every γ, with slope
-        0, and each step multiplies its weight by about 1 / (1 + ε^(1 − τ)), 1/2 at τ = 1; its own
-        gradient is 0, as K is quadratic. The same holds for a sample of zeros. A NaN makes all
-        weights of its sample NaN.
+        The exact derivative, through every step and through C. With `detach_target`, C is treated
+        as a constant, as in published code.
+        A location where the mask is False does not contribute, even if it is NaN; its weight is 0
+        with gradient 0. For a zero feature vector, C is 0 with slope 0 for every γ, and each step
+        multiplies its weight by about 1 / (1 + ε^(1 − τ)), which is 1/2 for τ = 1. Its gradient is
+        0, because K is quadratic. The same holds for a sample of zeros. A NaN makes all weights of
+        its sample NaN.
 
     Raises:
         ValueError for L = 0 or C = 0 (N = 0 is allowed), γ outside [0, 1], τ outside (0, 1], no

@@ -18,7 +18,7 @@ def hadamard_pool(
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
-    """Pool the element-wise products of every two streams over all locations.
+    """Pool the element-wise products of every pair of streams over all locations.
 
     For streams i < j, in the order (0, 1), (0, 2), …, (1, 2), …: ``h[n,k] = (1/Z) Σ_l Σ_r
     xᵢ[n,l,r] · xⱼ[n,l,r]`` over the valid locations and over the window ``k·rank ≤ r <
@@ -40,10 +40,11 @@ def hadamard_pool(
         each stream (N, L, R), mask (N, L) boolean -> (N, pairs · R / rank), pair by pair.
 
     Gradient:
-        For the cotangent γ of a pair, spread over its windows, ``∂xᵢ[l] = γ ∘ xⱼ[l] / Z`` and
-        ``∂xⱼ[l] = γ ∘ xᵢ[l] / Z``, summed over the pairs of a stream.
-        a location where the mask is False enters no product, not even with NaN, and has gradient
-        0; a sample without a valid location pools to 0 with gradient 0. The mask has no gradient.
+        For the cotangent γ of a pair, repeated over its windows, ``∂xᵢ[l] = γ ∘ xⱼ[l] / Z`` and
+        ``∂xⱼ[l] = γ ∘ xᵢ[l] / Z``. The gradient of a stream is the sum over its pairs.
+        A location where the mask is False does not contribute, even if it is NaN, and its gradient
+        is 0. A sample without valid locations has value 0 and gradient 0. The mask has no
+        gradient.
 
     Raises:
         ValueError for empty or unequal sizes (N = 0 is allowed) or a rank that does not divide R,
@@ -57,7 +58,7 @@ def hadamard_pool(
         Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, section 3;
         windows: Yu et al., "Multi-modal Factorized Bilinear Pooling", ICCV 2017, section 3; pairs
         of layers: Yu et al., "Hierarchical Bilinear Pooling", ECCV 2018. Pooling over locations
-        is that of the last.
+        follows the last one.
     """
     streams = (x, y, *more)
     check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)

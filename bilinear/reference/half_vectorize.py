@@ -14,7 +14,7 @@ def half_vectorize(g: Array, *, isometric: bool = True) -> Array:
 
     Args:
         g: matrices (N, C, C).
-        isometric: whether entries above the diagonal are multiplied by √2, which keeps inner
+        isometric: whether entries above the diagonal are multiplied by √2, which preserves inner
             products and norms. Default True.
 
     Returns:
@@ -25,7 +25,7 @@ def half_vectorize(g: Array, *, isometric: bool = True) -> Array:
 
     Gradient:
         ``w_cd · γ`` on and above the diagonal, 0 below it.
-        Entries below the diagonal are never read, not even NaN, and g need not be symmetric.
+        Entries below the diagonal are not read, so they may be NaN, and g need not be symmetric.
 
     Raises:
         ValueError for matrices that are not square, or C = 0 (N = 0 is allowed); TypeError for

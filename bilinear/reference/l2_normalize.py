@@ -8,7 +8,7 @@ from ._arrays import Array, like, spec, wide
 
 
 def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Array:
-    """Scale each vector to unit length, or by 1/eps where it is too short: ``z / max(‖z‖₂, eps)``.
+    """Scale each vector to unit length: ``z / max(‖z‖₂, eps)``.
 
     ``norm="added"`` is ``z / √(‖z‖₂² + eps)``, as in published Caffe layers.
 
@@ -24,12 +24,12 @@ def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Arra
         z (..., K) -> the same.
 
     Gradient:
-        For ``‖z‖ > eps`` the quotient rule, ``(γ - u ⟨u, γ⟩) / ‖z‖`` with u the result; for ``‖z‖
-        <= eps`` that of z / eps, whose second derivative is 0. For ``norm="added"`` it is ``(γ -
-        u ⟨u, γ⟩) / √(‖z‖² + eps)`` everywhere.
+        With u the result: ``(γ - u ⟨u, γ⟩) / ‖z‖`` for ``‖z‖ > eps``, and ``γ / eps`` for ``‖z‖ <=
+        eps``, where the second derivative is 0. For ``norm="added"`` it is ``(γ - u ⟨u, γ⟩) /
+        √(‖z‖² + eps)`` everywhere.
         The zero vector gives the zero vector, with slope 1/eps (1/√eps for ``norm="added"``). A
-        NaN makes its whole vector NaN. The lower bound is on the norm, as in PyTorch;
-        TensorFlow's epsilon is on its square.
+        NaN makes its whole vector NaN. The lower bound is on the norm, as in PyTorch; TensorFlow's
+        epsilon is on its square.
 
     Raises:
         ValueError for K = 0, an unknown form, or an eps that is not a normal positive number of

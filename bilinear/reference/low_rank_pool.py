@@ -20,18 +20,18 @@ def low_rank_pool(
     mask: Array | None = None,
     reduction: Reduction = "mean",
 ) -> Array:
-    """Bilinear pooling of rank `rank` in each entry: ``hadamard_pool(σ(x u), σ(y v))``.
+    """Low-rank bilinear pooling: ``hadamard_pool(σ(x u), σ(y v))``.
 
-    Without activation entry k is ``(1/Z) Σ_l xᵀ (Σ_r u_r v_rᵀ) y`` over the window of k: a
-    bilinear form whose matrix is of rank `rank`. ``y=None`` is one stream, y = x; u and v stay
-    two matrices. `activation` σ is None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
+    Without activation, entry k is ``(1/Z) Σ_l xᵀ (Σ_r u_r v_rᵀ) y`` over the window of k: a
+    bilinear form whose matrix has rank at most `rank`. ``y=None`` is one stream, y = x; u and v
+    are still two matrices.
 
     Args:
         x: features of the first stream, (N, L, C).
         u: projection of the first stream, (C, R).
         v: projection of the second stream, (D, R).
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
-        activation: σ, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``. Default None.
+        activation: σ: ``"tanh"``, ``"relu"``, ``"sigmoid"``, or None. Default None, the identity.
         rank: number of consecutive products that are summed, a divisor of R. Default 1.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
@@ -44,12 +44,13 @@ def low_rank_pool(
         x (N, L, C), u (C, R), v (D, R), y (N, L, D), mask (N, L) boolean -> (N, R / rank).
 
     Gradient:
-        With γ the cotangent spread over its windows, ``p = x u`` and ``q = y v``, ``∂p = σ'(p) ∘
-        γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, ``∂u = Σ xᵀ ∂p`` over samples and the valid locations; for
-        y and v likewise, and for one stream ∂x is the sum of both.
-        a location where the mask is False enters no product and no gradient, not even with NaN,
-        and not those of u and v, whatever σ(0) is; a sample without a valid location pools to 0.
-        The slope of relu at exactly 0 is 0. NaN passes every activation.
+        Let γ be the cotangent, repeated over its windows, ``p = x u`` and ``q = y v``. Then ``∂p =
+        σ'(p) ∘ γ ∘ σ(q) / Z``, ``∂x = ∂p uᵀ``, and ``∂u = Σ xᵀ ∂p`` over samples and valid
+        locations. The gradients of y and v have the same form. For one stream, ∂x is the sum of
+        both.
+        A location where the mask is False contributes neither to the result nor to any gradient,
+        even if it is NaN, and whatever σ(0) is. A sample without valid locations pools to 0. The
+        slope of relu at exactly 0 is 0. All activations propagate NaN.
 
     Raises:
         ValueError for empty sizes (N = 0 is allowed) or sizes that do not fit, or an unknown

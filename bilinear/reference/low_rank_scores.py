@@ -17,17 +17,17 @@ def low_rank_scores(
     mask: Array | None = None,
     reduction: Reduction = "sum",
 ) -> Array:
-    """Scores of a bilinear classifier whose matrices are differences of two of low rank.
+    """Scores of a low-rank bilinear classifier.
 
     ``s[n,k] = (1/Z) Σ_l (‖U₊ₖᵀ x[n,l]‖² − ‖U₋ₖᵀ x[n,l]‖²) + b[k]`` over the valid locations,
-    which is ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]``: every symmetric matrix of rank r₊ +
-    r₋ is such a difference. Z is their number for ``"mean"`` and 1 for ``"sum"``; it does not
-    divide b.
+    which is ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]``. Every symmetric matrix with r₊
+    positive and r₋ negative eigenvalues is such a difference. Z is the number of valid locations
+    for ``"mean"`` and 1 for ``"sum"``; it does not divide b.
 
     Args:
         x: features, (N, L, C).
-        u_plus: positive factors of each class, (K, C, r₊).
-        u_minus: negative factors of each class, (K, C, r₋); one of r₊ and r₋ may be 0.
+        u_plus: positive factors of K classes, (K, C, r₊).
+        u_minus: negative factors, (K, C, r₋). One of r₊ and r₋ may be 0.
         bias: (K,).
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
@@ -42,13 +42,14 @@ def low_rank_scores(
 
     Gradient:
         For the cotangent γ (N, K), ``∂x[l] = (2/Z) Σ_k γ_k (U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ) x[l]``, ``∂U₊ₖ =
-        Σ_nl (2/Z) γ_k x[l] x[l]ᵀ U₊ₖ``, that of U₋ₖ with the opposite sign, and ``∂b = Σ_n γ``.
-        a location where the mask is False enters no product and no gradient, not even with NaN; a
-        sample without a valid location scores b. One of r₊ and r₋ may be 0, its sum is then
-        empty.
+        Σ_nl (2/Z) γ_k x[l] x[l]ᵀ U₊ₖ``, and ``∂b = Σ_n γ``. ∂U₋ₖ has the same form with the
+        opposite sign.
+        A location where the mask is False contributes neither to the result nor to any gradient,
+        even if it is NaN. The scores of a sample without valid locations are b. If r₊ or r₋ is 0,
+        its sum is empty.
 
     Raises:
-        ValueError for empty sizes (but N = 0 and one of the ranks) or sizes that do not fit;
+        ValueError for sizes that are 0, except N and one of the ranks, or that do not fit;
         TypeError for integer or complex arrays, unequal dtypes, or a mask that is not boolean.
 
     Example:

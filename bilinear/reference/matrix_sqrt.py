@@ -15,18 +15,19 @@ def matrix_sqrt(
     normalize: Normalize = "trace",
     tol: float | None = None,
 ) -> Array:
-    """The root R of a symmetric positive semidefinite matrix: ``R R = a``, exactly or nearly.
+    """The exact or approximate root R of a symmetric positive semidefinite matrix: ``R R = a``.
 
     The symmetric part S = (a + aᵀ)/2 of `a` is used.
 
-    ``"newton_schulz"``: from Y = S/s and Z = I, `steps` times ``T = (3I − Z Y)/2``, ``Y ← Y T``,
-    ``Z ← T Z``; then √s·Y. s is the trace, or the Frobenius norm, which is smaller and so leaves
-    fewer steps to go. An eigenvalue λ of S becomes √s·p(λ/s) with a polynomial p, near the root
-    only where λ/s is not small: at 5 steps within 1% from about λ = s/50 on.
+    ``"newton_schulz"``: start from Y = S/s and Z = I, and repeat `steps` times
+    ``T = (3I − Z Y)/2``, ``Y ← Y T``, ``Z ← T Z``. The result is √s·Y. s is the trace or the
+    Frobenius norm; the Frobenius norm is smaller, so it needs fewer steps. An eigenvalue λ of S
+    becomes √s·p(λ/s) with a polynomial p. This is close to √λ only if λ/s is not small: with 5
+    steps, the error is within 1% from about λ = s/50 on.
 
-    ``"eigen"``: ``U diag(√λ) Uᵀ`` with eigenvectors U; eigenvalues of at most `tol` times the
-    largest count as 0, and `tol` None is C times the unit roundoff. `steps` and `normalize` are
-    not read, nor is `tol` by the other method.
+    ``"eigen"``: ``U diag(√λ) Uᵀ`` with eigenvectors U. Eigenvalues of at most `tol` times the
+    largest count as 0; `tol` None is C times the unit roundoff. `steps` and `normalize` are not
+    used, and ``"newton_schulz"`` does not use `tol`.
 
     Args:
         a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
@@ -34,7 +35,7 @@ def matrix_sqrt(
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
         normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
             ``"trace"``.
-        tol: eigenvalues up to this fraction of the largest count as 0, from 0 up and below 1;
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
 
     Returns:
@@ -44,14 +45,15 @@ def matrix_sqrt(
         a (N, C, C) -> the same.
 
     Gradient:
-        For ``"newton_schulz"`` that of the iteration itself, s included, not that of the exact
-        root. For ``"eigen"`` the solution X of ``R X + X R = (Γ + Γᵀ)/2``: it is ``U [(Uᵀ (Γ +
-        Γᵀ)/2 U) ∘ K] Uᵀ`` with K_ij = 1 / (√λi + √λj), and 0 where both count as 0, so it is
-        finite for equal eigenvalues and for zeros. Always symmetric.
-        The zero matrix has root 0 and gradient 0, as has any matrix whose trace (for ``"eigen"``:
-        whose largest eigenvalue) is not positive. ``"newton_schulz"`` leaves a negative
-        eigenvalue negative, and with many steps lets it grow. A NaN makes its matrix NaN, at
-        least from the second step on.
+        For ``"newton_schulz"``, the gradient of the iteration itself, including s, and not of the
+        exact root. For ``"eigen"``, the solution X of ``R X + X R = (Γ + Γᵀ)/2``, which is ``U
+        [(Uᵀ (Γ + Γᵀ)/2 U) ∘ K] Uᵀ`` with K_ij = 1 / (√λi + √λj), or K_ij = 0 if both eigenvalues
+        count as 0. It is finite for equal eigenvalues and for zero eigenvalues. The gradient is
+        always symmetric.
+        The zero matrix has root 0 and gradient 0. So has any matrix whose trace (for ``"eigen"``:
+        whose largest eigenvalue) is not positive. With ``"newton_schulz"``, a negative eigenvalue
+        stays negative, and grows with many steps. A NaN makes its whole matrix NaN, at least from
+        the second step on.
 
     Raises:
         ValueError for matrices that are not square, C = 0 (N = 0 is allowed), steps below 1, tol
@@ -67,7 +69,7 @@ def matrix_sqrt(
         Pooling Networks by Iterative Matrix Square Root Normalization", CVPR 2018, section 3
         (trace), and Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017 (Frobenius norm).
         ``"eigen"``: Li, Xie, Wang, Zuo, ICCV 2017, with the gradient of Lin and Maji, which
-        divides by no difference of eigenvalues.
+        does not divide by differences of eigenvalues.
     """
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)
     return like(_matrix_sqrt(wide(a), method, steps, normalize, tol), a)

@@ -27,13 +27,14 @@ def outer_max_pool(x: Array, y: Array | None = None, *, mask: Array | None = Non
         x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
 
     Gradient:
-        For the cotangent Γ (N, C, D), with W[l,c,d] one over the number of locations whose
-        product is the maximum at those, and 0 elsewhere, ``∂x[l,c] = Σ_d W[l,c,d] Γ[c,d] y[l,d]``
-        and ``∂y[l,d] = Σ_c W[l,c,d] Γ[c,d] x[l,c]``; for one stream their sum. Ties share
-        equally; they are between products as rounded once in the accumulation dtype. W is a
-        constant to further derivatives, so the second is that of a product and higher ones are 0.
-        a location where the mask is False enters no product, not even with NaN, and has gradient
-        0; a sample without a valid location gives 0 with gradient 0. A NaN product makes its
+        For each pair (c, d), let W[l,c,d] be 1 divided by the number of locations with the maximum
+        product at these locations, and 0 at the others. For the cotangent Γ (N, C, D), ``∂x[l,c] =
+        Σ_d W[l,c,d] Γ[c,d] y[l,d]`` and ``∂y[l,d] = Σ_c W[l,c,d] Γ[c,d] x[l,c]``. For one stream,
+        the gradient is their sum. Locations with equal maxima share the gradient equally; products
+        are compared after one rounding to the accumulation dtype. W is a constant in further
+        derivatives, so the second derivative is that of a product, and higher ones are 0.
+        A location where the mask is False does not contribute, even if it is NaN, and its gradient
+        is 0. A sample without valid locations gives 0 with gradient 0. A NaN product makes its
         entry NaN, and the gradient of that entry NaN at every valid location.
 
     Raises:

@@ -29,10 +29,11 @@ def outer_pool(
         x (N, L, C), y (N, L, D), mask (N, L) boolean, True at valid locations -> (N, C, D).
 
     Gradient:
-        For the cotangent Γ (N, C, D), ``∂x[l] = Γ y[l] / Z`` and ``∂y[l] = Γᵀ x[l] / Z``; for one
-        stream their sum ``(Γ + Γᵀ) x[l] / Z``, Γ need not be symmetric.
-        a location where the mask is False enters no product, not even with NaN, and has gradient
-        0; a sample without a valid location pools to 0 with gradient 0. The mask has no gradient.
+        For the cotangent Γ (N, C, D), ``∂x[l] = Γ y[l] / Z`` and ``∂y[l] = Γᵀ x[l] / Z``. For one
+        stream, the gradient is their sum, ``(Γ + Γᵀ) x[l] / Z``; Γ need not be symmetric.
+        A location where the mask is False does not contribute, even if it is NaN, and its gradient
+        is 0. A sample without valid locations has value 0 and gradient 0. The mask has no
+        gradient.
 
     Raises:
         ValueError for L = 0, C = 0, D = 0 or shapes that do not fit (N = 0 is allowed), TypeError

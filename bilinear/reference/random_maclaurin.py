@@ -40,16 +40,16 @@ def random_maclaurin(
         x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
 
     Gradient:
-        ``∂x[l] = w1 (γ ∘ w2ᵀ y[l]) / (Z √dim)``, ``∂y[l] = w2 (γ ∘ w1ᵀ x[l]) / (Z √dim)``; for
-        one stream their sum. The tables have none.
-        a location where the mask is False enters nothing, not even with NaN, and its gradient
-        (and its features, for "none") is 0; a sample without a valid location gives 0. A NaN at a
-        valid location makes the whole result NaN (of its location, for "none"), and one in a
-        cotangent the gradient at all valid locations (of its location).
+        ``∂x[l] = w1 (γ ∘ w2ᵀ y[l]) / (Z √dim)`` and ``∂y[l] = w2 (γ ∘ w1ᵀ x[l]) / (Z √dim)``. For
+        one stream, the gradient is their sum. The tables have no gradient.
+        A location where the mask is False does not contribute, even if it is NaN; its gradient is
+        0, and for "none" its features are 0. A sample without valid locations gives 0. A NaN at a
+        valid location makes the whole result NaN, and a NaN in a cotangent makes the gradient NaN
+        at all valid locations. For "none", it spreads only within its location.
 
     Raises:
-        ValueError and TypeError as `outer_pool`; for tables of other channels or unequal dims, or
-        signs that are not ±1.
+        ValueError and TypeError as in `outer_pool`, and for tables for another number of channels
+        or of unequal dims, or signs that are not ±1.
 
     Example:
         >>> random_maclaurin(np.ones((2, 49, 8)), tables=maclaurin_tables(8, None, 16)).shape

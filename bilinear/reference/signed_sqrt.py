@@ -29,19 +29,20 @@ def signed_sqrt(
         g of any shape -> the same.
 
     Gradient:
-        ``1 / (2 √(|g| + eps))``. With `slope_eps`, for eps = 0, it is replaced by a published
-        backward pass that is not the derivative, ``1 / (2 (√|g| + slope_eps))``, whose result is
-        a constant to further derivatives.
-        Exactly 0 at ±0, a jump of √eps on either side of it. At exactly 0 every derivative of
-        every order is 0, also for eps = 0 where the slope beside it is infinite: one dead channel
-        must never turn a gradient into NaN. This is so for the shifted form too, which has no
-        jump. Two forms differ at 0: the unsigned root has value √eps and slope 1 / (2 √eps) there
-        (below -eps it is NaN), and with slope_eps the slope is 1 / (2 slope_eps). NaN stays NaN.
+        ``1 / (2 √(|g| + eps))``. With `slope_eps` and eps = 0, a published backward pass replaces
+        it, ``1 / (2 (√|g| + slope_eps))``. It is not the derivative, and it is a constant in
+        further derivatives.
+        At exactly 0, the signed and the shifted form have value 0 and derivatives 0 of every
+        order, also for eps = 0, where the slope next to 0 is infinite. Therefore, a channel that
+        is all zero never makes a gradient NaN. The signed form jumps by √eps on either side of 0,
+        and the shifted form has no jump. The unsigned form has value √eps and slope 1 / (2 √eps)
+        at 0, and is NaN below -eps. With `slope_eps`, the slope at 0 is 1 / (2 slope_eps). NaN
+        stays NaN.
 
     Raises:
-        ValueError unless eps is 0 or a normal positive number of the accumulation dtype, for an
-        unknown form, the unsigned one without eps, or a `slope_eps` with any but the signed one
-        without eps; TypeError for integer or complex g.
+        ValueError if eps is neither 0 nor a normal positive number of the accumulation dtype, for
+        an unknown form, for the unsigned form with eps = 0, and for `slope_eps` unless the form is
+        signed and eps is 0; TypeError for integer or complex g.
 
     Example:
         >>> signed_sqrt(np.array([-4.0, 0.0, 9.0]), eps=0)

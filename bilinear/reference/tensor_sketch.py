@@ -15,7 +15,7 @@ def tensor_sketch(
     mask: Array | None = None,
     reduction: SketchReduction = "mean",
 ) -> Array:
-    """Count the products of all pairs of channels in dim bins, with signs, and pool.
+    """Sum the signed products of all pairs of channels in dim bins, and pool.
 
     ``out[n,k] = Σ s1[c] s2[d] G[n,c,d]`` over the pairs with ``(h1[c] + h2[d]) mod dim = k``,
     where G is the pooled outer product. It is the circular convolution of the count sketches of x
@@ -36,17 +36,17 @@ def tensor_sketch(
         x (N, L, C), y (N, L, D), mask (N, L) boolean -> (N, dim), or (N, L, dim) for "none".
 
     Gradient:
-        ``∂x[l,c] = (s1[c] / Z) Σ_d s2[d] γ[(h1[c] + h2[d]) mod dim] y[l,d]``, likewise of y; for
-        one stream their sum. The tables have none.
-        a location where the mask is False enters nothing, not even with NaN, and its gradient
-        (and its sketch, for "none") is 0; a sample without a valid location gives 0. A NaN at a
-        valid location makes the whole sketch NaN (of its location, for "none"), and one in a
-        cotangent the gradient at all valid locations (of its location): a Fourier transform
-        spreads it.
+        ``∂x[l,c] = (s1[c] / Z) Σ_d s2[d] γ[(h1[c] + h2[d]) mod dim] y[l,d]``, and ∂y has the same
+        form. For one stream, the gradient is their sum. The tables have no gradient.
+        A location where the mask is False does not contribute, even if it is NaN; its gradient is
+        0, and for "none" its sketch is 0. A sample without valid locations gives 0. A Fourier
+        transform spreads NaN: a NaN at a valid location makes the whole sketch NaN, and a NaN in a
+        cotangent makes the gradient NaN at all valid locations. For "none", it spreads only within
+        its location.
 
     Raises:
-        ValueError and TypeError as `outer_pool`; for tables of other channels, hashes beyond dim,
-        signs that are not ±1, or a dim that is not a positive Python int.
+        ValueError and TypeError as in `outer_pool`, and for tables for another number of channels,
+        hashes beyond dim, signs that are not ±1, or a dim that is not a positive Python int.
 
     Example:
         >>> tensor_sketch(np.ones((2, 49, 8)), tables=sketch_tables(8, None, 16)).shape
