@@ -3,11 +3,14 @@
 ``from bilinear.torch import preset`` (or another namespace) makes the layer: ``preset("umass")``.
 `PRESETS` has the source of each preset and a note; `explain` describes one in words.
 
-All presets differ from published code in two points. A dead channel or an all-zero map gives finite
-values with a finite gradient, where published code may give NaN: zeros, except for ``haomood`` and
-``hawkeye``, whose unit vector then has equal entries, and ``lrbp``, whose scores are its bias. The
-gradient is the derivative of the forward formula, unless ``published_backward=True`` asks for a
-published backward pass. An eps that vanishes in the dtype of the sums is refused.
+All presets differ from published code in three points:
+
+- Values and gradients are finite for a dead channel or an all-zero map, where published code may
+  give NaN. An all-zero map gives zeros; with ``haomood`` and ``hawkeye``, a unit vector of equal
+  entries; with ``lrbp``, the bias.
+- The gradient is the derivative of the forward formula, unless ``published_backward=True`` selects
+  the published backward pass.
+- An eps that underflows in the accumulation dtype raises an error.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,14 +39,14 @@ def _pool(reduction: str, eps: float, **forms: Any) -> dict[str, Any]:
 
 
 _UMASS = {"eps": 1e-5, "root": "shifted", "l2_eps": 1e-12}
-_HASHES = "Tables are drawn from `seed`; to repeat a trained model's, give its own as `tables`."
+_HASHES = "Tables are drawn from `seed`. For a trained model, pass its own tables as `tables`."
 _RELU = "For features >= 0, as after a ReLU: a product below -1e-5 is NaN. An all-zero map gives "
-_RELU += "a unit vector of equal entries, and its slope at 0 is the formula's, 158."
+_RELU += "a unit vector of equal entries. The slope of the root at 0 is 158."
 _FAST_MPN = Preset(
     "BilinearPool",
     _pool("mean", 1e-8, l2_eps=1e-12),
     "jiangtaoxie/fast-MPN-COV, BCNN.py (2021)",
-    "Its option is_vec=False, which normalises columns, is not this.",
+    "The option is_vec=False of this code, which normalises columns, is different.",
 )
 
 PRESETS: dict[str, Preset] = {
@@ -56,7 +59,7 @@ PRESETS: dict[str, Preset] = {
         "BilinearPool",
         _pool("sum", 0.0, l2_eps=NO_FLOOR),
         "Lin, RoyChowdhury, Maji, ICCV 2015, sections 3 and 3.1",
-        "Without eps, the slope beside 0 is without bound.",
+        "Without eps, the slope near 0 is unbounded.",
     ),
     "umass": Preset(
         "BilinearPool", _pool("mean", **_UMASS), "cvl-umass/bilinear-cnn, BCNN.py (2020)"
@@ -66,7 +69,7 @@ PRESETS: dict[str, Preset] = {
         {"steps": 5, "method": "newton_schulz", "normalize": "frobenius", "reduction": "mean"}
         | _UMASS,
         "Lin, Maji, BMVC 2017; cvl-umass/bilinear-cnn, matrixSquareRoot.py (2020)",
-        "Its backward pass, 5 steps of a Lyapunov solver, is not the derivative; it is not here.",
+        "The published backward pass, 5 steps of a Lyapunov solver, is not implemented.",
     ),
     "haomood": Preset(
         "BilinearPool",
@@ -78,7 +81,7 @@ PRESETS: dict[str, Preset] = {
         "BilinearPool",
         _pool("mean", 1e-5, root="unsigned", l2_eps=1e-12),
         "Hawkeye-FineGrained/Hawkeye, BCNN.py (2023)",
-        f"{_RELU} There the maps are those behind VGG16's last max pooling, 14 × 14 at 448.",
+        f"{_RELU} The published feature maps follow VGG16's last max pooling: 14 × 14 at 448.",
     ),
     "hawkeye-cbp": Preset(
         "CompactBilinearPool",
@@ -98,58 +101,58 @@ PRESETS: dict[str, Preset] = {
         "BilinearPool",
         _pool("mean", 1e-9, l2_eps=1e-6),
         "ryanfwy/BCNN-keras-clean (2019) and others on Keras",
-        "K.l2_normalize has its epsilon, 1e-12, on the squared norm: that is 1e-6 on the norm.",
+        "K.l2_normalize has its epsilon, 1e-12, on the squared norm; on the norm it is 1e-6.",
     ),
     "matconvnet-gao": Preset(
         "BilinearPool",
         _pool("sum", 0.0, l2_eps=NO_FLOOR),
         "layers of Lin et al. and Gao et al. for MatConvNet, as in aimerykong/LRBP (2017)",
-        "Published backward: slope 0.5 / (√|g| + 0.1). Its 1e-10 beside the norm is not here.",
+        "Published backward: slope 0.5 / (√|g| + 0.1). The 1e-10 in its norm is left out.",
         {"slope_eps": 0.1},
     ),
     "caffe-gao": Preset(
         "BilinearPool",
         _pool("sum", 0.0, norm="added", l2_eps=1e-7),
         "Gao et al., Caffe layers, as in aimerykong/LRBP (2017)",
-        "Published backward: slope 0.5 / (√|g| + 0.03). Its 2 Γ X for one stream, right only for "
-        "a symmetric Γ, is not here.",
+        "Published backward: slope 0.5 / (√|g| + 0.03). Its gradient 2 Γ X of one stream, which "
+        "is correct only for a symmetric Γ, is left out.",
         {"slope_eps": 0.03},
     ),
     "scaled-sqrt": Preset(
         "BilinearPool",
         _pool("sum", 0.0, l2_eps=NO_FLOOR),
         "aimerykong/LRBP, scaledSqrt (2017)",
-        "Its root is divided by √10000, which the norm undoes, forward and backward.",
+        "The published root is divided by √10000; the norm cancels this, forward and backward.",
         {"slope_eps": 0.1},
     ),
     "block": Preset(
         "BilinearPool",
         _pool("sum", 0.0, l2_eps=1e-12),
         "Cadene/block.bootstrap.pytorch, fusions.py (2019)",
-        "The root and norm of its fusions, on all products of two vectors: maps x and y of one "
-        "location. Its learned low-rank cores are not here; LowRankBilinearPool has those of MLB "
+        "The root and norm of its fusions, for all products of two vectors: maps x and y with one "
+        "location. The learned low-rank cores are left out; LowRankBilinearPool has those of MLB "
         "and MFB.",
     ),
     "isqrt-cov": Preset(
         "CovariancePool",
         {"steps": 5, "method": "newton_schulz", "normalize": "trace", "isometric": False},
         "Li, Xie, Wang, Gao, CVPR 2018; jiangtaoxie/fast-MPN-COV, MPNCOV.py (2021)",
-        "No element-wise root and no norm. The zero matrix has the root 0, there NaN.",
+        "No element-wise root and no norm. The zero matrix has root 0; published code gives NaN.",
     ),
     "democratic": Preset(
         "DemocraticPool",
         {"pool": {"name": "BilinearPool", **_pool("sum", **_UMASS)}}
         | {"gamma": 0.5, "damping": 0.5, "steps": 10, "eps": 1e-10, "weight_eps": 1e-8},
         "Lin, Maji, Koniusz, ECCV 2018; cvl-umass/bilinear-cnn, BCNN.py (2020)",
-        "Published backward: what the weights aim at is a constant to it.",
+        "Published backward: the targets are treated as constants.",
         {"detach_target": True},
     ),
     "lrbp": Preset(
         "LowRankBilinearClassifier",
         {"rank": 8, "reduction": "sum"},
         "Kong, Fowlkes, CVPR 2017; aimerykong/LRBP, bisvm (2017)",
-        "Needs `channels`, there 100 after a projection, and `num_classes`. It is a classifier: "
-        "scores, neither root nor norm.",
+        "Needs `channels` (100 after a projection in the published code) and `num_classes`. It "
+        "computes scores, without root and norm.",
     ),
 }
 
@@ -189,12 +192,13 @@ def make_layer(described: Mapping[str, Any], make: Callable[..., Any], **inner: 
 def equivalent_eps(eps: float, *, locations: int, of: str, to: str) -> float:
     """Return the eps that has the effect for reduction `to` that `eps` has for `of`.
 
-    ``√(|L·m| + L·ε) = √L · √(|m| + ε)``: an eps of the mean, times L, is the same eps of the sum,
-    and the norm undoes √L. So with ``"sum"`` the effect of an eps falls with the resolution: 1e-5
-    of the mean is 7.84e-3 of the sum at 28 × 28 locations, and 1.96e-3 at 14 × 14.
+    ``√(|L·m| + L·ε) = √L · √(|m| + ε)``: an eps of the mean, times L, is the equivalent eps of the
+    sum, and the norm cancels √L. For example, 1e-5 of the mean is 7.84e-3 of the sum at 28 × 28
+    locations, and 1.96e-3 at 14 × 14. So with ``"sum"``, the effect of an eps depends on the
+    resolution.
 
-    This holds for the element-wise root of a pooled sum. After a matrix root the sum is larger by
-    √L only, so the factor of `ImprovedBilinearPool` is the square root of this one.
+    This holds for the element-wise root of a pooled sum. After a matrix root, the sum is larger
+    only by √L, so the factor of `ImprovedBilinearPool` is the square root of this one.
 
     Raises: ValueError for an unknown reduction, or fewer than one location.
     """
@@ -234,7 +238,7 @@ def explain(name: str, locations: int) -> str:
         same = equivalent_eps(added, locations=locations, of=of, to=to)
         lines.append(
             f"l2_eps {added:g}, added to Σz² of the {of}, is {same:.3g} of the {to} at {locations} "
-            "locations: Σz² = Σ|g| of the sum grows with them, so its effect falls."
+            "locations. Σz² of the sum grows with the locations, so the effect of l2_eps falls."
         )
     return "\n".join(lines)
 
