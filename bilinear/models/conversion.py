@@ -1,4 +1,4 @@
-"""The portable file to and from each framework's own files.
+"""Conversion of the portable file to and from the native files of each framework.
 
     convert("birds.safetensors", "birds.pt")
     convert("birds.pt", "tuned.safetensors", like="birds.safetensors")
@@ -11,11 +11,10 @@
 | ``keras-weights`` | the weights of a Keras model | ``.weights.h5`` |
 | ``orbax`` | `nnx.state` of a JAX model, a folder of Orbax | ``.orbax`` |
 
-Where the name of a file does not tell its form, `framework` selects the framework's form for whole
-models: ``torch``, ``keras`` or ``orbax``. Values are converted bit by bit, in both directions. Only
-a ``.keras`` archive describes its model; the other forms need `like`, a portable file of the same
-model, and take over its description (backbones, pool, classes, preprocessing). SGD buffers are
-left out.
+If a file has another suffix, `framework` selects the form ``torch``, ``keras`` or ``orbax``. All
+values are preserved exactly, in both directions. Only a ``.keras`` archive describes its model. The
+other forms need `like`, a portable file of the same model, and use its description (backbones,
+pool, classes, preprocessing). SGD momentum buffers are dropped.
 """
 
 import importlib
@@ -72,20 +71,23 @@ def convert(
     target_form: str | None = None,
     framework: str | None = None,
 ) -> Conversion:
-    """Write the model in `source` as `target`; one of the two is the portable file.
+    """Convert the model file `source` to `target`; exactly one of them is a portable file.
+
+    The target is written atomically. An existing file is replaced; an existing folder is not.
 
     Args:
-        like: a portable file of the same model, where `source` does not say which it is.
-        source_form, target_form: where a name does not tell; None goes by the name.
-        framework: whose file the other one is: ``torch``, ``tensorflow`` or ``jax``. A name that
-            tells no form is then of this framework's whole models; a form of another is refused.
+        source: the file to read.
+        target: the file to write.
+        like: a portable file of the same model, if `source` does not describe its model.
+        source_form: form of `source`. Default None: by its suffix.
+        target_form: form of `target`. Default None: by its suffix.
+        framework: ``torch``, ``tensorflow`` or ``jax``: the framework of the native file. It
+            selects the form of a file with another suffix.
 
-    The target appears whole or not at all; a file in its place is replaced, a folder is not.
-    Raises: ValueError for a framework or forms that are not known, forms that are both (or
-        neither) portable or of another framework than asked for, `like` where it is missing or
-        means nothing, and, naming the tensor, for tensors that are missing, unknown, misshapen,
-        of another dtype or not finite; ImportError where the framework is not installed; OSError
-        where a file cannot be read or written.
+    Raises: ValueError for an unknown framework or form, for two portable or two native files, for
+        a form of another framework, for `like` if it is missing or not needed, and for tensors
+        that are missing, unknown, not finite, or of another shape or dtype; ImportError if the
+        framework is not installed; OSError if a file cannot be read or written.
     """
     source, target = os.fsdecode(source), os.fsdecode(target)
     op = f"convert {source}"

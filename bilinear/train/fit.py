@@ -34,7 +34,7 @@ def fit(
 ) -> Path:
     """Train the model of a recipe on the training split of a data set.
 
-    The test split is never opened. Beside what `train` writes, the folder contains the metrics as
+    The test split is never opened. Besides the files of `train`, the folder contains the metrics as
     TensorBoard events and as curves.
 
     Args:
@@ -49,7 +49,7 @@ def fit(
 
     Returns: the path of the best model, by validation.
 
-    Raises: what `train` raises; ValueError for fewer than two classes; ImportError where the
+    Raises: the errors of `train`; ValueError for fewer than two classes; ImportError if the
         packages of ``bilinear[cli]`` are not installed.
     """
     require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")

@@ -1,7 +1,7 @@
 """Recipes by name, with the values that their authors published.
 
-No accuracy is claimed for them: the published accuracies were often chosen on the test split,
-which no run here reads.
+No accuracy is claimed for them. The published accuracies were often chosen on the test split,
+which training never reads here.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .recipes import Group, Images, Model, Phase, Recipe, Schedule
 def bcnn_two_phase(backbone: str = "vgg16") -> Recipe:
     """Train the classifier on a frozen backbone, then all parameters.
 
-    The published schedule follows the accuracy on the test split; this one the validation split.
+    The published schedule follows the test accuracy; this one follows the validation accuracy.
     """
     schedule = Schedule("plateau", factor=0.1, patience=3)
     return Recipe(

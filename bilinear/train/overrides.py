@@ -15,7 +15,7 @@ def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:
     ``phases.1.groups.0.learning_rate``. A value is JSON (``8``, ``null``, ``true``,
     ``["relu5_3"]``); a value that is not valid JSON is text (``resnet18``).
 
-    Raises: ValueError that names the path and what exists there, or the field and its
+    Raises: ValueError that names the path and the existing fields, or the field and its
         requirement.
     """
     data = json.loads(recipe.to_json())

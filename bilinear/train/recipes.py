@@ -102,7 +102,7 @@ class Optimizer:
 
     Args:
         name: ``"sgd"``.
-        momentum: from 0 up, below 1. Default: 0.9.
+        momentum: at least 0, below 1. Default: 0.9.
     """
 
     name: Literal["sgd"] = "sgd"
@@ -137,7 +137,7 @@ class Schedule:
         return milestones
 
     def scale(self, *, epoch: int, step: int, steps: int, history: Sequence[float]) -> float:
-        """At `step` of the `steps` of a phase, in `epoch`, after the validations in `history`."""
+        """Return the factor at `step` of the `steps` of a phase, in `epoch`, after `history`."""
         rise = schedules.warmup(step, self.warmup)
         if self.kind == "step":
             return rise * schedules.step(epoch, self.milestones, self.factor)
@@ -159,9 +159,9 @@ class Phase:
         epochs: the largest number of epochs.
         optimizer: default: SGD with momentum 0.9.
         schedule: default: constant learning rates.
-        patience: stop after so many epochs in a row without a better validation. Default: None.
-        start: start from the ``"best"`` (the default) or the ``"last"`` weights of the phase
-            before.
+        patience: stop after this many epochs in a row without improvement. Default: None.
+        start: start from the ``"best"`` (the default) or the ``"last"`` weights of the previous
+            phase.
         reinitialize: draw new initial values for these parameters, selected as in `Group`, when
             the phase starts. Default: None.
     """
