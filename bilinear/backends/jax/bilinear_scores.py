@@ -49,7 +49,7 @@ def bilinear_scores(
         mask: boolean (N, L); only locations where it is True are pooled. None pools all.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
         eps: added inside the root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        l2_eps: positive; lower bound of the norm.
         packed: take the descriptor of `bilinear_pool` with `packed`; for one stream.
 
     Returns: Array (N, K).

@@ -15,7 +15,7 @@ def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, norm: Norm = "floor") -> 
 
     Args:
         z: array (..., K).
-        eps: positive; the floor of the norm, or what is added to its square.
+        eps: positive; lower bound of the norm, or added to its square.
         norm: ``"floor"``, or ``"added"`` for ``z / √(‖z‖₂² + eps)``.
 
     Returns: Array of the shape of z.

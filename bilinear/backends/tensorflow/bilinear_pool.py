@@ -43,8 +43,8 @@ def bilinear_pool(
         y: (N, L, D) features of a second stream; None means y = x.
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
-        eps: added under the root; 0 or a normal positive number, never traced.
-        l2_eps: floor on the norm, a normal positive number, never traced.
+        eps: added inside the signed square root; a Python number, 0 or normal and positive.
+        l2_eps: lower bound of the norm; a Python number, normal and positive.
         packed: return the upper triangle as `half_vectorize` does; one stream only.
         root: as in `signed_sqrt`.
         slope_eps: as in `signed_sqrt`.

@@ -14,12 +14,12 @@ from ._tensors import constant, ensure, shape, spec, to_tensor, upcast, without_
 def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Tensor:
     """Scale each vector of the last axis to unit length, ``z / max(‖z‖₂, eps)``.
 
-    `tf.math.l2_normalize` differs: its epsilon is a floor on the squared norm.
+    `tf.math.l2_normalize` differs: its epsilon is a lower bound of the squared norm.
     Specification: `bilinear.reference.l2_normalize`. Cost: time and memory O(size of z).
 
     Args:
         z: (..., K) with K at least 1.
-        eps: floor on the norm, a normal positive number, never traced.
+        eps: lower bound of the norm; a Python number, normal and positive.
         norm: "floor", or "added" for ``z / √(‖z‖₂² + eps)``.
 
     Returns:

@@ -19,7 +19,7 @@ def signed_sqrt(
 
     Args:
         g: tensor of any shape.
-        eps: added under the root; 0 or a normal positive number, never traced.
+        eps: added inside the signed square root; a Python number, 0 or normal and positive.
         root: "signed", or the published variants "shifted" and "unsigned".
         slope_eps: replaces the derivative by a published backward pass; needs root="signed" and
             eps=0. None keeps the derivative.

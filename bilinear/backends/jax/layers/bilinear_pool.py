@@ -23,8 +23,8 @@ class BilinearPool:
 
     Args:
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        eps: added inside the signed square root, at least 0.
+        l2_eps: positive; lower bound of the norm.
         packed: return the upper triangle of the matrix, for one stream.
         root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, as in `signed_sqrt`.
         slope_eps: None, or positive for the published slope of `signed_sqrt`.

@@ -38,8 +38,8 @@ class CompactBilinearPool(Module):
         rngs: if given, the seed is drawn from ``rngs.params()``.
         tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        eps: added inside the signed square root, at least 0.
+        l2_eps: positive; lower bound of the norm.
 
     Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
         locations where the mask is True are pooled.

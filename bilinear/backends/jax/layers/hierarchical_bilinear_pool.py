@@ -32,8 +32,8 @@ class HierarchicalBilinearPool(Module):
             1/√Cᵢ, in every framework. None draws different ones each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        eps: added inside the signed square root, at least 0.
+        l2_eps: positive; lower bound of the norm.
 
     Shape: feature maps (N, *spatial, Cᵢ) of equal spatial shape, mask (N, *spatial) boolean
         -> (N, pairs · dim), in the order of `hadamard_pool`. Only locations where the mask is True

@@ -31,9 +31,9 @@ class ImprovedBilinearPool:
         tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None is C times the unit roundoff.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed root, at least 0.
+        eps: added inside the signed square root, at least 0.
         root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, as in `signed_sqrt`.
-        l2_eps: positive; the floor of the norm.
+        l2_eps: positive; lower bound of the norm.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C²). Only locations where the mask
         is True are pooled.

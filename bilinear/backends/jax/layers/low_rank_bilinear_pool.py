@@ -33,8 +33,8 @@ class LowRankBilinearPool(Module):
             1/√C, in every framework. None draws different ones each time.
         rngs: if given, the seed is drawn from ``rngs.params()``.
         reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        eps: added inside the signed square root, at least 0.
+        l2_eps: positive; lower bound of the norm.
 
     Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
         locations where the mask is True are pooled.

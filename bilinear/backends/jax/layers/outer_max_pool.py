@@ -22,8 +22,8 @@ class OuterMaxPool:
     A static value like `BilinearPool`.
 
     Args:
-        eps: added inside the signed root, at least 0.
-        l2_eps: positive; the floor of the norm.
+        eps: added inside the signed square root, at least 0.
+        l2_eps: positive; lower bound of the norm.
 
     Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, C·D). Only
         locations where the mask is True are compared.

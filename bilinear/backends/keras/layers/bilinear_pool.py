@@ -20,8 +20,8 @@ class BilinearPool(Pool):
     Args:
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
-        eps: added under the root; 0 or a normal positive number, default 1e-10.
-        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
+        l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         packed: return the upper triangle of the symmetric matrix, with √2 off the diagonal; one
             feature map only. Default False.
         root: "signed" (default), or the published variants "shifted" and "unsigned".

@@ -31,8 +31,8 @@ class CompactBilinearPool(Pool):
         tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
-        eps: added under the root; 0 or a normal positive number, default 1e-10.
-        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
+        l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 

@@ -33,7 +33,7 @@ class DemocraticPool(Pool):
         damping: exponent of a step, above 0 and at most 1, default 0.5.
         steps: number of Sinkhorn steps, at least 1, default 10.
         eps: positive; keeps the base of every power away from 0. Default 1e-10.
-        weight_eps: positive; added to α under the root. Default 1e-8.
+        weight_eps: positive; added to α inside the root. Default 1e-8.
         detach_target: treat the targets as constants in the gradient. Default False.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.

@@ -25,9 +25,9 @@ class ImprovedBilinearPool(Pool):
             and below 1; None (default) is C times the unit roundoff.
         reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
             not.
-        eps: added under the root; 0 or a normal positive number, default 1e-10.
+        eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         root: "signed" (default), or the published variants "shifted" and "unsigned".
-        l2_eps: floor on the norm, a normal positive number, default 1e-12.
+        l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
