@@ -1,24 +1,26 @@
-"""The names of tensors in published B-CNN code, and what its classifiers were trained on.
+"""Checkpoints of published B-CNN code: the names of their tensors, their pooling and preprocessing.
 
-Facts, read from that code at these commits:
+The layouts were read from the code at these commits:
 
-- ``umass``: cvl-umass/bilinear-cnn d6a05aa. One VGG16, or two on one image; ``state_dict`` in a
-  dictionary, under DataParallel. Trained with ``--matrix_sqrt_iter`` it pools otherwise and its
-  file also holds the identity ``m_sqrt.I``: ``umass-improved``. Trained with ``--pooling_method
-  gamma_demo`` it is ``umass-democratic``, whose file has the same names as one of ``umass``. No
-  file says how many steps the root took, nor γ: 5 and 0.5 are assumed.
-- ``haomood``: HaoMood/bilinear-cnn bcc2883 and blinear-cnn-faster (its second step). The bare
-  ``state_dict``, under DataParallel.
-- ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69. The bare ``state_dict``, or ``model`` in a
+- ``umass``: cvl-umass/bilinear-cnn d6a05aa, with one VGG16, or two on one image. The
+  ``state_dict`` of a DataParallel model, in a dictionary.
+- ``umass-improved``: the same code with ``--matrix_sqrt_iter``. The file also has the identity
+  ``m_sqrt.I``. It does not contain the number of steps of the root; 5 is assumed.
+- ``umass-democratic``: the same code with ``--pooling_method gamma_demo``. The file has the same
+  names as one of ``umass``. It does not contain γ; 0.5 is assumed.
+- ``haomood``: HaoMood/bilinear-cnn bcc2883 and blinear-cnn-faster (its second step). The
+  ``state_dict`` of a DataParallel model.
+- ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69. The ``state_dict``, or ``model`` in a
   dictionary.
-- ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``.
-  ``state_dict`` in a dictionary, DataParallel around the backbone alone.
+- ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``. The
+  ``state_dict`` in a dictionary; only the backbone is in DataParallel.
 
-All of them flatten row by row, and test on the centre of an image that is normalised as in
-torchvision. The size is 448 pixels; ``fast-mpn-bcnn`` for ImageNet takes `Preprocessing(224, 256)`.
-Some resize the image to a square first: ``umass`` for Cars, Aircraft and MIT Indoor,
-``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster for all. Give such a model
-``Preprocessing(448, square=True)``, for Aircraft ``Preprocessing(448, 512, square=True)``.
+All of them flatten in row-major order, and test on the centre crop of an image that is normalised
+as in torchvision. The size is 448 pixels; for ``fast-mpn-bcnn`` on ImageNet, use
+``Preprocessing(224, 256)``. Some code first resizes the image to a square: ``umass`` for Cars,
+Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster always. For
+such a model, use ``Preprocessing(448, square=True)``, and for Aircraft
+``Preprocessing(448, 512, square=True)``.
 """
 
 from collections.abc import Mapping
@@ -50,23 +52,23 @@ def backbone_names(backbone: Backbones) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and meaning of the tensors in the checkpoints of one code base.
+    """Names and meaning of the tensors in the checkpoints of other code.
 
     Args:
-        streams: prefix of the backbone's tensors, for each stream.
-        classifier: prefix of the classifier's weight and bias.
-        pooling: the preset in `bilinear.presets` that the classifier was trained on.
-        backbones: the named backbones that the code supports, a pair for two streams; the first
-            is the usual one.
-        numbered: whether the backbone's layers are entries of one `nn.Sequential`, named by
-            their index; otherwise they have torchvision's names.
-        order: of the features, as in `permute_classifier`.
-        preprocessing: of the images that the code tests on.
-        differs: why no `BCNN` computes what the code does; empty where one does.
-        constants: name -> shape of tensors that must be there and are skipped.
+        streams: prefix of the names of the backbone tensors, for each stream.
+        classifier: prefix of the names of the weight and the bias of the classifier.
+        pooling: the preset in `bilinear.presets` that the classifier was trained with.
+        backbones: the named backbones that the code supports, a pair for two streams. The first
+            one is the default.
+        numbered: whether the layers of the backbone are named by their index in one
+            `nn.Sequential`. False: they have torchvision's names.
+        order: order of the features, as in `permute_classifier`.
+        preprocessing: preprocessing of the test images of the code.
+        differs: why `BCNN` cannot compute the same as the code; empty if it can.
+        constants: name -> shape of tensors that must exist and are not read.
 
-    Raises: ValueError for an unknown order or pooling, a pooling with tensors of its own or for
-        fewer maps than there are streams, or a backbone of more streams than `streams`.
+    Raises: ValueError for an unknown order or pooling, for a pooling that has tensors or takes
+        fewer maps than there are streams, or for a backbone of more streams than `streams`.
     """
 
     streams: tuple[str, ...]
