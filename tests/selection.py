@@ -123,9 +123,6 @@ ELSEWHERE = {
     "test_kills_and_ctrl_c_with_a_cache_and_a_worker": lambda **_: True,
     # documents: README commands in one framework; benchmarks, which users do not run
     "test_the_commands_run_as_printed": _unless(framework=FIRST),
-    "test_a_namespace_imports_only_its_own_framework": _unless(namespace=FIRST),
-    "test_namespaces_do_not_import_modules_of_commands": _unless(module=("bilinear",)),
-    "test_names_in_the_readme_can_be_imported": _unless(namespace=FIRST),
     "test_every_vector_passes": _unless(subject=("reference", *FIRST)),
     "test_the_whole_demo_in_small": lambda **_: True,
     "test_little_is_held_between_the_passes": _unless(dtype=("float32",)),

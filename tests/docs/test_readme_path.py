@@ -1,16 +1,13 @@
 """The README's section on training a classifier from a folder of images, in each framework.
 
-The commands run as printed, except that training is shortened. With the first framework, every
-command is a new process, as in a shell. With the others they run in this process, which is faster.
+The commands run in this process, as printed except that training is shortened.
 """
 # ruff: noqa: E402 (missing packages are found first)
 
 import importlib.util
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,26 +36,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of a clone that the commands need, and the images."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "examples", folder / "examples")
-    in_shell(MAKE, folder)
+    _, _, module, *words = shlex.split(MAKE)
+    assert module == texture_folder.__name__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [module, *words])
+        texture_folder.main()
     return folder
-
-
-def in_shell(line: str, folder: Path) -> str:
-    """Run a line of the README with the Python of the tests; return its output."""
-    program, *words = shlex.split(line, comments=True)
-    command = {"python": [sys.executable], "bilinear": [sys.executable, "-m", "bilinear"]}[program]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*command, *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def adapt(line: str, framework: str) -> str:
@@ -84,12 +68,9 @@ def test_the_commands_run_as_printed(
 ) -> None:
     monkeypatch.chdir(clone)
     printed = []
-    for line in (adapt(line, framework) for line in PATH):
-        if framework == PRESENT[0]:
-            printed.append(in_shell(line, clone))
-        else:
-            assert run(shlex.split(line)[1:]) == 0, capsys.readouterr().err
-            printed.append(capsys.readouterr().out)
+    for line in PATH:
+        assert run(shlex.split(adapt(line, framework))[1:]) == 0, capsys.readouterr().err
+        printed.append(capsys.readouterr().out)
     trained, evaluated, predicted, explained, _ = printed
     model = clone / trained.strip()
     assert read_description(model).classes == tuple(sorted(texture_folder.CLASSES))
