@@ -94,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> None:
         parts = _measure(name, given, where)
         print(file=sys.stderr)
         found = _join([part["found"] for part in parts.values()])
-        lines = [f"{where}: {_commands(parts)}", "", *SECTIONS[name].tables(found)]
+        lines = [f"{where} Command: {_commands(parts)}.", "", *SECTIONS[name].tables(found)]
         if name == "operators":
             lines += operators.slower(found)
             chart(found, given.out / "bench.png")

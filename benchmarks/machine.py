@@ -22,12 +22,13 @@ def describe(frameworks: Iterable[str], device: str, threads: int) -> str:
     """Describe processor, cores, threads, device, versions and TensorFlow kernels."""
     packages = [package for framework in frameworks for package in PACKAGES[framework]]
     versions = [f"{package} {metadata.version(package)}" for package in packages]
-    fewer = " (1 where memory is measured)" if threads > 1 else ""
-    cores = f"{os.cpu_count()} cores, {threads} threads{fewer}"
-    parts = [f"Python {platform.python_version()}", *versions]
+    fewer = f"{threads} threads (memory: 1 thread)" if threads > 1 else "1 thread"
+    where = f"Machine: {_processor()}, {os.cpu_count()} cores, device {device}, {fewer}."
+    listed = ", ".join([f"Python {platform.python_version()}", *versions])
+    variable = ""
     if "tensorflow" in frameworks and ONEDNN in os.environ:
-        parts.append(f"{ONEDNN}={os.environ[ONEDNN]}")
-    return f"{_processor()}, {cores}, device {device}; {', '.join(parts)}"
+        variable = f" Environment: {ONEDNN}={os.environ[ONEDNN]}."
+    return f"{where} Versions: {listed}.{variable}"
 
 
 def gpu(framework: str) -> str | None:

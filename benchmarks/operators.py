@@ -89,9 +89,11 @@ def tables(found: list[dict]) -> list[str]:
 def slower(found: list[dict]) -> list[str]:
     """List the rows in which ours is slower than the formula."""
     rows = [r for r in found if any(r["ratios"][b][0] > SLOWER for b in FORMULAS)]
-    rule = f"the lower quartile of ours ÷ formula or of ours ÷ compiled is above {SLOWER}"
-    lines = ["", f"Rows in which ours is slower ({rule}){':' if rows else ': none.'}"]
-    return [*lines, "", *_table(rows, FORMULAS)] if rows else lines
+    if not rows:
+        which = "In every row, the lower quartiles of ours ÷ formula and of ours ÷ compiled are"
+        return ["", f"{which} at most {SLOWER}."]
+    which = "In these rows, the lower quartile of ours ÷ formula or of ours ÷ compiled is above"
+    return ["", f"{which} {SLOWER}:", "", *_table(rows, FORMULAS)]
 
 
 def _table(found: list[dict], baselines: dict[str, str]) -> list[str]:

@@ -100,14 +100,16 @@ def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
     """Markdown tables of accuracies, paired differences, and the frameworks side by side."""
     tested = {result["test"]["images"] for result in found.values()}
     accuracies = {job: 100 * result["test"]["top1"] for job, result in found.items()}
-    lines = [f"Test accuracy in %, of {tested.pop()} crops: mean ± 95 % interval (each seed).", ""]
+    values = "the mean with its 95 % interval, and in brackets the value of each seed"
+    lines = [f"This table shows the test accuracy on {tested.pop()} crops in %: {values}.", ""]
     marked = {job for job, result in found.items() if result.get("stopped")}
     rows = [[key, *(_cell(accuracies, marked, key, f) for f in frameworks)] for key in KINDS]
     lines += table(("recipe", *frameworks), rows)
     if marked:
-        words = "training stopped because the network collapsed to chance level"
-        lines += ["", f"† {words}; the best earlier model was tested."]
-    lines += ["", "Differences in points, paired by seed: mean ± 95 % interval (each seed).", ""]
+        words = "Training stopped, because the network collapsed to chance level"
+        lines += ["", f"† {words}. The best earlier model was tested."]
+    units = "differences in percentage points, paired by seed"
+    lines += ["", f"This table shows {units}: {values}.", ""]
     rows = [
         [what, *(summary(_differences(accuracies, one, other, f)) for f in frameworks)]
         for what, (one, other) in DIFFERENCES.items()
@@ -171,8 +173,10 @@ def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
         runs = [found.get(Job(key, framework, seed)) for framework in frameworks]
         cells = [_join_values(column, each, apart, runs) for column, each, apart in columns]
         rows.append([f"{key}, {seed}", *cells])
-    names = ", ".join(frameworks)
-    return [f"{names}, with the largest difference in brackets:", "", *table(head, rows)]
+    *names, last = frameworks
+    listed = f"{', '.join(names)} and {last}" if names else last
+    sentence = f"Each cell lists the values of {listed}. Their largest difference is in brackets."
+    return [sentence, "", *table(head, rows)]
 
 
 def _join_values(
@@ -208,7 +212,7 @@ def main() -> None:
     if not found:
         raise SystemExit("all runs failed")
     lines = [
-        f"{machine.describe(given.framework, 'cpu', 1)}.",
+        machine.describe(given.framework, "cpu", 1),
         "",
         *tables(found, given.framework),
     ]

@@ -21,8 +21,6 @@ from ..data.images import Preprocessing, normalize
 from ._console import say
 from ._errors import one_line
 
-UNLABELLED = -1
-
 
 class Images(NamedTuple):
     """Images below a root folder. `classes` is empty if the images have no labels."""
@@ -46,12 +44,18 @@ def find_images(inputs: Sequence[str], banner: int = 0) -> Images:
     list, so that reading it reports an error.
     """
     paths = [path for name in inputs for path in _expand(name)]
-    return Images(Path(), [unlabelled_item(path, banner) for path in paths])
+    return Images(Path(), [_unlabelled_item(path, banner) for path in paths])
 
 
-def unlabelled_item(path: str, banner: int) -> Item:
-    """An image that does not belong to a data set."""
-    return Item(path, UNLABELLED, "test", banner=banner)
+def read_one(path: Path, preprocessing: Preprocessing, banner: int) -> np.ndarray:
+    """The (H, W, 3) uint8 pixels of one image after cropping and resizing."""
+    decode = Decoder(Path(), preprocessing, None, seed=0)
+    return decode(_unlabelled_item(f"{path}", banner), 0, 0)
+
+
+def _unlabelled_item(path: str, banner: int) -> Item:
+    """An image that does not belong to a data set; its label is -1."""
+    return Item(path, -1, "test", banner=banner)
 
 
 def _expand(name: str) -> list[str]:

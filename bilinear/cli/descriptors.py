@@ -11,24 +11,12 @@ from ..contract import refuse
 from ..data.folder import is_image
 from ..models import pools
 from ..models.checkpoint import read_description
-from ..models.description import Description
+from . import _options
 from ._console import Progress, say
 from ._dataset import open_data, split_items, split_options
 from ._errors import SOME_FAILED
 from ._images import Images, Reader, find_images
 from ._model import Model
-from ._options import (
-    BatchSize,
-    Boxes,
-    Fraction,
-    Framework,
-    Kind,
-    Level,
-    ModelFile,
-    Seed,
-    Subset,
-    Workers,
-)
 
 Inputs = Annotated[
     list[str],
@@ -44,19 +32,19 @@ SplitName = Annotated[
 
 
 def descriptors(
-    file: ModelFile,
+    file: _options.ModelFile,
     images: Inputs,
     out: Out,
     split: SplitName = "all",
-    fraction: Fraction = None,
-    seed: Seed = None,
-    kind: Kind = None,
-    subset: Subset = False,
-    boxes: Boxes = False,
-    level: Level = None,
-    framework: Framework = None,
-    batch_size: BatchSize = 32,
-    workers: Workers = 4,
+    fraction: _options.Fraction = None,
+    seed: _options.Seed = None,
+    kind: _options.Kind = None,
+    subset: _options.Subset = False,
+    boxes: _options.Boxes = False,
+    level: _options.Level = None,
+    framework: _options.Framework = None,
+    batch_size: _options.BatchSize = 32,
+    workers: _options.Workers = 4,
 ) -> None:
     """Write the descriptors of images as float32, and their paths and labels to OUT.json.
 
@@ -74,7 +62,10 @@ def descriptors(
         items = index.items if split == "all" else split_items(index, split, options)
         selected = Images(index.root, items, index.classes)
     description = read_description(file)
-    check_descriptors(file, description)
+    if pools.is_classifier(description.pooling):
+        received = f"{description.pooling['name']}, which has none"
+        invariant = "the model must have a descriptor and a linear classifier"
+        refuse(ValueError, f"{file}", invariant, received, "Use bilinear predict for its logits.")
     size = description.descriptor_size
     needed, free = check_disk_space(out, len(selected.items), size)
     space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
@@ -90,15 +81,6 @@ def descriptors(
             progress.advance(len(batch.items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def check_descriptors(file: Path, description: Description) -> None:
-    """Raise ValueError if the model has no descriptors."""
-    pooling = description.pooling
-    if pools.is_classifier(pooling):
-        remedy = "Use bilinear predict for its logits."
-        invariant = "the model must have a descriptor and a linear classifier"
-        refuse(ValueError, f"{file}", invariant, f"{pooling['name']}, which has none", remedy)
 
 
 def checksum(file: Path) -> str:

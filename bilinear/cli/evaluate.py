@@ -13,24 +13,12 @@ from ..analysis import metrics
 from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description
+from . import _options
 from ._console import Progress
 from ._dataset import open_data, split_items, split_options
 from ._errors import SOME_FAILED
 from ._images import Images, Reader
 from ._model import Model
-from ._options import (
-    AsJson,
-    BatchSize,
-    Boxes,
-    Fraction,
-    Framework,
-    Kind,
-    Level,
-    ModelFile,
-    Seed,
-    Subset,
-    Workers,
-)
 
 Data = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DATA")]
 Out = Annotated[Path | None, typer.Option(help="Output folder for metrics.json and confusion.csv.")]
@@ -41,21 +29,21 @@ MIRROR = "Average the logits of each image and its mirror image."
 
 
 def evaluate(
-    file: ModelFile,
+    file: _options.ModelFile,
     data: Data,
     split: SplitName = "test",
-    fraction: Fraction = None,
-    seed: Seed = None,
+    fraction: _options.Fraction = None,
+    seed: _options.Seed = None,
     mirror: Annotated[bool, typer.Option("--mirror", help=MIRROR)] = False,
     out: Out = None,
-    as_json: AsJson = False,
-    kind: Kind = None,
-    subset: Subset = False,
-    boxes: Boxes = False,
-    level: Level = None,
-    framework: Framework = None,
-    batch_size: BatchSize = 32,
-    workers: Workers = 4,
+    as_json: _options.AsJson = False,
+    kind: _options.Kind = None,
+    subset: _options.Subset = False,
+    boxes: _options.Boxes = False,
+    level: _options.Level = None,
+    framework: _options.Framework = None,
+    batch_size: _options.BatchSize = 32,
+    workers: _options.Workers = 4,
 ) -> None:
     """Print loss, accuracy, class accuracies and calibration on a split of a data set.
 
@@ -86,48 +74,46 @@ def evaluate(
     if not np.isfinite(scores).all():
         remedy = "Activations may overflow in the model's dtype; check the preprocessing too."
         refuse(ValueError, f"{file}", "logits must be finite", "NaN or an infinity", remedy)
-    confusion = metrics.confusion_matrix(scores, np.array(labels))
-    report |= compute_report(scores, np.array(labels), confusion, index.classes)
+    report |= compute_report(scores, np.array(labels), index.classes)
     if out:
-        _write_report(out, report, confusion, index.classes)
+        _write_report(out, report)
     print(json.dumps(report) if as_json else format_report(report))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 
 
 def check_classes(description: Description, classes: tuple[str, ...]) -> None:
-    """Check that model and data have the same classes in the same order.
+    """Raise ValueError unless model and data have the same classes in the same order.
 
     If the model file has no class names, only the number of classes is compared.
-
-    Raises: ValueError if the classes differ.
     """
-    remedy = "Evaluate on data with the classes, in the order, of the training data."
     mine, count = description.classes, description.num_classes
-    if mine is None and count != len(classes):
-        received = f"{count} in the model and {len(classes)} in the data"
-        invariant = "model and data must have the same number of classes"
-        refuse(ValueError, "evaluate", invariant, received, remedy)
-    if mine is None or mine == classes:
+    if mine == classes or (mine is None and count == len(classes)):
         return
-    differences = {"model": set(mine) - set(classes), "data": set(classes) - set(mine)}
-    found = [
-        f"only in the {side}: {', '.join(sorted(names)[:5])}{', …' if len(names) > 5 else ''}"
-        for side, names in differences.items()
-        if names
-    ]
-    if not found:
+    requirement = "model and data must have the same classes"
+    if mine is None:
+        requirement = "model and data must have the same number of classes"
+        received = f"{count} in the model and {len(classes)} in the data"
+    elif set(mine) == set(classes):
         pairs = enumerate(zip(mine, classes, strict=True))
         label, (one, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
-        found = [f"class {label} is {one} in the model, {other} in the data"]
-    invariant = "model and data must have the same classes"
-    refuse(ValueError, "evaluate", invariant, "; ".join(found), remedy)
+        received = f"class {label} is {one} in the model, {other} in the data"
+    else:
+        only = {"model": set(mine) - set(classes), "data": set(classes) - set(mine)}
+        received = "; ".join(
+            f"only in the {side}: {', '.join(sorted(names)[:5])}{', …' if len(names) > 5 else ''}"
+            for side, names in only.items()
+            if names
+        )
+    remedy = "Evaluate on data with the classes, in the order, of the training data."
+    refuse(ValueError, "evaluate", requirement, received, remedy)
 
 
 def compute_report(
-    logits: np.ndarray, labels: np.ndarray, confusion: np.ndarray, classes: tuple[str, ...]
+    logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """The metrics as JSON values. The accuracy of a class without images is None."""
+    confusion = metrics.confusion_matrix(logits, labels)
     each = metrics.class_accuracies(confusion)
     counts = confusion.sum(1).tolist()
     rows = zip(classes, counts, each.tolist(), strict=True)
@@ -173,10 +159,9 @@ def _format(value: Any) -> str:
     return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else f"{value}"
 
 
-def _write_report(
-    folder: Path, report: dict[str, Any], confusion: np.ndarray, classes: tuple[str, ...]
-) -> None:
+def _write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write metrics.json and confusion.csv (rows: true classes, columns: predicted classes)."""
+    classes = [row["class"] for row in report["classes"]]
     folder.mkdir(parents=True, exist_ok=True)
     with replace_file(folder / "metrics.json") as path:
         Path(path).write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -186,6 +171,5 @@ def _write_report(
     ):
         writer = csv.writer(file)
         writer.writerow(["true \\ predicted", *classes])
-        writer.writerows(
-            [name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)
-        )
+        for name, row in zip(classes, report["confusion"], strict=True):
+            writer.writerow([name, *row])

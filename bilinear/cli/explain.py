@@ -7,23 +7,23 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from .._files import replace_file
 from ..analysis.drawing import add_legend, overlay_heat
-from ..analysis.heat_maps import Explanation, Pair, top_pairs
 from ..analysis.heat_maps import explain as explain_score
+from ..analysis.heat_maps import top_pairs
 from ..analysis.metrics import softmax
 from ..contract import refuse
-from ..data.decode import crop_to_item
-from ..data.images import Preprocessing, centre_crop, cover, normalize, read_image
+from ..data.images import normalize
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ..models.inference import Inference
 from ..models.tensorfile import open_tensors
 from ._console import say
-from ._images import unlabelled_item
+from ._images import read_one
 from ._model import preprocessing_of, select_framework
 from ._options import AsJson, Banner, Framework, ModelFile
 
@@ -48,38 +48,41 @@ def explain(
     """
     op = f"explain {file}"
     description = read_description(file)
-    preprocessing = _preprocessing(op, description)
+    if (pool := description.pooling["name"]) != "BilinearPool":
+        remedy = "The scores of other pools cannot be divided among locations."
+        refuse(ValueError, op, "the pool of the model must be BilinearPool", pool, remedy)
+    preprocessing = preprocessing_of(description, op)
     index = None if class_name is None else _class_index(op, description, class_name)
     framework = select_framework(framework)
     say(f"{file} in {framework}")
-    item = unlabelled_item(f"{image}", banner)
-    photograph = crop_to_item(read_image(image), item, f"{image}")
-    seen = centre_crop(cover(photograph, preprocessing, f"{image}"), preprocessing.shape)
-    batch = normalize(np.asarray(seen), preprocessing)[None]
+    pixels = read_one(image, preprocessing, banner)
     model = importlib.import_module(f"bilinear.{framework}").load(file)
-    features, descriptors, logits = Inference(model, framework).stages(batch)
+    stages = Inference(model, framework).stages(normalize(pixels[None], preprocessing))
+    features, descriptors, logits = stages
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = features[0][0], features[1][0] if len(features) == 2 else None
-    weight, bias = _classifier(op, file, index)
+    with open_tensors(file, op) as tensors:  # only the values of one class are read
+        weight = np.asarray(tensors.get_slice("classifier.weight")[index])
+        bias = float(tensors.get_slice("classifier.bias")[index])
     found = explain_score(first, second, descriptors[0], weight, bias)
-    name = description.classes[index] if description.classes else f"{index}"
-    report = _report(name, index, _probability(logits[0], index), found, top_pairs(found, count))
-    drawn = add_legend(overlay_heat(seen, found.heat), _legend(report))
+    report: dict[str, Any] = {
+        "class": description.classes[index] if description.classes else f"{index}",
+        "index": index,
+        "score": found.score,
+        "bias": found.bias,
+        "probability": float(softmax(logits[0])[index]),
+        "for": float(found.heat[found.heat > 0].sum()),
+        "against": float(found.heat[found.heat < 0].sum()),
+        "pairs": [pair._asdict() for pair in top_pairs(found, count)],
+        "heat": found.heat.tolist(),
+    }
+    drawn = add_legend(overlay_heat(Image.fromarray(pixels), found.heat), _legend(report))
     with replace_file(output) as temporary:
         drawn.save(temporary, "PNG")
     if as_json:
         print(json.dumps(report | {"output": f"{output}"}, ensure_ascii=False))
     else:
         _show(report, output)
-
-
-def _preprocessing(op: str, description: Description) -> Preprocessing:
-    """The preprocessing of the model. Raises: ValueError if the model cannot be explained."""
-    pool = description.pooling["name"]
-    if pool != "BilinearPool":
-        remedy = "The scores of other pools cannot be divided among locations."
-        refuse(ValueError, op, "the pool of the model must be BilinearPool", pool, remedy)
-    return preprocessing_of(description, op)
 
 
 def _class_index(op: str, description: Description, name: str) -> int:
@@ -93,34 +96,6 @@ def _class_index(op: str, description: Description, name: str) -> int:
     first = f"The first class names are {', '.join(names[:5])}."
     remedy = first if names else "The file has no class names."
     refuse(ValueError, op, f"--class must be {known}", repr(name), remedy)
-
-
-def _classifier(op: str, file: Path, index: int) -> tuple[np.ndarray, float]:
-    """The weights and the bias of one class; only these are read."""
-    with open_tensors(file, op) as tensors:
-        weight = tensors.get_slice("classifier.weight")[index]
-        return np.asarray(weight), float(tensors.get_slice("classifier.bias")[index])
-
-
-def _probability(logits: np.ndarray, index: int) -> float:
-    """The softmax probability of a class."""
-    return float(softmax(logits)[index])
-
-
-def _report(
-    name: str, index: int, probability: float, found: Explanation, strongest: list[Pair]
-) -> dict[str, Any]:
-    return {
-        "class": name,
-        "index": index,
-        "score": found.score,
-        "bias": found.bias,
-        "probability": probability,
-        "for": float(found.heat[found.heat > 0].sum()),
-        "against": float(found.heat[found.heat < 0].sum()),
-        "pairs": [pair._asdict() for pair in strongest],
-        "heat": found.heat.tolist(),
-    }
 
 
 def _legend(report: dict[str, Any]) -> list[str]:

@@ -8,9 +8,8 @@ import typer
 
 from ..analysis.descriptors import nearest, open_descriptors
 from ..contract import refuse
-from ..data.decode import Decoder
 from ..data.images import normalize
-from ._images import unlabelled_item
+from ._images import read_one
 from ._model import Model
 from ._options import AsJson, Banner, Framework, ModelFile
 from .descriptors import checksum
@@ -37,8 +36,7 @@ def retrieve(
         invariant = f"{source} must contain descriptors of {file}"
         refuse(ValueError, "retrieve", invariant, f"descriptors of {rows.model}", remedy)
     model = Model(file, framework, 1)
-    view = Decoder(Path(), model.preprocessing, None, seed=0)
-    pixels = view(unlabelled_item(f"{image}", banner), 0, 0)
+    pixels = read_one(image, model.preprocessing, banner)
     query = model.descriptors(normalize(pixels[None], model.preprocessing))[0]
     for row, similarity in zip(*nearest(descriptors, query, k), strict=True):
         label = rows.labels[row]

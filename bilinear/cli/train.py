@@ -220,23 +220,21 @@ class _Reporter:
 
 def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache | None:
     """The cache options. Raises: ValueError for invalid values or options without --cache."""
-    if folder is None:
-        if views is not None or limit is not None:
-            remedy = "Pass --cache FOLDER, or leave them out."
-            invariant = "--views and --cache-limit require --cache"
-            refuse(ValueError, "train", invariant, "no --cache", remedy)
+    if folder is None and views is None and limit is None:
         return None
-    options: dict[str, Any] = {}
+    if folder is None:
+        requirement = "--views and --cache-limit require --cache"
+        remedy = "Pass --cache FOLDER, or leave them out."
+        refuse(ValueError, "train", requirement, "no --cache", remedy)
+    if views is not None and views != "none" and not views.isdecimal():
+        requirement = "--views must be an integer or none"
+        refuse(ValueError, "train", requirement, repr(views), "For example --views 4.")
+    if limit is not None and not 0 < limit * 2**30 < math.inf:
+        requirement = "--cache-limit must be positive and finite"
+        refuse(ValueError, "train", requirement, f"{limit}", "The default is 20.")
+    options: dict[str, Any] = {} if limit is None else {"limit": int(limit * 2**30)}
     if views is not None:
-        if views != "none" and not views.isdecimal():
-            remedy = "For example --views 4."
-            refuse(ValueError, "train", "--views must be an integer or none", repr(views), remedy)
         options["views"] = None if views == "none" else int(views)
-    if limit is not None:
-        if not 0 < limit * 2**30 < math.inf:
-            invariant, remedy = "--cache-limit must be positive and finite", "The default is 20."
-            refuse(ValueError, "train", invariant, f"{limit}", remedy)
-        options["limit"] = int(limit * 2**30)
     return Cache(folder, **options)
 
 
@@ -249,13 +247,16 @@ def _recipe(name: str) -> Recipe:
 
 def _options(framework: str, device: str | None, amp: str | None, compiled: bool) -> dict[str, Any]:
     """Options of the framework's engine. Raises: ValueError for options of another framework."""
+    known = {
+        "torch": {"device": "device", "amp": "amp", "compile": "compile"},
+        "tensorflow": {"compile": "jit_compile"},
+        "jax": {},
+    }[framework]
     options: dict[str, Any] = {"device": device, "amp": amp, "compile": compiled}
-    names = {"torch": {"device": "device", "amp": "amp", "compile": "compile"}}
-    known = names | {"tensorflow": {"compile": "jit_compile"}, "jax": {}}
     given = {option: value for option, value in options.items() if value}
-    if unknown := given.keys() - known[framework].keys():
+    if unknown := given.keys() - known.keys():
         words = ", ".join(f"--{option}" for option in sorted(unknown))
-        supported = ", ".join(f"--{option}" for option in known[framework]) or "none"
-        invariant = f"of --device, --amp and --compile, {framework} supports {supported}"
-        refuse(ValueError, "train", invariant, words, "Leave them out.")
-    return {known[framework][option]: value for option, value in given.items()}
+        supported = ", ".join(f"--{option}" for option in known) or "none"
+        requirement = f"of --device, --amp and --compile, {framework} supports {supported}"
+        refuse(ValueError, "train", requirement, words, "Leave them out.")
+    return {known[option]: value for option, value in given.items()}

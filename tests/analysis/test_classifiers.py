@@ -46,13 +46,6 @@ def test_logits_of_one_stream_descriptors_do_not_change():
     assert np.all(np.abs(descriptors @ (back - weight).T) <= 100 * 2.0**-53 * scale)
 
 
-def test_by_hand():
-    weight = np.array([[1.0, 2.0, 4.0, 8.0]])
-    np.testing.assert_array_equal(pack_classifier(weight), [[1, 6 / math.sqrt(2), 8]])
-    packed = np.array([[1.0, math.sqrt(2), 8.0]])
-    np.testing.assert_array_equal(unpack_classifier(packed), [[1, 1, 1, 8]])
-
-
 @over_dtypes
 def test_packing_and_unpacking_gives_the_symmetric_part(dtype):
     """Each conversion rounds once, after three roundings in float64. The diagonal is exact."""

@@ -71,15 +71,6 @@ def test_heat_is_the_formula_and_sums_to_the_score(form: str, streams: int) -> N
     assert found.score == 0.5 + found.contributions.sum()
 
 
-def test_by_hand() -> None:
-    x, y = np.array([[1.0], [3.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]])
-    u, w = np.array([0.6, 0.8]), np.array([10.0, -5.0])
-    found = explain(x, y, u, w)
-    # sums are 2 - 3 = -1 and 0 + 15; contributions are 6 and -4
-    np.testing.assert_allclose(found.contributions, [[6, -4]], rtol=1e-15)
-    np.testing.assert_allclose(found.heat, [6 * 2 / -1, 6 * -3 / -1 - 4], rtol=1e-15)
-
-
 def test_zero_features_have_no_heat_and_zero_channels_no_contribution() -> None:
     x = features(4, C, signed=False)
     x[0, 1] = 0

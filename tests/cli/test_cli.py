@@ -12,7 +12,6 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.analysis import metrics
 from bilinear.analysis.descriptors import open_descriptors
-from bilinear.cli import run
 from bilinear.cli._model import Model
 from bilinear.data import open_dataset
 from bilinear.data.images import Preprocessing, load_images
@@ -53,14 +52,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def output(capsys: pytest.CaptureFixture, *arguments: object, code: int = 0) -> list[str]:
-    """Run a command, check its exit code and return the lines of stdout."""
-    found = run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert found == code, captured.err
-    return captured.out.splitlines()
-
-
 def expected_logits(folder: Path, paths: list[Path], mirror: bool = False) -> np.ndarray:
     """The logits of the first framework, without the command line."""
     model = driver(PRESENT[0]).load(folder / "model.safetensors")
@@ -69,22 +60,22 @@ def expected_logits(folder: Path, paths: list[Path], mirror: bool = False) -> np
 
 
 @over_frameworks
-def test_info_opens_the_model_with_framework(framework: str, folder: Path, capsys) -> None:
+def test_info_opens_the_model_with_framework(framework: str, folder: Path, command) -> None:
     """Only with --framework are tensors read: a NaN is found then."""
     file, options = folder / "model.safetensors", ("--framework", framework, "--json")
-    plain = json.loads(output(capsys, "info", file, "--json")[0])
-    found = json.loads(output(capsys, "info", file, *options)[0])
+    plain = json.loads(command("info", file, "--json"))
+    found = json.loads(command("info", file, *options))
     assert found.pop("opened_in").startswith(f"{framework} ")
     assert found == plain
     broken = folder / "broken.safetensors"
     broken.write_bytes(file.read_bytes()[:-4] + np.float32("nan").tobytes())
-    assert output(capsys, "info", broken, "--json")
-    assert output(capsys, "info", broken, *options, code=2) == []
-    assert output(capsys, "info", file, "--framework", "x", code=2) == []
+    assert command("info", broken, "--json")
+    assert "broken.safetensors" in command("info", broken, *options, code=2)
+    assert "--framework must be one of" in command("info", file, "--framework", "x", code=2)
 
 
 @over_frameworks
-def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_predict(framework: str, folder: Path, command) -> None:
     """A folder, a glob and a file, in order. The last batch has one image and is padded."""
     birds = folder / "birds" / "test"
     paths = sorted((birds / "finch").iterdir())
@@ -93,7 +84,8 @@ def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) ->
     inputs = (birds / "finch", birds / "robin/?.jpg", birds / "wren/1.jpg")
     options = ("--framework", framework, "-k", 2, "--batch-size", 3)
     model = folder / "model.safetensors"
-    lines = [json.loads(x) for x in output(capsys, "predict", model, *inputs, *options, "--json")]
+    printed = command("predict", model, *inputs, *options, "--json")
+    lines = [json.loads(line) for line in printed.splitlines()]
     assert [line["image"] for line in lines] == list(map(str, paths))
     probabilities = metrics.softmax(expected_logits(folder, paths))
     for line, expected in zip(lines, probabilities, strict=True):
@@ -104,17 +96,15 @@ def test_predict(framework: str, folder: Path, capsys: pytest.CaptureFixture) ->
             # the slope is p(1 − p) ≤ 1/4; the error of a logit is 8e-5 of its size, which is < 100
             assert one["probability"] == pytest.approx(expected[one["index"]], abs=2e-3)
         assert first["index"] == expected.argmax()
-    text = output(capsys, "predict", model, inputs[2], *options)
-    best = (
-        f"{lines[-1]['predictions'][0]['class']} {lines[-1]['predictions'][0]['probability']:.2f}"
-    )
-    assert len(text) == 1
-    assert text[0].startswith(f"{inputs[2]}  {best}")
+    text = command("predict", model, inputs[2], *options)
+    best = lines[-1]["predictions"][0]
+    assert text.startswith(f"{inputs[2]}  {best['class']} {best['probability']:.2f}")
+    assert text.count("\n") == 1
 
 
 @over_frameworks
 @pytest.mark.parametrize("mirror", [False, True])
-def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: Path) -> None:
+def test_evaluate(framework: str, mirror: bool, folder: Path, command, tmp_path: Path) -> None:
     index = open_dataset(folder / "birds")
     items = index.split("test")
     paths = [index.root / item.path for item in items]
@@ -124,8 +114,8 @@ def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: 
         logits = (logits + expected_logits(folder, paths, mirror=True)) / 2
     options = ["--framework", framework, "--batch-size", 3, "--json", "--out", tmp_path / "out"]
     options += ["--mirror"] if mirror else []
-    (line,) = output(capsys, "evaluate", folder / "model.safetensors", folder / "birds", *options)
-    report = json.loads(line)
+    printed = command("evaluate", folder / "model.safetensors", folder / "birds", *options)
+    report = json.loads(printed)
     assert report == json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (report["split"], report["images"], report["skipped"]) == ("test", 8, 0)
     assert ("mirror" in report["logits"]) == mirror
@@ -145,10 +135,10 @@ def test_evaluate(framework: str, mirror: bool, folder: Path, capsys, tmp_path: 
 
 
 @over_frameworks
-def test_descriptors_and_retrieve(framework: str, folder: Path, capsys, tmp_path: Path) -> None:
+def test_descriptors_and_retrieve(framework: str, folder: Path, command, tmp_path: Path) -> None:
     out, model = tmp_path / "birds.npy", folder / "model.safetensors"
     options = ("--framework", framework, "--batch-size", 4, "--split", "test")
-    assert output(capsys, "descriptors", model, folder / "birds", out, *options) == []
+    assert command("descriptors", model, folder / "birds", out, *options) == ""
     descriptors, rows = open_descriptors(out)
     index = open_dataset(folder / "birds")
     paths = [str(index.root / item.path) for item in index.split("test")]
@@ -158,8 +148,8 @@ def test_descriptors_and_retrieve(framework: str, folder: Path, capsys, tmp_path
     expected = made.descriptors(made.load(model), load_images(paths, PREPROCESSING))
     assert descriptors.dtype == np.float32
     assert relative_error(descriptors, expected) <= LOGITS["float32"]
-    found = output(capsys, "retrieve", out, model, paths[4], "-k", 3, "--json", *options[:2])
-    found = [json.loads(line) for line in found]
+    printed = command("retrieve", out, model, paths[4], "-k", 3, "--json", *options[:2])
+    found = [json.loads(line) for line in printed.splitlines()]
     similarity = expected @ expected[4]
     order = np.argsort(-similarity)[:3]
     assert [one["image"] for one in found] == [paths[k] for k in order]

@@ -27,14 +27,6 @@ if not PRESENT:
 PHASES = (Phase("head", (Group("head", 0.125),), 1),)
 
 
-def output(capsys: pytest.CaptureFixture, *arguments: object, code: int = 0) -> str:
-    """Run a command and check its exit code; return stdout, or stderr if the code is not 0."""
-    found = run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert found == code, captured.err
-    return captured.err if code else captured.out
-
-
 def train_model(folder: Path, data: Path, *options: object) -> Path:
     """Train a short run on a data set and return its best model."""
     (folder / "mine.json").write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
@@ -43,7 +35,7 @@ def train_model(folder: Path, data: Path, *options: object) -> Path:
     return folder / "run" / "best.safetensors"
 
 
-def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, capsys) -> None:
+def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, command, capsys) -> None:
     """With the given fraction and seed, else those of the run, else the defaults."""
     data = color_images(tmp_path / "pictures")
     model = train_model(tmp_path, data, "--fraction", 0.34, "--set", "seed=3")
@@ -52,30 +44,30 @@ def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, capsys) -> N
     assert json.loads(record.read_text()) == {"fraction": 0.34, "seed": 3}
     validation = "evaluate", model, data, "--json", "--split", "validation"
     (*_, epoch) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    report = json.loads(output(capsys, *validation))
+    report = json.loads(command(*validation))
     assert (report["images"], report["fraction"], report["seed"]) == (6, 0.34, 3)
     loss = np.array(json.loads(epoch)["validation_loss"])
     assert relative_error(np.array(report["loss"]), loss) <= LOGITS["float64"]
     phase = tmp_path / "run" / "phases" / "1-head.safetensors"
-    assert json.loads(output(capsys, "evaluate", phase, *validation[2:]))["loss"] == report["loss"]
-    other = json.loads(output(capsys, *validation, "--seed", 0))
+    assert json.loads(command("evaluate", phase, *validation[2:]))["loss"] == report["loss"]
+    other = json.loads(command(*validation, "--seed", 0))
     assert (other["fraction"], other["loss"] == report["loss"]) == (0.34, False)
 
     out = tmp_path / "f.npy"
-    assert output(capsys, "descriptors", model, data, out, "--split", "validation") == ""
+    assert command("descriptors", model, data, out, "--split", "validation") == ""
     paths = {data / path for path in open_descriptors(out)[1].paths}
     assert len(paths) == 6
 
     record.write_text("{}")
-    assert "must contain the fraction and the seed of" in output(capsys, *validation, code=2)
+    assert "must contain the fraction and the seed of" in command(*validation, code=2)
     record.unlink()
-    report = json.loads(output(capsys, *validation))
+    report = json.loads(command(*validation))
     assert (report["images"], report["fraction"], report["seed"]) == (3, 0.1, 0)
-    refusal = output(capsys, "evaluate", model, data, code=2)
+    refusal = command("evaluate", model, data, code=2)
     assert "Put test images into test/ beside train/, or use --split validation." in refusal
-    refusal = output(capsys, "evaluate", model, data, "--split", "train", "--seed", 0, code=2)
+    refusal = command("evaluate", model, data, "--split", "train", "--seed", 0, code=2)
     assert "require --split validation; got --seed with --split train" in refusal
-    assert "fraction must be between" in output(capsys, *validation, "--fraction", 1, code=2)
+    assert "fraction must be between" in command(*validation, "--fraction", 1, code=2)
 
 
 @pytest.fixture(scope="module")
@@ -86,67 +78,63 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, train_model(folder, data, "--subset", "--level", "family", "--boxes")
 
 
-def test_boxes_and_levels_reach_the_images(planes, tmp_path: Path, capsys) -> None:
+def test_boxes_and_levels_reach_the_images(planes, tmp_path: Path, command) -> None:
     data, model = planes
     whole, boxed, crops = (tmp_path / f"{name}.npy" for name in ("whole", "boxed", "crops"))
     subset = "--subset", "--level", "family"
-    output(capsys, "descriptors", model, data, whole, *subset)
-    output(capsys, "descriptors", model, data, boxed, *subset, "--boxes")
+    command("descriptors", model, data, whole, *subset)
+    command("descriptors", model, data, boxed, *subset, "--boxes")
     for item in open_dataset(data, check_counts=False).items:
         path = data / "data" / item.path
         Image.open(path).crop((10, 5, 50, 35)).save(tmp_path / f"{path.stem}.png")
-    output(capsys, "descriptors", model, tmp_path / "*.png", crops)
+    command("descriptors", model, tmp_path / "*.png", crops)
     (first, _), (second, rows), (third, _) = map(open_descriptors, (whole, boxed, crops))
     assert rows.classes == ["A300", "F/A-18"]
     np.testing.assert_array_equal(second, third)
     assert (np.abs(first - second).max(1) > 0).all()
 
     evaluate = "evaluate", model, data, "--subset"
-    assert "images              2\n" in output(capsys, *evaluate, "--level", "family", "--boxes")
-    assert "model and data must have the same classes" in output(capsys, *evaluate, code=2)
+    assert "images              2\n" in command(*evaluate, "--level", "family", "--boxes")
+    assert "model and data must have the same classes" in command(*evaluate, code=2)
 
 
-def test_unsupported_options_are_refused(planes, tmp_path: Path, capsys) -> None:
+def test_unsupported_options_are_refused(planes, tmp_path: Path, command) -> None:
     _, model = planes
     data = color_images(tmp_path / "pictures")
-    for command in (
+    for words in (
         ("train", "multi-phase", data, tmp_path / "run"),
         ("evaluate", model, data),
         ("descriptors", model, data, tmp_path / "f.npy"),
     ):
         start = "options of folder must be check_counts; got "
-        assert f"{start}boxes. Leave" in output(capsys, *command, "--boxes", code=2)
-        assert f"{start}level. Leave" in output(capsys, *command, "--level", "family", code=2)
+        assert f"{start}boxes. Leave" in command(*words, "--boxes", code=2)
+        assert f"{start}level. Leave" in command(*words, "--level", "family", code=2)
     images = "descriptors", model, data / "red", tmp_path / "f.npy"
     message = "require the folder of a data set; got images"
-    assert message in output(capsys, *images, "--boxes", code=2)
+    assert message in command(*images, "--boxes", code=2)
     assert not (tmp_path / "run").exists()
 
 
-def test_banners_of_single_images_are_cut_off(planes, tmp_path: Path, capsys) -> None:
+def test_banners_of_single_images_are_cut_off(planes, tmp_path: Path, command) -> None:
     """As in training. With its banner, an image differs from its own descriptor."""
     data, model = planes
     image, out = data / "data" / "images" / "0000004.jpg", tmp_path / "planes.npy"
-    output(capsys, "descriptors", model, data, out, "--subset")
+    command("descriptors", model, data, out, "--subset")
     retrieve = "retrieve", out, model, image, "-k", 1, "--json"
-    found = json.loads(output(capsys, *retrieve, "--banner", BANNER))
+    found = json.loads(command(*retrieve, "--banner", BANNER))
     assert found["image"] == str(image)
     assert abs(found["similarity"] - 1) <= LOGITS["float32"]
-    assert json.loads(output(capsys, *retrieve))["similarity"] < 1 - LOGITS["float32"]
+    assert json.loads(command(*retrieve))["similarity"] < 1 - LOGITS["float32"]
 
     whole = Image.open(image)
     whole.crop((0, 0, whole.width, whole.height - BANNER)).save(tmp_path / "cut.png")
     predict = "predict", model, image, "--json"
     explain = "explain", model, image, "-o", tmp_path / "why.png", "--json"
-    for command in predict, explain:
-        with_banner, without = (
-            output(capsys, *command),
-            output(capsys, *command, "--banner", BANNER),
-        )
-        arguments = (tmp_path / "cut.png" if word == image else word for word in command)
-        same = output(capsys, *arguments).replace(f"{tmp_path / 'cut.png'}", f"{image}")
-        assert without == same != with_banner
-    assert "above its banner" in output(capsys, *retrieve, "--banner", 99, code=2)
+    for words in predict, explain:
+        arguments = (tmp_path / "cut.png" if word == image else word for word in words)
+        same = command(*arguments).replace(f"{tmp_path / 'cut.png'}", f"{image}")
+        assert command(*words, "--banner", BANNER) == same != command(*words)
+    assert "above its banner" in command(*retrieve, "--banner", 99, code=2)
 
 
 def test_the_most_confused_classes_are_listed() -> None:
@@ -155,15 +143,13 @@ def test_the_most_confused_classes_are_listed() -> None:
     confusion = np.array([[2, 1, 0], [0, 1, 0], [2, 0, 2]])
     assert most_confused(confusion) == [(2, 0, 2), (0, 1, 1)]
     assert most_confused(confusion, 1) == [(2, 0, 2)]
-    report = compute_report(np.eye(3)[predicted], labels, confusion, ("finch", "robin", "wren"))
+    report = compute_report(np.eye(3)[predicted], labels, ("finch", "robin", "wren"))
     assert format_report(report).splitlines()[-3:] == [
         "most confused pairs of classes, with the number of images:",
         "       2  wren predicted as finch",
         "       1  finch predicted as robin",
     ]
-    perfect = compute_report(
-        np.eye(3), np.arange(3), np.eye(3, dtype=int), ("finch", "robin", "wren")
-    )
+    perfect = compute_report(np.eye(3), np.arange(3), ("finch", "robin", "wren"))
     assert format_report(perfect).endswith("1  wren")
 
 

@@ -30,6 +30,7 @@ from ..subjects import PRESENT, driver
 
 needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 CLASSES = ("finch", "wren")
+COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
@@ -50,57 +51,39 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def refused(capsys: pytest.CaptureFixture, *arguments: object, code: int = 2) -> str:
-    """Run a command that fails with `code` and prints no result; return its last line."""
-    assert run([str(argument) for argument in arguments]) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Traceback" not in captured.err
-    last = captured.err.splitlines()[-1]
-    assert last.startswith("bilinear: ")
-    return last
-
-
-def test_every_command_is_listed(capsys: pytest.CaptureFixture) -> None:
-    assert run(["--help"]) == 0
-    text = capsys.readouterr().out
-    for command in app.registered_commands:
-        assert command.callback is not None
-        assert command.callback.__name__ in text
-        assert command.callback.__doc__
-        if DOCS.is_file():
-            assert f"| `{command.callback.__name__} " in DOCS.read_text()
-    assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"bilinear {__version__}\n"
+def test_every_command_is_listed(command) -> None:
+    text = command("--help")
+    for name in COMMANDS:
+        assert name in text
+        assert not DOCS.is_file() or f"| `{name} " in DOCS.read_text()
+    assert command("--version") == f"bilinear {__version__}\n"
 
 
 @pytest.mark.parametrize(
     "line", ["", "predict", "unknown", "info --no", "predict a b -k 0", "--no"]
 )
-def test_invalid_usage_names_the_help_command(line: str, capsys) -> None:
-    assert "--help` lists" in refused(capsys, *line.split())
+def test_invalid_usage_names_the_help_command(line: str, command) -> None:
+    assert "--help` lists" in command(*line.split(), code=2)
 
 
-def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, capsys) -> None:
-    (tmp_path / "text").write_text("no model")
-    for command in ("info", "predict", "evaluate", "descriptors"):
-        rest = {
-            "info": [],
-            "predict": ["a.jpg"],
-            "evaluate": [tmp_path],
-            "descriptors": ["a", "b.npy"],
-        }
-        datasets.photographs(tmp_path / "test", wren=1)
-        datasets.photographs(tmp_path / "train", wren=1)
-        assert "complete safetensors" in refused(capsys, command, tmp_path / "text", *rest[command])
-        assert "No such file" in refused(capsys, command, tmp_path / "none", *rest[command])
+@pytest.mark.parametrize(
+    "line", ["info FILE", "predict FILE a.jpg", "evaluate FILE .", "descriptors FILE a b.npy"]
+)
+def test_a_file_that_is_not_a_model_is_refused(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_text("no model")
+    for split in ("train", "test"):
+        datasets.photographs(tmp_path / split, wren=1)
+    assert "complete safetensors" in command(*line.replace("FILE", "text").split(), code=2)
+    assert "No such file" in command(*line.replace("FILE", "none").split(), code=2)
 
 
-def test_info_prints_the_description(tmp_path: Path, capsys) -> None:
+def test_info_prints_the_description(tmp_path: Path, command) -> None:
     path = tmp_path / "m.safetensors"
     write(path, describe(), tiny())
-    assert run(["info", str(path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command("info", path, "--json"))
     description = read_description(path)
     assert found["classes"] == list(description.classes or ())
     assert found["pooling"] == dict(description.pooling)
@@ -110,8 +93,7 @@ def test_info_prints_the_description(tmp_path: Path, capsys) -> None:
     assert found["other"] == {"backbone": buffers, "total": buffers}
     classifier = sum(k for name, k in sizes.items() if name.startswith("classifier."))
     assert found["parameters"]["classifier"] == classifier
-    assert run(["info", str(path)]) == 0
-    assert "descriptor size" in capsys.readouterr().out
+    assert "descriptor size" in command("info", path)
 
 
 def test_an_unexpected_error_has_its_own_exit_code(capsys) -> None:
@@ -161,7 +143,7 @@ def test_progress_without_a_terminal_is_a_line_every_few_seconds(capsys) -> None
 
 
 @needs_a_framework
-def test_unreadable_images_are_named_and_skipped(model, photos, capsys, tmp_path) -> None:
+def test_unreadable_images_are_named_and_skipped(model, photos, command, capsys, tmp_path) -> None:
     """In every command for many images, which then exits with 1."""
     inputs = [str(photos), str(photos / "none.jpg"), str(photos / "*.gif"), str(tmp_path / "x/*")]
     assert run(["predict", str(model), *inputs, "--json", "--batch-size", "1"]) == 1
@@ -172,87 +154,84 @@ def test_unreadable_images_are_named_and_skipped(model, photos, capsys, tmp_path
         assert sum(str(name) in line for line in captured.err.splitlines()) == 1
     assert "7 of 7 images" in captured.err
 
-    assert run(["evaluate", str(model), str(photos), "--split", "train", "--json"]) == 1
-    report = json.loads(capsys.readouterr().out)
+    report = json.loads(command("evaluate", model, photos, "--split", "train", "--json", code=1))
     assert (report["images"], report["skipped"]) == (3, 1)
     assert [row["images"] for row in report["classes"]] == [1, 2]
 
-    none = tmp_path / "none"
-    datasets.photographs(none, finch=1, wren=1)
+    none = datasets.photographs(tmp_path / "none", finch=1, wren=1)
     for path in none.rglob("*.jpg"):
         path.write_text("no image")
-    message = "at least one image must be read"
-    assert message in refused(capsys, "evaluate", model, none, "--split", "train")
+    message = command("evaluate", model, none, "--split", "train", code=2)
+    assert "at least one image must be read" in message
 
     out = tmp_path / "f.safetensors"
     assert run(["descriptors", str(model), str(photos), str(out)]) == 1
-    captured = capsys.readouterr()
-    assert "f.safetensors: 4 descriptors of 16 float32" in captured.err
+    assert "f.safetensors: 4 descriptors of 16 float32" in capsys.readouterr().err
     descriptors, rows = open_descriptors(out)
     assert descriptors.shape == (3, 16)
     assert rows.labels == [0, 1, 1]
     broken = photos / "finch" / "1.jpg"
     before = sorted(os.listdir(tmp_path))
-    message = "must have at least one row"
-    assert message in refused(capsys, "descriptors", model, broken, tmp_path / "g.npy")
-    assert "complete image" in refused(capsys, "retrieve", out, model, broken)
+    message = command("descriptors", model, broken, tmp_path / "g.npy", code=2)
+    assert "must have at least one row" in message
+    assert "complete image" in command("retrieve", out, model, broken, code=2)
     assert sorted(os.listdir(tmp_path)) == before
 
 
 @needs_a_framework
-def test_mismatched_models_and_data_are_refused(model, photos, capsys, tmp_path) -> None:
-    evaluate = ("evaluate", model, photos)
-    assert "the test split must have at least one image" in refused(capsys, *evaluate)
-    assert "split must be one of" in refused(capsys, *evaluate, "--split", "all")
-    assert "kind must be one of" in refused(capsys, *evaluate, "--kind", "birds")
-    assert "--framework must be one of" in refused(
-        capsys, "predict", model, photos, "--framework", "x"
-    )
-    assert "must end in .npy or .safetensors" in refused(
-        capsys, "descriptors", model, photos, "f.txt"
-    )
-    train = ("--split", "train")
+def test_mismatched_models_and_data_are_refused(model, photos, command, tmp_path) -> None:
+    """Other models are written: without names of classes, without preprocessing, with scores."""
+    made, other, out = driver(PRESENT[0]), tmp_path / "other.safetensors", tmp_path / "f.npy"
+    evaluate, train = ("evaluate", model, photos), ("--split", "train")
+    for message, *words in (
+        ("the test split must have at least one image", *evaluate),
+        ("split must be one of", *evaluate, "--split", "all"),
+        ("kind must be one of", *evaluate, "--kind", "birds"),
+        ("--framework must be one of", "predict", model, photos, "--framework", "x"),
+        ("must end in .npy or .safetensors", "descriptors", model, photos, "f.txt"),
+    ):
+        assert message in command(*words, code=2)
     (photos / "wren").rename(photos / "auk")
-    message = refused(capsys, *evaluate, *train)
-    assert "only in the model: wren; only in the data: auk" in message
-    made, reverse = driver(PRESENT[0]), tmp_path / "reverse.safetensors"
-    network, names = made.load(model), ("finch", "auk")
-    made.save(network, reverse, classes=names, preprocessing=Preprocessing(16))
-    message = refused(capsys, "evaluate", reverse, photos, *train)
-    assert "class 0 is finch in the model, auk in the data" in message
+    message = "only in the model: wren; only in the data: auk"
+    assert message in command(*evaluate, *train, code=2)
+    network = made.load(model)
+    made.save(network, other, classes=("finch", "auk"), preprocessing=Preprocessing(16))
+    message = "class 0 is finch in the model, auk in the data"
+    assert message in command("evaluate", other, photos, *train, code=2)
     network.classes = network.preprocessing = None
-    made.save(network, reverse, preprocessing=Preprocessing(16))
+    made.save(network, other, preprocessing=Preprocessing(16))
     datasets.photographs(photos, tern=1)
-    message = refused(capsys, "evaluate", reverse, photos, *train)
-    assert "2 in the model and 3 in the data" in message
-    made.save(network, reverse)
-    assert "must contain the preprocessing of images" in refused(capsys, "predict", reverse, photos)
-    assert (
-        run(["descriptors", str(model), str(photos / "tern/0.jpg"), str(tmp_path / "f.npy")]) == 0
-    )
-    message = refused(capsys, "retrieve", tmp_path / "f.npy", reverse, photos / "tern/0.jpg")
+    message = "2 in the model and 3 in the data"
+    assert message in command("evaluate", other, photos, *train, code=2)
+    made.save(network, other)
+    message = "must contain the preprocessing of images"
+    assert message in command("predict", other, photos, code=2)
+    command("descriptors", model, photos / "tern/0.jpg", out)
+    message = command("retrieve", out, other, photos / "tern/0.jpg", code=2)
     assert f"descriptors of {model}" in message
     scores = made.model("resnet18", 2, taps=("layer1",), projection=4, pool="lrbp")
-    made.save(scores, reverse, preprocessing=Preprocessing(16))
-    message = refused(capsys, "descriptors", reverse, photos, tmp_path / "g.npy")
-    assert "must have a descriptor and a linear classifier" in message
+    made.save(scores, other, preprocessing=Preprocessing(16))
+    message = "must have a descriptor and a linear classifier"
+    assert message in command("descriptors", other, photos, tmp_path / "g.npy", code=2)
 
 
 def process(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bilinear", *map(str, arguments)]
+    words = [sys.executable, "-m", "bilinear", *map(str, arguments)]
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes)
+    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}, **pipes)
 
 
 def test_a_process_exits_with_the_code_and_one_line(tmp_path: Path) -> None:
-    one = process("info", tmp_path / "none.safetensors")
-    out, err = one.communicate(timeout=60)
-    assert (one.returncode, out) == (2, "")
     path = tmp_path / "none.safetensors"
-    assert err == f"bilinear: {path}: No such file or directory. Check the path and the disk.\n"
-    one = process("--traceback", "info", tmp_path / "none.safetensors")
+    one = process("info", path)
+    assert one.communicate(timeout=60) == (
+        "",
+        f"bilinear: {path}: No such file or directory. Check the path and the disk.\n",
+    )
+    assert one.returncode == 2
+    one = process("--traceback", "info", path)
     assert "Traceback" in one.communicate(timeout=60)[1]
     assert one.returncode == 2
 
@@ -320,7 +299,7 @@ def test_without_its_packages_the_error_names_the_pip_command(tmp_path: Path) ->
 
 @needs_a_framework
 @pytest.mark.skipif(not DOCS.is_file(), reason="the documents are elsewhere")
-def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_documented_commands_run_as_printed(tmp_path, monkeypatch, command, capsys) -> None:
     """On a subset of the data set, with --subset."""
     monkeypatch.chdir(tmp_path)
     birds = datasets.cub(tmp_path / "CUB_200_2011")
@@ -333,13 +312,11 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
         datasets.jpeg(tmp_path / name)
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", DOCS.read_text(), re.DOTALL)
     commands = [shlex.split(line)[1:] for line in shell.splitlines()]
-    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert {words[0] for words in commands} == names - {"convert"}  # it has its own page
-    commands = [words for words in commands if words[0] != "train"]  # it would download weights
-    for command in commands:
-        subset = ["--subset"] if birds.name in command else []
-        assert run([*command, *subset]) == 0, command
-        assert (capsys.readouterr().out == "") == (command[0] == "descriptors")
+    assert {words[0] for words in commands} == COMMANDS - {"convert"}  # it has its own page
+    for words in commands:
+        if words[0] != "train":  # it would download weights
+            subset = ["--subset"] if birds.name in words else []
+            assert (command(*words, *subset) == "") == (words[0] == "descriptors")
     assert len(os.listdir("report")) == 2
     exec(python, {})
     printed = capsys.readouterr().out
@@ -348,11 +325,10 @@ def test_the_documented_commands_run_as_printed(tmp_path: Path, monkeypatch, cap
 
 @needs_a_framework
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
-def test_file_names_that_are_not_text_are_printed(model: Path, tmp_path: Path, capsys) -> None:
+def test_file_names_that_are_not_text_are_printed(model: Path, tmp_path: Path, command) -> None:
     name = tmp_path / "ü\udcff.jpg"
     datasets.jpeg(name)
-    assert run(["predict", str(model), str(tmp_path), "--json"]) == 0
-    out = capsys.readouterr().out
+    out = command("predict", model, tmp_path, "--json")
     assert out.isascii()
     assert json.loads(out)["image"] == str(name)
     one = process("info", tmp_path / "\udcfe.safetensors")

@@ -16,7 +16,6 @@ from ..training import contents, recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "train.md"
 PHASES = Phase("head", (Group("head", 0.125),), 2), Phase("all", (Group("all", 0.01),), 1)
-CACHE = "--cache", "maps"
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
@@ -26,7 +25,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @over_backends
-def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Path, capsys) -> None:
+def test_a_trained_model_is_evaluated(backend, pictures, tmp_path, command, capsys) -> None:
     """With a recipe file. Resuming a finished run changes nothing."""
     file, folder = tmp_path / "mine.json", tmp_path / "run"
     file.write_text(recipe(images=Images(32, 36), phases=PHASES).to_json())
@@ -44,15 +43,12 @@ def test_a_trained_model_is_evaluated(backend: str, pictures: Path, tmp_path: Pa
     assert lines[begun + 1].startswith("6 of 6 images in ")
     assert lines[begun + 2].startswith("phase head, epoch 0: loss ")
     before = contents(folder)
-    assert run([*words, "--resume"]) == 0
+    command(*words, "--resume")
     assert contents(folder) == before
-    capsys.readouterr()
-    assert run(words) == 2
-    best = str(folder / "best.safetensors")
-    given = [best, str(pictures), "--split", "train", "--framework", backend, "--json"]
-    capsys.readouterr()
-    assert run(["evaluate", *given]) == 0
-    assert json.loads(capsys.readouterr().out)["top1"] > 0.5  # chance level is one third
+    command(*words, code=2)
+    given = folder / "best.safetensors", pictures, "--split", "train", "--framework", backend
+    report = json.loads(command("evaluate", *given, "--json"))
+    assert report["top1"] > 0.5  # chance level is one third
 
 
 @over_backends
@@ -75,60 +71,52 @@ def test_the_cache_is_reported_and_reused(
 
 
 @pytest.mark.parametrize("name", NAMED_RECIPES)
-def test_printed_recipes_can_be_read(name: str, tmp_path: Path, capsys) -> None:
-    assert run(["train", name, "--print"]) == 0
-    text = capsys.readouterr().out
+def test_printed_recipes_can_be_read(name: str, tmp_path: Path, command) -> None:
+    text = command("train", name, "--print")
     assert Recipe.from_json(text) == named_recipe(name)
     (tmp_path / "mine.json").write_text(text)
-    assert run(["train", str(tmp_path / "mine.json"), "--print"]) == 0
-    assert capsys.readouterr().out == text
+    assert command("train", tmp_path / "mine.json", "--print") == text
 
 
-def test_set_changes_a_recipe(capsys) -> None:
-    words = ["train", "bcnn-two-phase", "--print"]
-    assert run([*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2"]) == 0
-    made = Recipe.from_json(capsys.readouterr().out)
+def test_set_changes_a_recipe(command) -> None:
+    words = "train", "bcnn-two-phase", "--print"
+    text = command(*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2")
+    made = Recipe.from_json(text)
     assert (made.model.backbone, made.phases[0].epochs) == ("resnet18", 2)
-    assert run([*words, "--set", "phases.9.epochs=2"]) == 2
-    assert (
-        "phases.9.epochs: what follows in phases is one of 0, 1; got 9" in capsys.readouterr().err
-    )
+    message = "phases.9.epochs: what follows in phases is one of 0, 1; got 9"
+    assert message in command(*words, "--set", "phases.9.epochs=2", code=2)
 
 
-def test_invalid_arguments_are_refused(pictures: Path, tmp_path: Path, capsys) -> None:
-    file = tmp_path / "mine.json"
-    file.write_text("{}")
-    folders = [str(pictures), str(tmp_path / "run")]
-    for words, message in (
-        (["multi"], "its name must be one of 'bcnn-two-phase', "),
-        (["multi-phase"], "DATA and RUN are required"),
-        ([str(file)], "Recipe: format must be "),
-        ([str(tmp_path / "none.json")], "none.json: No such file"),
-        (
-            ["multi-phase", *folders, "--framework", "jax", "--compile"],
-            "jax supports none; got --compile",
-        ),
-        (["multi-phase", *folders, "--views", "2"], "--views and --cache-limit require --cache"),
-        (["multi-phase", *folders, *CACHE, "--views", "all"], "--views must be an integer or none"),
-        (["multi-phase", *folders, *CACHE, "--views", "0"], "views must be greater than or equal"),
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("multi", "its name must be one of 'bcnn-two-phase', "),
+        ("multi-phase", "DATA and RUN are required"),
+        ("empty.json", "Recipe: format must be "),
+        ("none.json", "none.json: No such file"),
+        ("multi-phase DATA run --framework jax --compile", "jax supports none; got --compile"),
+        ("multi-phase DATA run --views 2", "--views and --cache-limit require --cache"),
+        ("multi-phase DATA run --cache maps --views all", "--views must be an integer or none"),
+        ("multi-phase DATA run --cache maps --views 0", "views must be greater than or equal"),
         *(
-            (["multi-phase", *folders, *CACHE, "--cache-limit", wrong], "--cache-limit must be pos")
+            (
+                f"multi-phase DATA run --cache maps --cache-limit {wrong}",
+                "--cache-limit must be pos",
+            )
             for wrong in ("0", "inf", "nan", "1e308")
         ),
-    ):
-        assert run(["train", *words]) == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.skipif(not PRESENT, reason="no framework")
-def test_a_data_set_with_one_class_is_refused(tmp_path: Path, capsys) -> None:
-    """For example if the folder of a class is named, or the parent of the data set."""
-    folders = [str(photographs(tmp_path / "birds", wren=4)), str(tmp_path / "run")]
-    assert run(["train", "multi-phase", *folders, "--framework", PRESENT[0]]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert "train: a data set must have two classes or more; got 1. Name the folder" in last
-    assert not (tmp_path / "run").exists()
+        # for example the folder of a class, or the parent of the data set
+        ("multi-phase one run", "train: a data set must have two classes or more; got 1. Name the"),
+    ],
+)
+def test_invalid_arguments_are_refused(
+    line: str, message: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, command
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    Path("empty.json").write_text("{}")
+    photographs(Path("one"), wren=4)
+    assert message in command("train", *line.replace("DATA", pictures.name).split(), code=2)
+    assert not Path("run").exists()
 
 
 @pytest.mark.skipif("torch" not in PRESENT or not DOCS.is_file(), reason="needs torch")

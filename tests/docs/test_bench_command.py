@@ -9,8 +9,7 @@ import pytest
 
 from ..subjects import PRESENT
 
-if not (Path(__file__).parents[2] / "benchmarks").is_dir():
-    pytest.skip("the benchmarks are elsewhere", allow_module_level=True)
+pytest.importorskip("benchmarks")
 
 from benchmarks import __main__ as command
 from benchmarks import machine, operators, report
@@ -45,7 +44,7 @@ def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.Monke
     done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
 
     first, *lines = done.stdout.splitlines()
-    assert first.startswith(f"{where}: ")
+    assert first.startswith(f"{where} Command: ")
     asked = "python -m benchmarks --operators --seconds 0.0 --threads 1 --quick"
     of_one = "" if command.present() == [one] else f" --framework {one}"
     assert f"`{asked} --operator signed_sqrt{of_one}`" in first
@@ -88,14 +87,7 @@ def test_rows_slower_in_most_rounds_are_listed() -> None:
     lines = operators.slower([fast, *slow])
     assert [line.split(" | ")[1] for line in lines[5:]] == ["plain", "jit"]
     assert "1.05" in lines[1]
-    assert operators.slower([fast]) == ["", f"{lines[1].removesuffix(':')}: none."]
-
-
-def test_packed_descriptors_are_compared_with_full_ones() -> None:
-    rows = [row("torch"), row("torch", "packed", full=[0.5, 0.6, 0.7])]
-    title, _, *lines = operators.tables(rows)
-    assert title.endswith("÷ full |")
-    assert [line.split(" | ")[-1] for line in lines] == [" |", "0.60 (0.50–0.70) |"]
+    assert operators.slower([fast])[1].endswith("are at most 1.05.")
 
 
 def test_without_matplotlib_the_chart_is_skipped_with_a_message(

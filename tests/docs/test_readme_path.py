@@ -2,9 +2,7 @@
 
 The commands run in this process, as printed except that training is shortened.
 """
-# ruff: noqa: E402 (missing packages are found first)
 
-import importlib.util
 import re
 import shlex
 import shutil
@@ -13,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MODULES = ("typer", "skimage", "examples")
-missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
-if missing:
-    pytest.skip(f"the path needs {', '.join(missing)}", allow_module_level=True)
+pytest.importorskip("typer")
+pytest.importorskip("skimage")
+pytest.importorskip("examples")
 
 from bilinear.cli import run
 from bilinear.models.checkpoint import read_description
@@ -25,6 +21,7 @@ from examples import texture_folder
 
 from ..subjects import PRESENT
 
+ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "README.md").read_text().partition("## From a folder of images")[2]
 INSTALL, MAKE, *PATH = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)[0].splitlines()
 SHORT = ["images.size=32", 'model.taps=["layer1"]', "phases.0.epochs=1", "phases.1.epochs=1"]
