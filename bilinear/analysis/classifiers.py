@@ -11,17 +11,19 @@ L2-normalised. Only the eps of the root differs: `bilinear.presets.equivalent_ep
 """
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from ..contract import check_float, refuse
+from ..contract import check_argument, check_float, refuse
+from ..contract.arguments import PAIR_OR_ONE, choice
 
 Order = Literal["row-major", "column-major"]
 
-ORDERS = ("row-major", "column-major")
+ORDER = choice(
+    "row-major", "column-major", remedy="Row-major is feature c·D + d, column-major is d·C + c."
+)
 
 
 def pack_classifier(weight: Any) -> np.ndarray:
@@ -101,20 +103,14 @@ def permute_classifier(
 
     Returns: (K, C·D) array in the dtype of `weight`; values are not rounded.
     Cost: O(K·C·D) time.
-    Raises: TypeError for another dtype; ValueError for invalid channels or order, or if C·D is not
-        the width of `weight`.
+    Raises: TypeError for another dtype or channels that are not integers; ValueError for other
+        invalid channels or order, or if C·D is not the width of `weight`.
     """
     op = "permute_classifier"
     given = _matrix(op, weight)
-    pair = tuple(channels) if isinstance(channels, Sequence) else (channels, channels)
-    if len(pair) != 2 or not all(map(_is_count, pair)):
-        invariant = "channels must be a positive integer or a pair of them"
-        refuse(ValueError, op, invariant, repr(channels), "Pass the channels of the two streams.")
-    if order not in ORDERS:
-        remedy = "Row-major is feature c·D + d, column-major is d·C + c."
-        invariant = f"order must be {' or '.join(map(repr, ORDERS))}"
-        refuse(ValueError, op, invariant, repr(order), remedy)
-    first, second = pair
+    check_argument(op, "channels", channels, PAIR_OR_ONE)
+    check_argument(op, "order", order, ORDER)
+    first, second = channels if isinstance(channels, Sequence) else (channels, channels)
     if given.shape[1] != first * second:
         invariant = f"weight must be (K, {first} × {second})"
         _refuse_shape(
@@ -124,10 +120,6 @@ def permute_classifier(
         return given.copy()
     square = given.reshape(len(given), second, first)
     return np.ascontiguousarray(square.transpose(0, 2, 1)).reshape(given.shape)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and value is not True and int(value) > 0
 
 
 def _matrix(op: str, weight: Any) -> np.ndarray:

@@ -37,45 +37,43 @@ def record_split(folder: Path, values: Mapping[str, Any]) -> None:
             Path(path).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def split_options(
-    file: Path, index: Index, split: str, fraction: float | None, seed: int | None
-) -> dict[str, Any]:
-    """Arguments for `validation_split`; empty if the requested split needs none.
+def select_split(
+    file: Path,
+    index: Index,
+    split: Any,
+    fraction: float | None,
+    seed: int | None,
+    *,
+    allow_all: bool = False,
+) -> tuple[Sequence[Item], dict[str, Any]]:
+    """Return the images of a split, and fraction and seed if the split depends on them.
 
     Values that are None come from the run that wrote the model `file`, or from `DEFAULTS`.
 
-    Raises: ValueError if fraction or seed are given for a split other than validation.
+    Raises: ValueError for an unknown or empty split, or if fraction or seed are given for a split
+        other than validation.
     """
     pairs = {"fraction": fraction, "seed": seed}
     given = {name: value for name, value in pairs.items() if value is not None}
-    if split != "validation":
-        if given:
-            words = ", ".join(f"--{name}" for name in given)
-            remedy = "Leave them out, or use --split validation."
-            invariant = "--fraction and --seed require --split validation"
-            refuse(ValueError, "bilinear", invariant, f"{words} with --split {split}", remedy)
-        return {}
-    if index.split("validation"):
-        return {}
-    options = DEFAULTS | _recorded_options(file) | given
-    share = f"{options['fraction']:g} of each class's training images"
-    say(f"validation split: {share}, seed {options['seed']}")
-    return options
-
-
-def split_items(index: Index, split: Any, options: Mapping[str, Any]) -> Sequence[Item]:
-    """Return the images of a split, where `options` are those of `split_options`.
-
-    Raises: ValueError for an unknown or empty split.
-    """
-    items = (validation_split(index, **options) if options else index).split(split)
+    options: dict[str, Any] = {}
+    if split != "validation" and given:
+        received = f"{', '.join(f'--{name}' for name in given)} with --split {split}"
+        requirement = "--fraction and --seed require --split validation"
+        remedy = "Leave them out, or use --split validation."
+        refuse(ValueError, "bilinear", requirement, received, remedy)
+    if split == "validation" and not index.split("validation"):
+        options = DEFAULTS | _recorded_options(file) | given
+        share = f"{options['fraction']:g} of each class's training images"
+        say(f"validation split: {share}, seed {options['seed']}")
+        index = validation_split(index, **options)
+    items = index.items if allow_all and split == "all" else index.split(split)
     if not items:
         remedy = "Choose another split with --split."
         if split == "test":
             remedy = "Put test images into test/ beside train/, or use --split validation."
-        invariant = f"the {split} split must have at least one image"
-        refuse(ValueError, f"{index.root}", invariant, "none", remedy)
-    return items
+        requirement = f"the {split} split must have at least one image"
+        refuse(ValueError, f"{index.root}", requirement, "none", remedy)
+    return items, options
 
 
 def _recorded_options(file: Path) -> dict[str, Any]:

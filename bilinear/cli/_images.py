@@ -30,13 +30,6 @@ class Images(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-class Batch(NamedTuple):
-    """Normalised images (N, H, W, 3) float32, and their items."""
-
-    images: np.ndarray
-    items: list[Item]
-
-
 def find_images(inputs: Sequence[str], banner: int = 0) -> Images:
     """List the images of files, folders (searched at any depth) and globs, in the given order.
 
@@ -78,8 +71,10 @@ class Reader:
         self._preprocessing = preprocessing
         self._decode = Decoder(images.root, preprocessing, None, seed=0)
 
-    def batches(self, size: int, advance: Callable[[int], None]) -> Iterator[Batch]:
-        """Yield all images in order, in full batches except the last.
+    def batches(
+        self, size: int, advance: Callable[[int], None]
+    ) -> Iterator[tuple[np.ndarray, list[Item]]]:
+        """Yield batches in order, all full except the last: normalised images and their items.
 
         ``advance(1)`` is called for each image that cannot be read.
         """
@@ -94,10 +89,10 @@ class Reader:
                 self.failed += 1
                 advance(1)
             if len(views) == size:
-                yield Batch(normalize(np.stack(views), self._preprocessing), items)
+                yield normalize(np.stack(views), self._preprocessing), items
                 views, items = [], []
         if views:
-            yield Batch(normalize(np.stack(views), self._preprocessing), items)
+            yield normalize(np.stack(views), self._preprocessing), items
 
     def _decode_ahead(self, count: int) -> Iterator[tuple[Item, Future]]:
         """Yield every item with the future of its pixels; at most `count` are submitted at once."""

@@ -13,7 +13,7 @@ from ..models import pools
 from ..models.checkpoint import read_description
 from . import _options
 from ._console import Progress, say
-from ._dataset import open_data, split_items, split_options
+from ._dataset import open_data, select_split
 from ._errors import SOME_FAILED
 from ._images import Images, Reader, find_images
 from ._model import Model
@@ -58,9 +58,8 @@ def descriptors(
         selected = find_images(images)
     else:
         index = open_data(folder, kind, subset, boxes, level)
-        options = split_options(file, index, split, fraction, seed)
-        items = index.items if split == "all" else split_items(index, split, options)
-        selected = Images(index.root, items, index.classes)
+        chosen, _ = select_split(file, index, split, fraction, seed, allow_all=True)
+        selected = Images(index.root, chosen, index.classes)
     description = read_description(file)
     if pools.is_classifier(description.pooling):
         received = f"{description.pooling['name']}, which has none"
@@ -74,11 +73,10 @@ def descriptors(
     reader = Reader(selected, model.preprocessing, workers)
     about = {"model": str(file), "sha256": checksum(file), "classes": selected.classes}
     with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:
-        for batch in reader.batches(model.batch_size, progress.advance):
-            paths = [str(selected.root / item.path) for item in batch.items]
-            labels = [item.label for item in batch.items]
-            writer.append(model.descriptors(batch.images), paths, labels)
-            progress.advance(len(batch.items))
+        for views, items in reader.batches(model.batch_size, progress.advance):
+            paths = [str(selected.root / item.path) for item in items]
+            writer.append(model.descriptors(views), paths, [item.label for item in items])
+            progress.advance(len(items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 

@@ -15,7 +15,7 @@ from ..models.checkpoint import read_description
 from ..models.description import Description
 from . import _options
 from ._console import Progress
-from ._dataset import open_data, split_items, split_options
+from ._dataset import open_data, select_split
 from ._errors import SOME_FAILED
 from ._images import Images, Reader
 from ._model import Model
@@ -50,20 +50,19 @@ def evaluate(
     An image that cannot be read is named on stderr and skipped, and the exit code is 1.
     """
     index = open_data(data, kind, subset, boxes, level)
-    options = split_options(file, index, split, fraction, seed)
-    items = split_items(index, split, options)
+    items, options = select_split(file, index, split, fraction, seed)
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
     reader = Reader(Images(index.root, items, index.classes), model.preprocessing, workers)
     logits: list[np.ndarray] = []
     labels: list[int] = []
     with Progress(len(items)) as progress:
-        for batch in reader.batches(model.batch_size, progress.advance):
-            logits.append(model.logits(batch.images))
+        for views, found in reader.batches(model.batch_size, progress.advance):
+            logits.append(model.logits(views))
             if mirror:
-                logits[-1] = (logits[-1] + model.logits(batch.images[:, :, ::-1])) / 2
-            labels += [item.label for item in batch.items]
-            progress.advance(len(batch.items))
+                logits[-1] = (logits[-1] + model.logits(views[:, :, ::-1])) / 2
+            labels += [item.label for item in found]
+            progress.advance(len(found))
     report: dict[str, Any] = {"model": str(file), "data": str(data), "split": split, **options}
     report |= {"skipped": reader.failed, "framework": model.framework, "device": model.device}
     report["logits"] = "mean of image and mirror image" if mirror else "of the image"

@@ -35,12 +35,12 @@ def predict(
     model = Model(file, framework, min(batch_size, len(selected.items)))
     reader = Reader(selected, model.preprocessing, workers)
     with Progress(len(selected.items), bar=not sys.stdout.isatty()) as progress:
-        for batch in reader.batches(model.batch_size, progress.advance):
-            logits = model.logits(batch.images)
+        for views, items in reader.batches(model.batch_size, progress.advance):
+            logits = model.logits(views)
             best, probabilities = top_k(logits, top), softmax(logits)
-            for item, classes, values in zip(batch.items, best, probabilities, strict=True):
+            for item, classes, values in zip(items, best, probabilities, strict=True):
                 print(_line(item.path, classes, values, model.classes, as_json), flush=True)
-            progress.advance(len(batch.items))
+            progress.advance(len(items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 

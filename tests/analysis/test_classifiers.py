@@ -130,12 +130,13 @@ def test_invalid_weights_are_refused(convert, weight, kind, words):
     ("channels", "order", "words"),
     [
         (3, "column-major", r"weight must be \(K, 3 × 3\); got weight \(1, 6\)"),
-        ((2, 3, 1), "column-major", r"positive integer or a pair of them; got \(2, 3, 1\)"),
-        ((0, 3), "column-major", r"positive integer or a pair of them; got \(0, 3\)"),
-        (True, "column-major", r"positive integer or a pair of them; got True"),
+        ((2, 3, 1), "column-major", r"positive integer or a pair of those; got \(2, 3, 1\)"),
+        ((0, 3), "column-major", r"positive integer or a pair of those; got \(0, 3\)"),
         ((2, 3), "C", r"order must be 'row-major' or 'column-major'; got 'C'"),
     ],
 )
 def test_invalid_permutations_are_refused(channels, order, words):
     with pytest.raises(ValueError, match=f"permute_classifier: .*{words}"):
         permute_classifier(np.ones((1, 6)), channels, order)
+    with pytest.raises(TypeError, match="channels must be a positive integer"):
+        permute_classifier(np.ones((1, 6)), True, order)
