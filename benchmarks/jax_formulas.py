@@ -1,12 +1,10 @@
 """The published formulas of the operators in JAX."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
 from .calls import DIM
-from .layers import layer_formulas
+from .layers import formulas
 
 
 def outer_pool(x, y=None):
@@ -94,29 +92,24 @@ def democratic_weights(x):
     return weights
 
 
-FORMULAS: dict[str, Any] = {
-    "outer_pool": outer_pool,
-    "signed_sqrt": signed_sqrt,
-    "l2_normalize": l2_normalize,
-    "bilinear_pool": bilinear_pool,
-    "bilinear_scores": bilinear_scores,
-    "half_vectorize": half_vectorize,
-    "tensor_sketch": tensor_sketch,
-    "random_maclaurin": random_maclaurin,
-    "covariance_pool": covariance_pool,
-    "matrix_sqrt": matrix_sqrt,
-    "hadamard_pool": lambda x, y: (x * y).mean(1),
-    "low_rank_pool": lambda x, u, v: ((x @ u) * (x @ v)).mean(1),
-    "low_rank_scores": low_rank_scores,
-    "democratic_weights": democratic_weights,
-    "outer_max_pool": lambda x: (x[:, :, :, None] * x[:, :, None, :]).max(1),
-}
-FORMULAS |= layer_formulas(
-    FORMULAS
-    | {
-        "triangle": triangle,
-        "frobenius_root": frobenius_root,
-        "concatenate": lambda parts: jnp.concatenate(parts, 1),
-    },
-    lambda g: g.reshape(g.shape[0], -1),
-)
+def hadamard_pool(x, y):
+    return (x * y).mean(1)
+
+
+def low_rank_pool(x, u, v):
+    return hadamard_pool(x @ u, x @ v)
+
+
+def outer_max_pool(x):
+    return (x[:, :, :, None] * x[:, :, None, :]).max(1)
+
+
+def concatenate(parts):
+    return jnp.concatenate(parts, 1)
+
+
+def flatten(g):
+    return g.reshape(g.shape[0], -1)
+
+
+FORMULAS = formulas(globals())

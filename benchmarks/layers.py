@@ -1,17 +1,19 @@
-"""The layers as published: compositions of the published operators."""
+"""The published operators and layers; the layers are compositions of the operators."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Formula = Callable[..., Any]
+from .calls import OPERATORS
 
 
-def layer_formulas(steps: Mapping[str, Formula], flat: Formula) -> dict[str, Formula]:
-    """Return the layers of a framework, composed of its published operators `steps`.
+def formulas(steps: Mapping[str, Any]) -> dict[str, Callable]:
+    """Return the published operators of a framework, and the layers composed of them.
 
-    `flat` reshapes (N, C, D) to (N, C·D). The additional steps are "frobenius_root" (Newton–Schulz
-    normalised by the Frobenius norm), "triangle" (the upper triangle without √2) and "concatenate".
+    `steps` has the operators, and these functions: "frobenius_root" (Newton–Schulz normalised by
+    the Frobenius norm), "triangle" (the upper triangle without √2), "flatten" ((N, C, D) to
+    (N, C·D)) and "concatenate".
     """
+    flat = steps["flatten"]
 
     def root_and_norm(z: Any) -> Any:
         return steps["l2_normalize"](steps["signed_sqrt"](z))
@@ -29,6 +31,7 @@ def layer_formulas(steps: Mapping[str, Formula], flat: Formula) -> dict[str, For
         return root_and_norm(flat(steps["outer_pool"](x * weights[:, :, None])))
 
     return {
+        **{name: steps[name] for name in OPERATORS},
         "BilinearPool": lambda x: root_and_norm(flat(steps["outer_pool"](x))),
         "CompactBilinearPool": lambda x, tables: root_and_norm(steps["tensor_sketch"](x, tables)),
         "CovariancePool": covariance,

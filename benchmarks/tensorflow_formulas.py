@@ -1,12 +1,10 @@
 """The published formulas of the operators in TensorFlow."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
 from .calls import DIM
-from .layers import layer_formulas
+from .layers import formulas
 
 
 def outer_pool(x, y=None):
@@ -98,29 +96,24 @@ def democratic_weights(x):
     return weights
 
 
-FORMULAS: dict[str, Any] = {
-    "outer_pool": outer_pool,
-    "signed_sqrt": signed_sqrt,
-    "l2_normalize": l2_normalize,
-    "bilinear_pool": bilinear_pool,
-    "bilinear_scores": bilinear_scores,
-    "half_vectorize": half_vectorize,
-    "tensor_sketch": tensor_sketch,
-    "random_maclaurin": random_maclaurin,
-    "covariance_pool": covariance_pool,
-    "matrix_sqrt": matrix_sqrt,
-    "hadamard_pool": lambda x, y: tf.reduce_mean(x * y, 1),
-    "low_rank_pool": lambda x, u, v: tf.reduce_mean(tf.matmul(x, u) * tf.matmul(x, v), 1),
-    "low_rank_scores": low_rank_scores,
-    "democratic_weights": democratic_weights,
-    "outer_max_pool": lambda x: tf.reduce_max(x[:, :, :, None] * x[:, :, None, :], 1),
-}
-FORMULAS |= layer_formulas(
-    FORMULAS
-    | {
-        "triangle": triangle,
-        "frobenius_root": frobenius_root,
-        "concatenate": lambda parts: tf.concat(parts, 1),
-    },
-    lambda g: tf.reshape(g, (g.shape[0], -1)),
-)
+def hadamard_pool(x, y):
+    return tf.reduce_mean(x * y, 1)
+
+
+def low_rank_pool(x, u, v):
+    return hadamard_pool(tf.matmul(x, u), tf.matmul(x, v))
+
+
+def outer_max_pool(x):
+    return tf.reduce_max(x[:, :, :, None] * x[:, :, None, :], 1)
+
+
+def concatenate(parts):
+    return tf.concat(parts, 1)
+
+
+def flatten(g):
+    return tf.reshape(g, (g.shape[0], -1))
+
+
+FORMULAS = formulas(globals())

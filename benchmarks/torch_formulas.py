@@ -1,11 +1,9 @@
 """The published formulas of the operators in PyTorch."""
 
-from typing import Any
-
 import torch
 
 from .calls import DIM
-from .layers import layer_formulas
+from .layers import formulas
 
 
 def outer_pool(x, y=None):
@@ -16,9 +14,13 @@ def signed_sqrt(g):
     return torch.sign(g) * torch.sqrt(torch.abs(g) + 1e-10)
 
 
+def l2_normalize(z):
+    return torch.nn.functional.normalize(z, dim=-1)
+
+
 def bilinear_pool(x, y=None, packed=False):
     s = signed_sqrt(outer_pool(x, y))
-    return torch.nn.functional.normalize(half_vectorize(s) if packed else s.flatten(1))
+    return l2_normalize(half_vectorize(s) if packed else s.flatten(1))
 
 
 def bilinear_scores(x, weight, bias):
@@ -91,29 +93,24 @@ def democratic_weights(x):
     return weights
 
 
-FORMULAS: dict[str, Any] = {
-    "outer_pool": outer_pool,
-    "signed_sqrt": signed_sqrt,
-    "l2_normalize": torch.nn.functional.normalize,
-    "bilinear_pool": bilinear_pool,
-    "bilinear_scores": bilinear_scores,
-    "half_vectorize": half_vectorize,
-    "tensor_sketch": tensor_sketch,
-    "random_maclaurin": random_maclaurin,
-    "covariance_pool": covariance_pool,
-    "matrix_sqrt": matrix_sqrt,
-    "hadamard_pool": lambda x, y: (x * y).mean(1),
-    "low_rank_pool": lambda x, u, v: ((x @ u) * (x @ v)).mean(1),
-    "low_rank_scores": low_rank_scores,
-    "democratic_weights": democratic_weights,
-    "outer_max_pool": lambda x: (x[:, :, :, None] * x[:, :, None, :]).amax(1),
-}
-FORMULAS |= layer_formulas(
-    FORMULAS
-    | {
-        "triangle": triangle,
-        "frobenius_root": frobenius_root,
-        "concatenate": lambda parts: torch.cat(parts, 1),
-    },
-    lambda g: g.flatten(1),
-)
+def hadamard_pool(x, y):
+    return (x * y).mean(1)
+
+
+def low_rank_pool(x, u, v):
+    return hadamard_pool(x @ u, x @ v)
+
+
+def outer_max_pool(x):
+    return (x[:, :, :, None] * x[:, :, None, :]).amax(1)
+
+
+def concatenate(parts):
+    return torch.cat(parts, 1)
+
+
+def flatten(g):
+    return g.flatten(1)
+
+
+FORMULAS = formulas(globals())

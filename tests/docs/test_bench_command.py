@@ -53,7 +53,10 @@ def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.Monke
     table = [[*map(str.strip, line.split("|"))] for line in lines[1 : lines.index("", 1)]][2:]
     assert sorted(cells[2] for cells in table) == ["old", "signed_sqrt", "signed_sqrt"]
     assert [cells[1] for cells in table if cells[2] == "old"] == [f"{other} 1"]
-    assert done.stdout.strip() in document.read_text()
+    marked = f"<!-- measured: operators -->\n\n{done.stdout.strip()}\n\n<!-- end: operators -->"
+    assert document.read_text() == f"a\n{marked}\nb\n"
+    with pytest.raises(ValueError, match="measured: head"):
+        report.write(document, "head", [])
     whole = json.loads(file.read_text())
     assert whole["head"] == elsewhere
     assert whole["operators"]["frameworks"][other] == parts[other]

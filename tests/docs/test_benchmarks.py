@@ -3,15 +3,12 @@
 import functools
 import importlib
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bilinear.contract.pooling import packed_size
-from bilinear.data import Pipeline
-from bilinear.data.images import Preprocessing
 
 from ..agreement import relative_error
 from ..subjects import PRESENT
@@ -21,7 +18,6 @@ pytest.importorskip("benchmarks")
 
 from benchmarks import cache, head, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
-from benchmarks.data import photographs, throughput
 from benchmarks.measure import in_new_process, time_in_turn
 from benchmarks.operators import measure
 
@@ -77,18 +73,6 @@ def test_little_is_held_between_the_passes(backend: str, size: Size, dtype: str)
     inputs = size.streams * 4 * 12 * 16 * {"float64": 8, "float32": 4, "bfloat16": 2}[dtype]
     output = 4 * (packed_size(16) if size.packed else 16 * 16) * (8 if dtype == "float64" else 4)
     assert held <= inputs + output + 4 * 4 * 8
-
-
-def test_waiting_and_training_times_are_separated(tmp_path: Path) -> None:
-    index = photographs(tmp_path, 4, 64, 48)
-    batches = list(Pipeline(index, batch_size=2, preprocessing=Preprocessing(16)).epoch(0))
-    rate, waited = throughput(batches, lambda _: time.sleep(0.05))
-    assert 0 < rate <= 4 / 0.1
-    assert waited < 0.5
-    slowly = (time.sleep(0.05) or batch for batch in batches)
-    rate, waited = throughput(slowly, lambda _: None)
-    assert 0 < rate <= 4 / 0.1
-    assert waited > 0.5
 
 
 @over_backends
@@ -187,18 +171,6 @@ def test_growth_is_measured(backend: str) -> None:
     found = scaling.growth(backend, 0.0, None, {"samples": (1, 2)}, Size(1, 6, 8))
     assert [len(row["ms"]) for row in found] == [2, 2]
     assert len(scaling.tables({"peaks": [], "growth": found})) == 2 + 1 + 4
-
-
-def test_tables_are_written_between_their_marks(tmp_path: Path) -> None:
-    file = tmp_path / "figures.md"
-    file.write_text("a\n<!-- measured: x -->\nold\n<!-- end: x -->\nb\n")
-    for _ in range(2):
-        report.write(file, "x", report.table(("p", "q"), [("1", "2")]))
-        table = "| p | q |\n| --- | --- |\n| 1 | 2 |"
-        marked = f"<!-- measured: x -->\n\n{table}\n\n<!-- end: x -->"
-        assert file.read_text() == f"a\n{marked}\nb\n"
-    with pytest.raises(ValueError, match="measured: y"):
-        report.write(file, "y", [])
 
 
 @measures_peaks

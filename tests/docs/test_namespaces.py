@@ -110,8 +110,7 @@ def test_a_namespace_needs_no_other_framework(namespace: str) -> None:
     """It does not try to import one, and imports no module of the commands."""
     others = [other for other in BACKENDS if other != namespace]
     blocked = [name for other in others for name in (*BACKENDS[other][0], *FURTHER[other])]
-    packages = [*BACKENDS[namespace][0]]
-    packages += ["torch._dynamo"] if namespace == "torch" else []  # looks for TensorFlow
+    packages = BACKENDS[namespace][0]
     result = run(ALONE.format(namespace=namespace, packages=packages, blocked=blocked))
     assert result.returncode == 0, result.stderr
 
