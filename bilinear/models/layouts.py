@@ -27,8 +27,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .. import presets
-from ..analysis.classifiers import ORDERS, Order
-from ..contract import refuse
+from ..analysis.classifiers import ORDER, Order
+from ..contract import check_argument, refuse
 from ..data.images import Preprocessing
 from . import plans
 from .pools import POOLS, check_map_count
@@ -87,9 +87,7 @@ class Layout:
                 invariant = f"a backbone must have at most the {len(self.streams)} of streams"
                 remedy = "Give streams a prefix for each, of two at most."
                 refuse(ValueError, "Layout", invariant, repr(backbone), remedy)
-        if self.order not in ORDERS:
-            known, remedy = " or ".join(map(repr, ORDERS)), "Pass the order of the features."
-            refuse(ValueError, "Layout", f"order must be {known}", repr(self.order), remedy)
+        check_argument("Layout", "order", self.order, ORDER)
         name = presets.describe(self.pooling)["name"]
         pool = POOLS[name]
         if "channels" in pool.arguments:
