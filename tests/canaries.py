@@ -28,14 +28,12 @@ def canary(direction: str) -> Driver:
         return [add_error(e, a.dtype, side) for e, a in zip(expected, arrays, strict=True)]
 
     def layer(name, cotangent, maps, *, mask=None, parameters=None, layout="", mode="eager"):
-        case = LAYERS[name].case(maps, dict(parameters or {}), mask)
-        value, gradients = layer_truth(name, case, cotangent)
+        specified = LAYERS[name].specify(maps, dict(parameters or {}), mask)
+        value, gradients = layer_truth(specified, maps, cotangent)
         side = next(sides)
         sides_of = (side, 0) if direction == "forward" else (0, side)
-        shapes = [m.shape for m in maps] + [a.shape for a in case.arrays[len(maps) :]]
         wrong = [add_error(g, cotangent.dtype, sides_of[1]) for g in gradients]
-        shaped = [g.reshape(shape) for g, shape in zip(wrong, shapes, strict=True)]
-        return add_error(value, cotangent.dtype, sides_of[0]), shaped
+        return add_error(value, cotangent.dtype, sides_of[0]), wrong
 
     return Driver(f"canary of {direction}", forward, vjp, layer=layer)
 

@@ -10,6 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from .bounds import Bounded, exact
+
 DTYPES = {
     "float64": np.dtype("float64"),
     "float32": np.dtype("float32"),
@@ -22,8 +24,13 @@ DTYPES = {
 class Case:
     """The arguments of one call of an operator: its arrays, and its options (including a mask)."""
 
-    arrays: tuple[np.ndarray, ...]
+    arrays: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
+
+    def bounded(self) -> list[Bounded]:
+        """Return the arrays in extended precision; those without an error bound are exact."""
+        wide = (a if isinstance(a, Bounded) else a.astype(np.longdouble) for a in self.arrays)
+        return [a if isinstance(a, Bounded) else exact(a) for a in wide]
 
     def upcast(self) -> tuple[np.ndarray, ...]:
         return tuple(a.astype(np.longdouble) for a in self.arrays)
@@ -34,6 +41,14 @@ class Case:
 
 Maps = tuple[np.ndarray, ...]
 """Feature maps (N, *spatial, C), one per stream."""
+
+REDUCTIONS = st.sampled_from(["mean", "sum"])
+
+VALID = np.array([[True, False, True, True], [False] * 4])
+"""The mask of singular points."""
+
+SMOOTH_VALID = np.array([[True, False, True], [True] * 3])
+"""The mask of smooth cases."""
 
 
 def magnitudes(dtype: str) -> st.SearchStrategy[float]:
@@ -61,6 +76,15 @@ def cotangents(dtype: str, shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarr
 
 
 @st.composite
+def options_and_mask(draw, shape: tuple[int, ...], **values: st.SearchStrategy) -> dict[str, Any]:
+    """Draw options, and a mask of this shape or none."""
+    options = {name: draw(strategy) for name, strategy in values.items()}
+    if draw(st.booleans()):
+        options["mask"] = draw(hnp.arrays(np.bool_, shape))
+    return options
+
+
+@st.composite
 def pooling_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None = None) -> Case:
     """Draw one or two streams and a mask or none. Few sizes, so that compilers meet few shapes."""
     n = draw(st.sampled_from([1, 2, 0]))
@@ -69,9 +93,7 @@ def pooling_cases(draw, dtype: str, extra: dict[str, st.SearchStrategy] | None =
     arrays = [draw(features(dtype, (n, locations, channels)))]
     if draw(st.booleans()):
         arrays.append(draw(features(dtype, (n, locations, draw(st.sampled_from([3, 2]))))))
-    options: dict[str, Any] = {"reduction": draw(st.sampled_from(["mean", "sum"]))}
-    if draw(st.booleans()):
-        options["mask"] = draw(hnp.arrays(np.bool_, (n, locations)))
+    options = draw(options_and_mask((n, locations), reduction=REDUCTIONS))
     options |= {name: draw(values) for name, values in (extra or {}).items()}
     return Case(tuple(arrays), options)
 
@@ -81,20 +103,23 @@ def normal(dtype: str, *shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
 
 
+def with_nan(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return copies of `x` (2, 4, C) with NaN behind the mask `VALID`, and with one NaN."""
+    hidden, nan = x.copy(), x.copy()
+    hidden[~VALID] = nan[0, 1, 2] = np.nan
+    return hidden, nan
+
+
 def pooling_edges(dtype: str) -> dict[str, Case]:
     """Return the singular points of pooling operators, which random cases may miss."""
     x, y = normal(dtype, 2, 4, 3), normal(dtype, 2, 4, 2, seed=1)
-    keep = np.array([[True, False, True, True], [False] * 4])
-    poisoned = x.copy()
-    poisoned[~keep] = np.nan
-    nan = x.copy()
-    nan[0, 1, 2] = np.nan
+    hidden, nan = with_nan(x)
     return {
         "mean of three": Case((x[:, :3],)),
         "non-square": Case((x, y)),
         "all zero": Case((np.zeros_like(x),)),
-        "NaN behind the mask": Case((poisoned,), {"mask": keep}),
-        "NaN behind the mask of two": Case((poisoned, y), {"mask": keep, "reduction": "sum"}),
+        "NaN behind the mask": Case((hidden,), {"mask": VALID}),
+        "NaN behind the mask of two": Case((hidden, y), {"mask": VALID, "reduction": "sum"}),
         "no valid location": Case((x,), {"mask": np.zeros((2, 4), bool)}),
         "NaN reaches": Case((nan,)),
         "empty batch": Case((x[:0], y[:0])),
@@ -105,11 +130,10 @@ def pooling_edges(dtype: str) -> dict[str, Case]:
 def pooling_smooth(dtype: str) -> list[Case]:
     """Return cases at which all derivatives exist: |G| stays above 1/4."""
     x, y = (away_from_zero(dtype, 2, 3, size, seed=size) for size in (4, 2))
-    keep = np.array([[True, False, True], [True] * 3])
     return [
         Case((np.abs(x),)),
-        Case((np.abs(x), np.abs(y)), {"mask": keep}),
-        Case((np.abs(x), -np.abs(y)), {"mask": keep, "reduction": "sum"}),
+        Case((np.abs(x), np.abs(y)), {"mask": SMOOTH_VALID}),
+        Case((np.abs(x), -np.abs(y)), {"mask": SMOOTH_VALID, "reduction": "sum"}),
     ]
 
 
@@ -138,9 +162,11 @@ def layer_calls(dtype: str, streams: tuple[int, ...] = (1, 2)) -> dict[str, tupl
     return {label: call for label, call in given.items() if len(call[0]) in streams}
 
 
-def to_locations(maps: Maps, mask: np.ndarray | None, options: Mapping[str, Any]) -> Case:
-    """Return the call of an operator on the locations of feature maps."""
+def to_locations(
+    maps: Maps, mask: np.ndarray | None, parameters: Mapping[str, Any]
+) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:
+    """Return the locations of feature maps, and the parameters with their mask."""
     locations = math.prod(maps[0].shape[1:-1])
     flat = tuple(m.reshape(m.shape[0], locations, m.shape[-1]) for m in maps)
     masked = {} if mask is None else {"mask": mask.reshape(mask.shape[0], locations)}
-    return Case(flat, {**options, **masked})
+    return flat, {**parameters, **masked}

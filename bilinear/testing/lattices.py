@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..contract import ACCUMULATION
-from . import bounds
+from .bounds import exact
 from .cases import DTYPES, Case
 from .closeness import assert_within
 from .driver import Driver
+from .operators import root_and_norm
 from .subjects import arithmetic
 
 LARGEST = 3
@@ -68,11 +69,11 @@ def check_exactness(
         return
     gradients = driver.gradients("outer_pool", cotangent, case.arrays, case.options, mode)
     powers = [n for n, count in enumerate(z) if _power_of_two(count)]
-    for name, gradient, exact in zip("xy"[: len(slopes)], gradients, slopes, strict=True):
-        assert gradient.shape == exact.shape, f"{what}: shape {gradient.shape}, not {exact.shape}"
+    for name, gradient, slope in zip("xy"[: len(slopes)], gradients, slopes, strict=True):
+        assert gradient.shape == slope.shape, f"{what}: shape {gradient.shape}, not {slope.shape}"
         counts = [z[n] for n in powers]
         where = f"{what}, gradient of {name}"
-        assert_quotients(gradient[powers], exact[powers], counts, dtype, where)
+        assert_quotients(gradient[powers], slope[powers], counts, dtype, where)
 
 
 def check_floor(driver: Driver, dtype: str, *, mode: str = "eager") -> None:
@@ -95,11 +96,11 @@ def check_later_steps(driver: Driver, case: Case) -> None:
     eps, floor = 2.0**-10, 2.0**-20
     sizes = 2, case.arrays[0].shape[2], case.arrays[-1].shape[2]
     sums, *_ = integer_results(case, np.zeros(sizes))
-    g, acc = bounds.exact(sums.reshape(2, -1).astype(np.longdouble)), arithmetic(case)
-    expected = bounds.l2_normalize(bounds.signed_sqrt(g, eps, acc), floor, acc)
-    result = driver.value(
-        "bilinear_pool", case.arrays, case.options | {"eps": eps, "l2_eps": floor}
-    )
+    forms = {"eps": eps, "l2_eps": floor}
+    root, norm = root_and_norm(forms)
+    acc = arithmetic(case.arrays[0])
+    expected = norm(root(exact(sums.reshape(2, -1).astype(np.longdouble))).value(acc)).value(acc)
+    result = driver.value("bilinear_pool", case.arrays, case.options | forms)
     dtype = case.arrays[0].dtype.name
     assert_within(result, expected, dtype, f"bilinear_pool on {driver.name} ({dtype}), integers")
 

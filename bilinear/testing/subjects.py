@@ -7,19 +7,19 @@ import importlib
 import inspect
 import pkgutil
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from .. import reference
 from ..contract import ACCUMULATION
 from . import layers
-from .bounds import Bounded
-from .cases import Case
+from .bounds import Bounded, exact
+from .cases import Case, Maps
+from .operators import Operator, bounds_of
 
 OPERATORS = tuple(name for name in reference.__all__ if not name.endswith("_vjp"))
-OPS: dict[str, ModuleType] = {
-    name: importlib.import_module(f"{__package__}.ops.{name}") for name in OPERATORS
-}
+OPS: dict[str, ModuleType] = {name: bounds_of(name) for name in OPERATORS}
 LAYERS: dict[str, ModuleType] = {
     "".join(map(str.capitalize, file.name.split("_"))): importlib.import_module(
         f"{layers.__name__}.{file.name}"
@@ -38,46 +38,47 @@ def argument_names(op: str, count: int) -> list[str]:
     return names[:count]
 
 
+def output_shape(op: str, case: Case) -> tuple[int, ...]:
+    return Operator(op, case).value().shape
+
+
 def truth(op: str, case: Case, *, tf32: bool = False) -> Bounded:
     """Return the float64 reference with the error bound of a backend in the dtype of the case.
 
     With `tf32`, matrix products of the backend may round float32 factors to TensorFloat-32.
     """
-    value = getattr(reference, op)(*case.double(), **case.options)
-    error = OPS[op].forward(case, arithmetic(case, tf32=tf32)).error
-    return Bounded(np.asarray(value).astype(np.longdouble), error)
+    return _value(Operator(op, case), arithmetic(case.arrays[0], tf32=tf32))
 
 
 def vjp_truth(op: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False) -> list[Bounded]:
     """Return the gradient of each array, as in `truth`."""
-    values = getattr(reference, f"{op}_vjp")(
-        cotangent.astype(np.float64), *case.double(), **case.options
-    )
-    bounded = OPS[op].vjp(case, cotangent, arithmetic(case, tf32=tf32))
+    return _gradients(Operator(op, case), cotangent, arithmetic(case.arrays[0], tf32=tf32))
+
+
+def layer_truth(
+    layer: Any, maps: Maps, cotangent: np.ndarray, *, tf32: bool = False
+) -> tuple[Bounded, list[Bounded]]:
+    """Return value and gradients of a specified layer, with error bounds."""
+    acc = arithmetic(maps[0], tf32=tf32)
+    gradients = _gradients(layer, cotangent, acc)
+    of_maps = [g.reshape(m.shape) for g, m in zip(gradients, maps, strict=False)]
+    return _value(layer, acc), [*of_maps, *gradients[len(maps) :]]
+
+
+def _value(call: Any, acc: str) -> Bounded:
+    return Bounded(call.value().astype(np.longdouble), call.value(acc).error)
+
+
+def _gradients(call: Any, cotangent: np.ndarray, acc: str) -> list[Bounded]:
+    values = call.gradients(cotangent.astype(np.float64))
+    bounded = call.gradients(exact(cotangent.astype(np.longdouble)), acc)
     return [
         Bounded(np.asarray(value).astype(np.longdouble), b.error)
         for value, b in zip(values, bounded, strict=True)
     ]
 
 
-def layer_truth(
-    name: str, case: Case, cotangent: np.ndarray, *, tf32: bool = False
-) -> tuple[Bounded, list[Bounded]]:
-    """Return value and gradients of a layer by its specification, with error bounds."""
-    layer, acc = LAYERS[name], arithmetic(case, tf32=tf32)
-    value = Bounded(layer.value(case).astype(np.longdouble), layer.forward(case, acc).error)
-    gradients = [
-        Bounded(g.astype(np.longdouble), bounded.error)
-        for g, bounded in zip(
-            layer.gradients(case, cotangent.astype(np.float64)),
-            layer.vjp(case, cotangent, acc),
-            strict=True,
-        )
-    ]
-    return value, gradients
-
-
-def arithmetic(case: Case, *, tf32: bool = False) -> str:
-    """Return the accumulation of a case, by its name in `bounds`."""
-    accumulation = ACCUMULATION[case.arrays[0].dtype.name]
+def arithmetic(array: np.ndarray, *, tf32: bool = False) -> str:
+    """Return the accumulation of an array's dtype, by its name in `bounds`."""
+    accumulation = ACCUMULATION[array.dtype.name]
     return "tensorfloat32" if tf32 and accumulation == "float32" else accumulation

@@ -5,7 +5,6 @@ describes the file.
 """
 
 import argparse
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,30 +13,28 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from .. import __version__, reference
+from .. import __version__
 from .cases import Case, normal
-from .subjects import OPERATORS, OPS, argument_names, truth, vjp_truth
+from .operators import options_of
+from .subjects import OPERATORS, OPS, argument_names, output_shape, truth, vjp_truth
 from .tolerances import SLACK
 
 FORMAT, FORMAT_VERSION = "bilinear-vectors", 2
 
 
-def defaults(op: str) -> dict[str, Any]:
-    """Return the defaults of an operator's options, which the file contains explicitly."""
-    parameters = inspect.signature(getattr(reference, op)).parameters.values()
-    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {k: v for k, v in options.items() if k != "mask" and v is not inspect.Parameter.empty}
-
-
 def cases() -> Iterator[tuple[str, str, Case]]:
     """Yield operator, name and call of every singular point and smooth case.
 
-    All inputs are bfloat16 values, so that one file can be used for every dtype.
+    All inputs are bfloat16 values, so that one file can be used for every dtype. The file contains
+    the defaults of options explicitly.
     """
     for op in OPERATORS:
         smooth = {f"smooth {i}": case for i, case in enumerate(OPS[op].smooth("bfloat16"))}
         for name, case in {**OPS[op].edges("bfloat16"), **smooth}.items():
-            yield op, name, Case(case.arrays, defaults(op) | case.options)
+            options = {"mask": None} | options_of(op) | case.options
+            if options["mask"] is None:
+                del options["mask"]
+            yield op, name, Case(case.arrays, options)
 
 
 def vectors() -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
@@ -46,7 +43,7 @@ def vectors() -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     entries = []
     for op, name, case in cases():
         key = f"{op}/{name}"
-        cotangent = normal("bfloat16", *OPS[op].output_shape(case), seed=1)
+        cotangent = normal("bfloat16", *output_shape(op, case), seed=1)
         tensors |= {f"{key}/{k}": v for k, v in _tensors(op, case, cotangent).items()}
         options, _ = _split_options(case.options)
         names = argument_names(op, len(case.arrays))

@@ -13,9 +13,8 @@ from bilinear.backends.initial_values import (
     projections,
 )
 from bilinear.testing import DTYPES, assert_within
-from bilinear.testing.bounds import exact
+from bilinear.testing.bounds import apply_monotone, einsum, exact
 from bilinear.testing.cases import normal
-from bilinear.testing.contractions import apply_monotone, einsum
 
 from ..subjects import PRESENT
 from ..tolerances import PROJECTED, RECOMPUTED

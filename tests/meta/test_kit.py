@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilinear import reference
-from bilinear.testing import DTYPES, OPERATORS, OPS, REFERENCE, Case, Driver, battery
+from bilinear.testing import (
+    DTYPES,
+    OPERATORS,
+    OPS,
+    REFERENCE,
+    Case,
+    Driver,
+    battery,
+    truth,
+    vjp_truth,
+)
 from bilinear.testing.bounds import Bounded, exact, gamma
 from bilinear.testing.cases import normal
 from bilinear.testing.lattices import assert_quotients
@@ -311,8 +321,7 @@ def test_random_cases_reach_the_singular_points() -> None:
 def test_bounds_are_small_at_smooth_points() -> None:
     """Bounds may be infinite only at discontinuities."""
     case = OPS["bilinear_pool"].edges("float32")["non-square"]
-    bounded: Bounded = OPS["bilinear_pool"].forward(case, "float32")
+    bounded = truth("bilinear_pool", case)
     assert float(bounded.error.max()) < 1e-5
-    cotangent = np.ones(bounded.value.shape)
-    for gradient in OPS["bilinear_pool"].vjp(case, cotangent, "float32"):
+    for gradient in vjp_truth("bilinear_pool", case, np.ones(bounded.shape)):
         assert float(gradient.error.max()) < 1e-3 * float(np.abs(gradient.value).max())

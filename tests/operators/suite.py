@@ -25,7 +25,10 @@ from bilinear.testing import (
     vjp_truth,
 )
 from bilinear.testing.battery import COMPILED_FIRST
-from bilinear.testing.cases import normal
+from bilinear.testing.bounds import exact
+from bilinear.testing.cases import cotangents, normal
+from bilinear.testing.operators import Operator
+from bilinear.testing.subjects import output_shape
 
 from ..agreement import assert_derivative
 from ..selection import FULL
@@ -96,11 +99,12 @@ class Derivation:
     def test_the_reference_is_within_the_bounds(self, data) -> None:
         op = self.op
         case = data.draw(OPS[op].cases("float64"))
-        cotangent = data.draw(OPS[op].cotangents("float64", OPS[op].output_shape(case)))
+        cotangent = data.draw(cotangents("float64", output_shape(op, case)))
         result = np.asarray(getattr(reference, op)(*case.arrays, **case.options))
-        assert_within(result, OPS[op].forward(case, "float64"), "float64", op)
+        assert_within(result, Operator(op, case).value("float64"), "float64", op)
         gradients = getattr(reference, f"{op}_vjp")(cotangent, *case.arrays, **case.options)
-        bounds = OPS[op].vjp(case, cotangent, "float64")
+        ct = exact(cotangent.astype(np.longdouble))
+        bounds = Operator(op, case).gradients(ct, "float64")
         for gradient, bounded in zip(gradients, bounds, strict=True):
             assert_within(np.asarray(gradient), bounded, "float64", f"{op}, gradient")
 
@@ -225,7 +229,7 @@ class Transforms:
             labels = sorted(points, key=lambda label: label not in COMPILED_FIRST)[:count]
             cases |= {f"{label}, {dtype}": points[label] for label in labels}
         cotangents = [
-            normal(case.arrays[0].dtype.name, *OPS[self.op].output_shape(case), seed=2)
+            normal(case.arrays[0].dtype.name, *output_shape(self.op, case), seed=2)
             for case in cases.values()
         ]
         results = driver("torch").in_one_graph(self.op, list(cases.values()), cotangents)

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import reference
-from ..cases import Case, Maps, layer_calls, to_locations
-from ..ops.bilinear_pool import forward, vjp
+from ..cases import Maps, layer_calls, to_locations
+from ..operators import Operator, operator
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
@@ -18,16 +17,5 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     return given | packed | {"packed, other forms": (given["one stream"][0], {"parameters": forms})}
 
 
-def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return to_locations(maps, mask, parameters)
-
-
-def value(case: Case) -> np.ndarray:
-    return reference.bilinear_pool(*case.double(), **case.options)
-
-
-def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
-    return reference.bilinear_pool_vjp(cotangent, *case.double(), **case.options)
-
-
-__all__ = ["calls", "case", "forward", "gradients", "value", "vjp"]
+def specify(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Operator:
+    return operator("bilinear_pool", *to_locations(maps, mask, parameters))

@@ -1,17 +1,17 @@
 """`DemocraticPool` with its default pool; the bounds are derived by linearisation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ... import reference
-from ...contract import EPS as ROOT_EPS
-from ...contract import L2_EPS
+from ...contract import EPS, L2_EPS
 from ...contract.aggregation import WEIGHT_EPS
-from ..bounds import Bounded, exact
-from ..cases import Case, Maps, normal, to_locations
+from ..bounds import select_locations
+from ..cases import Maps, normal, to_locations
 from ..linearization import Roundings, propagate
-from ..ops.democratic_weights import DEFAULTS, gradient, select_locations, weights
+from ..operators import Operator, operator, options_of
+from ..ops.democratic_weights import gradient, select, weights
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
@@ -32,63 +32,53 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     }
 
 
-def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    return to_locations(maps, mask, parameters)
+def specify(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> "Democratic":
+    return Democratic(*to_locations(maps, mask, {"weight_eps": WEIGHT_EPS, **parameters}))
 
 
-def value(case: Case) -> np.ndarray:
-    scaled = case.double()[0] * _root(case)
-    return reference.bilinear_pool(scaled, reduction="sum", mask=case.options.get("mask"))
+class Democratic:
+    """The layer, with the methods of `Operator`."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], options: dict[str, Any]) -> None:
+        self.weights = operator("democratic_weights", arrays, options)
+        self.options = options_of("democratic_weights") | options
+
+    def value(self, acc: str | None = None) -> Any:
+        if acc is not None:
+            return propagate(_program(self.options, None), self.weights.case.bounded(), acc)
+        return self._pooled(self._root()).value()
+
+    def gradients(self, cotangent: Any, acc: str | None = None) -> Sequence[Any]:
+        if acc is not None:
+            program = _program(self.options, cotangent.value)
+            return [propagate(program, self.weights.case.bounded(), acc)]
+        (x,), root = self.weights.case.double(), self._root()
+        (ct,) = self._pooled(root).gradients(cotangent)
+        (through,) = self.weights.gradients((ct * x / (2 * root)).sum(2))
+        return [ct * root + through]
+
+    def _root(self) -> np.ndarray:
+        return np.sqrt(self.weights.value() + self.options["weight_eps"])[:, :, None]
+
+    def _pooled(self, root: np.ndarray) -> Operator:
+        options = {"reduction": "sum", "mask": self.options["mask"]}
+        return operator("bilinear_pool", [self.weights.case.double()[0] * root], options)
 
 
-def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
-    (x,), root, mask = case.double(), _root(case), case.options.get("mask")
-    (ct,) = reference.bilinear_pool_vjp(cotangent, x * root, reduction="sum", mask=mask)
-    of_alpha = (ct * x / (2 * root)).sum(2)
-    (through,) = reference.democratic_weights_vjp(of_alpha, x, **_operator_options(case))
-    return (ct * root + through,)
-
-
-def forward(case: Case, acc: str) -> Bounded:
-    bounded = propagate(_program(case, None), [exact(case.upcast()[0])], acc)
-    assert isinstance(bounded, Bounded)
-    return bounded
-
-
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    ct = cotangent.astype(np.longdouble)
-    bounded = propagate(_program(case, ct), [exact(case.upcast()[0])], acc)
-    assert isinstance(bounded, Bounded)
-    return [bounded]
-
-
-def _operator_options(case: Case) -> dict[str, Any]:
-    return {k: v for k, v in case.options.items() if k != "weight_eps"}
-
-
-def _root(case: Case) -> np.ndarray:
-    alpha = reference.democratic_weights(*case.double(), **_operator_options(case))
-    return np.sqrt(alpha + case.options.get("weight_eps", WEIGHT_EPS))[:, :, None]
-
-
-def _program(case: Case, ct: np.ndarray | None) -> Any:
+def _program(options: dict[str, Any], ct: np.ndarray | None) -> Any:
     """Return the program of the descriptor, or, given a cotangent, of the gradient."""
-    options: dict[str, Any] = {**DEFAULTS, "weight_eps": WEIGHT_EPS, **case.options}
-    mask = options["mask"]
-
-    def select(x: Any) -> Any:
-        return x if mask is None else np.where(mask[..., None], x, 0)
+    keep = options["mask"]
 
     def program(r: Roundings, x: Any) -> Any:
-        x = select(x)
-        alpha = select_locations(weights(r, x, options)[-1], options)
+        x = select_locations(x, keep)
+        alpha = select(weights(r, x, options)[-1], options)
         root: Any = r(np.sqrt(alpha + options["weight_eps"]), 3)
         root = root[..., None]
-        scaled = select(r(x * root))
+        scaled = select_locations(r(x * root), keep)
         g = r.einsum("...lc,...ld->...cd", scaled, scaled)
         flat: Any = g.reshape(*g.shape[:-2], g.shape[-1] ** 2)
         sign = np.sign(flat.real)
-        z = r(sign * np.sqrt(sign * flat + ROOT_EPS), 3)
+        z = r(sign * np.sqrt(sign * flat + EPS), 3)
         norm: Any = r(np.sqrt(r.sum(z * z)), 2)
         floor = norm.real <= L2_EPS
         norm = np.where(floor, L2_EPS, norm)
@@ -100,7 +90,8 @@ def _program(case: Case, ct: np.ndarray | None) -> Any:
         h = r(r(ct - u * along, 2) / norm * slope, 6).reshape(g.shape)
         of_scaled = r.einsum("...ld,...cd->...lc", scaled, r(h + h.swapaxes(-1, -2)))
         of_root = r.sum(of_scaled * x)
-        of_alpha = select_locations((r(of_root / (2 * root), 4))[..., 0], options)
-        return select(r(of_scaled * root, 2) + gradient(r, x, of_alpha, options))
+        of_alpha = select(r(of_root / (2 * root), 4)[..., 0], options)
+        of_x = r(of_scaled * root, 2) + gradient(r, x, of_alpha, options)
+        return select_locations(of_x, keep)
 
     return program

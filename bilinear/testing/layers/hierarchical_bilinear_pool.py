@@ -1,20 +1,14 @@
 """`HierarchicalBilinearPool`: `hadamard_pool` of projections, root, and norm per pair of maps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ... import reference
 from ...backends.initial_values import projections
-from .. import bounds
-from ..bounds import Bounded, exact
+from ..bounds import einsum, select_locations
 from ..cases import Case, Maps, layer_calls, normal, to_locations
-from ..contractions import einsum, select_locations
-from ..ops import hadamard_pool
-from ..root_and_norm import bound, bound_vjp, root_and_norm, root_and_norm_vjp
-
-OWN = ("mask", "reduction")
-"""The parameters of the layer that are options of `hadamard_pool`."""
+from ..operators import Chain, Operator, operator, reshape, root_and_norm
 
 
 def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
@@ -32,76 +26,47 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
     return given
 
 
-def case(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Case:
-    flat, dim = to_locations(maps, mask, parameters), parameters["dim"]
+def specify(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Chain:
+    arrays, options = to_locations(maps, mask, parameters)
+    dim, pairs = parameters["dim"], len(maps) * (len(maps) - 1) // 2
     drawn = projections([(c, dim) for c in parameters["channels"]], parameters.get("seed", 0))
-    return Case(flat.arrays + tuple(w.astype(maps[0].dtype) for w in drawn), flat.options)
+    weights = [w.astype(maps[0].dtype) for w in drawn]
+    by_pair, flat = (len(maps[0]), pairs, dim), (len(maps[0]), pairs * dim)
+    steps = [*root_and_norm(parameters, reshape(by_pair)), reshape(flat)]
+    return Chain(Projected(arrays, weights, options), steps)
 
 
-def value(case: Case) -> np.ndarray:
-    return root_and_norm(_by_pairs(_pooled(case), case), case.options).reshape(_pooled(case).shape)
+class Projected:
+    """`hadamard_pool` of projected streams, with the methods of `Operator`."""
+
+    def __init__(self, arrays: Sequence[Any], weights: Sequence[Any], options: dict) -> None:
+        masked = [select_locations(x, options.get("mask")) for x in arrays]
+        self.streams, self.weights, self.options = (
+            Case(tuple(masked)),
+            Case(tuple(weights)),
+            options,
+        )
+
+    def value(self, acc: str | None = None) -> Any:
+        return self._pooled(acc).value(acc)
+
+    def gradients(self, cotangent: Any, acc: str | None = None) -> Sequence[Any]:
+        of_streams, keep = self._pooled(acc).gradients(cotangent, acc), self.options.get("mask")
+        pairs = list(zip(*self._arrays(acc), of_streams, strict=True))
+        of_maps = [_einsum("nlr,cr->nlc", d, w, acc) for _, w, d in pairs]
+        of_weights = [_einsum("nlc,nlr->cr", x, d, acc) for x, _, d in pairs]
+        return [*(select_locations(d, keep) for d in of_maps), *of_weights]
+
+    def _arrays(self, acc: str | None) -> tuple[Sequence[Any], Sequence[Any]]:
+        if acc is None:
+            return self.streams.double(), self.weights.double()
+        return self.streams.bounded(), self.weights.bounded()
+
+    def _pooled(self, acc: str | None) -> Operator:
+        pairs = zip(*self._arrays(acc), strict=True)
+        projected = [_einsum("nlc,cr->nlr", x, w, acc) for x, w in pairs]
+        return operator("hadamard_pool", projected, self.options)
 
 
-def gradients(case: Case, cotangent: np.ndarray) -> tuple[np.ndarray, ...]:
-    maps, weights = _kept(case, case.double())
-    h = _pooled(case)
-    ct = root_and_norm_vjp(_by_pairs(cotangent, case), _by_pairs(h, case), case.options).reshape(
-        h.shape
-    )
-    projected = [x @ u for x, u in zip(maps, weights, strict=True)]
-    of_streams = reference.hadamard_pool_vjp(ct, *projected, **_operator_options(case))
-    of_maps = [d @ u.T for d, u in zip(of_streams, weights, strict=True)]
-    of_weights = [np.einsum("nlc,nlr->cr", x, d) for x, d in zip(maps, of_streams, strict=True)]
-    return *of_maps, *of_weights
-
-
-def forward(case: Case, acc: str) -> Bounded:
-    *_, projected = _projected(case, acc)
-    h = hadamard_pool.forward_from_streams(projected, _operator_options(case), acc)
-    result = bound(Bounded(*(_by_pairs(part, case) for part in h)), case.options, acc)
-    return Bounded(*(part.reshape(h.value.shape) for part in result))
-
-
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> tuple[Bounded, ...]:
-    maps, weights, projected = _projected(case, acc)
-    h = hadamard_pool.forward_from_streams(projected, _operator_options(case), acc)
-    pairs = Bounded(*(_by_pairs(part, case) for part in h))
-    ct = bound_vjp(_by_pairs(cotangent, case), pairs, case.options, acc)
-    ct = Bounded(*(part.reshape(h.value.shape) for part in ct))
-    of_streams = hadamard_pool.vjp_from_streams(ct, projected, _operator_options(case), acc)
-    of_maps = [
-        select_locations(einsum("nlr,cr->nlc", d, u, acc), case.options.get("mask"))
-        for d, u in zip(of_streams, weights, strict=True)
-    ]
-    of_weights = [einsum("nlc,nlr->cr", x, d, acc) for x, d in zip(maps, of_streams, strict=True)]
-    return *of_maps, *of_weights
-
-
-def _by_pairs(h: np.ndarray, case: Case) -> np.ndarray:
-    """Reshape to (N, pairs, dim)."""
-    return h.reshape(len(h), -1 if len(h) else 1, case.arrays[-1].shape[1])
-
-
-def _pooled(case: Case) -> np.ndarray:
-    maps, weights = _kept(case, case.double())
-    projected = [x @ u for x, u in zip(maps, weights, strict=True)]
-    return reference.hadamard_pool(*projected, **_operator_options(case))
-
-
-def _projected(case: Case, acc: str) -> tuple[list[Bounded], list[Bounded], list[Bounded]]:
-    maps, weights = ([exact(a) for a in part] for part in _kept(case, case.upcast()))
-    both = zip(maps, weights, strict=True)
-    return maps, weights, [einsum("nlc,cr->nlr", x, u, acc) for x, u in both]
-
-
-def _kept(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[list, list]:
-    """Return the masked feature maps, and the weights."""
-    count, keep = len(arrays) // 2, case.options.get("mask")
-    return [bounds.select_locations(x, keep) for x in arrays[:count]], list(arrays[count:])
-
-
-def _operator_options(case: Case) -> dict[str, Any]:
-    return {k: o for k, o in case.options.items() if k in OWN}
-
-
-__all__ = ["calls", "case", "forward", "gradients", "value", "vjp"]
+def _einsum(rule: str, a: Any, b: Any, acc: str | None) -> Any:
+    return np.einsum(rule, a, b) if acc is None else einsum(rule, a, b, acc)

@@ -1,12 +1,10 @@
 """`bilinear_pool`: the bounds of its three steps, chained."""
 
-import numpy as np
 from hypothesis import strategies as st
 
-from .. import bounds
 from ..bounds import Bounded
-from ..cases import Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
-from . import outer_pool
+from ..cases import Case, pooling_cases, pooling_edges, pooling_smooth
+from ..operators import Chain, operator, reshape, root_and_norm, step
 from .l2_normalize import FLOORS
 from .signed_sqrt import EPS
 
@@ -42,52 +40,18 @@ def smooth(dtype: str) -> list[Case]:
     return [*plain, Case(plain[0].arrays, {"packed": True}), Case(plain[0].arrays, forms)]
 
 
-def output_shape(case: Case) -> tuple[int, ...]:
-    n, c, d = outer_pool.output_shape(case)
-    return (n, c * (c + 1) // 2 if case.options.get("packed") else c * d)
-
-
 def forward(case: Case, acc: str) -> Bounded:
-    return bounds.l2_normalize(_flat(case, _roots(case, acc)[1], acc), *_norm(case, acc))
+    return _chain(case).value(acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return vjp_inexact(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    return list(_chain(case).gradients(ct, acc))
 
 
-def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """The gradients for an inexact cotangent."""
-    g, s = _roots(case, acc)
-    h = bounds.l2_normalize_vjp(ct, _flat(case, s, acc), *_norm(case, acc))
-    if case.options.get("packed"):
-        h = bounds.half_vectorize_vjp(h, g.value.shape[-1], acc)
-    h = Bounded(*(part.reshape(g.value.shape) for part in h))
-    slope_eps = case.options.get("slope_eps")
-    h = bounds.signed_sqrt_vjp(h, g, _eps(case), acc, _root(case), slope_eps)
-    return outer_pool.vjp_inexact(case, h, acc)
-
-
-def _roots(case: Case, acc: str) -> tuple[Bounded, Bounded]:
-    g = outer_pool.forward(case, acc)
-    return g, bounds.signed_sqrt(g, _eps(case), acc, _root(case))
-
-
-def _flat(case: Case, s: Bounded, acc: str) -> Bounded:
-    if case.options.get("packed"):
-        return bounds.half_vectorize(s, acc)
-    return Bounded(*(part.reshape(output_shape(case)) for part in s))
-
-
-def _eps(case: Case) -> float:
-    return case.options.get("eps", 1e-10)
-
-
-def _root(case: Case) -> str:
-    return case.options.get("root", "signed")
-
-
-def _norm(case: Case, acc: str) -> tuple[float, str, str]:
-    return case.options.get("l2_eps", 1e-12), acc, case.options.get("norm", "floor")
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]
+def _chain(case: Case) -> Chain:
+    x, y = case.arrays[0], case.arrays[-1]
+    flatten = reshape((len(x), x.shape[2] * y.shape[2]))
+    if case.options["packed"]:
+        flatten = step("half_vectorize", {})
+    pooled = operator("outer_pool", case.arrays, case.options)
+    return Chain(pooled, root_and_norm(case.options, flatten))

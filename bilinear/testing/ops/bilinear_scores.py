@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from ..bounds import Bounded, exact, products
-from ..cases import Case, cotangents, features, normal, pooling_smooth
-from ..contractions import add, einsum
+from ..bounds import Bounded, add, einsum, exact, products
+from ..cases import Case, features, normal, pooling_smooth
+from ..operators import Operator
 from . import bilinear_pool
 
 CLASSES = 2
@@ -15,7 +15,7 @@ CLASSES = 2
 def cases(draw, dtype: str) -> Case:
     """The bias is optional with one stream, and required before a second stream."""
     pooled = draw(bilinear_pool.cases(dtype))
-    weight = draw(features(dtype, (CLASSES, bilinear_pool.output_shape(pooled)[1])))
+    weight = draw(features(dtype, (CLASSES, _size(pooled))))
     has_bias = len(pooled.arrays) == 2 or draw(st.booleans())
     return _with(pooled, weight, draw(features(dtype, (CLASSES,))) if has_bias else None)
 
@@ -46,35 +46,32 @@ def smooth(dtype: str) -> list[Case]:
     return [_with_random_weights(dtype, case, positive=True) for case in (packed, two)]
 
 
-def output_shape(case: Case) -> tuple[int, ...]:
-    return (case.arrays[0].shape[0], case.arrays[1].shape[0])
-
-
 def forward(case: Case, acc: str) -> Bounded:
     """The bound holds whether the entries or their sums are divided by the norm."""
-    _, weight, bias, *_ = (*case.upcast(), None)
-    scores = einsum("nf,kf->nk", _descriptors(case, acc), exact(weight), acc)
-    return scores if bias is None else add(scores, exact(bias[None]), acc)
+    _, weight, bias, *_ = (*case.bounded(), None)
+    scores = einsum("nf,kf->nk", _pooled(case).value(acc), weight, acc)
+    return scores if bias is None else add(scores, bias.map(lambda part: part[None]), acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    ct, weight = exact(cotangent.astype(np.longdouble)), case.upcast()[1]
-    dw = einsum("nk,nf->kf", ct, _descriptors(case, acc), acc)
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """The gradients for an exact cotangent."""
+    weight = case.upcast()[1]
+    dw = einsum("nk,nf->kf", ct, _pooled(case).value(acc), acc)
     db = einsum("n,nk->k", exact(np.ones(len(ct.value), np.longdouble)), ct, acc)
     # ⟨u, γ W⟩ may be computed as ⟨γ, W u⟩, which sums over entries first
     magnitude = np.abs(ct.value) @ np.abs(weight)
     of_u = Bounded(ct.value @ weight, products(sum(weight.shape) + 4, acc) * magnitude)
-    dx, *dy = bilinear_pool.vjp_inexact(_pooled(case), of_u, acc)
+    dx, *dy = _pooled(case).gradients(of_u, acc)
     return [dx, dw, *[db][: len(case.arrays) - 2], *dy]
 
 
-def _descriptors(case: Case, acc: str) -> Bounded:
-    return bilinear_pool.forward(_pooled(case), acc)
+def _pooled(case: Case) -> Operator:
+    return Operator("bilinear_pool", Case(case.arrays[:1] + case.arrays[3:], case.options))
 
 
-def _pooled(case: Case) -> Case:
-    """The call of `bilinear_pool`."""
-    return Case(case.arrays[:1] + case.arrays[3:], case.options)
+def _size(pooled: Case) -> int:
+    c, d = pooled.arrays[0].shape[2], pooled.arrays[-1].shape[2]
+    return c * (c + 1) // 2 if "packed" in pooled.options else c * d
 
 
 def _with(pooled: Case, weight: np.ndarray, bias: np.ndarray | None) -> Case:
@@ -83,8 +80,5 @@ def _with(pooled: Case, weight: np.ndarray, bias: np.ndarray | None) -> Case:
 
 
 def _with_random_weights(dtype: str, pooled: Case, *, positive: bool = False) -> Case:
-    weight = normal(dtype, CLASSES, bilinear_pool.output_shape(pooled)[1], seed=3)
+    weight = normal(dtype, CLASSES, _size(pooled), seed=3)
     return _with(pooled, np.abs(weight) if positive else weight, normal(dtype, CLASSES, seed=4))
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ..bounds import Bounded, exact, gamma, select_locations
-from ..cases import Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
+from ..bounds import Bounded, gamma, select_locations
+from ..cases import Case, pooling_cases, pooling_edges, pooling_smooth
 from ..linearization import Roundings, propagate
-from .outer_pool import output_shape, unpack
+from .outer_pool import unpack
 
 
 def cases(dtype: str):
@@ -27,50 +27,34 @@ def smooth(dtype: str) -> list[Case]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    x, y, keep, z = unpack(_with_mean(case))
-    inputs = [exact(x)] if len(case.arrays) == 1 else [exact(x), exact(y)]
-
     def program(r: Roundings, *streams):
-        first, last = _center_both(r, streams, keep, z)
+        first, last, z = _center(r, streams, case)
         return r(r.einsum("...lc,...ld->...cd", first, last) / z, 2)
 
-    return propagate(program, inputs, acc)  # type: ignore[return-value]
+    return propagate(program, case.bounded(), acc)  # type: ignore[return-value]
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
-
-
-def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """The gradients for an inexact cotangent."""
-    x, y, keep, z = unpack(_with_mean(case))
-    inputs = [exact(x)] if len(case.arrays) == 1 else [exact(x), exact(y)]
-
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     def program(r: Roundings, ct, *streams):
-        first, last = _center_both(r, streams, keep, z)
+        first, last, z = _center(r, streams, case)
         g = r(ct / z, 2)
         dx = r.einsum("...cd,...ld->...lc", g, last)
         dy = r.einsum("...cd,...lc->...ld", g, first)
         parts = (dx, dy) if len(streams) == 2 else (r(dx + dy),)
-        return tuple(select_locations(_subtract_mean(r, part, keep, z), keep) for part in parts)
+        rounded = (_subtract_mean(r, part, case.options["mask"], z) for part in parts)
+        return tuple(select_locations(part, case.options["mask"]) for part in rounded)
 
-    return list(propagate(program, [ct, *inputs], acc))  # type: ignore[arg-type]
-
-
-def _center_both(r: Roundings, streams, keep, z):
-    first = _center(r, streams[0], keep, z)
-    return first, first if len(streams) == 1 else _center(r, streams[1], keep, z)
+    return list(propagate(program, [ct, *case.bounded()], acc))  # type: ignore[arg-type]
 
 
-def _center(r: Roundings, x, keep, z):
-    """Subtract the mean: a sum of L terms, a division and a difference."""
-    x = select_locations(x, keep)
-
-    def size():
-        return gamma(x.shape[-2], r.acc) * np.abs(x).sum(-2, keepdims=True)
-
-    mean = r(r.site(x.sum(-2, keepdims=True), size) / z, 2)
-    return select_locations(r(x - mean), keep)
+def _center(r: Roundings, streams, case: Case):
+    """Subtract the means, each a sum of L terms, a division and a difference; return Z too."""
+    z, centered, keep = unpack(case)[2], [], case.options["mask"]
+    for x in (select_locations(stream, keep) for stream in streams):
+        size = gamma(x.shape[-2], r.acc) * np.abs(x).sum(-2, keepdims=True)
+        mean = r(r.site(x.sum(-2, keepdims=True), lambda size=size: size) / z, 2)
+        centered.append(select_locations(r(x - mean), keep))
+    return centered[0], centered[-1], z
 
 
 def _subtract_mean(r: Roundings, dx, keep, z):
@@ -84,12 +68,4 @@ def _subtract_mean(r: Roundings, dx, keep, z):
 
 
 def _mask_only(case: Case) -> Case:
-    options = {name: value for name, value in case.options.items() if name == "mask"}
-    return Case(case.arrays, options)
-
-
-def _with_mean(case: Case) -> Case:
-    return Case(case.arrays, case.options | {"reduction": "mean"})
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]
+    return Case(case.arrays, {k: v for k, v in case.options.items() if k == "mask"})

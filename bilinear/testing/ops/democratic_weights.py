@@ -6,53 +6,51 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ..bounds import Bounded, exact, gamma
-from ..cases import DTYPES, Case, away_from_zero, cotangents, magnitudes, normal
+from ..bounds import Bounded, gamma, select_locations
+from ..cases import (
+    DTYPES,
+    SMOOTH_VALID,
+    VALID,
+    Case,
+    away_from_zero,
+    magnitudes,
+    normal,
+    options_and_mask,
+    with_nan,
+)
 from ..linearization import Roundings, propagate
 
 POWER = 4
 """Number of roundings that a power counts as (2 ulp, the accuracy of good libraries)."""
 
-DEFAULTS = {
-    "gamma": 0.5,
-    "damping": 0.5,
-    "steps": 10,
-    "eps": 1e-10,
-    "mask": None,
-    "detach_target": False,
-}
-
 
 @st.composite
 def cases(draw, dtype: str) -> Case:
     shape = draw(st.sampled_from([(2, 4, 3), (1, 1, 2), (0, 2, 3)]))
-    options: dict[str, Any] = {
-        "gamma": draw(st.sampled_from([0.5, 0.0, 1.0, 0.25])),
-        "damping": draw(st.sampled_from([0.5, 1.0, 0.75])),
-        "steps": draw(st.sampled_from([1, 3])),
-        "eps": draw(st.sampled_from([1e-10, 2.0**-10])),
-    }
-    if draw(st.booleans()):
-        options["mask"] = draw(hnp.arrays(np.bool_, shape[:2]))
+    options = options_and_mask(
+        shape[:2],
+        gamma=st.sampled_from([0.5, 0.0, 1.0, 0.25]),
+        damping=st.sampled_from([0.5, 1.0, 0.75]),
+        steps=st.sampled_from([1, 3]),
+        eps=st.sampled_from([1e-10, 2.0**-10]),
+    )
+    given = draw(options)
     # K grows with the fourth power of the features, and the gradient divides by it
     x = draw(hnp.arrays(np.float64, shape, elements=magnitudes(dtype)))
     x = x * 2.0 ** draw(st.sampled_from([0, -4, 4]))
     if draw(st.booleans()):
         x[:, :1] = 0
-    return Case((x.astype(DTYPES[dtype]),), options)
+    return Case((x.astype(DTYPES[dtype]),), given)
 
 
 def edges(dtype: str) -> dict[str, Case]:
     x = normal(dtype, 2, 4, 3)
-    keep = np.array([[True, False, True, True], [False] * 4])
-    poisoned, nan, dead = x.copy(), x.copy(), x.copy()
-    poisoned[~keep] = np.nan
-    nan[0, 1, 2] = np.nan
+    (hidden, nan), dead = with_nan(x), x.copy()
     dead[0, 1] = 0
     few = {"steps": 2}  # the cost of the bound grows with the steps
     return {
         "all zero": Case((np.zeros_like(x),), few),
-        "NaN behind the mask": Case((poisoned,), few | {"mask": keep}),
+        "NaN behind the mask": Case((hidden,), few | {"mask": VALID}),
         "NaN reaches": Case((nan,), few),
         "zero vector": Case((dead,), few),
         "zero vector, equal shares": Case((dead,), few | {"gamma": 0.0}),
@@ -66,43 +64,27 @@ def edges(dtype: str) -> dict[str, Case]:
 def smooth(dtype: str) -> list[Case]:
     """Few steps, because second derivatives are expensive."""
     x = away_from_zero(dtype, 2, 3, 4)
-    keep = np.array([[True, False, True], [True] * 3])
-    return [
-        Case((x,), {"steps": 2}),
-        Case((x,), {"gamma": 0.25, "damping": 0.75, "steps": 1, "mask": keep}),
-    ]
-
-
-def output_shape(case: Case) -> tuple[int, ...]:
-    return case.arrays[0].shape[:2]
+    other = {"gamma": 0.25, "damping": 0.75, "steps": 1, "mask": SMOOTH_VALID}
+    return [Case((x,), {"steps": 2}), Case((x,), other)]
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    options = DEFAULTS | case.options
-
     def program(r: Roundings, x: Any) -> Any:
-        return select_locations(weights(r, x, options)[-1], options)
+        return select(weights(r, x, case.options)[-1], case.options)
 
-    bounded = propagate(program, [exact(case.upcast()[0])], acc)
-    assert isinstance(bounded, Bounded)
-    return bounded
+    return propagate(program, case.bounded(), acc)  # type: ignore[return-value]
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    options = DEFAULTS | case.options
-
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     def program(r: Roundings, x: Any, ct: Any) -> Any:
-        return gradient(r, x, select_locations(ct, options), options)
+        return gradient(r, x, select(ct, case.options), case.options)
 
-    ct = cotangent.astype(np.longdouble)
-    bounded = propagate(program, [exact(case.upcast()[0]), exact(ct)], acc)
-    assert isinstance(bounded, Bounded)
-    return [bounded]
+    return [propagate(program, [*case.bounded(), ct], acc)]  # type: ignore[list-item]
 
 
-def select_locations(values: Any, options: dict[str, Any]) -> Any:
+def select(values: Any, options: dict[str, Any]) -> Any:
     """Set `values` (..., N, L) to 0 where the mask is False."""
-    return values if options["mask"] is None else np.where(options["mask"], values, 0)
+    return select_locations(values[..., None], options["mask"])[..., 0]
 
 
 def weights(r: Roundings, x: Any, options: dict[str, Any]) -> list[Any]:
@@ -135,17 +117,14 @@ def gradient(r: Roundings, x: Any, ct: Any, options: dict[str, Any]) -> Any:
     total = r.site(total, lambda: gamma(len(of_k) + 2, r.acc) * size)
     of_inner = r(2 * inner * total, 2)
     both = r(of_inner + of_inner.swapaxes(-1, -2))
-    return _masked(r.einsum("...lm,...mc->...lc", both, _masked(x, options)), options)
+    x = select_locations(x, options["mask"])
+    return select_locations(r.einsum("...lm,...mc->...lc", both, x), options["mask"])
 
 
 def _kernel(r: Roundings, x: Any, options: dict[str, Any]) -> tuple[Any, Any]:
-    x = _masked(x, options)
+    x = select_locations(x, options["mask"])
     inner = r.einsum("...lc,...mc->...lm", x, x)
     return inner, r(inner * inner)
-
-
-def _masked(x: Any, options: dict[str, Any]) -> Any:
-    return x if options["mask"] is None else np.where(options["mask"][..., None], x, 0)
 
 
 def _target(r: Roundings, k: Any, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -172,6 +151,3 @@ def _iterates(r: Roundings, k: Any, c: Any, options: dict[str, Any]) -> list[Any
 
 def _times(r: Roundings, k: Any, alpha: Any) -> Any:
     return r.einsum("...lm,...mk->...lk", k, alpha[..., :, None])[..., 0]
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

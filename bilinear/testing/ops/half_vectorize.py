@@ -3,9 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from .. import bounds
-from ..bounds import Bounded
-from ..cases import Case, cotangents, features, normal
+from ..bounds import Bounded, gamma
+from ..cases import Case, features, normal
 
 
 @st.composite
@@ -34,19 +33,24 @@ def smooth(dtype: str) -> list[Case]:
     return [Case((normal(dtype, 2, 3, 3),), {"isometric": one}) for one in (True, False)]
 
 
-def output_shape(case: Case) -> tuple[int, ...]:
-    n, c, _ = case.arrays[0].shape
-    return (n, c * (c + 1) // 2)
-
-
 def forward(case: Case, acc: str) -> Bounded:
-    (g,) = case.upcast()
-    return bounds.half_vectorize(bounds.exact(g), acc, **case.options)
+    (g,) = case.bounded()
+    c, d = np.triu_indices(g.shape[-1])
+    return _scale_off_diagonal(g.map(lambda part: part[:, c, d]), case, acc)
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    ct = bounds.exact(cotangent.astype(np.longdouble))
-    return [bounds.half_vectorize_vjp(ct, case.arrays[0].shape[-1], acc, **case.options)]
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    """The cotangent of each pair is scaled by the same weights."""
+    c, d = np.triu_indices(case.arrays[0].shape[-1])
+    full = Bounded(*(np.zeros(case.arrays[0].shape, np.longdouble) for _ in range(2)))
+    full.value[:, c, d], full.error[:, c, d] = _scale_off_diagonal(ct, case, acc)
+    return [full]
 
 
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]
+def _scale_off_diagonal(h: Bounded, case: Case, acc: str) -> Bounded:
+    """√2 and the product with it are rounded."""
+    c, d = np.triu_indices(case.arrays[0].shape[-1])
+    above = (c < d) & case.options["isometric"]
+    w = np.where(above, np.sqrt(np.longdouble(2)), 1)
+    rounded = np.where(above, gamma(2, acc) * w * (np.abs(h.value) + h.error), 0)
+    return Bounded(w * h.value, w * h.error + rounded)

@@ -1,6 +1,5 @@
 """`matrix_sqrt`: random cases, singular points, error bounds."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from .. import spectral
-from ..bounds import Bounded, exact
-from ..cases import DTYPES, Case, cotangents, normal
+from ..bounds import Bounded
+from ..cases import DTYPES, Case, normal
 from ..linearization import Roundings, propagate
 
 OPTIONS: list[dict[str, Any]] = [
@@ -18,7 +17,6 @@ OPTIONS: list[dict[str, Any]] = [
     {"method": "eigen"},
     {"method": "eigen", "tol": 2.0**-10},
 ]
-DEFAULTS = {"method": "newton_schulz", "steps": 5, "normalize": "trace", "tol": None}
 MATMUL = "...ij,...jk->...ik"
 
 
@@ -65,24 +63,10 @@ def smooth(dtype: str) -> list[Case]:
     return [Case((_definite(dtype),)), Case((_definite(dtype),), {"method": "eigen"})]
 
 
-def output_shape(case: Case) -> tuple[int, ...]:
-    return case.arrays[0].shape
-
-
 def forward(case: Case, acc: str) -> Bounded:
-    return root(exact(case.upcast()[0]), case.options, acc)
-
-
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    ct = exact(cotangent.astype(np.longdouble))
-    return [root_vjp(ct, exact(case.upcast()[0]), case.options, acc)]
-
-
-def root(a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """The bound for inexact matrices."""
-    given = DEFAULTS | dict(options)
+    given, a = case.options, case.bounded()
     if given["method"] == "eigen":
-        return spectral.root(a, given["tol"], acc)
+        return spectral.root(*a, given["tol"], acc)
 
     def program(r: Roundings, a):
         a = r(_symmetric(a))
@@ -90,14 +74,13 @@ def root(a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
         *_, (y, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
         return np.where(dead, 0 * a, r(r(np.sqrt(s), 1) * y))
 
-    return _value_and_error(program, [a], acc)
+    return _value_and_error(program, a, acc)
 
 
-def root_vjp(ct: Bounded, a: Bounded, options: Mapping[str, Any], acc: str) -> Bounded:
-    """The gradient for an inexact cotangent and inexact matrices."""
-    given = DEFAULTS | dict(options)
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
+    given, a = case.options, case.bounded()
     if given["method"] == "eigen":
-        return spectral.root_vjp(ct, a, given["tol"], acc)
+        return [spectral.root_vjp(ct, *a, given["tol"], acc)]
 
     def program(r: Roundings, ct, a):
         a, ct = r(_symmetric(a)), r(_symmetric(ct))
@@ -116,7 +99,7 @@ def root_vjp(ct: Bounded, a: Bounded, options: Mapping[str, Any], acc: str) -> B
         slope = np.eye(a.shape[-1]) if given["normalize"] == "trace" else a / s
         return np.where(dead, 0 * ct, r(r(dy / s, 2) + r(ds * slope, 3)))
 
-    return _value_and_error(program, [ct, a], acc)
+    return [_value_and_error(program, [ct, *a], acc)]
 
 
 def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
@@ -163,6 +146,3 @@ def _symmetric(a):
 
 def _t(a):
     return a.swapaxes(-1, -2)
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -6,14 +6,18 @@ gradient is infinite where another product is within rounding of the maximum, bu
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from ..bounds import Bounded, exact, gamma
-from ..cases import Case, away_from_zero, cotangents, features, normal, pooling_edges
+from ..bounds import Bounded, gamma, sum_if_one_stream
+from ..cases import (
+    SMOOTH_VALID,
+    Case,
+    away_from_zero,
+    features,
+    normal,
+    options_and_mask,
+    pooling_edges,
+)
 from ..tolerances import UNIT_ROUNDOFF
-from . import outer_pool
-
-output_shape = outer_pool.output_shape
 
 
 @st.composite
@@ -23,8 +27,7 @@ def cases(draw, dtype: str) -> Case:
     arrays = [draw(features(dtype, (n, locations, channels)))]
     if draw(st.booleans()):
         arrays.append(draw(features(dtype, (n, locations, 2))))
-    masks = hnp.arrays(np.bool_, (n, locations))
-    return Case(tuple(arrays), {"mask": draw(masks)} if draw(st.booleans()) else {})
+    return Case(tuple(arrays), draw(options_and_mask((n, locations))))
 
 
 def edges(dtype: str) -> dict[str, Case]:
@@ -44,8 +47,7 @@ def edges(dtype: str) -> dict[str, Case]:
 def smooth(dtype: str) -> list[Case]:
     """No step of any test changes which product is largest."""
     x, y = (away_from_zero(dtype, 2, 3, size, seed=size) for size in (4, 2))
-    keep = np.array([[True, False, True], [True] * 3])
-    return [Case((x,)), Case((x, y), {"mask": keep})]
+    return [Case((x,)), Case((x, y), {"mask": SMOOTH_VALID})]
 
 
 def forward(case: Case, acc: str) -> Bounded:
@@ -53,12 +55,7 @@ def forward(case: Case, acc: str) -> Bounded:
     return Bounded(largest, gamma(1, acc) * np.abs(largest))
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
-
-
-def vjp_inexact(case: Case, g: Bounded, acc: str) -> list[Bounded]:
-    """The gradients for an inexact cotangent."""
+def vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
     products, largest, valid = _maxima(case)
     x, y = (np.where(valid[..., 0], a, 0) for a in (case.upcast()[0], case.upcast()[-1]))
     gap = largest[:, None] - products
@@ -78,18 +75,12 @@ def vjp_inexact(case: Case, g: Bounded, acc: str) -> list[Bounded]:
         error = gamma(terms, acc) * (size + error) + error
         error = np.where(lost | np.isnan(error), np.inf, error)
         gradients.append(Bounded(np.einsum(rule, shared, other), error))
-    if len(case.arrays) == 2:
-        return gradients
-    first, second = gradients
-    return [Bounded(first.value + second.value, first.error + second.error)]
+    return sum_if_one_stream(case.arrays, *gradients)
 
 
 def _maxima(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all products (N, L, C, D), their maxima (N, C, D), and the mask (N, L, 1, 1)."""
-    x, y = case.upcast()[0], case.upcast()[-1]
-    valid = case.options.get("mask", np.ones(x.shape[:2], bool))[:, :, None, None]
+    x, y, keep = case.upcast()[0], case.upcast()[-1], case.options["mask"]
+    valid = (np.ones(x.shape[:2], bool) if keep is None else keep)[:, :, None, None]
     products = np.where(valid, x[:, :, :, None] * y[:, :, None], -np.inf)
     return products, np.where(valid.any(axis=1), products.max(axis=1), 0), valid
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from .. import bounds
-from ..bounds import Bounded
-from ..cases import DTYPES, Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
+from ..bounds import Bounded, divisor, products, select_locations, sum_if_one_stream
+from ..cases import DTYPES, Case, pooling_cases, pooling_edges, pooling_smooth
 
 cases = pooling_cases
 smooth = pooling_smooth
@@ -12,41 +11,38 @@ smooth = pooling_smooth
 
 def edges(dtype: str) -> dict[str, Case]:
     large = np.full((1, 4, 2), 200.0, DTYPES[dtype])
-    return pooling_edges(dtype) | {
-        "beyond the range of float16": Case((large,), {"reduction": "sum"}),
-    }
-
-
-def output_shape(case: Case) -> tuple[int, ...]:
-    x, y = case.arrays[0], case.arrays[-1]
-    return (x.shape[0], x.shape[2], y.shape[2])
+    beyond = {"beyond the range of float16": Case((large,), {"reduction": "sum"})}
+    return pooling_edges(dtype) | beyond
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    return bounds.outer_pool(*unpack(case), acc)
+    """Sums of L products, then one division (or a reciprocal and a product: 2 roundings)."""
+    x, y, z = unpack(case)
+    magnitude = np.einsum("nlc,nld->ncd", np.abs(x), np.abs(y)) / z
+    value = np.einsum("nlc,nld->ncd", x, y) / z
+    return Bounded(value, products(x.shape[1] + 3, acc) * magnitude)
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return vjp_inexact(case, bounds.exact(cotangent.astype(np.longdouble)), acc)
+def vjp(case: Case, g: Bounded, acc: str) -> list[Bounded]:
+    """``Γ y / Z`` and ``Γᵀ x / Z``: sums of products with an inexact Γ, then a division.
+
+    With one stream, the sum of both has one more rounding.
+    """
+    x, y, z = unpack(case)
+
+    def gradient(rule: str, other: np.ndarray) -> Bounded:
+        value = np.einsum(rule, g.value, other) / z
+        magnitude = np.einsum(rule, np.abs(g.value) + g.error, np.abs(other)) / z
+        carried = np.einsum(rule, g.error, np.abs(other)) / z
+        return Bounded(value, carried + products(2 * other.shape[2] + 4, acc) * magnitude)
+
+    gradients = gradient("ncd,nld->nlc", y), gradient("ncd,nlc->nld", x)
+    selected = [select_locations(one, case.options["mask"]) for one in gradients]
+    return sum_if_one_stream(case.arrays, *selected)
 
 
-def vjp_inexact(case: Case, g: Bounded, acc: str) -> list[Bounded]:
-    x, y, keep, z = unpack(case)
-    dy = bounds.outer_pool_vjp(g, x, keep, z, acc, transpose=True)
-    if len(case.arrays) == 1:
-        return [bounds.outer_pool_vjp(g, y, keep, z, acc, transpose=False, extra=dy)]
-    return [bounds.outer_pool_vjp(g, y, keep, z, acc, transpose=False), dy]
-
-
-def unpack(case: Case):
-    """Return x, y, the mask, and Z in a shape that divides the result."""
-    x, y = case.upcast()[0], case.upcast()[-1]
-    keep = case.options.get("mask")
-    z: np.ndarray | int = 1
-    if case.options.get("reduction", "mean") == "mean":
-        count = np.full(x.shape[0], x.shape[1]) if keep is None else keep.sum(1)
-        z = np.maximum(count, 1)[:, None, None]
-    return x, y, keep, z
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]
+def unpack(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return x and y with 0 at masked locations, and Z as (N, 1, 1)."""
+    keep = case.options["mask"]
+    x, y = (select_locations(case.upcast()[i], keep) for i in (0, -1))
+    return x, y, divisor(x, keep, case.options.get("reduction", "mean"))[..., None]

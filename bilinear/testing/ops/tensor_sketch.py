@@ -20,17 +20,29 @@ backend may also sum the pairs of a bin directly. These sums are at most A B, an
 replace the factor in parentheses where they are larger.
 """
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import strategies as st
 
 from ...backends.initial_values import sketch_tables
 from ...contract.sketches import SketchTables
-from ..bounds import Bounded, exact, gamma, products, select_locations
-from ..cases import Case, cotangents, pooling_cases, pooling_edges, pooling_smooth
+from ..bounds import Bounded, gamma, products, select_locations, sum_if_one_stream
+from ..cases import Case, pooling_cases, pooling_edges, pooling_smooth
 from ..tolerances import UNIT_ROUNDOFF
 from .outer_pool import unpack
 
 REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
+
+
+def draw_tables(draw: Callable, case: Case, dim: int, seed: int = 0) -> Case:
+    """Return the case with tables for its channels."""
+    c, d = case.arrays[0].shape[2], case.arrays[-1].shape[2]
+    return Case(case.arrays, case.options | {"tables": draw(c, d, dim, seed)})
+
+
+with_tables = functools.partial(draw_tables, sketch_tables)
 
 
 @st.composite
@@ -39,17 +51,21 @@ def cases(draw, dtype: str) -> Case:
     return with_tables(case, draw(st.sampled_from([4, 5, 1])), draw(st.integers(0, 9)))
 
 
-def edges(dtype: str) -> dict[str, Case]:
+def sketch_edges(dtype: str, draw: Callable, *, dim: int, dim_not_pooled: int) -> dict[str, Case]:
+    """Return the singular points of a sketch whose tables `draw` draws."""
     plain = pooling_edges(dtype)
-    points = {name: with_tables(case, 5) for name, case in plain.items()}
-    (x, y), (nan,) = plain["non-square"].arrays, plain["NaN reaches"].arrays
-    masked = plain["NaN behind the mask of two"]
-    together = SketchTables(np.full(3, 2), np.ones(3), np.full(2, 3), -np.ones(2), 4)
-    return points | {
-        "not pooled": with_tables(Case(masked.arrays, masked.options | {"reduction": "none"}), 6),
-        "NaN at one location": with_tables(Case((nan,), {"reduction": "none"}), 4),
-        "all in one bin": Case((x, y), {"tables": together}),
+    masked, one_nan = plain["NaN behind the mask of two"], plain["NaN reaches"].arrays
+    not_pooled = Case(masked.arrays, masked.options | {"reduction": "none"})
+    return {name: draw_tables(draw, case, dim) for name, case in plain.items()} | {
+        "not pooled": draw_tables(draw, not_pooled, dim_not_pooled),
+        "NaN at one location": draw_tables(draw, Case(one_nan, {"reduction": "none"}), 4),
     }
+
+
+def edges(dtype: str) -> dict[str, Case]:
+    points = sketch_edges(dtype, sketch_tables, dim=5, dim_not_pooled=6)
+    together = SketchTables(np.full(3, 2), np.ones(3), np.full(2, 3), -np.ones(2), 4)
+    return points | {"all in one bin": Case(points["non-square"].arrays, {"tables": together})}
 
 
 def smooth(dtype: str) -> list[Case]:
@@ -59,54 +75,34 @@ def smooth(dtype: str) -> list[Case]:
     return [Case(one.arrays, one.options | {"tables": few}), with_tables(apart, 5)]
 
 
-def with_tables(case: Case, dim: int, seed: int = 0) -> Case:
-    """Return the case with tables for its channels."""
-    c, d = case.arrays[0].shape[2], case.arrays[-1].shape[2]
-    return Case(case.arrays, case.options | {"tables": sketch_tables(c, d, dim, seed)})
-
-
-def output_shape(case: Case) -> tuple[int, ...]:
-    samples, locations, _ = case.arrays[0].shape
-    apart = case.options.get("reduction") == "none"
-    return (samples, *([locations] if apart else []), case.options["tables"].dim)
-
-
 def forward(case: Case, acc: str) -> Bounded:
     (a, _, size_a), (b, _, size_b), z, e = _steps(case, acc)
     value = np.einsum("nlj,nlkj->nlk", a, _circulant(b))
     size = size_a * size_b
-    if case.options.get("reduction") != "none":
+    if case.options["reduction"] != "none":
         value, size = value.sum(1) / z, size.sum(1) / z
     error = e * size + transform(value.shape[-1], acc) * _norm(value)
     return Bounded(value, np.broadcast_to(error, value.shape))
 
 
-def vjp(case: Case, cotangent: np.ndarray, acc: str) -> list[Bounded]:
-    return vjp_inexact(case, exact(cotangent.astype(np.longdouble)), acc)
-
-
-def vjp_inexact(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    """The gradients for an inexact cotangent."""
+def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     (a, to_a, size_a), (b, to_b, size_b), z, e = _steps(case, acc)
-    if case.options.get("reduction") != "none":
-        ct = Bounded((ct.value / z)[:, None], (ct.error / z)[:, None])
+    if case.options["reduction"] != "none":
+        ct = ct.map(lambda part: (part / z)[:, None])
     length = _norm(np.abs(ct.value) + ct.error)
-    keep, x, y = case.options.get("mask"), case.upcast()[0], case.upcast()[-1]
+    x, y, _ = unpack(case)
 
-    def along(other, size, features, to_other, matrix) -> Bounded:
+    def gradient(other, size, features, to_other, matrix) -> Bounded:
         convolved = np.einsum("nlk,nlkj->nlj", ct.value + 0 * other, _circulant(other))
-        absolute = np.abs(select_locations(features, keep)) @ np.abs(to_other)
+        absolute = np.abs(features) @ np.abs(to_other)
         carried = np.einsum("nlk,nlkj->nlj", ct.error + 0 * absolute, _circulant(absolute))
         error = carried @ np.abs(matrix).T + e * length * size
         error = error + transform(other.shape[-1], acc) * _norm(convolved)
         error = np.where(np.isnan(error), np.inf, error)  # 0 · inf
-        return Bounded(select_locations(convolved @ matrix.T, keep), select_locations(error, keep))
+        return select_locations(Bounded(convolved @ matrix.T, error), case.options["mask"])
 
-    dx, dy = along(b, size_b, y, to_b, to_a), along(a, size_a, x, to_a, to_b)
-    if len(case.arrays) == 2:
-        return [dx, dy]
-    rounding = gamma(1, acc) * (np.abs(dx.value) + np.abs(dy.value))
-    return [Bounded(dx.value + dy.value, dx.error + dy.error + rounding)]
+    gradients = gradient(b, size_b, y, to_b, to_a), gradient(a, size_a, x, to_a, to_b)
+    return sum_if_one_stream(case.arrays, *gradients, rounding=gamma(1, acc))
 
 
 def transform(n: int, acc: str) -> float:
@@ -124,8 +120,7 @@ def transform(n: int, acc: str) -> float:
 
 def _steps(case: Case, acc: str):
     """Return sketches, matrix (C, dim) and A for each stream, then Z and the factor of A B."""
-    x, y, keep, z = unpack(case)
-    x, y = select_locations(x, keep), select_locations(y, keep)
+    x, y, z = unpack(case)
     tables: SketchTables = case.options["tables"]
     n, most = tables.dim, 1
     streams = []
@@ -138,7 +133,7 @@ def _steps(case: Case, acc: str):
     e = 2 * (transform(n, acc) + gamma(int(most), acc)) + gamma(x.shape[1] + 8, acc)
     pairs = np.bincount(((tables.h1[:, None] + tables.h2) % n).ravel()).max()
     direct = products(max(x.shape[1], 2 * max(x.shape[2], y.shape[2])) + int(pairs) + 4, acc)
-    return *streams, np.reshape(z, (-1, 1)), max(e, direct)
+    return *streams, z[..., 0], max(e, direct)
 
 
 def _norm(v):
@@ -149,6 +144,3 @@ def _circulant(b):
     """Return ``b[(k − j) mod n]`` as a matrix over k and j."""
     n = b.shape[-1]
     return b[..., (np.arange(n)[:, None] - np.arange(n)) % n]
-
-
-__all__ = ["cases", "cotangents", "edges", "forward", "output_shape", "smooth", "vjp"]
