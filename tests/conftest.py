@@ -4,6 +4,7 @@ Tests with the marker ``full`` run only with ``--full``.
 """
 
 import os
+import tempfile
 
 # Frameworks read these variables when they are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels, as in the 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # only the loopback test downloads
+if "BILINEAR_TEST_CACHE" not in os.environ:  # one for all workers, but not for processes they kill
+    _cache = tempfile.TemporaryDirectory(prefix="bilinear-tests-")
+    os.environ["BILINEAR_TEST_CACHE"] = _cache.name
 
 import importlib.metadata
 import shutil

@@ -1,12 +1,10 @@
 """The driver of JAX and Flax."""
 
-import atexit
 import copy
 import dataclasses
 import functools
 import os
 import pickle
-import tempfile
 from typing import Any
 
 import jax
@@ -30,9 +28,7 @@ elif not TF32:  # networks follow JAX's setting, which rounds float32 products o
 
 # Run eagerly, JAX compiles each primitive for each shape, and again under each global setting.
 # Its cache recognises what became the same program, which is most of the time of these tests.
-CACHE = tempfile.TemporaryDirectory(prefix="bilinear-jax-")
-atexit.register(CACHE.cleanup)
-jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_compilation_cache_dir", os.environ["BILINEAR_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
