@@ -119,7 +119,6 @@ ELSEWHERE = {
     "test_runs_agree_and_can_change_their_framework": _unless(backbone=("resnet18",)),
     "test_float32_runs_diverge_no_faster_than_a_perturbed_run": lambda **_: True,
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
-    "test_a_killed_run_ends_as_an_undisturbed_one": _unless(framework=FIRST),
     "test_kills_and_ctrl_c_with_a_cache_and_a_worker": lambda **_: True,
     # documents: README commands in one framework; benchmarks, which users do not run
     "test_the_commands_run_as_printed": _unless(framework=FIRST),

@@ -1,10 +1,8 @@
-"""Train in child processes and kill them: ``python -m tests.survivor torch 20 folder``.
+"""Train the NumPy engine in child processes and kill them: ``python -m tests.survivor 20 folder``.
 
-The parent imports the framework and computes nothing, so that forked children start quickly.
 `folder` receives one run for each way to end; the last line of stdout reports the results as JSON.
 """
 
-import functools
 import importlib
 import json
 import os
@@ -19,37 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from bilinear.train import Recipe, train
+from bilinear.train import train
 
 from .linear import Linear
-from .training import data, engine, linear_recipe, recipe
+from .training import data, linear_recipe
 
 CODES = {"finished": 0, "failed": 1, "interrupted": 130}
 QUICK = 1 / 50
 """Seconds, about the time of a step: a child is killed at most this long after a sign of life."""
 
 
-def double_epochs(of: Recipe) -> Recipe:
-    """Twice the epochs: 24 or 30 steps."""
-    return replace(of, phases=tuple(replace(p, epochs=2 * p.epochs) for p in of.phases))
-
-
 def import_engine(framework: str) -> None:
-    """Import an engine, and what each child would otherwise import at its first step."""
+    """In the parent, so that children start quickly; also what they import at the first step."""
     importlib.import_module(f"bilinear.train.engines.{framework}")
     if framework == "torch":
         importlib.import_module("torch._dynamo")
 
 
-def make_work(framework: str) -> Callable[[Path], object]:
-    """A function that continues the run of a folder, in a framework or on the NumPy engine."""
-    if framework == "numpy":
-        whole = double_epochs(linear_recipe())
-        return lambda run: train(whole, Linear(), *data(), run, resume=True, save_every=1)
-    import_engine(framework)
-    whole = double_epochs(recipe())
-    made = functools.partial(engine, framework, whole)
-    return lambda run: train(whole, made(), *data(), run, resume=True, save_every=1)
+def train_linear(run: Path) -> object:
+    """Continue a run of 30 steps."""
+    whole = linear_recipe()
+    whole = replace(whole, phases=tuple(replace(p, epochs=2 * p.epochs) for p in whole.phases))
+    return train(whole, Linear(), *data(), run, resume=True, save_every=1)
 
 
 def maps_of(run: Path) -> Path:
@@ -157,14 +146,14 @@ def _limit(size: int) -> None:
 
 
 if __name__ == "__main__":
-    framework, kills, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    runs = Runs(make_work(framework), folder)
+    kills, folder = int(sys.argv[1]), Path(sys.argv[2])
+    runs = Runs(train_linear, folder)
     result: dict[str, Any] = {
         "whole": wait(runs.child("whole")),
         "killed": kill_children(runs, kills),
+        "interrupted": interrupt_child(runs),
+        # only early in a run is the state larger than the metrics
+        "state": fill_disk(runs, "state", 2),
+        "metrics": fill_disk(runs, "metrics", 25),
     }
-    if framework in {"numpy", "torch"}:
-        result["interrupted"] = interrupt_child(runs)
-    if framework == "numpy":  # only early in a run is the state larger than the metrics
-        result |= {"state": fill_disk(runs, "state", 2), "metrics": fill_disk(runs, "metrics", 25)}
     print(json.dumps(result))

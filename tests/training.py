@@ -1,9 +1,11 @@
 """Shared by the tests of training: a small model, images in memory, a short recipe."""
 
 import atexit
+import importlib
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,18 +45,6 @@ class Memory:
         for batch in range(start, self.batches_per_epoch):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield Batch(self.images[chosen], self.labels[chosen], chosen)
-
-
-class Unreadable(Memory):
-    """A pipeline in which the image of a given index cannot be read."""
-
-    broken: int = 0
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for batch in super().epoch(epoch, start):
-            if self.broken in batch.indices:
-                raise ValueError("class_2/broken.jpg must be a complete image file")
-            yield batch
 
 
 def data() -> tuple[Memory, Memory]:
@@ -109,3 +99,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     excluded = ("environment", "events")
     names = [name for name in there if not name.startswith(excluded)]
     return {name: there[name].read_bytes() for name in names}
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """In the block, writes beyond a size fail as on a full disk."""
+    resource = importlib.import_module("resource")  # POSIX only
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

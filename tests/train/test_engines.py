@@ -14,14 +14,15 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Engine, Recipe, build, train
-from bilinear.train.parameter_groups import Plan, make_plan, select_tensors
+from bilinear.train import Engine, Recipe, train
+from bilinear.train.parameter_groups import make_plan, select_tensors
 from bilinear.train.run import Progress, Run, read_tensors
 
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
 from ..tolerances import RUN
 from ..training import CLASSES, MODEL, contents, data, engine, events, recipe, shared_folder
+from .test_resuming import Stopping
 from .test_trajectories import divergence
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -53,31 +54,6 @@ def start() -> dict[str, np.ndarray]:
 def state(backend: str) -> dict[str, np.ndarray]:
     with open_tensors(finished_run(backend) / "state.safetensors", "test") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-
-
-@over_backends
-def test_engines_start_from_equal_tensors(backend: str) -> None:
-    tensors = fresh(backend).tensors()
-    assert tensors.keys() == start().keys()
-    for name, value in tensors.items():
-        np.testing.assert_array_equal(value, start()[name], name)
-
-
-@over_backends
-def test_training_can_start_from_a_portable_file(backend: str, tmp_path: Path) -> None:
-    """With its backbone and projection, and a new classifier for other classes."""
-    trained, path = fresh(backend), tmp_path / "trained.safetensors"
-    trained.save(str(path), classes=None, preprocessing=None)
-    model = replace(MODEL, weights=str(path), taps=None, projection=None)
-    started = build(backend, recipe(model=model), CLASSES + 2)
-    assert started.streams == trained.streams
-    for name, value in started.tensors().items():
-        if name.startswith("classifier."):
-            assert len(value) == CLASSES + 2
-        else:
-            np.testing.assert_array_equal(value, trained.tensors()[name], name)
-    with pytest.raises(ValueError, match="resnet18"):
-        build(backend, recipe(model=replace(model, backbone="vgg16")), CLASSES)
 
 
 @pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
@@ -130,23 +106,8 @@ def test_the_best_model_has_the_validation_accuracy_of_its_epoch(backend: str) -
 @over_backends
 def test_resuming_gives_equal_files(backend: str, tmp_path: Path) -> None:
     """After an interruption in the second phase."""
-
-    class Stopped(Exception):
-        pass
-
-    training, validation = data()
-    steps = iter(range(8))
-    given = training.epoch
-
-    def until_stop(epoch: int, start: int = 0) -> Any:
-        for batch in given(epoch, start):
-            if next(steps, None) is None:
-                raise Stopped
-            yield batch
-
-    training.epoch = until_stop  # type: ignore[method-assign]
-    with pytest.raises(Stopped):
-        train(recipe(), engine(backend), training, validation, tmp_path)
+    with pytest.raises(InterruptedError):
+        train(recipe(), engine(backend), Stopping(8), data()[1], tmp_path)
     train(recipe(), engine(backend), *data(), tmp_path, resume=True)
     assert contents(tmp_path) == contents(finished_run(backend))
 
@@ -156,34 +117,16 @@ def test_a_run_can_change_its_framework_between_phases(tmp_path: Path) -> None:
     """The phase of the head in one framework, the next in another, with equal losses."""
     whole = recipe()
     for writer, reader in zip(PRESENT, [*PRESENT[1:], PRESENT[0]], strict=True):
-        folder = tmp_path / writer
-        _after_first_phase(whole, writer, folder)
+        folder, first = tmp_path / writer, engine(writer)
+        with pytest.raises(InterruptedError):
+            train(whole, first, Stopping(6), data()[1], folder)
+        progress, _, _ = Run(folder).load(first.tensors(), Progress(whole.checksum()))
+        assert (progress.phase, progress.step) == (1, 6)
         with pytest.warns(UserWarning, match="started elsewhere"):
             train(whole, engine(reader), *data(), folder, resume=True)
         losses = [event["loss"] for event in events(folder, "step")]
         wanted = [event["loss"] for event in events(finished_run(reader), "step")]
         assert relative_error(np.array(losses), np.array(wanted)) <= RUN
-
-
-def _after_first_phase(whole: Recipe, backend: str, folder: Path) -> None:
-    """Stop a run between its phases."""
-
-    class Between(Exception):
-        pass
-
-    stopped = engine(backend)
-    begin = stopped.begin
-
-    def first_only(plan: Plan) -> None:
-        if len(plan.groups) == 2:
-            raise Between
-        begin(plan)
-
-    stopped.begin = first_only  # type: ignore[method-assign]
-    with pytest.raises(Between):
-        train(whole, stopped, *data(), folder)
-    progress, _, _ = Run(folder).load(stopped.tensors(), Progress(whole.checksum()))
-    assert (progress.phase, progress.step) == (1, 6)
 
 
 # --- options of single engines ---
@@ -230,7 +173,7 @@ def test_compiled_engines_agree_with_eager_ones(backend: str, option: str) -> No
     assert relative_error(compiled, plain) <= RUN
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+@torch_only
 def test_a_parameter_may_get_its_first_gradient_after_others() -> None:
     """In one group: it then follows the formula, and resumes with the same bits."""
     driver("torch")
@@ -288,7 +231,7 @@ def test_the_environment_has_version_and_precision(backend: str) -> None:
     assert found[0]["version"] == importlib.import_module(backend).__version__
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
+@torch_only
 def test_cudnn_is_deterministic_while_a_model_runs() -> None:
     import torch  # noqa: PLC0415 (only where it is installed)
 

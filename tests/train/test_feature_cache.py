@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bilinear.data import Augmentation, Index, Pipeline, open_dataset, validation_split
 from bilinear.data.images import Preprocessing
@@ -18,6 +17,7 @@ from bilinear.train.feature_cache.cache import PhaseCache, PipelineCache
 from bilinear.train.parameter_groups import make_plan
 
 from ..agreement import relative_error
+from ..datasets import color_images
 from ..linear import Linear
 from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS, RUN
@@ -37,13 +37,7 @@ def small(**changes: Any) -> Recipe:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     """Three classes of six pictures, two of each for validation."""
-    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for label, name in enumerate(("blue", "green", "red")):
-        (root / name).mkdir()
-        for i in range(6):
-            pixels = rng.integers(0, 128, (48, 40, 3), dtype=np.uint8)
-            pixels[..., 2 - label] += 127
-            Image.fromarray(pixels).save(root / name / f"{i}.jpg")
+    root = color_images(tmp_path_factory.mktemp("pictures"))
     return validation_split(open_dataset(root), fraction=0.34)
 
 
@@ -249,7 +243,7 @@ def test_the_limit_holds_for_all_phases_together(
     names, phases = list(first.tensors()), (HEAD, replace(HEAD, name="more"), LAST, HEAD)
     pairs = [(one, make_plan(one, first.streams, names, first.learned)) for one in phases]
     one = PipelineCache(Cache(tmp_path), fixed(index), fixed(index, "validation"))
-    size = sum(view.bytes for view in one.for_phase(first, HEAD, 0).views)
+    size = sum(view.maps.bytes for view in one.for_phase(first, HEAD, 0).views)
     for chosen, times in (pairs[:2], 1), (pairs[:3], 1), (pairs[1:], 2), (pairs, 2):
         enough = one._replace(cache=Cache(tmp_path, limit=times * size))
         enough.check(first, chosen, new=True)
@@ -263,7 +257,7 @@ def test_the_limit_holds_for_all_phases_together(
 
 
 def keys(of: PhaseCache) -> list[str]:
-    return [view.folder.name for view in (*of.training, of.validation)]
+    return [view.maps.folder.name for view in of.views]
 
 
 @present
@@ -271,7 +265,7 @@ def test_a_key_depends_on_everything_that_determines_the_feature_maps(
     first: Engine, index: Index, tmp_path: Path
 ) -> None:
     of = phase_cache(first, tmp_path, index)
-    own, about = keys(of), of.validation.about
+    own, about = keys(of), of.validation.maps.about
     assert {"numpy", "pillow", "machine"} <= about.keys()
     assert about["engine"]["version"]
     assert own == keys(phase_cache(first, tmp_path, index))

@@ -14,19 +14,25 @@ import pytest
 
 from bilinear.train.events import CacheMessage
 from bilinear.train.feature_cache import files
+from bilinear.train.feature_cache.cache import View
 from bilinear.train.feature_cache.files import (
     LOCK,
     FeatureMaps,
+    MapSet,
     MapSpec,
+    check_space,
     folder_sizes,
-    size_on_disk,
 )
-from bilinear.train.feature_cache.views import View, check_space
 from bilinear.train.locks import exclusive_lock
 from bilinear.train.run import Run
 
-SPECS = [MapSpec((2, 3, 4), "float32"), MapSpec((1, 1, 2), "bfloat16")]
-ABOUT = {"part": "train"}
+from ..training import full_disk
+
+SPECS = MapSpec((2, 3, 4), "float32"), MapSpec((1, 1, 2), "bfloat16")
+
+
+def maps_in(folder: Path) -> MapSet:
+    return MapSet(folder, SPECS, 5, {"part": "train"})
 
 
 def rows() -> list[np.ndarray]:
@@ -43,26 +49,18 @@ def fail_on_waiting() -> None:
     pytest.fail("it waits for another writer")
 
 
-def write(
-    folder: Path,
-    batches: Callable[[], Any] = in_batches,
-    *,
-    specs: list[MapSpec] = SPECS,
-    count: int = 5,
-    limit: int = 2**20,
-    waiting: Callable[[], None] = fail_on_waiting,
-) -> None:
-    files.write_maps(folder, specs, count, ABOUT, batches, limit=limit, waiting=waiting)
+def write(maps: MapSet, batches: Callable[[], Any] = in_batches, *, limit: int = 2**20) -> None:
+    files.write_maps(maps, batches, limit=limit, waiting=fail_on_waiting)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "key")
+    write(maps_in(tmp_path / "key"))
     return tmp_path / "key"
 
 
 def open_maps(folder: Path) -> FeatureMaps:
-    return FeatureMaps(folder, SPECS, 5, ABOUT)
+    return FeatureMaps(maps_in(folder))
 
 
 def test_rows_are_read_bit_by_bit(folder: Path) -> None:
@@ -107,9 +105,10 @@ def test_damaged_files_are_refused_by_name(folder: Path) -> None:
 
 
 def test_unexpected_feature_maps_are_refused(tmp_path: Path) -> None:
-    for count, specs in (4, SPECS), (6, SPECS), (5, [SPECS[0]._replace(shape=(2, 3, 5)), SPECS[1]]):
+    larger = (SPECS[0]._replace(shape=(2, 3, 5)), SPECS[1])
+    for changes in {"count": 4}, {"count": 6}, {"specs": larger}:
         with pytest.raises(ValueError, match="maps"):
-            write(tmp_path / "key", specs=specs, count=count)
+            write(maps_in(tmp_path / "key")._replace(**changes))
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
@@ -120,7 +119,7 @@ def write_until_killed(folder: str) -> None:
         yield next(in_batches())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    write(Path(folder) / "key", until_killed)
+    write(maps_in(Path(folder) / "key"), until_killed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
@@ -137,23 +136,18 @@ def test_the_leftovers_of_a_killed_writer_are_ignored_and_removed(tmp_path: Path
         path.mkdir()
     file = tmp_path / files.TEMPORARY.format("file")
     file.write_bytes(b"")
-    one = view(tmp_path / "key")
+    one = maps_in(tmp_path / "key")
     with exclusive_lock(tmp_path / LOCK):  # another process may be writing
         check_space(tmp_path, one.bytes + 2**13, "feature maps", [one])
     assert left.exists()
     check_space(tmp_path, one.bytes + 2**13, "feature maps", [one])
     assert not left.exists()
     assert child(f"write_until_killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
-    write(tmp_path / "key")
+    write(maps_in(tmp_path / "key"))
     assert not left.exists()
     assert all(path.exists() for path in (*foreign, file))
     open_maps(tmp_path / "key").rows(np.arange(5))
-    write(tmp_path / "key", lambda: pytest.fail("computed again"))
-
-
-def view(folder: Path) -> View:
-    pipeline: Any = None  # used only to compute
-    return View(folder, ABOUT, pipeline, 0, tuple(SPECS), 5)
+    write(maps_in(tmp_path / "key"), lambda: pytest.fail("computed again"))
 
 
 def child(call: str) -> subprocess.CompletedProcess:
@@ -167,16 +161,16 @@ def child(call: str) -> subprocess.CompletedProcess:
 
 def test_the_limit_holds_when_feature_maps_are_written(tmp_path: Path) -> None:
     """Also where others have filled the folder since the run started."""
-    size = size_on_disk(SPECS, 5, ABOUT)
+    size = maps_in(tmp_path / "key").bytes
     with pytest.raises(
         ValueError, match=r"must stay within .*; got feature maps of .* MiB, beside 0\.0"
     ):
-        write(tmp_path / "key", lambda: pytest.fail("computed"), limit=size - 1)
-    write(tmp_path / "key", limit=size)
+        write(maps_in(tmp_path / "key"), lambda: pytest.fail("computed"), limit=size - 1)
+    write(maps_in(tmp_path / "key"), limit=size)
     assert size - 100 < folder_sizes(tmp_path)[tmp_path / "key"] <= size
     with pytest.raises(ValueError, match="must stay within"):
-        write(tmp_path / "other", lambda: pytest.fail("computed"), limit=2 * size - 100)
-    write(tmp_path / "other", limit=2 * size)
+        write(maps_in(tmp_path / "other"), lambda: pytest.fail("computed"), limit=2 * size - 100)
+    write(maps_in(tmp_path / "other"), limit=2 * size)
 
 
 def test_a_full_disk_is_refused_before_writing(tmp_path: Path) -> None:
@@ -187,16 +181,17 @@ def test_a_full_disk_is_refused_before_writing(tmp_path: Path) -> None:
 def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> None:
     """It reports it once, and can be interrupted."""
     events, pauses = [], iter(range(2))
-    engine: Any = None
+    unused: Any = None
 
     def pause() -> None:
         if next(pauses, None) is None:
             raise KeyboardInterrupt
 
     with Run(tmp_path).lock():  # another lock in the same folder
-        write(tmp_path / "key")
+        write(maps_in(tmp_path / "key"))
+    one = View(maps_in(tmp_path / "other"), unused, 0)
     with exclusive_lock(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
-        view(tmp_path / "other").load(engine, 2**20, lambda event, _: events.append(event), pause)
+        one.load(unused, 2**20, lambda event, _: events.append(event), pause)
     text = f"cache: waiting for another process that writes to {tmp_path}"
     assert events == [CacheMessage(text)]
 
@@ -204,15 +199,7 @@ def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> No
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
 @pytest.mark.parametrize("size", [100, 200])
 def test_a_disk_that_becomes_full_is_reported_with_the_file(size: int, tmp_path: Path) -> None:
-    assert child(f"write_to_full_disk({str(tmp_path)!r}, {size})").returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
-
-
-def write_to_full_disk(folder: str, size: int) -> None:
-    """Writes beyond the size fail as on a full disk."""
-    import resource  # noqa: PLC0415 (POSIX only)
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    with pytest.raises(OSError, match=r"map-0\.npy") as caught:
-        write(Path(folder) / "key")
+    with full_disk(size), pytest.raises(OSError, match=r"map-0\.npy") as caught:
+        write(maps_in(tmp_path / "key"))
     assert caught.value.errno == errno.EFBIG
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]

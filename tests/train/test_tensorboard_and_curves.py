@@ -7,8 +7,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from bilinear.train.run import Run
 from bilinear.train.tensorboard_log import TensorBoardLog
 
 from ..linear import STEPS, finish
-from ..training import contents, data, events, linear_recipe
+from ..training import contents, data, events, full_disk, linear_recipe
 from .test_resuming import Stopping
 
 GROUPS = {"head": ["head"], "all": ["head", "all"]}
@@ -123,18 +122,6 @@ def test_the_log_does_not_import_tensorflow() -> None:
     assert result.stdout == "False\n"
 
 
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """In the block, writes beyond a size fail as on a full disk."""
-    resource = importlib.import_module("resource")  # POSIX only
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on file sizes stands in for a disk")
 def test_a_full_disk_is_reported_with_the_event_file(tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "full"
@@ -155,16 +142,14 @@ def test_a_full_disk_is_reported_with_the_event_file(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    def watch(folder: Path) -> Callable[..., object]:
-        return metrics_only(Curves(Run(folder)))
-
+    """The run can be resumed, and without this figure it ends as one that drew it."""
     whole, folder = tmp_path / "whole", tmp_path / "refused"
-    finish(whole, watch=watch(whole))
+    finish(whole, watch=metrics_only(Curves(Run(whole))))
     (folder / "curves.png").mkdir(parents=True)
     with Image.open(whole / "curves.png") as image:
         assert image.size == (1000, 700)
     with pytest.raises(IsADirectoryError, match=re.escape(str(folder / "curves.png"))):
-        finish(folder, watch=watch(folder))
+        finish(folder, watch=metrics_only(Curves(Run(folder))))
     (folder / "curves.png").rmdir()
     finish(folder, resume=True)
     assert contents(folder) == {k: v for k, v in contents(whole).items() if k != "curves.png"}

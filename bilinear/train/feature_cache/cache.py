@@ -8,12 +8,13 @@ phase show are stored, and the later epochs show them again in turn. With as man
 a run sees the same images as without a cache.
 """
 
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from ...contract import refuse
 from ...data import Pipeline
 from ..batches import Feed
 from ..engines import Engine
+from ..events import CacheMessage, CacheProgress, Event
 from ..parameter_groups import BACKBONES, Plan, select_tensors
 from ..recipes import Phase
 from ..validation import Count, validated
-from .files import GIB, FeatureMaps, MapSpec, format_bytes
+from .files import GIB, FeatureMaps, MapSet, MapSpec, check_space, format_bytes, write_maps
 from .keys import images_key, is_augmented, model_key
-from .views import Notify, View, check_space
+
+Notify = Callable[[Event, int], None]
+"""Receives an event and the number of images that are done."""
 
 
 @validated
@@ -51,6 +55,39 @@ class Cache:
         return "none" if self.views is None else f"{self.views}"
 
 
+class View(NamedTuple):
+    """The feature maps of every image of a split, as one epoch shows them."""
+
+    maps: MapSet
+    pipeline: Pipeline
+    epoch: int
+
+    def load(
+        self, engine: Engine, limit: int, notify: Notify, check_interrupt: Callable[[], None]
+    ) -> FeatureMaps:
+        """The feature maps, computed now unless they are stored."""
+        folder, notified = self.maps.folder, []
+
+        def waiting() -> None:
+            check_interrupt()
+            if not notified:
+                notified.append(True)
+                text = f"cache: waiting for another process that writes to {folder.parent}"
+                notify(CacheMessage(text), 0)
+
+        def compute() -> Iterator[Sequence[np.ndarray]]:
+            progress, done = CacheProgress(self.pipeline.split, self.epoch, self.maps.count), 0
+            for batch in self.pipeline.in_order(self.epoch):
+                check_interrupt()
+                yield engine.maps(batch.images)
+                done += len(batch.labels)
+                notify(progress, done)
+
+        if not folder.exists():
+            write_maps(self.maps, compute, limit=limit, waiting=waiting)
+        return FeatureMaps(self.maps)
+
+
 class Batch(NamedTuple):
     """The feature maps of some images, each (N, h, w, C), their labels and indices."""
 
@@ -72,8 +109,7 @@ class PipelineCache(NamedTuple):
 
     def for_phase(self, engine: Engine, phase: Phase, first: int) -> "PhaseCache":
         """For a phase that starts now, with the epoch `first` of the run."""
-        epochs = range(first, first + phase.epochs)
-        return PhaseCache(self.cache, engine, self.training, self.validation, epochs)
+        return PhaseCache(self, engine, range(first, first + phase.epochs))
 
     def check(self, engine: Engine, pairs: Sequence[tuple[Phase, Plan]], *, new: bool) -> None:
         """Before a run: some phase must be able to use the cache, and a `new` run needs space.
@@ -87,15 +123,16 @@ class PipelineCache(NamedTuple):
         _check_cacheable(engine, self.training, self.validation)
         if not new:
             return
-        descriptions, asked, first, versions = [], [], 0, 0
+        descriptions, asked, first, changes = [], [], 0, 0
         for phase, plan in pairs:
-            versions += _changes_backbones(phase, plan, engine)
+            changes += _changes_backbones(phase, plan, engine)
             if plan.backbones_are_frozen:
-                phase_cache = self.for_phase(engine, phase, first)
-                descriptions.append(phase_cache.description)
-                # nothing can be stored yet for backbones that an earlier phase changes
-                views = phase_cache.views
-                asked += [view.for_later_weights(versions) for view in views] if versions else views
+                of_phase = self.for_phase(engine, phase, first)
+                descriptions.append(of_phase.description)
+                for maps, *_ in of_phase.views:
+                    # nothing can be stored yet for backbones that an earlier phase changes
+                    name = f"{maps.folder.name}-{changes}" if changes else maps.folder.name
+                    asked.append(maps._replace(folder=maps.folder.with_name(name)))
             first += phase.epochs
         check_space(Path(self.cache.folder), self.cache.limit, " and ".join(descriptions), asked)
 
@@ -103,39 +140,36 @@ class PipelineCache(NamedTuple):
 class PhaseCache:
     """The cache of one phase: some views of each training image, one of each validation image."""
 
-    def __init__(
-        self,
-        cache: Cache,
-        engine: Engine,
-        training: Pipeline,
-        validation: Pipeline,
-        epochs: range,
-    ) -> None:
-        """Args: `epochs` are those of the phase, counted as `training` counts them.
+    def __init__(self, of: PipelineCache, engine: Engine, epochs: range) -> None:
+        """Args: `epochs` are those of the phase, counted as the training pipeline counts them.
 
         Raises: ValueError for a user-defined backbone or a pipeline that skips images; OSError
             that names a missing image.
         """
+        cache, training, validation = of
         _check_cacheable(engine, training, validation)
-        self.cache, self.engine = cache, engine
+        self.cache, self.engine, self.first = cache, engine, epochs.start
         count = min(cache.views or 1, len(epochs)) if is_augmented(training) else 1
         self.is_repeated = is_augmented(training) and count < len(epochs)
-        model, shapes = model_key(engine), {}
-        for one in training, validation:
-            shape = one.decoder.preprocessing.shape
-            shapes[shape] = engine.maps(np.zeros((1, *shape, 3), np.float32))
+        model = model_key(engine)
 
-        def view(pipeline: Pipeline, images: dict[str, Any], epoch: int) -> View:
-            about = model | images | {"epoch": epoch if is_augmented(pipeline) else None}
-            text = json.dumps(about, sort_keys=True)
-            folder = Path(cache.folder) / hashlib.sha256(text.encode()).hexdigest()
-            specs = tuple(map(MapSpec.of, shapes[pipeline.decoder.preprocessing.shape]))
-            return View(folder, json.loads(text), pipeline, epoch, specs, len(pipeline.indices))
+        @functools.cache
+        def specs_of(shape: tuple[int, int]) -> tuple[MapSpec, ...]:
+            return tuple(map(MapSpec.of, engine.maps(np.zeros((1, *shape, 3), np.float32))))
 
-        images = images_key(training)
-        self.training = [view(training, images, epoch) for epoch in epochs[:count]]
-        self.validation = view(validation, images_key(validation), 0)
-        self.first = epochs.start
+        def views(pipeline: Pipeline, epochs: range) -> list[View]:
+            specs, result = specs_of(pipeline.decoder.preprocessing.shape), []
+            images = images_key(pipeline)
+            for epoch in epochs:
+                about = model | images | {"epoch": epoch if is_augmented(pipeline) else None}
+                text = json.dumps(about, sort_keys=True)
+                folder = Path(cache.folder) / hashlib.sha256(text.encode()).hexdigest()
+                maps = MapSet(folder, specs, len(pipeline.indices), json.loads(text))
+                result.append(View(maps, pipeline, epoch))
+            return result
+
+        self.training = views(training, epochs[:count])
+        (self.validation,) = views(validation, range(1))
 
     @property
     def views(self) -> list[View]:
@@ -147,7 +181,8 @@ class PhaseCache:
         Raises: ValueError for more bytes than the limit, OSError for more than the disk has free.
         """
         folder, limit = Path(self.cache.folder), self.cache.limit
-        stored = format_bytes(check_space(folder, limit, self.description, self.views))
+        maps = [view.maps for view in self.views]
+        stored = format_bytes(check_space(folder, limit, self.description, maps))
         return (
             f"cache: {self.description}, {stored} of it stored, {format_bytes(limit)} allowed in "
             f"{folder}\naugmentation: {self.augmentation}"
@@ -157,11 +192,12 @@ class PhaseCache:
     def description(self) -> str:
         """What is stored, with its size."""
         count = len(self.training)
-        images = f"{self.training[0].count:,} images × {count} view{'s' if count > 1 else ''}"
-        specs, others = (" and ".join(map(str, view.specs)) for view in self.views[-2:])
+        training, validation = self.training[0].maps, self.validation.maps
+        images = f"{training.count:,} images × {count} view{'s' if count > 1 else ''}"
+        specs, others = (" and ".join(map(str, maps.specs)) for maps in (training, validation))
         differing = "" if specs == others else f", {specs} each,"
-        validated = f"{self.validation.count:,} for validation, {others} each"
-        size = format_bytes(sum(view.bytes for view in self.views))
+        validated = f"{validation.count:,} for validation, {others} each"
+        size = format_bytes(sum(view.maps.bytes for view in self.views))
         return f"feature maps of {images}{differing} and of {validated}: {size}"
 
     @property

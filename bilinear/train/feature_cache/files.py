@@ -61,26 +61,53 @@ class MapSpec(NamedTuple):
         return np.dtype(f"<u{dtype.itemsize}") if dtype.kind == "V" else dtype.newbyteorder("<")
 
 
+class MapSet(NamedTuple):
+    """The feature maps of `count` images in one folder."""
+
+    folder: Path
+    specs: tuple[MapSpec, ...]
+    count: int
+    about: Mapping[str, Any]
+    """What the feature maps depend on, as JSON."""
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / f"map-{i}.npy" for i in range(len(self.specs))]
+
+    @property
+    def bytes(self) -> int:
+        """An upper bound on the bytes of the folder: a checksum takes up to 16 in the JSON list."""
+        listed = self.to_json([[] for _ in self.specs])
+        arrays = sum(HEADER_BYTES + self.count * spec.bytes for spec in self.specs)
+        return arrays + len(listed) + 16 * (self.count + 1) * len(self.specs)
+
+    def describe(self) -> dict[str, Any]:
+        maps = [{"shape": [*spec.shape], "dtype": spec.dtype} for spec in self.specs]
+        header = {"format": FORMAT, "version": VERSION, "about": dict(self.about)}
+        return header | {"images": self.count, "maps": maps}
+
+    def to_json(self, checksums: Sequence[Sequence[int]]) -> str:
+        return json.dumps(self.describe() | {"crc32": checksums}, indent=1) + "\n"
+
+
 class FeatureMaps:
-    """The feature maps of one folder, memory-mapped and indexed by image.
+    """The feature maps of a complete folder, memory-mapped and indexed by image.
 
     Raises: ValueError that names a damaged or foreign file; OSError where one cannot be opened.
     """
 
-    def __init__(
-        self, folder: Path, specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]
-    ) -> None:
-        file, expected = folder / "maps.json", _description(specs, count, about)
+    def __init__(self, of: MapSet) -> None:
+        file, expected, count = of.folder / "maps.json", of.describe(), of.count
         try:
             listed = json.loads(file.read_text(encoding="utf-8"))
             found = {key: listed.get(key) for key in expected}
             self._checksums = [[int(crc) for crc in rows] for rows in listed["crc32"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _refuse_damaged(file, "list the feature maps of its folder", repr(error))
-        if found != expected or [len(rows) for rows in self._checksums] != [count] * len(specs):
+        if found != expected or [len(rows) for rows in self._checksums] != [count] * len(of.specs):
             _refuse_damaged(file, f"list the feature maps of {count} images", f"{found}"[:200])
-        self._paths = [folder / f"map-{i}.npy" for i in range(len(specs))]
-        self._arrays = [_map_file(p, s, count) for p, s in zip(self._paths, specs, strict=True)]
+        self._paths = of.paths
+        self._arrays = [_map_file(p, s, count) for p, s in zip(of.paths, of.specs, strict=True)]
 
     def rows(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         """Copies of the feature maps of some images. Raises: ValueError for a damaged row."""
@@ -94,21 +121,18 @@ class FeatureMaps:
 
 
 def write_maps(
-    folder: Path,
-    specs: Sequence[MapSpec],
-    count: int,
-    about: Mapping[str, Any],
+    maps: MapSet,
     batches: Callable[[], Iterable[Sequence[np.ndarray]]],
     *,
     limit: int,
     waiting: Callable[[], None],
 ) -> None:
-    """Write the feature maps of `count` images, unless another process has done so meanwhile.
+    """Write a folder of feature maps, unless another process has done so meanwhile.
 
     Other writers to the same cache wait until this one ends.
 
     Args:
-        about: what the feature maps depend on, as JSON.
+        maps: the folder and its content.
         batches: computes the feature maps of some images after the other.
         limit: bytes of the whole cache, these included.
         waiting: called again and again while another process writes.
@@ -116,29 +140,49 @@ def write_maps(
     Raises: ValueError for feature maps above the limit, or of other shapes or another number than
         announced; OSError that names the file which cannot be written.
     """
-    cache = folder.parent
+    folder, cache = maps.folder, maps.folder.parent
     cache.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(cache / LOCK, waiting=waiting) as check_lock:
         if folder.exists():
             return
         _remove_temporary_folders(cache)
-        size, others = size_on_disk(specs, count, about), sum(folder_sizes(cache).values())
+        size, others = maps.bytes, sum(folder_sizes(cache).values())
         check_limit(cache, f"feature maps of {format_bytes(size)}", size, others, limit)
         check_free_space(cache, size)
-        temporary = folder.with_name(TEMPORARY.format(folder.name))
-        temporary.mkdir()
+        temporary = maps._replace(folder=folder.with_name(TEMPORARY.format(folder.name)))
+        temporary.folder.mkdir()
         try:
-            checksums = _write_rows(temporary, specs, count, batches())
-            with replace_file(temporary / "maps.json") as name:
-                Path(name).write_text(_json(specs, count, about, checksums), encoding="utf-8")
+            checksums = _write_rows(temporary, batches())
+            with replace_file(temporary.folder / "maps.json") as name:
+                Path(name).write_text(maps.to_json(checksums), encoding="utf-8")
             check_lock()
-            os.rename(temporary, folder)
+            os.rename(temporary.folder, folder)
             sync_folder(cache)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary.folder, ignore_errors=True)
 
 
-def remove_leftovers(cache: Path) -> None:
+def check_space(cache: Path, limit: int, description: str, asked: Sequence[MapSet]) -> int:
+    """The bytes of these feature maps that the folder of a cache has already.
+
+    Args:
+        description: of the feature maps, for error messages.
+
+    Raises: ValueError for more bytes than the limit, OSError for more than the disk has free.
+    """
+    _remove_leftovers(cache)
+    sizes, there = {maps.folder: maps.bytes for maps in asked}, folder_sizes(cache)
+    others = sum(size for path, size in there.items() if path not in sizes)
+    total = sum(sizes.values())
+    check_limit(cache, description, total, others, limit)
+    stored = sum(
+        size if path.exists() else min(size, there.get(path, 0)) for path, size in sizes.items()
+    )
+    check_free_space(cache, total - stored)
+    return stored
+
+
+def _remove_leftovers(cache: Path) -> None:
     """Remove what killed writers left, unless another process writes or the folder is read-only."""
     if any(cache.glob(TEMPORARY.format("*"))):
         with suppress(OSError), exclusive_lock(cache / LOCK):
@@ -183,40 +227,30 @@ def check_free_space(folder: Path, size: int) -> None:
         refuse(OSError, "cache", invariant, f"{format_bytes(free)} free", remedy)
 
 
-def size_on_disk(specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]) -> int:
-    """An upper bound on the bytes of a folder: a checksum takes up to 16 in the JSON list."""
-    arrays = sum(HEADER_BYTES + count * spec.bytes for spec in specs)
-    listed = len(_json(specs, count, about, [[] for _ in specs]))
-    return arrays + listed + 16 * (count + 1) * len(specs)
-
-
 def format_bytes(size: int) -> str:
     return f"{size / GIB:,.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:,.1f} MiB"
 
 
-def _write_rows(
-    folder: Path, specs: Sequence[MapSpec], count: int, batches: Iterable[Sequence[np.ndarray]]
-) -> list[list[int]]:
+def _write_rows(maps: MapSet, batches: Iterable[Sequence[np.ndarray]]) -> list[list[int]]:
     """The checksums of the rows of each feature map."""
-    checksums: list[list[int]] = [[] for _ in specs]
-    paths = [folder / f"map-{i}.npy" for i in range(len(specs))]
+    checksums: list[list[int]] = [[] for _ in maps.specs]
     with ExitStack() as stack:
         # unbuffered: closing a buffered file would try the failed write again
-        files = [stack.enter_context(open(path, "wb", buffering=0)) for path in paths]
-        for path, file, spec in zip(paths, files, specs, strict=True):
-            _write(path, file, npy_header((count, *spec.shape), spec.stored_dtype))
-        for maps in batches:
-            if (found := [MapSpec.of(x) for x in maps]) != [*specs]:
-                invariant = f"feature maps must be {', '.join(map(str, specs))}"
+        files = [stack.enter_context(open(path, "wb", buffering=0)) for path in maps.paths]
+        for path, file, spec in zip(maps.paths, files, maps.specs, strict=True):
+            _write(path, file, npy_header((maps.count, *spec.shape), spec.stored_dtype))
+        for batch in batches:
+            if (found := [MapSpec.of(x) for x in batch]) != [*maps.specs]:
+                invariant = f"feature maps must be {', '.join(map(str, maps.specs))}"
                 _refuse_maps(invariant, ", ".join(map(str, found)))
-            for i, array in enumerate(map(np.ascontiguousarray, maps)):
+            for i, array in enumerate(map(np.ascontiguousarray, batch)):
                 checksums[i] += [zlib.crc32(_bytes(row)) for row in array]
-                _write(paths[i], files[i], _bytes(array))
-        for path, file in zip(paths, files, strict=True):
+                _write(maps.paths[i], files[i], _bytes(array))
+        for path, file in zip(maps.paths, files, strict=True):
             with name_in_errors(path):
                 os.fsync(file.fileno())
-    if {len(rows) for rows in checksums} != {count}:
-        _refuse_maps(f"there must be feature maps of {count} images", f"{len(checksums[0])}")
+    if {len(rows) for rows in checksums} != {maps.count}:
+        _refuse_maps(f"there must be feature maps of {maps.count} images", f"{len(checksums[0])}")
     return checksums
 
 
@@ -237,21 +271,6 @@ def _map_file(path: Path, spec: MapSpec, count: int) -> np.ndarray:
 
 def _bytes(array: np.ndarray) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
-
-
-def _description(specs: Sequence[MapSpec], count: int, about: Mapping[str, Any]) -> dict[str, Any]:
-    maps = [{"shape": [*spec.shape], "dtype": spec.dtype} for spec in specs]
-    header = {"format": FORMAT, "version": VERSION, "about": dict(about)}
-    return header | {"images": count, "maps": maps}
-
-
-def _json(
-    specs: Sequence[MapSpec],
-    count: int,
-    about: Mapping[str, Any],
-    checksums: Sequence[Sequence[int]],
-) -> str:
-    return json.dumps(_description(specs, count, about) | {"crc32": checksums}, indent=1) + "\n"
 
 
 def _refuse_damaged(path: Path, what: str, received: str) -> NoReturn:
