@@ -8,18 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..contract import refuse
-from .index import (
-    Box,
-    Counts,
-    Index,
-    Item,
-    Split,
-    check_complete,
-    read_boxes,
-    read_rows,
-    refuse_line,
-    require_files,
-)
+from .index import Annotations, Box, Counts, Index, Item, Split, check_complete
 
 NAME = "FGVC-Aircraft"
 Level = Literal["variant", "family", "manufacturer"]
@@ -55,23 +44,24 @@ def read_aircraft(
         refuse(ValueError, NAME, invariant, repr(level), "The default is 'variant'.")
     root = root / "data" if (root / "data").is_dir() else root
     names, class_count = CLASSES[level]
-    files: dict[str, Split] = {
+    lists: dict[str, Split] = {
         f"images_{level}_{name}.txt": split for name, split in SPLIT_NAMES.items()
     }
-    require_files(NAME, root, [names, *files, BOXES] if boxes else [names, *files])
-    classes = tuple(line for (line,) in read_rows(NAME, root / names, 1))
+    files = Annotations(NAME, root)
+    files.require([names, *lists, BOXES] if boxes else [names, *lists])
+    classes = tuple(line for (line,) in files.rows(names, 1))
     order = {name: label for label, name in enumerate(classes)}
     crops: dict[str, Box] = {}
-    for key, values in read_boxes(NAME, root / BOXES).items() if boxes else ():
+    for key, values in files.boxes(BOXES).items() if boxes else ():
         left, top, right, bottom = (int(value) for value in values)
         # pixels are counted from 1 and both ends are included
         crops[key] = left - 1, top - 1, right, bottom
     items = []
-    for file, split in files.items():
-        for key, name in read_rows(NAME, root / file, 2):
+    for file, split in lists.items():
+        for key, name in files.rows(file, 2):
             if name not in order:
                 received = f"{name!r} for image {key}"
-                refuse_line(NAME, f"{root / file} must contain classes listed in {names}", received)
+                files.refuse(f"{root / file} must contain classes listed in {names}", received)
             items.append(Item(f"images/{key}.jpg", order[name], split, crops.get(key), BANNER))
     index = Index(root, classes, tuple(items), NAME)
     return check_complete(index, Counts(class_count, 3334, 3333, 3333) if check_counts else None)

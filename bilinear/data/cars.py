@@ -14,7 +14,7 @@ import numpy as np
 
 from .._require import require_packages
 from ..contract import message
-from .index import Counts, Index, Item, Split, check_complete, require_files
+from .index import Annotations, Counts, Index, Item, Split, check_complete
 
 NAME = "Stanford Cars"
 COUNTS = Counts(classes=196, train=8144, validation=0, test=8041)
@@ -42,7 +42,7 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
         items = _items(root / COMBINED, "relative_im_path", "", None, boxes)
     else:
         test = f"devkit/{TEST}" if (root / "devkit" / TEST).is_file() else TEST
-        require_files(NAME, root, [META, TRAIN, test])
+        Annotations(NAME, root).require([META, TRAIN, test])
         names = _variable(root / META, "class_names")
         items = _items(root / TRAIN, "fname", "cars_train/", "train", boxes)
         items += _items(root / test, "fname", "cars_test/", "test", boxes)

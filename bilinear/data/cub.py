@@ -7,17 +7,7 @@ Technical Report CNS-TR-2011-001, Caltech, 2011.
 import math
 from pathlib import Path
 
-from .index import (
-    Box,
-    Counts,
-    Index,
-    Item,
-    check_complete,
-    read_boxes,
-    read_rows,
-    refuse_line,
-    require_files,
-)
+from .index import Annotations, Box, Counts, Index, Item, Split, check_complete
 
 NAME = "CUB-200-2011"
 COUNTS = Counts(classes=200, train=5994, validation=0, test=5794)
@@ -37,25 +27,20 @@ def read_cub(root: Path, *, boxes: bool = False, check_counts: bool = True) -> I
     Raises: ValueError that lists all missing files, or names the file and the image with
         contradictory annotations.
     """
-    require_files(NAME, root, [*FILES, BOXES] if boxes else FILES)
-    images, labels, training = (dict(read_rows(NAME, root / file, 2)) for file in FILES[:3])
-    names = dict(read_rows(NAME, root / "classes.txt", 2))
+    files = Annotations(NAME, root)
+    files.require([*FILES, BOXES] if boxes else FILES)
+    images, labels, training, names = (dict(files.rows(file, 2)) for file in FILES)
     order = {key: label for label, key in enumerate(names)}
     crops: dict[str, Box] = {}
-    for key, (x, y, width, height) in read_boxes(NAME, root / BOXES).items() if boxes else ():
+    for key, (x, y, width, height) in files.boxes(BOXES).items() if boxes else ():
         crops[key] = math.floor(x), math.floor(y), math.ceil(x + width), math.ceil(y + height)
-    for key in images:
-        if labels.get(key) not in order or training.get(key) not in ("0", "1"):
-            received = f"class {labels.get(key)}, training {training.get(key)} for image {key}"
-            refuse_line(NAME, f"{root} must give each image a class and a split", received)
-    items = tuple(
-        Item(
-            f"images/{path}",
-            order[labels[key]],
-            "train" if training[key] == "1" else "test",
-            crops.get(key),
-        )
-        for key, path in images.items()
-    )
-    index = Index(root, tuple(names.values()), items, NAME)
+    items = []
+    for key, path in images.items():
+        label, trains = labels.get(key), training.get(key)
+        if label not in order or trains not in ("0", "1"):
+            received = f"class {label}, training {trains} for image {key}"
+            files.refuse(f"{root} must give each image a class and a split", received)
+        split: Split = "train" if trains == "1" else "test"
+        items.append(Item(f"images/{path}", order[labels[key]], split, crops.get(key)))
+    index = Index(root, tuple(names.values()), tuple(items), NAME)
     return check_complete(index, COUNTS if check_counts else None)

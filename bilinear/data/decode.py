@@ -53,13 +53,8 @@ def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
     if not (box[0] < box[2] and box[1] < box[3]):
         invariant = f"{name} must contain its box, above its banner"
         received = f"{image.width} × {image.height}, box {item.box}, {item.banner} rows of banner"
-        refuse(
-            ValueError,
-            "Pipeline",
-            invariant,
-            received,
-            "Check that the file belongs to the data set.",
-        )
+        remedy = "Check that the file belongs to the data set."
+        refuse(ValueError, "Pipeline", invariant, received, remedy)
     return image.crop(box)
 
 

@@ -212,10 +212,8 @@ def read_image(file: File) -> Image.Image:
             return _decode(stream, _name(file))
     if not hasattr(file, "read"):
         received = f"{type(file).__module__}.{type(file).__qualname__}"
-        remedy = "Wrap encoded bytes in io.BytesIO."
-        refuse(
-            TypeError, "read_image", "file must be a path or a binary file object", received, remedy
-        )
+        invariant = "file must be a path or a binary file object"
+        refuse(TypeError, "read_image", invariant, received, "Wrap encoded bytes in io.BytesIO.")
     return _decode(file, _name(file))
 
 

@@ -62,10 +62,11 @@ class Index:
             _check_split(self.name, split)
             if splits.setdefault(path, split) != split:
                 received = f"{path} in {splits[path]} and in {split}"
-                remedy = "Remove it from one of them."
-                refuse(
-                    ValueError, self.name, "an image must be in one split only", received, remedy
+                invariant, remedy = (
+                    "an image must be in one split only",
+                    "Remove it from one of them.",
                 )
+                refuse(ValueError, self.name, invariant, received, remedy)
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """Return the images of one split."""
@@ -135,40 +136,42 @@ def _missing(index: Index) -> list[str]:
     return missing
 
 
-def require_files(name: str, root: Path, files: list[str]) -> None:
-    """Raise one ValueError that lists all missing annotation files."""
-    if missing := [file for file in files if not (root / file).is_file()]:
-        received = f"a folder without {', '.join(missing)}"
-        remedy = "Unpack the archive again, including the annotations."
-        refuse(ValueError, name, f"{root} must contain the annotation files", received, remedy)
+class Annotations(NamedTuple):
+    """The text files that annotate a data set. Errors are ValueErrors that name the file."""
 
+    name: str
+    root: Path
 
-def read_rows(name: str, file: Path, columns: int) -> list[list[str]]:
-    """Split each line of a text file into `columns` words. The last word may contain spaces.
+    def require(self, files: list[str]) -> None:
+        """Raise one error that lists all missing files."""
+        if missing := [file for file in files if not (self.root / file).is_file()]:
+            received = f"a folder without {', '.join(missing)}"
+            remedy = "Unpack the archive again, including the annotations."
+            invariant = f"{self.root} must contain the annotation files"
+            refuse(ValueError, self.name, invariant, received, remedy)
 
-    Raises: ValueError that names the file and the line if a line has fewer words.
-    """
-    rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            rows.append(line.strip().split(maxsplit=columns - 1))
-            if len(rows[-1]) < columns:
-                invariant = f"each line of {file} must have {columns} columns"
-                refuse_line(name, invariant, f"{line!r} in line {number}")
-    return rows
+    def rows(self, file: str, columns: int) -> list[list[str]]:
+        """Split each line into so many words. The last word may contain spaces."""
+        rows = []
+        text = (self.root / file).read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                rows.append(line.strip().split(maxsplit=columns - 1))
+                if len(rows[-1]) < columns:
+                    invariant = f"each line of {self.root / file} must have {columns} columns"
+                    self.refuse(invariant, f"{line!r} in line {number}")
+        return rows
 
+    def boxes(self, file: str) -> dict[str, tuple[float, ...]]:
+        """Image -> four numbers."""
+        boxes = {}
+        for key, *words in self.rows(file, 5):
+            try:
+                boxes[key] = tuple(float(word) for word in words)
+            except ValueError:
+                invariant = f"{self.root / file} must give each image four numbers"
+                self.refuse(invariant, f"{words} for {key}")
+        return boxes
 
-def read_boxes(name: str, file: Path) -> dict[str, tuple[float, ...]]:
-    """Read bounding boxes: image -> four numbers."""
-    boxes = {}
-    for key, *words in read_rows(name, file, 5):
-        try:
-            boxes[key] = tuple(float(word) for word in words)
-        except ValueError:
-            refuse_line(name, f"{file} must give each image four numbers", f"{words} for {key}")
-    return boxes
-
-
-def refuse_line(name: str, invariant: str, received: str) -> NoReturn:
-    """Raise ValueError for contradictory annotations."""
-    refuse(ValueError, name, invariant, received, "Unpack the annotations again.")
+    def refuse(self, invariant: str, received: str) -> NoReturn:
+        refuse(ValueError, self.name, invariant, received, "Unpack the annotations again.")

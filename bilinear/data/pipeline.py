@@ -103,9 +103,8 @@ class Pipeline:
         if count < (batch_size if drop_last else 1):
             least = "one full batch" if drop_last else "one image"
             invariant = f"the {split} split must have at least {least}"
-            remedy = (
-                "Reduce batch_size." if count else "validation_split creates a validation split."
-            )
+            empty = "validation_split creates a validation split."
+            remedy = "Reduce batch_size." if count else empty
             refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
         self.skipped: dict[str, str] = {}
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)

@@ -1,10 +1,11 @@
-"""What the training loop needs of its batches, and which batches it refuses."""
+"""What the training loop needs of its batches, which it refuses, and validation on all of them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..analysis.metrics import cross_entropy, top_k
 from ..contract import refuse
 from ..data.images import Preprocessing
 from .engines import Engine
@@ -54,12 +55,6 @@ def image_feed(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed
     )
 
 
-def describe_images(batch: Batch) -> str:
-    """The first indices of a batch, for an error message."""
-    indices = [int(i) for i in np.asarray(batch.indices).ravel()[:8]]
-    return f" for the images {', '.join(map(str, indices))}, …"
-
-
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
     """Refuse a label outside the classes: frameworks differ in what they compute for it."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
@@ -69,10 +64,7 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
 
 
 def check_pipelines(
-    engine: Engine,
-    training: Pipeline,
-    validation: Pipeline,
-    preprocessing: Preprocessing | None,
+    engine: Engine, training: Pipeline, validation: Pipeline, preprocessing: Preprocessing | None
 ) -> None:
     """Refuse an empty pipeline, and images normalised otherwise than the weights expect."""
     for name, pipeline in ("training", training), ("validation", validation):
@@ -87,3 +79,25 @@ def check_pipelines(
         invariant = f"preprocessing must have the mean {expected.mean} and the std {expected.std}"
         remedy = "The weights were trained on images normalised this way."
         refuse(ValueError, "train", invariant, f"{given}", remedy)
+
+
+def validate(
+    feed: Feed, num_classes: int, after_batch: Callable[[int], None]
+) -> tuple[float, float, np.ndarray]:
+    """Mean cross-entropy, accuracy, and the number of images of each class.
+
+    Args:
+        after_batch: called after each batch with the number of images so far.
+
+    Raises: ValueError for a label outside the classes.
+    """
+    loss, correct, counts = 0.0, 0, np.zeros(num_classes, np.int64)
+    for batch in feed.validation.epoch(0):
+        check_labels(batch.labels, num_classes)
+        logits = feed.logits(batch)
+        loss += cross_entropy(logits, batch.labels) * len(batch.labels)
+        correct += int((top_k(logits, 1)[:, 0] == batch.labels).sum())
+        counts += np.bincount(batch.labels, minlength=num_classes)
+        after_batch(int(counts.sum()))
+    images = int(counts.sum())
+    return loss / images, correct / images, counts

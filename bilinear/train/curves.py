@@ -101,15 +101,8 @@ def _mark_phases(upper: Axes, lower: Axes, events: Sequence[Metric]) -> None:
     for before, event in pairwise(events):
         if isinstance(event, PhaseStarted) and not isinstance(before, PhaseStarted):
             starts.append((before.step, event.phase))
+    place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     for step, name in starts:
         for axes in (upper, lower):
             axes.axvline(step, color=PHASE, lw=1, ls="--")
-        lower.annotate(
-            name,
-            (step, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -4),
-            va="top",
-            textcoords="offset points",
-            color=PHASE,
-        )
+        lower.annotate(name, (step, 1), xytext=(4, -4), va="top", color=PHASE, **place)

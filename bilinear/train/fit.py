@@ -72,10 +72,7 @@ def fit(
 
     engine = build(framework, recipe, len(index.classes), **options)
     preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
-    with (
-        open_pipelines(recipe, index, preprocessing, workers) as (training, validation),
-        Pipeline(index, "train", **_fixed_views(recipe, preprocessing, workers)) as fixed,
-    ):
+    with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
         cached = training if cache and cache.views else fixed
         best = train(
             recipe,
@@ -105,23 +102,16 @@ def make_preprocessing(images: Images, weights: Preprocessing | None) -> Preproc
 @contextmanager
 def open_pipelines(
     recipe: Recipe, index: Index, preprocessing: Preprocessing, workers: int = 0
-) -> Iterator[tuple[Pipeline, Pipeline]]:
-    """Batches of the training split and of the validation split, as the recipe says."""
+) -> Iterator[tuple[Pipeline, Pipeline, Pipeline]]:
+    """Batches of the training split with the augmentation of the recipe, of the validation split,
+    and of the training split without augmentation."""
     images = recipe.images
     augmentation = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
-    options: Any = _fixed_views(recipe, preprocessing, workers)
+    options: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
+    options |= {"seed": recipe.seed, "workers": workers}
     with (
-        Pipeline(index, "train", **(options | {"augmentation": augmentation})) as training,
+        Pipeline(index, "train", augmentation=augmentation, **options) as training,
         Pipeline(index, "validation", **options) as validation,
+        Pipeline(index, "train", **options) as fixed,
     ):
-        yield training, validation
-
-
-def _fixed_views(recipe: Recipe, preprocessing: Preprocessing, workers: int) -> dict[str, Any]:
-    """The arguments of a pipeline without augmentation."""
-    return {
-        "batch_size": recipe.batch_size,
-        "preprocessing": preprocessing,
-        "seed": recipe.seed,
-        "workers": workers,
-    }
+        yield training, validation, fixed

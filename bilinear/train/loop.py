@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,11 +19,9 @@ import numpy as np
 from ..contract import refuse
 from ..data.images import Preprocessing
 from . import parameter_groups, schedules
-from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, describe_images
-from .batches import image_feed as make_image_feed
+from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, image_feed, validate
 from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
-from .evaluation import validate
 from .events import CacheMessage, EpochDone, Event, ImagesValidated, Metric, PhaseStarted, StepDone
 from .feature_cache import PipelineCache
 from .interrupts import deferred_interrupts
@@ -75,29 +74,26 @@ def train(
     check_pipelines(engine, training, validation, preprocessing)
     run = run if isinstance(run, Run) else Run(run)
     meaning = {"classes": classes, "preprocessing": preprocessing}
-    feed = make_image_feed(engine, training, validation)
+    feed = image_feed(engine, training, validation)
     loop = _Loop(recipe, engine, feed, run, save_every, meaning, cache, watch)
     return loop.run_phases(resume, data)
 
 
+@dataclass
 class _Loop:
     """The state of `train` while it runs."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        engine: Engine,
-        image_feed: Feed,
-        run: Run,
-        save_every: int | None,
-        meaning: dict[str, Any],
-        cache: PipelineCache | None,
-        watch: Callable[[Event, int], None] | None,
-    ) -> None:
-        self.recipe, self.engine, self.run = recipe, engine, run
-        self.image_feed, self.feed, self.cache = image_feed, image_feed, cache
-        self.save_every, self.meaning, self.watch = save_every, meaning, watch
-        self.progress = Progress(recipe.checksum())
+    recipe: Recipe
+    engine: Engine
+    image_feed: Feed
+    run: Run
+    save_every: int | None
+    meaning: dict[str, Any]
+    cache: PipelineCache | None
+    watch: Callable[[Event, int], None] | None
+
+    def __post_init__(self) -> None:
+        self.feed, self.progress = self.image_feed, Progress(self.recipe.checksum())
         self.interrupted: Callable[[], bool] = lambda: False
 
     def run_phases(self, resume: bool, data: str) -> Path:
@@ -198,7 +194,8 @@ class _Loop:
         rates = self._learning_rates()
         loss = self.feed.step(batch, rates)
         if not math.isfinite(loss):
-            self._stop("the loss must be finite", f"{loss}{describe_images(batch)}")
+            first = ", ".join(str(int(i)) for i in np.asarray(batch.indices).ravel()[:8])
+            self._stop("the loss must be finite", f"{loss} for the images {first}, …")
         if before:
             after, momenta = engine.tensors(), engine.buffers()
             parameter_groups.check_updates(phase, plan, before, after, momenta)
@@ -286,9 +283,8 @@ class _Loop:
         if self.interrupted():
             if not self._phase_is_new:
                 self._save()
-            raise KeyboardInterrupt(
-                f"{self.run.folder} can be resumed at step {self.progress.step}"
-            )
+            step = self.progress.step
+            raise KeyboardInterrupt(f"{self.run.folder} can be resumed at step {step}")
 
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase

@@ -40,10 +40,7 @@ def bcnn_two_stream(backbone: str = "vgg16") -> Recipe:
     return Recipe(
         "bcnn-two-stream",
         Model(backbone, backbone),
-        (
-            Phase("classifier", (Group("head", 1.0),), 40),
-            Phase("all", (Group("all", 1e-3),), 30),
-        ),
+        (Phase("classifier", (Group("head", 1.0),), 40), Phase("all", (Group("all", 1e-3),), 30)),
         Images(150),
         batch_size=32,
         source="tommarvoloriddle's Keras notebooks, 4c1b516 (2021)",

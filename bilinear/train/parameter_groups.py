@@ -17,7 +17,7 @@ import numpy as np
 from ..contract import refuse
 from ..models import plans
 from ..models.streams import Streams
-from .recipes import MAX_BACKBONE_LEARNING_RATE, Group, Phase
+from .recipes import MAX_BACKBONE_LEARNING_RATE, Phase
 
 BACKBONES = ("backbone", "backbone_b")
 
@@ -63,22 +63,24 @@ def make_plan(
             received = f"{group.parameters!r}, whose parameters are all in earlier groups"
             remedy = "Put the narrower group first, or remove this one."
             _refuse(phase, "every group must have parameters of its own", received, remedy)
-        _check_learning_rate(phase, group, chosen)
+        has_backbone = any(_root(name) in BACKBONES for name in chosen)
+        if has_backbone and group.learning_rate > MAX_BACKBONE_LEARNING_RATE:
+            most = f"the learning rate of a backbone must be at most {MAX_BACKBONE_LEARNING_RATE}"
+            received = f"{group.learning_rate} for {group.parameters!r}"
+            _refuse(phase, most, received, "Give the head a group of its own, before this one.")
         left = [name for name in left if name not in selected]
         groups.append(chosen)
     trained = {name for group in groups for name in group}
-    custom = _custom_backbones(streams)
-    _check_custom_backbones(phase, custom, trained, learned)
-    layers = {_module(name) for name in trained}
-    training = tuple(f"{root}." for root in custom if root in {_root(name) for name in trained})
-    statistics = {
-        name
-        for name in tensors
-        if name not in learned
-        and (
-            (not plans.is_parameter(name) and _module(name) in layers) or name.startswith(training)
-        )
-    }
+    layers, others = {*map(_module, trained)}, [name for name in tensors if name not in learned]
+    statistics = {n for n in others if not plans.is_parameter(n) and _module(n) in layers}
+    for root in _custom_backbones(streams):
+        inside = {name for name in learned if _root(name) == root}
+        if trained & inside and not inside <= trained:
+            invariant = f"{root}, a user-defined backbone, must train whole or not at all"
+            received = f"{len(trained & inside)} of {len(inside)} parameters"
+            _refuse(phase, invariant, received, f"Select {root!r}, 'all' or 'head'.")
+        if trained & inside:
+            statistics |= {name for name in others if _root(name) == root}
     decays = tuple(group.weight_decay for group in phase.groups)
     return Plan(tuple(groups), decays, frozenset(statistics), phase.optimizer.momentum)
 
@@ -200,26 +202,6 @@ def _by_root(names: Iterable[str]) -> dict[str, set[str]]:
     for name in names:
         found.setdefault(_root(name), set()).add(name)
     return found
-
-
-def _check_learning_rate(phase: Phase, group: Group, names: Iterable[str]) -> None:
-    has_backbone = any(_root(name) in BACKBONES for name in names)
-    if has_backbone and group.learning_rate > MAX_BACKBONE_LEARNING_RATE:
-        invariant = f"the learning rate of a backbone must be at most {MAX_BACKBONE_LEARNING_RATE}"
-        received = f"{group.learning_rate} for {group.parameters!r}"
-        _refuse(phase, invariant, received, "Give the head a group of its own, before this one.")
-
-
-def _check_custom_backbones(
-    phase: Phase, custom: Sequence[str], trained: Collection[str], learned: Collection[str]
-) -> None:
-    for root in custom:
-        inside = {name for name in learned if _root(name) == root}
-        training = inside & set(trained)
-        if training and training != inside:
-            invariant = f"{root}, a user-defined backbone, must train whole or not at all"
-            received = f"{len(training)} of {len(inside)} parameters"
-            _refuse(phase, invariant, received, f"Select {root!r}, 'all' or 'head'.")
 
 
 def _custom_backbones(streams: Streams) -> list[str]:

@@ -35,14 +35,7 @@ from .. import __version__
 from .._files import LEFTOVERS, append, replace_file
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
-from ..models.tensorfile import (
-    check_finite,
-    check_layout,
-    open_tensors,
-    spec,
-    specs,
-    write_tensors,
-)
+from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, specs, write_tensors
 from .events import Metric, decode, encode
 from .locks import exclusive_lock
 from .recipes import Recipe

@@ -8,6 +8,7 @@ import pytest
 
 from bilinear._require import BACKENDS
 from bilinear.data import Item, open_dataset, read_aircraft
+from bilinear.data.cars import META, TEST
 
 from .. import datasets
 
@@ -35,13 +36,10 @@ def test_cub(tmp_path):
     assert index.classes == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
     first = "images/001.Black_footed_Albatross/Black_footed_Albatross_1.jpg"
     assert index.items[0] == Item(first, 0, "train")
-    assert [(item.label, item.split) for item in index.items] == [
-        *((0, "train"), (0, "test")),
-        *((1, "train"), (1, "test")),
-    ]
-    assert open_dataset(tmp_path, "cub", check_counts=False, boxes=True).items[0].box == (
-        *(5, 10, 25, 41),  # 10.5 + 30 rows, extended to whole pixels
-    )
+    pairs = [(label, split) for label in (0, 1) for split in ("train", "test")]
+    assert [(item.label, item.split) for item in index.items] == pairs
+    boxed = open_dataset(tmp_path, "cub", check_counts=False, boxes=True)
+    assert boxed.items[0].box == (5, 10, 25, 41)  # 10.5 + 30 rows, extended to whole pixels
 
 
 @pytest.mark.parametrize("inner", ["", "data"])
@@ -50,9 +48,8 @@ def test_aircraft(tmp_path, inner):
     index = open_dataset(tmp_path / inner, check_counts=False, boxes=True)
     assert index.classes == ("A300B4", "F/A-18 Hornet")
     assert index.items[1] == Item("images/0000001.jpg", 1, "train", (10, 5, 50, 35), 20)
-    assert [item.split for item in index.items] == [
-        *("train", "train", "validation", "validation", "test", "test")
-    ]
+    splits = ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
+    assert [item.split for item in index.items] == splits
     families = open_dataset(tmp_path / inner, check_counts=False, level="family")
     assert families.classes == ("A300", "F/A-18")
     with pytest.raises(ValueError, match="level must be one of variant, family, manufacturer"):
@@ -67,11 +64,8 @@ def test_cars(tmp_path, combined):
     folders = ["car_ims/00000"] * 3 if combined else ["cars_train/0000"] * 2 + ["cars_test/0000"]
     numbers = (1, 2, 3) if combined else (1, 2, 1)
     paths = [f"{folder}{n}.jpg" for folder, n in zip(folders, numbers, strict=True)]
-    assert index.items == (
-        Item(paths[0], 0, "train"),
-        Item(paths[1], 1, "train"),
-        Item(paths[2], 1, "test"),
-    )
+    labels = (0, "train"), (1, "train"), (1, "test")
+    assert index.items == tuple(Item(path, *of) for path, of in zip(paths, labels, strict=True))
     boxes = open_dataset(tmp_path, "cars", check_counts=False, boxes=True)
     assert {item.box for item in boxes.items} == {(10, 5, 50, 35)}
 
@@ -129,9 +123,8 @@ def test_splits_without_class_folders_are_refused(tmp_path):
 
 
 def test_train_may_be_a_class(tmp_path):
-    assert open_dataset(datasets.photographs(tmp_path, train=1, plane=1)).classes == (
-        *("plane", "train"),
-    )
+    index = open_dataset(datasets.photographs(tmp_path, train=1, plane=1))
+    assert index.classes == ("plane", "train")
 
 
 # --- incomplete data sets ---
@@ -148,12 +141,13 @@ def whole_cub(tmp_path_factory):
     for path in paths:
         (root / "images" / path).touch()
     numbered = list(enumerate(paths, 1))
-    datasets.lines(root / "images.txt", *(f"{k} {path}" for k, path in numbered))
-    datasets.lines(
-        root / "image_class_labels.txt", *(f"{k} {(k - 1) % 200 + 1}" for k, _ in numbered)
-    )
-    datasets.lines(root / "train_test_split.txt", *(f"{k} {int(k <= 5994)}" for k, _ in numbered))
-    datasets.lines(root / "classes.txt", *(f"{k} {name}" for k, name in enumerate(names, 1)))
+    for file, rows in {
+        "images": numbered,
+        "image_class_labels": [(k, (k - 1) % 200 + 1) for k, _ in numbered],
+        "train_test_split": [(k, int(k <= 5994)) for k, _ in numbered],
+        "classes": enumerate(names, 1),
+    }.items():
+        datasets.lines(root / f"{file}.txt", *(f"{k} {value}" for k, value in rows))
     return root
 
 
@@ -187,10 +181,7 @@ def test_wrong_counts_and_missing_images_are_one_error(tmp_path, kind):
     [
         ("cub", ["image_class_labels.txt", "classes.txt"]),
         ("aircraft", ["images_variant_val.txt", "images_variant_test.txt"]),
-        pytest.param(
-            *("cars", ["devkit/cars_meta.mat", "cars_test_annos_withlabels.mat"]),
-            marks=needs_scipy,
-        ),
+        pytest.param("cars", [META, TEST], marks=needs_scipy),
     ],
 )
 def test_missing_annotations_are_listed(tmp_path, kind, lost):
@@ -204,36 +195,11 @@ def test_missing_annotations_are_listed(tmp_path, kind, lost):
 @pytest.mark.parametrize(
     ("kind", "file", "text", "words"),
     [
-        (
-            "cub",
-            "images.txt",
-            "1 a.jpg\n2\n",
-            r"images\.txt must have 2 columns; got '2' in line 2",
-        ),
-        (
-            "cub",
-            "image_class_labels.txt",
-            "1 1\n2 1\n3 2\n",
-            "got class None, training 0 for image 4",
-        ),
-        (
-            "cub",
-            "train_test_split.txt",
-            "1 1\n2 x\n3 1\n4 0\n",
-            "got class 1, training x for image 2",
-        ),
-        (
-            "cub",
-            "bounding_boxes.txt",
-            "1 0 0 x 9\n",
-            r"four numbers; got \['0', '0', 'x', '9'\] for 1",
-        ),
-        (
-            "aircraft",
-            "data/images_variant_val.txt",
-            "0000002 A380\n",
-            "got 'A380' for image 0000002",
-        ),
+        ("cub", "images.txt", "1 a.jpg\n2\n", r"images\.txt must have 2 columns; got '2' in line"),
+        ("cub", "image_class_labels.txt", "1 1\n2 1\n3 2\n", "class None, training 0 for image 4"),
+        ("cub", "train_test_split.txt", "1 1\n2 x\n3 1\n4 0\n", "class 1, training x for image 2"),
+        ("cub", "bounding_boxes.txt", "1 0 0 x 9\n", r"four numbers; got \['0', '0', 'x', '9'\] f"),
+        ("aircraft", "data/images_variant_val.txt", "02 A380\n", "got 'A380' for image 02"),
     ],
 )
 def test_contradictory_annotations_are_refused(tmp_path, kind, file, text, words):
@@ -271,22 +237,14 @@ def test_a_folder_without_images_is_refused(tmp_path):
 def test_invalid_paths_and_kinds_are_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
         open_dataset(tmp_path / "nowhere")
-    refused(
-        "kind must be one of cub, aircraft, cars, folder, or None; got 'dogs'",
-        tmp_path,
-        kind="dogs",
-    )
+    words = "kind must be one of cub, aircraft, cars, folder, or None; got 'dogs'"
+    refused(words, tmp_path, kind="dogs")
 
 
 def test_only_numpy_and_pillow_are_imported():
     roots = sorted({name for names, _ in BACKENDS.values() for name in names} | {"scipy"})
-    code = f"import sys, bilinear.data; print(sorted({{*sys.modules}} & {{*{roots}}}))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
-    code = "import sys, bilinear; print('bilinear.data' in sys.modules)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "False"
+    for code in (
+        f"import sys, bilinear.data; print({{*sys.modules}} & {{*{roots}}})",
+        "import sys, bilinear; print({*sys.modules} & {'bilinear.data'})",
+    ):
+        assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

@@ -50,13 +50,6 @@ def test_pixels_are_scaled_and_normalised(tmp_path):
     assert_rounded(found, [1, -0.125, 2], 4)
 
 
-def test_an_image_of_the_right_size_is_not_resampled(tmp_path):
-    image = photograph(48, 48)
-    path = stored(image, tmp_path / "a.png")
-    found = load_image(path, Preprocessing(48, mean=(0, 0, 0), std=(1, 1, 1)))
-    np.testing.assert_array_equal(found, np.asarray(image, np.float32) / np.float32(255))
-
-
 def test_the_crop_is_central(tmp_path):
     image = photograph(40, 60)
     preprocessing = Preprocessing((20, 30), 40, mean=(0, 0, 0), std=(1, 1, 1))

@@ -73,10 +73,7 @@ def test_a_network_that_only_predicts_the_class_frequencies_is_stopped(tmp_path:
 
     with pytest.raises(FloatingPointError, match="must not fall back"):
         finish(
-            tmp_path,
-            linear_recipe(phases=PHASES),
-            engine=Dead(),
-            pipelines=(training, validation),
+            tmp_path, linear_recipe(phases=PHASES), engine=Dead(), pipelines=(training, validation)
         )
 
 

@@ -33,7 +33,7 @@ def index(tmp_path: Path) -> Index:
 
 
 def test_pipelines_follow_the_recipe(index: Index) -> None:
-    with open_pipelines(small(), index, PREPROCESSING) as (training, validation):
+    with open_pipelines(small(), index, PREPROCESSING) as (training, validation, _):
         (first, *others) = training.epoch(0)
         batches = list(validation.epoch(0))
     assert [len(b.labels) for b in (first, *others)] == [4, 4, 4]
@@ -50,8 +50,8 @@ def test_square_images_are_resized_alike_in_both_splits_and_by_load_image(index:
     squashed = small(images=Images(32, 32, square=True, random_crop=False, flip=False))
     preprocessing = make_preprocessing(squashed.images, None)
     assert preprocessing == Preprocessing(32, 32, square=True)
-    with open_pipelines(squashed, index, preprocessing) as both:
-        for pipeline in both:
+    with open_pipelines(squashed, index, preprocessing) as pipelines:
+        for pipeline in pipelines:
             for batch in pipeline.epoch(0):
                 for place, image in zip(batch.indices, batch.images, strict=True):
                     with Image.open(index.root / index.items[place].path) as file:
@@ -80,8 +80,8 @@ def test_a_damaged_image_file_is_named_and_the_run_resumes(index: Index, tmp_pat
     driver(PRESENT[0])
     fit(small(), PRESENT[0], index, tmp_path / "whole")
     assert len(events(tmp_path / "whole", "step")) == 6
-    with open_pipelines(small(), index, PREPROCESSING) as both:
-        lasts = [[*pipeline.epoch(0)][-1] for pipeline in both]
+    with open_pipelines(small(), index, PREPROCESSING) as pipelines:
+        lasts = [[*pipeline.epoch(0)][-1] for pipeline in pipelines[:2]]
     folder = tmp_path / "broken"
     for last, steps in zip(lasts, (2, 3), strict=True):
         path = index.root / index.items[last.indices[-1]].path

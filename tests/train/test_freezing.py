@@ -70,11 +70,7 @@ class LaterFault(Linear):
 @pytest.mark.parametrize(
     ("fault", "phases", "message"),
     [
-        (
-            MovesFrozen,
-            PHASES,
-            "must not change; got 1 changed .*, the first 'backbone.weight'",
-        ),
+        (MovesFrozen, PHASES, "must not change; got 1 changed .*, the first 'backbone.weight'"),
         (DriftingStatistics, PHASES, "must not change; got 1 changed .*'backbone.running_mean'"),
         (TrainsNothing, PHASES, "the group 'head' must train; got 2 parameters, none of which"),
         (LaterFault, PHASES, "phase 'all': the group 'head' must train"),

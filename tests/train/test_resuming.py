@@ -83,10 +83,7 @@ def test_a_run_is_not_started_twice_or_resumed_with_another_recipe(tmp_path: Pat
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    with (
-        Run(tmp_path).lock(),
-        pytest.raises(BlockingIOError, match="by one process at a time"),
-    ):
+    with Run(tmp_path).lock(), pytest.raises(BlockingIOError, match="by one process at a time"):
         finish(tmp_path, resume=True)
     finish(tmp_path, resume=True)
 

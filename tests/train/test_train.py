@@ -12,23 +12,23 @@ import pytest
 
 from bilinear.data.images import Preprocessing
 from bilinear.train import Group, Phase, Recipe, Schedule
+from bilinear.train.batches import validate
 from bilinear.train.engines import build
-from bilinear.train.evaluation import validate
 from bilinear.train.interrupts import deferred_interrupts
 from bilinear.train.parameter_groups import Plan
 from bilinear.train.run import read_tensors
 
 from ..linear import STEPS, Linear, finish
-from ..training import Memory, data, events, linear_recipe
+from ..training import data, events, linear_recipe
 
 
 def test_a_run_learns_and_logs_its_metrics(tmp_path: Path) -> None:
     best = finish(tmp_path, preprocessing=Preprocessing(32))
     steps, epochs = events(tmp_path, "step"), events(tmp_path, "epoch")
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
+    phases = ["head"] * 2 + ["all"] * 3
     assert [(e["phase"], e["epoch"]) for e in epochs] == [
-        *(("head", i) for i in range(2)),
-        *(("all", i) for i in range(3)),
+        *zip(phases, (0, 1, 0, 1, 2), strict=True)
     ]
     for i, epoch in enumerate(epochs):
         losses = [step["loss"] for step in steps[3 * i : 3 * i + 3]]
@@ -54,7 +54,8 @@ def test_learning_rates_follow_the_schedule(tmp_path: Path) -> None:
 class Forgetful(Linear):
     """It inverts its logits after the second epoch of a phase, at half the learning rate.
 
-    `starts` and `ends` hold the tensors at the start and the end of each phase.
+    `ends` and `starts` hold the tensors at the end of a phase and before the first step of the
+    next one.
     """
 
     def __init__(self) -> None:
@@ -65,12 +66,10 @@ class Forgetful(Linear):
     def begin(self, plan: Plan) -> None:
         self.ends.append(self.tensors())
         super().begin(plan)
-        self.new = True
 
     def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-        if self.new:
+        if len(self.starts) < len(self.ends):
             self.starts.append(self.tensors())
-        self.new = False
         self.sign = -1 if rates == [0.25] else 1
         return super().train_step(images, labels, rates)
 
@@ -194,17 +193,13 @@ def test_a_recipe_for_another_model_is_refused_before_the_run(tmp_path: Path) ->
         phases = (first, replace(second, **change))
         with pytest.raises(ValueError, match=r"got 'backbone\.layer9'"):
             finish(tmp_path, linear_recipe(phases=phases))
+    empty, validation = data()
+    empty.labels = empty.labels[:0]
     with pytest.raises(ValueError, match="training must have a batch"):
-        finish(tmp_path, pipelines=(Nothing(), data()[1]))
+        finish(tmp_path, pipelines=(empty, validation))
     with pytest.raises(ValueError, match="framework must be one of 'torch'"):
         build("theano", linear_recipe(), 3)
     assert not list(tmp_path.iterdir())
-
-
-class Nothing(Memory):
-    def __init__(self) -> None:
-        super().__init__(3, batch_size=4, seed=0)
-        self.labels = self.labels[:0]
 
 
 def test_validation_computes_the_formulas_over_batches_of_any_size() -> None:
@@ -212,9 +207,8 @@ def test_validation_computes_the_formulas_over_batches_of_any_size() -> None:
     logits, labels = 50 * rng.standard_normal((40, 7)).astype("f"), rng.integers(7, size=40)
     z = logits.astype(np.longdouble)
     losses = np.log(np.exp(z).sum(1)) - z[np.arange(40), labels]
-    split = [
-        SimpleNamespace(labels=labels[i], logits=logits[i]) for i in (slice(13), slice(13, 40))
-    ]
+    parts = slice(13), slice(13, 40)
+    split = [SimpleNamespace(labels=labels[i], logits=logits[i]) for i in parts]
     pipeline, seen = SimpleNamespace(epoch=lambda epoch: split), []
     feed: Any = SimpleNamespace(validation=pipeline, logits=lambda batch: batch.logits)
     loss, accuracy, counts = validate(feed, 7, seen.append)

@@ -37,11 +37,7 @@ class Engine:
     """
 
     def __init__(
-        self,
-        model: BCNN,
-        *,
-        jit_compile: bool = False,
-        name: str | tuple[str, str] | None = None,
+        self, model: BCNN, *, jit_compile: bool = False, name: str | tuple[str, str] | None = None
     ) -> None:
         tf.config.experimental.enable_op_determinism()
         model.trainable = True  # the engine sets Keras' flags
