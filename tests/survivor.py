@@ -6,7 +6,6 @@
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -59,21 +58,18 @@ class Runs:
     def __init__(self, work: Callable[[Path], object], folder: Path) -> None:
         self.work, self.folder = work, folder
 
-    def child(self, name: str, prepare: Callable[[], None] = lambda: None) -> int:
+    def child(self, name: str) -> int:
         """Fork a process that continues a run to its end; returns its id."""
         if process := os.fork():
             return process
         code = CODES["failed"]
         try:
-            prepare()
             self.work(self.folder / name)
             code = CODES["finished"]
         except KeyboardInterrupt:
             code = CODES["interrupted"]
         except SystemExit as error:
             code = error.code
-        except OSError as error:
-            (self.folder / f"{name}.txt").write_text(f"{error}")
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -130,21 +126,6 @@ def interrupt_child(runs: Runs) -> list[int]:
     return [wait(process), wait(runs.child("interrupted"))]
 
 
-def fill_disk(runs: Runs, name: str, lines: int) -> list[int]:
-    """The same for a disk that becomes full after so many lines of the metrics."""
-    process = runs.child(name)
-    runs.wait_for_progress(name, lines, process)
-    os.kill(process, signal.SIGKILL)
-    wait(process)
-    limit = max(1000, (runs.folder / name / "metrics.jsonl").stat().st_size + 30)
-    return [wait(runs.child(name, lambda: _limit(limit))), wait(runs.child(name))]
-
-
-def _limit(size: int) -> None:
-    """Make writes beyond `size` fail as on a full disk, with EFBIG in place of ENOSPC."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-
 if __name__ == "__main__":
     kills, folder = int(sys.argv[1]), Path(sys.argv[2])
     runs = Runs(train_linear, folder)
@@ -152,8 +133,5 @@ if __name__ == "__main__":
         "whole": wait(runs.child("whole")),
         "killed": kill_children(runs, kills),
         "interrupted": interrupt_child(runs),
-        # only early in a run is the state larger than the metrics
-        "state": fill_disk(runs, "state", 2),
-        "metrics": fill_disk(runs, "metrics", 25),
     }
     print(json.dumps(result))

@@ -11,7 +11,7 @@ from bilinear.train.parameter_groups import Plan
 
 from ..linear import Linear, finish
 from ..subjects import PRESENT, driver
-from ..training import CLASSES, data, engine, events, linear_recipe, recipe
+from ..training import CLASSES, data, events, linear_recipe
 from ..training import LINEAR_PHASES as PHASES
 
 torch_only = pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not installed")
@@ -127,13 +127,3 @@ def test_a_stream_that_stays_frozen_in_pytorch_is_caught(stream: str, tmp_path: 
     message = f"the group 'all' must train; got 2 parameters of {stream}, none of which changed"
     with pytest.raises(RuntimeError, match=message):
         train(linear_recipe(phases=ALL), one, *data(), tmp_path)
-
-
-@torch_only
-def test_batch_norms_that_stay_in_evaluation_mode_in_pytorch_are_caught(tmp_path: Path) -> None:
-    driver("torch")
-    every = recipe(phases=(Phase("all", (Group("all", 0.015625),), 1),))
-    one: Any = engine("torch", every)
-    one._set_modes = one.model.eval
-    with pytest.raises(RuntimeError, match="BatchNorm layers that train must change; got 10 of"):
-        train(every, one, *data(), tmp_path)

@@ -48,7 +48,6 @@ def test_named_recipes_have_the_published_values() -> None:
 
 
 REFUSED = {
-    "phases.0.momentun=0.9": "the fields of Phase are name, .*; got phases.0.momentun",
     "phases.0.groups.0.learning_rate=-1": "greater than 0; got -1",
     "phases.0.groups.0.learning_rate=NaN": "a finite number; got nan",
     "phases.0.groups.0.learning_rate=Infinity": "a finite number; got inf",
@@ -86,22 +85,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("change", REFUSED, ids=lambda change: change[:60])
 def test_invalid_values_are_refused_with_their_path(change: str) -> None:
-    """In Python and from JSON, where unknown fields and other types can occur, too."""
-    path, _, text = change.partition("=")
-    *outer, last = path.split(".")
-    data = json.loads(recipe().to_json())
-    field: Any = data
-    for key in outer:
-        field = field[int(key) if key.isdigit() else key]
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    field[int(last) if last.isdigit() else last] = value
-    where = "phases" if "named" in REFUSED[change] else path
-    wanted = REFUSED[change] if "fields of" in REFUSED[change] else f"{where}.* {REFUSED[change]}"
-    with pytest.raises(ValueError, match=f"Recipe: {wanted}") as caught:
-        Recipe.from_json(json.dumps(data))
+    where = "phases" if "named" in REFUSED[change] else change.partition("=")[0]
+    with pytest.raises(ValueError, match=f"Recipe: {where}.* {REFUSED[change]}") as caught:
+        override(recipe(), [change])
     assert "help(bilinear.train." in str(caught.value)
 
 
@@ -126,7 +112,11 @@ def test_missing_fields_and_other_formats_are_refused() -> None:
     for changes, message in (
         ({"format": "other"}, "format must be 'bilinear-recipe'"),
         ({"version": 2}, "version must be 1; got 2"),
-        ({"phases": [{"name": "a", "groups": [group]}]}, r"phases\.0\.epochs is"),
+        ({"phases": [{"name": "a", "groups": [group]}]}, r"phases\.0\.epochs is required"),
+        (
+            {"phases": [{"momentun": 0.9, "groups": [group]}]},
+            r"the fields of Phase are name, .*; got phases\.0\.momentun",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Recipe.from_json(json.dumps(data | changes))

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bilinear.train import Recipe
 from bilinear.train.run import Progress, Run
 
 from ..linear import STEPS, Linear, finish
-from ..training import Memory, contents, data, events, linear_recipe
+from ..training import Memory, contents, data, events, full_disk, linear_recipe
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,24 @@ def test_another_environment_is_a_warning(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"python": "2.7"}))
     with pytest.warns(UserWarning, match=r"started elsewhere \(python differ\)"):
         finish(tmp_path, resume=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on file sizes stands in for a disk")
+@pytest.mark.parametrize(("file", "every"), [("state.safetensors", 1), ("metrics.jsonl", None)])
+def test_a_full_disk_is_reported_with_the_file_and_the_run_resumes(
+    file: str, every: int | None, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Early in a run, when the state is larger than the metrics."""
+
+    def watch(event: Any, images: int) -> None:
+        if getattr(event, "step", 0) == 4:
+            stack.enter_context(full_disk((tmp_path / "metrics.jsonl").stat().st_size + 30))
+
+    with ExitStack() as stack, pytest.raises(OSError, match="File too large") as error:
+        finish(tmp_path, save_every=every, watch=watch)
+    assert str(tmp_path / file) in str(error.value)
+    finish(tmp_path, resume=True)
+    assert contents(tmp_path) == undisturbed
 
 
 def test_a_model_that_fails_in_validation_loses_no_step(

@@ -15,7 +15,6 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ...data.images import Preprocessing
 from ...models.jax.bcnn import BCNN
 from ...models.jax.files import save
 from ..parameter_groups import Plan
@@ -36,7 +35,7 @@ class Engine:
 
     def __init__(self, model: BCNN, *, name: str | tuple[str, str] | None = None) -> None:
         self.model = model
-        self.name = name
+        self.assign, self.save = model.assign, functools.partial(save, model, name=name)
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
@@ -55,9 +54,6 @@ class Engine:
     def tensors(self) -> dict[str, np.ndarray]:
         own = self.model.canonical().items()
         return {name: np.array(self.model.to_canonical(name, v[...])) for name, v in own}
-
-    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
-        self.model.assign(tensors)
 
     def begin(self, plan: Plan) -> None:
         self.plan = plan
@@ -148,11 +144,6 @@ class Engine:
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(map(np.asarray, self.backbones(self._values(), jnp.asarray(images))))
-
-    def save(
-        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
-    ) -> None:
-        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
 
     def environment(self) -> dict[str, Any]:
         device, config = jax.devices()[0], jax.config

@@ -1,5 +1,6 @@
 """The Keras and TensorFlow engine."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ...data.images import Preprocessing
 from ...models.tensorflow.backbone import Backbone
 from ...models.tensorflow.bcnn import BCNN
 from ...models.tensorflow.files import save
@@ -43,7 +43,7 @@ class Engine:
         model.trainable = True  # the engine sets Keras' flags
         self.model = model
         self.jit_compile = jit_compile
-        self.name = name
+        self.assign, self.save = model.assign, functools.partial(save, model, name=name)
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
@@ -59,9 +59,6 @@ class Engine:
     def tensors(self) -> dict[str, np.ndarray]:
         canonical = self.model.canonical().items()
         return {name: np.array(self.model.to_canonical(name, v)) for name, v in canonical}
-
-    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
-        self.model.assign(tensors)
 
     def begin(self, plan: Plan) -> None:
         self.plan = plan
@@ -167,11 +164,6 @@ class Engine:
 
     def _feature_maps(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return self.model.feature_maps(images, training=False)
-
-    def save(
-        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
-    ) -> None:
-        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
 
     def environment(self) -> dict[str, Any]:
         devices = tf.config.get_visible_devices()

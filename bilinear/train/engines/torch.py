@@ -1,5 +1,6 @@
 """The PyTorch engine."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...contract import refuse
-from ...data.images import Preprocessing
 from ...models.torch.bcnn import BCNN
 from ...models.torch.files import save
 from ...models.torch.framework import from_numpy as as_tensor
@@ -55,7 +55,7 @@ class Engine:
         self.device = _device(device)
         self.model = model.to(self.device)
         self.amp = amp
-        self.name = name
+        self.assign, self.save = model.assign, functools.partial(save, model, name=name)
         self.compiled = compile
         wrap: Any = torch.compile if compile else lambda function: function
         self.call, self.head = wrap(model), wrap(model.logits)
@@ -70,9 +70,6 @@ class Engine:
 
     def tensors(self) -> dict[str, np.ndarray]:
         return {name: np.array(as_array(value)) for name, value in self.model.canonical().items()}
-
-    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
-        self.model.assign(tensors)
 
     def begin(self, plan: Plan) -> None:
         parameters, self.plan = dict(self.model.named_parameters()), plan
@@ -177,11 +174,6 @@ class Engine:
         self.model.eval()
         with torch.no_grad(), _deterministic():
             return self._autocast(forward)
-
-    def save(
-        self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
-    ) -> None:
-        save(self.model, path, classes=classes, preprocessing=preprocessing, name=self.name)
 
     def environment(self) -> dict[str, Any]:
         device = str(self.device)
