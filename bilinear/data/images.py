@@ -234,7 +234,10 @@ def _decode(stream: BinaryIO, name: str) -> Image.Image:
             turn = _turn(image)
         grey = _grey(name, image) if image.mode.startswith(("I", "F")) else image
         with _name_in_errors(name):
-            rgb = _over_white(grey) if grey.has_transparency_data else grey.convert("RGB")
+            if grey.has_transparency_data:
+                white = Image.new("RGBA", grey.size, "white")
+                grey = Image.alpha_composite(white, grey.convert("RGBA"))
+            rgb = grey.convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -267,12 +270,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # unreadable EXIF data does not affect the pixels
         return None
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
 
 
 def _grey(name: str, image: Image.Image) -> Image.Image:

@@ -50,15 +50,12 @@ def accuracy_before_collapse(
         before: those that the phase started with, None where they say nothing about it.
     """
     earlier = [*([] if before is None else [before]), *history]
-    recent = [now, *history[-1:]]
-    if not earlier or any(_beats_chance(epoch, chance) for epoch in recent):
+    for loss, accuracy in (now, *history[-1:]):
+        if loss < USELESS * chance.loss or accuracy > chance.accuracy:
+            return None
+    if not earlier:
         return None
     loss, accuracy = min(earlier, key=lambda epoch: epoch[0])
     had_learned = loss <= LEARNED * chance.loss and accuracy - now[1] > 3 * chance.noise
     is_certain = bool(history) or now[1] < accuracy / 2
     return accuracy if had_learned and is_certain else None
-
-
-def _beats_chance(epoch: Sequence[float], chance: Chance) -> bool:
-    loss, accuracy = epoch
-    return loss < USELESS * chance.loss or accuracy > chance.accuracy

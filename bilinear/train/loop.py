@@ -259,9 +259,10 @@ class _Loop:
         value = self._monitored()[-1]
         best = progress.best is None or value < progress.best
         if value < earlier:
-            self._save_model(self.run.best_of_phase(progress.phase, phase.name))
+            path = self.run.best_of_phase(progress.phase, phase.name)
+            self.engine.save(str(path), **self.meaning)
         if best:
-            self._save_model(self.run.best)
+            self.engine.save(str(self.run.best), **self.meaning)
             progress.best = value
         measures = progress.loss / progress.images, loss, accuracy, best
         self._log(EpochDone(phase.name, progress.epoch, progress.step, *measures))
@@ -275,9 +276,6 @@ class _Loop:
 
     def _save(self) -> None:
         self.run.save(self.progress, self.engine.tensors(), self.engine.buffers())
-
-    def _save_model(self, path: Path) -> None:
-        self.engine.save(str(path), **self.meaning)
 
     def _check_interrupt(self) -> None:
         if self.interrupted():

@@ -24,7 +24,11 @@ def override(recipe: Recipe, changes: Iterable[str]) -> Recipe:
         if not path or not equals:
             remedy = "Example: phases.0.epochs=8."
             refuse(ValueError, "recipe", "a change must be PATH=VALUE", repr(change), remedy)
-        _assign(data, path, _parse(text))
+        *outer, last = path.split(".")
+        part = data
+        for depth, step in enumerate(outer):
+            part = part[_key(part, step, path, outer[:depth])]
+        part[_key(part, last, path, outer)] = _parse(text)
     return Recipe.from_json(json.dumps(data))
 
 
@@ -33,13 +37,6 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _assign(data: Any, path: str, value: Any) -> None:
-    *outer, last = steps = path.split(".")
-    for depth, step in enumerate(outer):
-        data = data[_key(data, step, path, steps[:depth])]
-    data[_key(data, last, path, outer)] = value
 
 
 def _key(data: Any, step: str, path: str, before: list[str]) -> str | int:
