@@ -50,12 +50,12 @@ class TensorBoardLog:
             append(self._path, self.encode(event))
 
     def finish(self) -> None:
-        """Write the events of a run in which nothing was left to train, too."""
-        if self._path is None:
-            self._path = self._rewrite()
+        """Write the events so far, also of a run in which nothing was left to train.
 
-    def _rewrite(self) -> Path:
-        """Replace the event files by one with all metrics so far."""
+        The first call replaces the event files by one with all metrics.
+        """
+        if self._path is not None:
+            return
         folder = self._run.events
         folder.mkdir(exist_ok=True)
         for path in folder.glob(f"{PREFIX}*"):
@@ -66,7 +66,7 @@ class TensorBoardLog:
         records += [self.encode(event) for event in self._run.read_metrics()]
         path = folder / f"{PREFIX}{time.time_ns()}"
         append(path, b"".join(records))
-        return path
+        self._path = path
 
     def encode(self, event: Metric) -> bytes:
         """The record of an event."""

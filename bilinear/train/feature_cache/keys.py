@@ -9,7 +9,6 @@ import json
 import os
 import platform
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,11 +56,18 @@ def images_key(pipeline: Pipeline) -> dict[str, Any]:
     """
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation
-    states = [_stat(decoder.root / index.items[i].path) for i in pipeline.indices]
-    files = json.dumps([(state.st_size, state.st_mtime_ns) for state in states])
+    files = []
+    for path in (decoder.root / index.items[i].path for i in pipeline.indices):
+        try:
+            state = os.stat(path)
+        except OSError as error:
+            received = f"{error.strerror} for {path}"
+            remedy = "Restore the file, or open the data set again."
+            refuse(type(error), "cache", "every image must exist", received, remedy)
+        files.append((state.st_size, state.st_mtime_ns))
     return {
         "data": index.checksum(),
-        "files": hashlib.sha256(files.encode()).hexdigest(),
+        "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
         "pillow": PIL.__version__,
         "split": pipeline.split,
         "batch_size": pipeline.batch_size,
@@ -69,12 +75,3 @@ def images_key(pipeline: Pipeline) -> dict[str, Any]:
         "augmentation": augmentation and asdict(augmentation),
         "seed": decoder.seed if is_augmented(pipeline) else None,
     }
-
-
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        received = f"{error.strerror} for {path}"
-        remedy = "Restore the file, or open the data set again."
-        refuse(type(error), "cache", "every image must exist", received, remedy)
