@@ -7,20 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from bilinear.data import Batch
 from bilinear.train import Engine, Group, Images, Model, Phase, Recipe, Schedule, build
 
 CLASSES = 3
 MODEL = Model("resnet18", taps=("layer1",), projection=6, weights=None, dtype="float64")
-
-
-class Batch(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
-    indices: np.ndarray
 
 
 class Memory:

@@ -1,6 +1,7 @@
 """The feature cache: it stores what the model would see, and never uses anything else."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,12 +136,9 @@ def test_resuming_with_another_number_of_views_is_refused(index: Index, tmp_path
 @present
 def test_an_impossible_cache_is_refused_before_the_run_exists(index: Index, tmp_path: Path) -> None:
     folder, run = tmp_path / "maps", tmp_path / "run"
-    too_small, size = (
-        Cache(folder, limit=2**20),
-        r"must stay within 1\.0 MiB; got feature maps of 12",
-    )
+    limited, words = Cache(folder, limit=2**20), "got feature maps of 12 images × 3 v"
     for phase, cache, sentence in (
-        (HEAD, too_small, rf"{size} images × 3 v"),
+        (HEAD, limited, rf"must stay within 1\.0 MiB; {words}"),
         (LAST, Cache(folder), "a cache needs a phase in which no backbone trains"),
     ):
         with pytest.raises(ValueError, match=sentence):
@@ -158,13 +156,19 @@ def test_an_impossible_cache_is_refused_before_the_run_exists(index: Index, tmp_
 # --- batches and keys ---
 
 
-def phase_cache(engine: Engine, folder: Path, index: Index, **changes: Any) -> PhaseCache:
-    """With two views, for the epochs 5 to 9."""
-    options: dict[str, Any] = {"augmentation": Augmentation()} | changes
-    views = options.pop("views", 2)
-    validation = fixed(index, "validation", **(options | {"augmentation": None}))
-    cached = PipelineCache(Cache(folder, views), fixed(index, **options), validation)
-    return cached.for_phase(engine, replace(HEAD, epochs=5), 5)
+@pytest.fixture
+def cached(first: Engine, index: Index, tmp_path: Path) -> Callable[..., PhaseCache]:
+    """A function that returns a cache with two views, for the epochs 5 to 9."""
+
+    def make(
+        index: Index = index, engine: Engine = first, views: int | None = 2, **changes: Any
+    ) -> PhaseCache:
+        options: dict[str, Any] = {"augmentation": Augmentation()} | changes
+        validation = fixed(index, "validation", **(options | {"augmentation": None}))
+        of = PipelineCache(Cache(tmp_path, views), fixed(index, **options), validation)
+        return of.for_phase(engine, replace(HEAD, epochs=5), 5)
+
+    return make
 
 
 def feed(of: PhaseCache) -> Any:
@@ -172,9 +176,9 @@ def feed(of: PhaseCache) -> Any:
 
 
 @present
-def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, tmp_path: Path) -> None:
+def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, cached: Any) -> None:
     """In its order, from any batch on, with the views in turn."""
-    of, pipeline = phase_cache(first, tmp_path, index), fixed(index, augmentation=Augmentation())
+    of, pipeline = cached(), fixed(index, augmentation=Augmentation())
     assert of.augmentation == "2 cached views of each image, repeated every 2 epochs"
     for epoch, start in (6, 0), (5, 2), (9, 1):
         view = {6: 6, 5: 5, 9: 5}[epoch]
@@ -194,10 +198,8 @@ def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, tmp_pa
 
 
 @present
-def test_images_without_augmentation_have_one_view(
-    first: Engine, index: Index, tmp_path: Path
-) -> None:
-    of = phase_cache(first, tmp_path, index, augmentation=None, views=None)
+def test_images_without_augmentation_have_one_view(cached: Any) -> None:
+    of = cached(augmentation=None, views=None)
     assert (len(of.training), of.augmentation) == (1, "none: every epoch sees the same crops")
     both = [[*feed(of).training.epoch(epoch)] for epoch in (5, 8)]
     maps = [{i: m for b in of for i, m in zip(b.indices, b.maps[0], strict=True)} for of in both]
@@ -254,42 +256,39 @@ def test_the_limit_holds_for_all_phases_together(
         one.check(own, pairs[2:], new=True)
 
 
-def keys(of: PhaseCache) -> list[str]:
-    return [view.maps.folder.name for view in of.views]
-
-
 @present
 def test_a_key_depends_on_everything_that_determines_the_feature_maps(
-    first: Engine, index: Index, tmp_path: Path
+    first: Engine, index: Index, cached: Callable[..., PhaseCache]
 ) -> None:
-    of = phase_cache(first, tmp_path, index)
-    own, about = keys(of), of.validation.maps.about
+    def keys(**changes: Any) -> list[str]:
+        return [view.maps.folder.name for view in cached(**changes).views]
+
+    own, about = keys(), cached().validation.maps.about
     assert {"numpy", "pillow", "machine"} <= about.keys()
     assert about["engine"]["version"]
-    assert own == keys(phase_cache(first, tmp_path, index))
+    assert own == keys()
     assert len(set(own)) == 3
+    taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
     for changes in (
         {"batch_size": 3},
         {"preprocessing": Preprocessing(32, 40)},
         {"preprocessing": Preprocessing(32, 36, std=(0.5, 0.5, 0.5))},
+        {"index": replace(index, items=index.items[1:])},
+        {"engine": taps},
     ):
-        assert not {*own} & {*keys(phase_cache(first, tmp_path, index, **changes))}
+        assert not {*own} & {*keys(**changes)}
     for changes in {"seed": 1}, {"augmentation": Augmentation(flip=False)}:
-        other = keys(phase_cache(first, tmp_path, index, **changes))
+        other = keys(**changes)
         assert not {*own[:2]} & {*other[:2]}
         assert own[2] == other[2]  # validation has no augmentation
-    items = index.items
-    assert not {*own} & {*keys(phase_cache(first, tmp_path, replace(index, items=items[1:])))}
-    taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
-    assert not {*own} & {*keys(phase_cache(taps, tmp_path, index))}
     tensors = first.tensors()
     for name, same in ("classifier.bias", True), ("backbone.layer1.0.bn1.running_mean", False):
         first.assign({name: tensors[name] + 1})
-        assert (own == keys(phase_cache(first, tmp_path, index))) == same
-        assert same or not {*own} & {*keys(phase_cache(first, tmp_path, index))}
+        assert (own == keys()) == same
+        assert same or not {*own} & {*keys()}
         first.assign({name: tensors[name]})
-    path = index.root / next(item.path for item in items if item.split == "train")
+    path = index.root / index.split("train")[0].path
     before = path.stat()
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert not {*own[:2]} & {*keys(phase_cache(first, tmp_path, index))}
+    assert not {*own[:2]} & {*keys()}
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
