@@ -59,27 +59,21 @@ def test_the_centre_is_taken_if_no_rectangle_fits():
     assert corners(view) == (0, 96, 3, 103)
 
 
-@pytest.mark.parametrize(
-    ("augmentation", "expected"),
-    [
-        (Augmentation("centre", flip=False), (0, 20, 39, 59)),
-        (Augmentation("centre", resize=60, flip=False), None),
-        (Augmentation("centre", square=True, resize=40, flip=False), None),
-    ],
-)
-def test_centre_crops(augmentation, expected):
+def test_centre_crops():
     """The centre of the resized image. With square=True it contains the whole image."""
-    rng = np.random.default_rng(0)
-    view = augment.augment(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
-    assert view.size == (40, 40)
-    top, left, bottom, right = corners(view)
-    if augmentation.square:
-        assert left < 2
-        assert right > 77
-    elif augmentation.resize == 60:  # two thirds of the height
-        assert (bottom - top, right - left) == (26, 26)
-    else:
-        assert (top, left, bottom, right) == expected
+
+    def view(**options):
+        augmentation, rng = Augmentation("centre", flip=False, **options), np.random.default_rng(0)
+        image = augment.augment(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
+        assert image.size == (40, 40)
+        return corners(image)
+
+    assert view() == (0, 20, 39, 59)
+    top, left, bottom, right = view(resize=60)  # two thirds of the height
+    assert (bottom - top, right - left) == (26, 26)
+    _, left, _, right = view(resize=40, square=True)
+    assert left < 2
+    assert right > 77
 
 
 @pytest.mark.parametrize(
@@ -90,10 +84,7 @@ def test_centre_crops(augmentation, expected):
         ({"resize": 9.5}, "resize must be a positive integer"),
         ({"crop": "resized", "square": True}, "crop='resized' allows neither resize nor square"),
         ({"crop": "resized", "resize": 512}, "crop='resized' allows neither resize nor square"),
-        (
-            {"scale": (0.5, 1.1)},
-            "scale must be two numbers in ascending order, above 0 and at most 1",
-        ),
+        ({"scale": (0.5, 1.1)}, "scale must be two numbers in ascending order, above 0 and at"),
         ({"scale": (0, 1)}, "scale must be two numbers"),
         ({"ratio": (2, 1)}, "ratio must be two numbers in ascending order, above 0;"),
         ({"ratio": 1}, "ratio must be two numbers"),

@@ -68,7 +68,8 @@ def test_banners_and_pixels_outside_boxes_are_cut_off(tmp_path):
         (batch,) = pipeline(index, split, **view).epoch(0)
         assert batch.images.max() < 0.95  # the banner is white
         assert {index.items[i].split for i in batch.indices} == {split}
-    (whole,) = pipeline(without_boxes(index), **view).epoch(0)
+    plain = replace(index, items=tuple(Item(*item[:3]) for item in index.items))
+    (whole,) = pipeline(plain, **view).epoch(0)
     assert (whole.images > 0.95).any()
 
     boxed = open_dataset(tmp_path, check_counts=False, boxes=True)
@@ -78,10 +79,6 @@ def test_banners_and_pixels_outside_boxes_are_cut_off(tmp_path):
         image.crop((10, 5, 50, 35)).save(tmp_path / "cut.png")
     expected = load_images([tmp_path / "cut.png"], view["preprocessing"])
     np.testing.assert_array_equal(batch.images[:1], expected)
-
-
-def without_boxes(index):
-    return replace(index, items=tuple(Item(*item[:3]) for item in index.items))
 
 
 def test_a_box_outside_the_image_is_refused(index):
@@ -136,10 +133,9 @@ def test_augmentation_depends_on_seed_epoch_and_image_only(index):
     augmented = {"augmentation": Augmentation(), "seed": 5}
     expected = images_by_index(pipeline(index, **augmented).epoch(2))
     other = pipeline(index, shuffle=False, batch_size=2, **augmented).epoch(2)
-    items = tuple(
-        item._replace(split="train" if k == 4 else "test") for k, item in enumerate(index.items)
-    )
-    alone = pipeline(replace(index, items=items), **augmented).epoch(2)
+    items = [item._replace(split="test") for item in index.items]
+    items[4] = index.items[4]
+    alone = pipeline(replace(index, items=tuple(items)), **augmented).epoch(2)
     for i, image in (images_by_index(other) | images_by_index(alone)).items():
         np.testing.assert_array_equal(image, expected[i])
 
@@ -177,10 +173,7 @@ def test_each_purpose_and_key_has_its_own_generator():
         ({"seed": -1}, "seed must be an integer from 0 up"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
         ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
-        (
-            {"batch_size": 12, "drop_last": True},
-            "train split must have at least one full batch; got 11 im",
-        ),
+        ({"batch_size": 12, "drop_last": True}, "train split must have at least one full batch"),
         ({"split": "test"}, "the test split must have at least one image; got 0 images"),
         ({"split": "val"}, "split must be one of train, validation, test"),
     ],

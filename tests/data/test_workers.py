@@ -27,11 +27,12 @@ def is_running(pid):
         return False
 
 
-def wait_for_end(pids, seconds=60):
-    deadline = time.monotonic() + seconds
-    while any(map(is_running, pids)) and time.monotonic() < deadline:
+def wait_for_end(pids):
+    """Whether all processes end within a minute."""
+    deadline = time.monotonic() + 60
+    while (left := any(map(is_running, pids))) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return not any(map(is_running, pids))
+    return not left
 
 
 def test_few_batches_are_prepared_ahead(tmp_path):
@@ -50,9 +51,8 @@ def test_few_batches_are_prepared_ahead(tmp_path):
 def test_the_next_batch_is_assembled_in_the_background(tmp_path):
     """Waiting for it takes a fraction of the time of stacking and normalising."""
     size = Preprocessing(448)
-    with pipeline(
-        datasets.two_class_index(tmp_path, 96), workers=1, batch_size=24, preprocessing=size
-    ) as opened:
+    index = datasets.two_class_index(tmp_path, 96)
+    with pipeline(index, workers=1, batch_size=24, preprocessing=size) as opened:
         batches, waited = opened.epoch(0), []
         whole = next(batches).images
         for _ in range(3):
@@ -139,24 +139,21 @@ def script(tmp_path):
         file = tmp_path / "script.py"
         file.write_text(SCRIPT + last)
         path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-        started.append(
-            subprocess.Popen(
-                [sys.executable, str(file), str(tmp_path / "photographs")],
-                env=os.environ | {"PYTHONPATH": path},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+        process = subprocess.Popen(
+            [sys.executable, str(file), str(tmp_path / "photographs")],
+            env=os.environ | {"PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        return started[0]
+        started.append(process)
+        return process
 
     yield start
     for process in started:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # includes its workers, whose pipes would stay open
+            os.killpg(process.pid, signal.SIGKILL)  # and its workers, whose pipes would stay open
         process.communicate()
 
 
