@@ -115,15 +115,12 @@ def _pixels(name: str, value: object) -> int:
 def _three(name: str, value: Any) -> tuple[float, ...]:
     lower = 0 if name == "std" else -math.inf
     listed = list(value) if isinstance(value, (tuple, list, np.ndarray)) else []
-    good = len(listed) == 3 and all(
-        isinstance(number, numbers.Real) and math.isfinite(number) and float(number) > lower
-        for number in listed
-    )
-    if not good:
+    good = [x for x in listed if isinstance(x, numbers.Real) and lower < x < math.inf]
+    if not len(listed) == len(good) == 3:
         invariant = f"{name} must be three finite numbers{' above 0' if name == 'std' else ''}"
         remedy = "Pass the values of red, green and blue on the scale [0, 1]."
         refuse(ValueError, "Preprocessing", invariant, repr(value), remedy)
-    return tuple(float(number) for number in listed)
+    return tuple(map(float, listed))
 
 
 def load_image(file: File, preprocessing: Preprocessing) -> np.ndarray:

@@ -60,21 +60,42 @@ class Engine:
         rule = _rule(plan)
         self.state = rule.init(self._trained())
         self._set_modes()
-        of_images, of_maps = (
-            functools.partial(_step, self._builder(), rule, plan, logits)
-            for logits in (lambda model, x: model(x), lambda model, maps: model.logits(*maps))
-        )
-        # donated: the new values take the memory of the old ones
-        self.step, self.head = (jax.jit(f, donate_argnums=(0, 2)) for f in (of_images, of_maps))
+        self.step = self._make_step(rule, lambda model, x: model(x))
+        self.head = self._make_step(rule, lambda model, maps: model.logits(*maps))
+
+    def _make_step(
+        self, rule: optax.GradientTransformation, logits: Callable[[BCNN, Any], jax.Array]
+    ) -> Any:
+        """A step as a compiled pure function; `logits` are those of a model for its inputs."""
+        build, plan = self._builder(), self.plan
+
+        def step(
+            trained: Values, rest: Values, state: Any, inputs: Any, labels: Any, rates: Any
+        ) -> tuple[jax.Array, Values, Any]:
+            def loss(trained: Values) -> tuple[jax.Array, Values]:
+                model = build(trained | rest)
+                scores = _upcast(logits(model, inputs))
+                losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+                own = model.canonical()
+                return losses.mean(), {name: own[name][...] for name in plan.statistics}
+
+            (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+            updates: Any
+            updates, state = rule.update(gradients, state, trained)
+            updated = {
+                name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
+                for name, weight in trained.items()
+            }
+            return value, updated | statistics, state
+
+        return jax.jit(step, donate_argnums=(0, 2))  # new values take the memory of the old ones
 
     def _builder(self) -> Callable[[Values], BCNN]:
         """A function that makes the model, in its present modes, with given values."""
         ids = {id(variable) for variable in self.model.canonical().values()}
         paths = {path for path, node in nnx.iter_graph(self.model) if id(node) in ids}
         graph, own, rest = nnx.split(self.model, lambda path, _: path in paths, ...)
-        shapes = jax.eval_shape(
-            lambda: own
-        )  # keeping the values themselves would hold their memory
+        shapes = jax.eval_shape(lambda: own)  # the values themselves would hold their memory
 
         def build(values: Values) -> BCNN:
             model = nnx.merge(graph, shapes, rest, copy=True)
@@ -165,40 +186,6 @@ def _rule(plan: Plan) -> optax.GradientTransformation:
         if decay
     ]
     return optax.chain(*decays, *([optax.trace(plan.momentum)] if plan.momentum else []))
-
-
-def _step(
-    build: Callable[[Values], BCNN],
-    rule: optax.GradientTransformation,
-    plan: Plan,
-    logits: Callable[[BCNN, Any], jax.Array],
-    trained: Values,
-    rest: Values,
-    state: Any,
-    inputs: Any,
-    labels: jax.Array,
-    rates: jax.Array,
-) -> tuple[jax.Array, Values, Any]:
-    """A step as a pure function: the loss, the updated values, and the new optimizer state.
-
-    `logits` computes the logits of a model from `inputs`: images or feature maps.
-    """
-
-    def loss(trained: Values) -> tuple[jax.Array, Values]:
-        model = build(trained | rest)
-        scores = _upcast(logits(model, inputs))
-        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-        own = model.canonical()
-        return losses.mean(), {name: own[name][...] for name in plan.statistics}
-
-    (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
-    updates: Any
-    updates, state = rule.update(gradients, state, trained)
-    updated = {
-        name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
-        for name, weight in trained.items()
-    }
-    return value, updated | statistics, state
 
 
 def _upcast(logits: jax.Array) -> jax.Array:
