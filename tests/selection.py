@@ -115,9 +115,11 @@ ELSEWHERE = {
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),
     "test_feature_maps_are_those_of_the_whole_network": lambda **_: True,
     "test_one_file_in_every_framework": _unless(case=POOLS),
-    # training: 20 float64 steps of one network; processes are killed in one framework
+    # training: 20 float64 steps of one network; processes are killed in one framework; the cache
+    # of each engine is tested without the command
     "test_runs_agree_and_can_change_their_framework": _unless(backbone=("resnet18",)),
     "test_float32_runs_diverge_no_faster_than_a_perturbed_run": lambda **_: True,
+    "test_the_cache_is_reported_and_reused": _unless(backend=FIRST),
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
     "test_kills_and_ctrl_c_with_a_cache_and_a_worker": lambda **_: True,
     # documents: README commands in one framework; benchmarks, which users do not run
