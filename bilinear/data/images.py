@@ -115,7 +115,7 @@ def _pixels(name: str, value: object) -> int:
 def _three(name: str, value: Any) -> tuple[float, ...]:
     lower = 0 if name == "std" else -math.inf
     listed = list(value) if isinstance(value, (tuple, list, np.ndarray)) else []
-    good = [x for x in listed if isinstance(x, numbers.Real) and lower < x < math.inf]
+    good = [x for x in listed if isinstance(x, numbers.Real) and lower < float(x) < math.inf]
     if not len(listed) == len(good) == 3:
         invariant = f"{name} must be three finite numbers{' above 0' if name == 'std' else ''}"
         remedy = "Pass the values of red, green and blue on the scale [0, 1]."
