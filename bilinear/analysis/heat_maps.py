@@ -89,7 +89,7 @@ def explain(x: Any, y: Any | None, descriptor: Any, weight: Any, bias: float = 0
         refuse(ValueError, OP, invariant, received, remedy)
     spatial, c, d = first.shape[:-1], first.shape[-1], second.shape[-1]
     first, second = first.reshape(-1, c), second.reshape(-1, d)
-    contributions = _to_matrix(_products(descriptor, weight), c, d, one_stream=y is None)
+    contributions = _products(descriptor, weight, c, d, one_stream=y is None)
     sums = first.T @ second
     nonzero = sums != 0
     scaled = np.divide(contributions, sums, out=np.zeros_like(sums), where=nonzero)
@@ -129,26 +129,21 @@ def _floats(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _products(descriptor: Any, weight: Any) -> np.ndarray:
-    """The elementwise product ``w · u``."""
+def _products(descriptor: Any, weight: Any, c: int, d: int, *, one_stream: bool) -> np.ndarray:
+    """The elementwise product ``w · u`` as (C, D). Packed entries fill the upper triangle."""
     u, w = _floats("descriptor", descriptor), _floats("weight", weight)
     if u.ndim != 1 or u.shape != w.shape:
         received = f"descriptor {u.shape} and weight {w.shape}"
         remedy = "Pass the descriptor of one image and the weights of one class."
         invariant = "descriptor and weight must have the same length"
         refuse(ValueError, OP, invariant, received, remedy)
-    return u * w
-
-
-def _to_matrix(products: np.ndarray, c: int, d: int, *, one_stream: bool) -> np.ndarray:
-    """Reshape to (C, D). Packed entries fill the upper triangle."""
-    if products.size == c * d:
-        return products.reshape(c, d)
+    if u.size == c * d:
+        return (u * w).reshape(c, d)
     sizes = (c * d, packed_size(c)) if one_stream else (c * d,)
-    if products.size not in sizes:
+    if u.size not in sizes:
         invariant = f"the descriptor must have {' or '.join(map(str, sizes))} entries"
         remedy = "Only the descriptors of BilinearPool can be explained."
-        refuse(ValueError, OP, invariant, f"{products.size}", remedy)
+        refuse(ValueError, OP, invariant, f"{u.size}", remedy)
     matrix = np.zeros((c, d))
-    matrix[np.triu_indices(c)] = products
+    matrix[np.triu_indices(c)] = u * w
     return matrix

@@ -1,4 +1,4 @@
-"""Every ``bilinear`` command in the documents parses, and its recipe is valid."""
+"""Every ``bilinear`` command in the documents parses; those of docs/cli.md run."""
 
 import re
 import shlex
@@ -11,7 +11,12 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 import typer
 
 from bilinear.cli import app, run
+from bilinear.data import open_dataset
+from bilinear.data.images import Preprocessing
 from bilinear.train import Recipe
+
+from .. import datasets
+from ..subjects import PRESENT, driver
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,6 +51,33 @@ def test_documented_commands_parse(
         if name == "train" and words[0] != "mine.json":  # written by the reader
             assert run(["train", *words, "--print"]) == 0
             Recipe.from_json(capsys.readouterr().out)
+
+
+@pytest.mark.skipif(not PRESENT, reason="no framework")
+def test_the_commands_of_the_cli_page_run_as_printed(tmp_path, monkeypatch, capsys) -> None:
+    """On a subset of the data set, with --subset. Training would download weights."""
+    monkeypatch.chdir(tmp_path)
+    birds = datasets.cub(tmp_path / "CUB_200_2011")
+    classes = open_dataset(birds, check_counts=False).classes
+    made, page = driver(PRESENT[0]), ROOT / "docs" / "cli.md"
+    network = made.model("resnet18", 2, taps=("layer1",), projection=4)
+    about = {"classes": classes, "preprocessing": Preprocessing(16)}
+    made.save(network, tmp_path / "birds.safetensors", **about)
+    for name in ("photo.jpg", "folder/a.jpg", "more/b/c.png"):
+        datasets.jpeg(tmp_path / name)
+    for name, *words in commands(page):
+        if name != "train":
+            subset = ["--subset"] if birds.name in words else []
+            assert run([name, *words, *subset]) == 0
+            assert (capsys.readouterr().out == "") == (name == "descriptors")
+    assert len(list(Path("report").iterdir())) == 2
+    text = page.read_text(encoding="utf-8")
+    exec(text.partition("```python\n")[2].partition("```")[0], {})
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("Black_footed_Albatross_1", "Laysan_Albatross_1"))
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert {name for name, *_ in commands(page)} == names - {"convert"}  # it has its own page
+    assert all(f"| `{name} " in text for name in names)
 
 
 def test_there_are_commands_to_parse() -> None:
