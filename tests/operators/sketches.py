@@ -9,11 +9,12 @@ import pytest
 
 from bilinear import reference
 from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
-from bilinear.contract.sketches import SketchTables
+from bilinear.contract.sketches import CHANNELS, SketchTables
+from bilinear.testing import REFERENCE
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
-from ..subjects import driver
+from ..subjects import PRESENT, driver
 
 SEEDS, DIM, SIGMAS = 1500, 16, 5
 """Five standard errors: a false alarm has probability 1 in 2 million, and the seeds are fixed."""
@@ -48,8 +49,32 @@ def variance(method: str, x: np.ndarray, y: np.ndarray) -> float:
     return ((size + 2 * (dot**2 - (x * x) @ (y * y))) ** 2 - dot**4) / DIM
 
 
-class SketchStatistics:
-    """Statistics of kernel estimates over many seeds."""
+X, Y = np.ones((2, 4, 3), np.float32), np.ones((2, 4, 5), np.float32)
+HASHES, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
+REFUSED = {
+    "tensor_sketch": [
+        (HASHES._replace(dim=2), "must lie from 0 to dim - 1"),
+        (HASHES._replace(h1=-HASHES.h1 - 1), "h1 must lie from 0"),
+        (HASHES._replace(s2=2 * HASHES.s2), "s2 must hold +1 and -1"),
+        (sketch_tables(3, 4, 8), CHANNELS),
+        (HASHES._replace(dim=np.int64(8)), "must be a Python int"),
+        (HASHES._replace(dim=0), "dim must be a positive integer"),
+        (HASHES._replace(h1=HASHES.h1 * 1.0), "h1 must be one of"),
+        (HASHES._replace(h1=HASHES.h1.astype(np.int8)), "h1 must be one of (int32, int64)"),
+        (HASHES._replace(h1=[0, 1, 2]), "h1 must be an array"),
+        (tuple(HASHES), "tables must be a SketchTables"),
+    ],
+    "random_maclaurin": [
+        (HASHES, "tables must be a MaclaurinTables"),
+        (SIGNS._replace(w2=SIGNS.w2[:, :7]), CHANNELS),
+        (SIGNS._replace(w1=0 * SIGNS.w1), "w1 must hold"),
+    ],
+}
+"""Tables that the operators refuse for the features X and Y, and a part of the message."""
+
+
+class SketchTests:
+    """Statistics of kernel estimates over many seeds, and invalid tables."""
 
     op = ""
 
@@ -77,6 +102,14 @@ class SketchStatistics:
         pooled = getattr(reference, self.op)(x, tables=tables, reduction="sum")
         assert_rounded(apart.sum(1), pooled, 64, scale=float(np.abs(apart).sum(1).max()) * 4)
 
+    @pytest.mark.parametrize("backend", ["reference", *PRESENT])
+    def test_wrong_tables_are_refused(self, backend: str) -> None:
+        op = REFERENCE if backend == "reference" else driver(backend)
+        for tables, sentence in REFUSED[self.op]:
+            with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
+                op.forward(self.op, (X, Y), {"tables": tables})
+            assert f"{self.op}: " in str(caught.value)
+
 
 def dense_sketch(x: np.ndarray, tables: SketchTables) -> np.ndarray:
     """Return sum-pooled sketches by dense matrices and complex transforms, as in other code."""
@@ -101,13 +134,3 @@ def sketches(backend: str):
     """Return the functions that save and copy sketch layers in a framework."""
     driver(backend)  # configures the framework
     return importlib.import_module(f"tests.drivers._{backend}_sketches")
-
-
-def check_refused_tables(op: str, backend: str, arrays: tuple, tables, sentence: str) -> None:
-    """Check that invalid tables raise an error with the operator's name and `sentence`."""
-    module = "bilinear.reference" if backend == "reference" else f"bilinear.{backend}"
-    function = getattr(importlib.import_module(module), op)
-    given = arrays if backend == "reference" else map(sketches(backend).to_array, arrays)
-    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
-        function(*given, tables=tables)
-    assert f"{op}: " in str(caught.value)

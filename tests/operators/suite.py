@@ -6,6 +6,7 @@ precision at smooth points. At singular points, the documented convention is the
 
 import importlib
 import inspect
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from bilinear.testing import (
     Case,
     assert_within,
     battery,
+    check_against_reference,
     truth,
     vjp_truth,
 )
@@ -39,34 +41,6 @@ MAP = normal("float64", 2, 4, 3)
 OTHER = normal("float64", 2, 4, 2, seed=1)
 VALID = np.array([[True, False, True, True], [False] * 4])
 """Features of two streams, and their mask."""
-
-
-def specification(op: str) -> type:
-    """Return the battery of the reference itself."""
-    return battery(REFERENCE, operators=[op])
-
-
-def parity(op: str) -> type | None:
-    """Return the battery of all installed frameworks."""
-    return battery(*map(kit_driver, PRESENT), operators=[op], layers=()) if PRESENT else None
-
-
-def check_complex_step(op: str, arrays: tuple, options: tuple) -> None:
-    """Compare the gradient with ``Im f(x + ih) / h``, which has no cancellation."""
-    step = 1e-30
-    formula, vjp = _formula(op, ""), _formula(op, "_vjp")
-    if "options" in inspect.signature(formula).parameters:
-        mask, *values = options
-        options = mask, DescriptorOptions(*values)
-    cotangent = np.random.default_rng(3).standard_normal(formula(*arrays, *options).shape)
-    for position, gradient in enumerate(_as_list(vjp(cotangent, *arrays, *options))):
-        expected = np.empty_like(gradient)
-        for index in np.ndindex(gradient.shape):
-            stepped = list(arrays)
-            stepped[position] = arrays[position].astype(complex)
-            stepped[position][index] += 1j * step
-            expected[index] = np.sum(cotangent * formula(*stepped, *options).imag / step)
-        assert np.abs(gradient - expected).max() <= COMPLEX_STEP * np.abs(expected).max()
 
 
 def over(kind: str):
@@ -90,10 +64,29 @@ def over_dtypes(kind: str):
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
+def operator_tests(op: str, *points: Case) -> tuple[type, type | None, type]:
+    """Return the tests of the reference, of all installed frameworks, and of their transforms.
+
+    Gradients of the reference are also compared with the complex step, at smooth points.
+
+    Args:
+        op: the operator.
+        points: float64 cases for the complex step, besides ``OPS[op].smooth``.
+    """
+    names = {"op": op, "points": [*OPS[op].smooth("float64"), *points]}
+    kit = map(kit_driver, PRESENT)
+    return (
+        type("TestReference", (Derivation, battery(REFERENCE, operators=[op])), names),
+        battery(*kit, operators=[op], layers=()) if PRESENT else None,
+        type("TestTransforms", (Transforms,), {"op": op}),
+    )
+
+
 class Derivation:
-    """The reference is compared with its formula in extended precision."""
+    """The reference is compared with its formula in extended precision and the complex step."""
 
     op = ""
+    points: Sequence[Case] = ()
 
     @given(data=st.data())
     def test_the_reference_is_within_the_bounds(self, data) -> None:
@@ -107,6 +100,22 @@ class Derivation:
         bounds = Operator(op, case).gradients(ct, "float64")
         for gradient, bounded in zip(gradients, bounds, strict=True):
             assert_within(np.asarray(gradient), bounded, "float64", f"{op}, gradient")
+
+    def test_vjp_is_the_complex_step_derivative(self) -> None:
+        """``Im f(x + ih) / h`` has no cancellation."""
+        step = 1e-30
+        for case in self.points:
+            cotangent = cotangent_of(self.op, case)
+            gradients = _as_list(_apply(self.op, "_vjp", case.arrays, case.options, cotangent))
+            for position, gradient in enumerate(gradients):
+                expected = np.empty_like(gradient)
+                for index in np.ndindex(gradient.shape):
+                    stepped = [a.astype(complex) for a in case.arrays]
+                    stepped[position][index] += 1j * step
+                    moved = _apply(self.op, "", stepped, case.options).imag / step
+                    expected[index] = np.sum(cotangent * moved)
+                error = np.abs(gradient - expected).max()
+                assert error <= COMPLEX_STEP * np.abs(expected).max(), (position, case.options)
 
 
 class Transforms:
@@ -128,7 +137,7 @@ class Transforms:
             result = driver(backend).call(apply, self.op, case.options, case.arrays, tangents)
             assert result.dtype == DTYPES[dtype]
             what = f"{self.op}, {backend}, {transform}"
-            assert_derivative(result, first_derivative(self.op, case, tangents), what)
+            assert_derivative(result, derivative(self.op, case, tangents)[0], what)
 
     @over_backends
     def test_forward_derivative_of_a_forward_derivative(self, backend: str) -> None:
@@ -143,7 +152,7 @@ class Transforms:
         case = OPS[self.op].smooth("float64")[0]
         tangents, cotangent = directions(case), cotangent_of(self.op, case)
         result = driver(backend).call(twice, self.op, case.options, case.arrays, tangents)
-        along = second_derivative(self.op, case, tangents, cotangent)
+        along = derivative(self.op, case, tangents, cotangent)
         terms = [h * v for h, v in zip(along, tangents, strict=True)]
         size = max(1.0, float(sum(np.sum(np.abs(t)) for t in terms)))
         expected = np.array([float(sum(np.sum(t) for t in terms)) / size])
@@ -156,7 +165,7 @@ class Transforms:
             groups = case.arrays, directions(case), cotangent_of(self.op, case)
             apply = driver(backend).hvps[transform]
             results = driver(backend).call(apply, self.op, case.options, *groups)
-            expected = second_derivative(self.op, case, *groups[1:])
+            expected = derivative(self.op, case, *groups[1:])
             for result, value in zip(results, expected, strict=True):
                 assert_derivative(result, value, f"{self.op}, {backend}, {transform}")
 
@@ -179,8 +188,8 @@ class Transforms:
             results = driver(backend).call(mapped, self.op, options, stacks)
             for i, result in enumerate(results):
                 arrays = tuple(s[i] for s in stacks[: len(case.arrays)])
-                keep = {} if mask is None else {"mask": stacks[-1][i]}
-                expected = truth(self.op, Case(arrays, options | keep))
+                masked = {} if mask is None else {"mask": stacks[-1][i]}
+                expected = truth(self.op, Case(arrays, options | masked))
                 assert_within(result, expected, dtype, f"{self.op}, {backend}, {transform}")
 
     @over("global_settings")
@@ -193,13 +202,9 @@ class Transforms:
             case = Case(tuple(a.astype(DTYPES[dtype]) for a in wide.arrays), wide.options)
             cotangent = cotangent_of(self.op, case).astype(DTYPES[dtype])
             with driver(backend).global_settings[transform]():
-                result = driver(backend).forward(self.op, case.arrays, case.options)
-                gradients = driver(backend).vjp(self.op, cotangent, case.arrays, case.options)
-            what = f"{self.op}, {backend}, {transform}"
-            assert_within(result, truth(self.op, case), dtype, what)
-            expected = vjp_truth(self.op, case, cotangent)
-            for gradient, bounded in zip(gradients, expected, strict=True):
-                assert_within(gradient, bounded, dtype, f"{what}, gradient")
+                check_against_reference(
+                    kit_driver(backend), self.op, case, cotangent, label=transform, record=False
+                )
 
     @over("wrappers")
     def test_wrappers(self, backend: str, transform: str) -> None:
@@ -260,37 +265,28 @@ def directions(case: Case) -> list[np.ndarray]:
 
 
 def cotangent_of(op: str, case: Case) -> np.ndarray:
-    shape = truth(op, case).value.shape
-    return np.random.default_rng(6).standard_normal(shape)
+    return normal("float64", *output_shape(op, case), seed=6)
 
 
-def first_derivative(op: str, case: Case, tangents: list[np.ndarray]) -> np.ndarray:
-    """Return ``J v`` by central differences."""
-    ahead = _apply(op, "", _along(case, tangents, STEP), case.options)
-    behind = _apply(op, "", _along(case, tangents, -STEP), case.options)
-    return (ahead - behind) / (2 * STEP)
+def derivative(op: str, case: Case, tangents: list[np.ndarray], *cotangent: np.ndarray) -> list:
+    """Return ``J v``, or given a cotangent the derivative of ``Jᵀ cotangent`` along the tangents.
 
-
-def second_derivative(
-    op: str, case: Case, tangents: list[np.ndarray], cotangent: np.ndarray
-) -> list[np.ndarray]:
-    """Return the derivative of ``Jᵀ cotangent`` along the tangents, by central differences."""
-    ct = cotangent.astype(np.longdouble)
-    ahead = _as_list(_apply(op, "_vjp", _along(case, tangents, STEP), case.options, ct))
-    behind = _as_list(_apply(op, "_vjp", _along(case, tangents, -STEP), case.options, ct))
+    They are central differences.
+    """
+    suffix, leading = "_vjp" if cotangent else "", [ct.astype(np.longdouble) for ct in cotangent]
+    ahead, behind = (
+        _as_list(_apply(op, suffix, _along(case, tangents, step), case.options, *leading))
+        for step in (STEP, -STEP)
+    )
     return [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
 
 
-def _formula(op: str, suffix: str):
-    """Return the reference's formula without checks, which accepts extended precision."""
-    return getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
-
-
-def _apply(op: str, suffix: str, arrays: list, options: dict, *leading):
-    """Apply the formula without checks to the arguments of the operator."""
+def _apply(op: str, suffix: str, arrays: Sequence, options: dict, *leading):
+    """Apply the formula of the reference without checks, which accepts other dtypes."""
     bound = inspect.signature(getattr(reference, op)).bind(*arrays, **options)
     bound.apply_defaults()
-    formula, named = _formula(op, suffix), dict(bound.kwargs)
+    formula = getattr(importlib.import_module(f"bilinear.reference.{op}"), f"_{op}{suffix}")
+    named = dict(bound.kwargs)
     if "options" in inspect.signature(formula).parameters:
         values = {name: named.pop(name) for name in DescriptorOptions._fields if name in named}
         named["options"] = DescriptorOptions(**values)

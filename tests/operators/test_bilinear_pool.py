@@ -1,11 +1,10 @@
-"""`bilinear_pool`: the battery, transforms, masks, many channels and the range of float32."""
+"""`bilinear_pool`: the common tests, many channels and the range of float32."""
 
 import importlib
 
 import numpy as np
 import pytest
 
-from bilinear import reference
 from bilinear.testing import Case, check_against_reference
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
@@ -17,51 +16,20 @@ from .suite import (
     MAP,
     OTHER,
     VALID,
-    Derivation,
-    Transforms,
     check_changing_option,
-    check_complex_step,
     cotangent_of,
+    derivative,
+    operator_tests,
     over,
     over_backends,
-    parity,
-    second_derivative,
-    specification,
 )
 
-TestReference = specification("bilinear_pool")
-TestParity = parity("bilinear_pool")
-
-
-class TestDerivation(Derivation):
-    op = "bilinear_pool"
-
-
-class TestTransforms(Transforms):
-    op = "bilinear_pool"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP, None), (None, "mean", 1e-10, 1e-12)),
-        ((MAP, OTHER), (VALID, "sum", 0.0, 1e-12)),
-        ((MAP, OTHER), (None, "mean", 1e-10, 1000.0)),
-        ((MAP, None), (None, "mean", 1e-10, 1e-12, True)),
-        ((MAP, None), (VALID, "sum", 1e-05, 0.5, True, "shifted", None, "added")),
-    ],
+TestReference, TestParity, TestTransforms = operator_tests(
+    "bilinear_pool",
+    Case((MAP, OTHER), {"mask": VALID, "reduction": "sum", "eps": 0.0}),
+    Case((MAP, OTHER), {"l2_eps": 1000.0}),
+    Case((MAP,), {"packed": True, "mask": VALID, "root": "shifted", "eps": 1e-5}),
 )
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("bilinear_pool", arrays, options)
-
-
-def test_a_mask_equals_removing_the_locations() -> None:
-    valid = MAP[:1, VALID[0]]
-    terms = valid.shape[1] + valid.shape[2] ** 2 + 8  # a sum of products, the root and the norm
-    assert_rounded(
-        reference.bilinear_pool(MAP, mask=VALID)[:1], reference.bilinear_pool(valid), terms
-    )
-    assert not reference.bilinear_pool(MAP, mask=VALID)[1].any()
 
 
 @pytest.mark.parametrize("backend", PRESENT)
@@ -82,8 +50,8 @@ def test_bilinear_pool_of_many_channels(
         fused = importlib.import_module("bilinear.backends.torch._fused_bilinear")
         monkeypatch.setattr(fused, "CHUNK", 2**20)
     arrays = tuple(normal(dtype, 7, 5, c, seed=c) for c in channels)
-    keep = np.random.default_rng(0).random((7, 5)) < 0.6
-    for options in ({"packed": packed}, {"packed": packed, "mask": keep}):
+    mask = np.random.default_rng(0).random((7, 5)) < 0.6
+    for options in ({"packed": packed}, {"packed": packed, "mask": mask}):
         case = Case(arrays, options)
         cotangent = normal(dtype, *output_shape("bilinear_pool", case), seed=2)
         check_against_reference(kit_driver(backend), "bilinear_pool", case, cotangent)
@@ -121,7 +89,7 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
     (result,) = driver(backend).call(
         apply, "bilinear_pool", case.options, case.arrays, tangents, cotangent
     )
-    (expected,) = second_derivative("bilinear_pool", case, tangents, cotangent)
+    (expected,) = derivative("bilinear_pool", case, tangents, cotangent)
     assert_derivative(result, expected, f"{backend}, {transform}")
     zero = np.zeros((2, 3))
     (result,) = driver(backend).call(

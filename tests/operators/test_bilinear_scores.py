@@ -1,4 +1,4 @@
-"""`bilinear_scores`: the battery, transforms, blocks of the weight, a missing bias, models."""
+"""`bilinear_scores`: the common tests, blocks of the weight, a missing bias, models."""
 
 import importlib
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilinear import reference
 from bilinear.backends.row_blocks import BLOCKS, entries, row_blocks
 from bilinear.testing import Case, assert_within, truth
 from bilinear.testing.cases import normal
@@ -14,42 +13,14 @@ from bilinear.testing.cases import normal
 from ..agreement import relative_error
 from ..subjects import driver
 from ..tolerances import LOGITS
-from .suite import (
-    MAP,
-    OTHER,
-    VALID,
-    Derivation,
-    Transforms,
-    check_complex_step,
-    over_backends,
-    parity,
-    specification,
-)
-
-TestReference = specification("bilinear_scores")
-TestParity = parity("bilinear_scores")
+from .suite import MAP, VALID, operator_tests, over_backends
 
 WEIGHT, BIAS = normal("float64", 2, 9, seed=2), normal("float64", 2, seed=3)
-
-
-class TestDerivation(Derivation):
-    op = "bilinear_scores"
-
-
-class TestTransforms(Transforms):
-    op = "bilinear_scores"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP, WEIGHT, None, None), (None, "mean", 1e-10, 1e-12, False)),
-        ((MAP, WEIGHT[:, :6], BIAS, OTHER), (VALID, "sum", 0.0, 1e-12, False)),
-        ((MAP, WEIGHT[:, :6], BIAS, None), (VALID, "mean", 1e-05, 1000.0, True)),
-    ],
+TestReference, TestParity, TestTransforms = operator_tests(
+    "bilinear_scores",
+    Case((MAP, WEIGHT), {"l2_eps": 1000.0}),
+    Case((MAP, WEIGHT[:, :6], BIAS), {"mask": VALID, "packed": True, "eps": 0.0}),
 )
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("bilinear_scores", arrays, options)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -62,14 +33,8 @@ def test_blocks_concatenate_to_the_descriptor(channels: int, packed: bool) -> No
     parts = [flat[entries(rows, channels, packed)] for rows in blocks]
     np.testing.assert_array_equal(np.concatenate(parts), flat)
     for rows, part in zip(blocks, parts, strict=True):
-        own = [g[r, r if packed else 0 :] for r in range(channels)[rows]]
-        np.testing.assert_array_equal(part, np.concatenate(own))
-
-
-def test_scores_are_linear_in_the_descriptor() -> None:
-    x, weight, bias = normal("float64", 2, 4, 3), normal("float64", 5, 9), normal("float64", 5)
-    scores = reference.bilinear_scores(x, weight, bias)
-    np.testing.assert_array_equal(scores, reference.bilinear_pool(x) @ weight.T + bias)
+        expected = [g[r, r if packed else 0 :] for r in range(channels)[rows]]
+        np.testing.assert_array_equal(part, np.concatenate(expected))
 
 
 @over_backends
@@ -84,14 +49,14 @@ def test_two_streams_without_bias(backend: str) -> None:
 @over_backends
 @pytest.mark.parametrize("packed", [False, True])
 def test_logits_of_a_model(packed: bool, backend: str) -> None:
-    own, images = driver(backend), normal("float32", 3, 12, 10, 3)
-    pool = own.pool(packed=packed)
-    model = own.model(own.custom_network(20), 4, channels=20, pool=pool)
-    (maps,) = own.feature_maps(model, images)
+    bcnn, images = driver(backend), normal("float32", 3, 12, 10, 3)
+    pool = bcnn.pool(packed=packed)
+    model = bcnn.model(bcnn.custom_network(20), 4, channels=20, pool=pool)
+    (maps,) = bcnn.feature_maps(model, images)
     features = maps.reshape(3, -1, 20)
-    weights = [own.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]
-    scores = own.forward("bilinear_scores", [features, *weights], {"packed": packed})
-    assert relative_error(scores, own.logits(model, images)) < LOGITS["float32"]
+    weights = [bcnn.tensors(model)[f"classifier.{name}"] for name in ("weight", "bias")]
+    scores = bcnn.forward("bilinear_scores", [features, *weights], {"packed": packed})
+    assert relative_error(scores, bcnn.logits(model, images)) < LOGITS["float32"]
 
 
 @pytest.mark.skipif(

@@ -1,43 +1,12 @@
-"""`l2_normalize`: the battery, transforms, and its floor."""
+"""`l2_normalize`: the common tests, and its floor."""
 
 import numpy as np
-import pytest
 
 from bilinear import reference
 
-from .suite import (
-    MAP,
-    Derivation,
-    Transforms,
-    check_changing_option,
-    check_complex_step,
-    over_backends,
-    parity,
-    specification,
-)
+from .suite import check_changing_option, operator_tests, over_backends
 
-TestReference = specification("l2_normalize")
-TestParity = parity("l2_normalize")
-
-
-class TestDerivation(Derivation):
-    op = "l2_normalize"
-
-
-class TestTransforms(Transforms):
-    op = "l2_normalize"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP,), (1e-12,)),
-        ((MAP,), (1000.0,)),
-        ((MAP,), (0.5, "added")),
-    ],
-)
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("l2_normalize", arrays, options)
+TestReference, TestParity, TestTransforms = operator_tests("l2_normalize")
 
 
 def test_the_floor_applies_to_the_norm_not_its_square() -> None:

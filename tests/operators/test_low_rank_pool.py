@@ -1,58 +1,30 @@
-"""`low_rank_pool`: the battery, transforms, and its relation to the outer product."""
+"""`low_rank_pool`: the common tests, and its relation to the outer product."""
 
 import numpy as np
-import pytest
 
 from bilinear import reference
+from bilinear.testing import Case
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
-from .suite import (
-    MAP,
-    OTHER,
-    VALID,
-    Derivation,
-    Transforms,
-    check_complex_step,
-    parity,
-    specification,
+from .suite import MAP, operator_tests
+
+TestReference, TestParity, TestTransforms = operator_tests(
+    "low_rank_pool", Case((MAP, MAP[0, :3], MAP[1, :3]), {"activation": "sigmoid"})
 )
-
-TestReference = specification("low_rank_pool")
-TestParity = parity("low_rank_pool")
-
-
-class TestDerivation(Derivation):
-    op = "low_rank_pool"
-
-
-class TestTransforms(Transforms):
-    op = "low_rank_pool"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP, MAP[0, :3], MAP[1, :3], None), ("sigmoid", 1, None, "mean")),
-        ((MAP, MAP[0, :3], MAP[1, :2], OTHER), ("tanh", 3, VALID, "mean")),
-        ((MAP, MAP[0, :3], MAP[1, :2], OTHER), ("relu", 1, VALID, "sum")),
-    ],
-)
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("low_rank_pool", arrays, options)
 
 
 X, Y = normal("float64", 2, 5, 3), normal("float64", 2, 5, 2, seed=1)
 
-KEEP = np.array([[True, False, True, True, False], [True] * 5])
+MASK = np.array([[True, False, True, True, False], [True] * 5])
 
 
 def test_a_full_factorisation_equals_the_outer_product() -> None:
     """u selects channel c and v channel d for each pair, in row-major order."""
     c, d = X.shape[2], Y.shape[2]
     u, v = np.kron(np.eye(c), np.ones(d)), np.kron(np.ones(c), np.eye(d))
-    result = reference.low_rank_pool(X, u, v, Y, mask=KEEP)
-    expected = reference.outer_pool(X, Y, mask=KEEP).reshape(2, c * d)
+    result = reference.low_rank_pool(X, u, v, Y, mask=MASK)
+    expected = reference.outer_pool(X, Y, mask=MASK).reshape(2, c * d)
     assert_rounded(result, expected, 8)
 
 
@@ -65,15 +37,8 @@ def test_rank_sums_neighbouring_products() -> None:
         assert_rounded(result[:, k], expected, 64)
 
 
-def test_two_equal_projections_of_one_stream_give_no_negative_entry() -> None:
-    u = normal("float64", 3, 6)
-    assert (reference.low_rank_pool(X, u, u) >= 0).all()
-    assert (reference.low_rank_pool(X, u, -u) <= 0).all()
-    assert (reference.low_rank_pool(X, u, normal("float64", 3, 6, seed=1)) < 0).any()
-
-
 def test_masked_locations_are_left_out_for_every_activation() -> None:
     u, v = normal("float64", 3, 4), normal("float64", 3, 4, seed=1)
-    masked = reference.low_rank_pool(X, u, v, activation="sigmoid", mask=KEEP)
-    dropped = reference.low_rank_pool(X[:1, KEEP[0]], u, v, activation="sigmoid")
+    masked = reference.low_rank_pool(X, u, v, activation="sigmoid", mask=MASK)
+    dropped = reference.low_rank_pool(X[:1, MASK[0]], u, v, activation="sigmoid")
     assert_rounded(masked[:1], dropped, 16)

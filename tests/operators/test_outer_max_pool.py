@@ -1,52 +1,15 @@
-"""`outer_max_pool`: the battery, transforms, ties and blocks of channels."""
+"""`outer_max_pool`: the common tests, ties and blocks of channels."""
 
 import numpy as np
 import pytest
 
-from bilinear.testing import (
-    DTYPES,
-    Case,
-    check_against_reference,
-)
+from bilinear.testing import DTYPES, Case, check_against_reference
 from bilinear.testing.cases import normal
 
 from ..subjects import driver, kit_driver
-from .suite import (
-    MAP,
-    OTHER,
-    VALID,
-    Derivation,
-    Transforms,
-    check_complex_step,
-    over_backends,
-    parity,
-    specification,
-)
+from .suite import operator_tests, over_backends
 
-TestReference = specification("outer_max_pool")
-TestParity = parity("outer_max_pool")
-
-
-class TestDerivation(Derivation):
-    op = "outer_max_pool"
-
-
-class TestTransforms(Transforms):
-    op = "outer_max_pool"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP, None), (None,)),
-        ((MAP, OTHER), (VALID,)),
-    ],
-)
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("outer_max_pool", arrays, options)
-
-
-KEEP = np.array([[True, False, True, True, True], [True] * 5])
+TestReference, TestParity, TestTransforms = operator_tests("outer_max_pool")
 
 
 @over_backends
@@ -57,8 +20,8 @@ def test_ties_share_the_gradient_exactly(dtype: str, masked: bool, backend: str)
     rng = np.random.default_rng(2)
     x = rng.choice([-1, 1], (2, 8, 3)) * rng.integers(1, 4, (2, 1, 3))
     y = np.repeat(rng.integers(-3, 4, (2, 1, 2)), 8, axis=1)
-    keep = rng.random((2, 8)) < 0.7 if masked else np.ones((2, 8), bool)
-    products = np.where(keep[..., None, None], x[..., None] * y[:, :, None], -99)
+    mask = rng.random((2, 8)) < 0.7 if masked else np.ones((2, 8), bool)
+    products = np.where(mask[..., None, None], x[..., None] * y[:, :, None], -99)
     is_maximum = products == products.max(1, keepdims=True)
     count = is_maximum.sum(1)
     assert {2, 4} & set(count.flat)
@@ -66,23 +29,13 @@ def test_ties_share_the_gradient_exactly(dtype: str, masked: bool, backend: str)
     shares = np.where(is_maximum, (ct // count)[:, None], 0)
     expected = np.einsum("nlcd,nld->nlc", shares, y), np.einsum("nlcd,nlc->nld", shares, x)
     arrays = tuple(a.astype(DTYPES[dtype]) for a in (x, y))
-    options, given = {"mask": keep} if masked else {}, ct.astype(DTYPES[dtype])
+    options, cotangent = {"mask": mask} if masked else {}, ct.astype(DTYPES[dtype])
     for mode in driver(backend).modes if (dtype, masked) == ("float32", True) else ("eager",):
         value = kit_driver(backend).value("outer_max_pool", arrays, options, mode)
         np.testing.assert_array_equal(value.astype(int), products.max(1))
-        results = kit_driver(backend).gradients("outer_max_pool", given, arrays, options, mode)
+        results = kit_driver(backend).gradients("outer_max_pool", cotangent, arrays, options, mode)
         for result, exact in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result.astype(int), exact)
-
-
-@over_backends
-def test_one_stream_gets_the_gradients_of_both_sides(backend: str) -> None:
-    """For c ≠ d, (c, d) and (d, c) have different cotangents."""
-    x = np.array([[[1.0, 2.0], [1.0, 2.0], [0.0, -1.0]]])
-    ct = np.array([[[2.0, 4.0], [8.0, 16.0]]])
-    (gradient,) = kit_driver(backend).gradients("outer_max_pool", ct, (x,), {})
-    shared = [2 * 2 + 2 * 4 + 2 * 8, 4 + 8 + 4 * 16]
-    np.testing.assert_array_equal(gradient, [[np.array(shared) / 2, np.array(shared) / 2, [0, 0]]])
 
 
 @over_backends
@@ -93,5 +46,6 @@ def test_blocks_of_many_channels(backend: str, dtype: str, monkeypatch: pytest.M
     elif backend == "tensorflow":
         monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
     x, y = normal(dtype, 2, 5, 19), normal(dtype, 2, 5, 7, seed=1)
-    case, cotangent = Case((x, y), {"mask": KEEP}), normal(dtype, 2, 19, 7, seed=2)
+    mask = np.array([[True, False, True, True, True], [True] * 5])
+    case, cotangent = Case((x, y), {"mask": mask}), normal(dtype, 2, 19, 7, seed=2)
     check_against_reference(kit_driver(backend), "outer_max_pool", case, cotangent)

@@ -1,46 +1,19 @@
-"""`signed_sqrt`: the battery, transforms, and its values and derivatives at zero."""
+"""`signed_sqrt`: the common tests, and its values and derivatives at zero."""
 
 import numpy as np
 import pytest
 
 from bilinear import reference
+from bilinear.testing import Case
 from bilinear.testing.closeness import assert_rounded
 
 from ..agreement import assert_derivative
 from ..subjects import driver
-from .suite import (
-    MAP,
-    Derivation,
-    Transforms,
-    check_complex_step,
-    over,
-    parity,
-    specification,
+from .suite import MAP, operator_tests, over
+
+TestReference, TestParity, TestTransforms = operator_tests(
+    "signed_sqrt", Case((MAP,), {"eps": 0.0}), Case((MAP,), {"root": "shifted", "eps": 1e-5})
 )
-
-TestReference = specification("signed_sqrt")
-TestParity = parity("signed_sqrt")
-
-
-class TestDerivation(Derivation):
-    op = "signed_sqrt"
-
-
-class TestTransforms(Transforms):
-    op = "signed_sqrt"
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options"),
-    [
-        ((MAP,), (1e-10,)),
-        ((MAP,), (0.0,)),
-        ((MAP,), (1e-05, "shifted")),
-        ((np.abs(MAP),), (1e-05, "unsigned")),
-    ],
-)
-def test_vjp_is_the_complex_step_derivative(arrays: tuple, options: tuple) -> None:
-    check_complex_step("signed_sqrt", arrays, options)
 
 
 def test_values_and_gradients_at_and_near_zero() -> None:
