@@ -44,17 +44,6 @@ def apply_copies(name, made_of, maps):
     return {way: np.asarray(one(*maps)) for way, one in ways.items()}
 
 
-def apply_with_masks(name, made_of, maps, keeps):
-    """Return the results with a `mask` argument, with attached Keras masks, and in a model."""
-    layer, tensors = getattr(namespace, name)(**made_of), [tf.constant(m) for m in maps]
-    joined = tf.constant(np.logical_and.reduce(keeps))
-    inputs = [keras.Input((None, None, m.shape[-1])) for m in maps]
-    model = keras.Model(inputs, layer(*(keras.layers.Masking()(i) for i in inputs)))
-    brought = layer(*(keras.layers.Masking()(t) for t in tensors))
-    assert getattr(brought, "_keras_mask", None) is None
-    return [to_array(r) for r in (layer(*tensors, mask=joined), brought, model(tensors))]
-
-
 def project(x, cotangent, made_of, mask=None):
     """Return value and gradients, channels-last, in each layout, with a mask passed or attached."""
     results, keep = {}, None if mask is None else tf.constant(mask)

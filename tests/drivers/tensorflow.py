@@ -184,30 +184,6 @@ class TensorFlow:
 
         return layer
 
-    def masking_layers(self):
-        """Return functions that apply a pool to feature maps with attached Keras masks."""
-        pool = namespace.BilinearPool(dtype="float64")
-        assert pool.compute_mask(None, tf.constant([True])) is None
-
-        def attached(*maps):
-            copies = [tf.identity(m) for m in maps]
-            for m in copies:
-                m._keras_mask = tf.reduce_any(m != 0, -1)  # as Keras layers do
-            return pool(*copies)
-
-        def model(*maps):
-            inputs = [keras.Input((None, None, m.shape[-1]), dtype="float64") for m in maps]
-            result = pool(*(keras.layers.Masking(dtype="float64")(i) for i in inputs))
-            assert getattr(result, "_keras_mask", None) is None
-            return keras.Model(inputs, result)(list(maps))
-
-        ways = {
-            "Masking": lambda *maps: pool(*map(keras.layers.Masking(dtype="float64"), maps)),
-            "Masking in a model": model,
-            "attached": attached,
-        }
-        return {k: functools.partial(_pooled, way, "channels_last") for k, way in ways.items()}
-
     def under_policy(self, policy, maps):
         """Return the descriptors of a layer with the dtype policy; `maps` may have any dtypes."""
         pool = namespace.BilinearPool(dtype=policy)

@@ -1,14 +1,13 @@
 """`CompactBilinearPool`: its tables, drawn and given, saved, moved and refused."""
 
 import importlib
-import re
 
 import numpy as np
 import pytest
 
 from bilinear import reference
 from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
-from bilinear.contract.sketches import CHANNELS, MaclaurinTables, SketchTables
+from bilinear.contract.sketches import MaclaurinTables, SketchTables
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
@@ -22,7 +21,7 @@ over_methods = pytest.mark.parametrize(("method", "draw"), METHODS)
 
 
 @over_backends
-def test_what_tables_are_made_of_is_in_every_door(backend: str) -> None:
+def test_the_types_of_tables_are_in_every_namespace(backend: str) -> None:
     namespace = importlib.import_module(f"bilinear.{backend}")
     assert {namespace.SketchTables, namespace.MaclaurinTables} == {SketchTables, MaclaurinTables}
 
@@ -65,12 +64,10 @@ def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
     for channels in (5, [5, 3]):
         pool = namespace.CompactBilinearPool(channels, 8, method=method, seed=4)
         c, d = (5, None) if channels == 5 else channels
-        for own, drawn in zip(pool.tables, draw(c, d, 8, 4), strict=True):
-            np.testing.assert_array_equal(np.asarray(own), drawn)
-        assert pool.descriptor_size(5, 3) == 8
+        for table, drawn in zip(pool.tables, draw(c, d, 8, 4), strict=True):
+            np.testing.assert_array_equal(np.asarray(table), drawn)
         assert (pool.dim, pool.method, pool.seed) == (8, method, 4)
-        kept = pool.channels
-        assert (list(kept) if isinstance(kept, tuple) else kept) == channels
+        assert np.array_equal(pool.channels, channels)
 
 
 @over_backends
@@ -82,38 +79,6 @@ def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
     check_tables(method)
     after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-X, Y = np.ones((2, 4, 3), np.float32), np.ones((2, 4, 5), np.float32)
-
-GOOD, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
-
-
-@over_backends
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (((3, 4, 5), 8), "channels must be a positive integer or a pair"),
-        ((3.0, 8), "channels must be a positive integer or a pair"),
-        ((3, 0), "dim must be a positive integer"),
-        ((3, 8, "count"), "method must be 'tensor_sketch' or 'random_maclaurin'"),
-        ((3, 8, "tensor_sketch", SIGNS), "tables must be a SketchTables"),
-        (((3, 5), 9, "tensor_sketch", GOOD), "tables must be of dim 9"),
-        (((3, 4), 8, "tensor_sketch", GOOD), CHANNELS),
-        (
-            ((3, 5), 8, "random_maclaurin", MaclaurinTables(SIGNS.w1 * 2, SIGNS.w2)),
-            "w1 must hold +1",
-        ),
-    ],
-)
-def test_layers_that_cannot_be_made(backend: str, arguments: tuple, sentence: str) -> None:
-    namespace = importlib.import_module(f"bilinear.{backend}")
-    channels, dim, *rest = arguments
-    options = dict(zip(("method", "tables"), rest, strict=False))
-    with pytest.raises(
-        (TypeError, ValueError), match=re.escape(f"CompactBilinearPool: {sentence}")
-    ):
-        namespace.CompactBilinearPool(channels, dim, **options)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
@@ -144,24 +109,9 @@ def test_without_a_seed_each_layer_has_other_tables(backend: str, method, draw) 
 @over_methods
 def test_numbers_may_be_those_of_numpy(method, draw) -> None:
     three, eight, one = np.int64(3), np.int32(8), np.uint8(1)
-    for own, same in zip(draw(three, None, eight, one), draw(3, None, 8, 1), strict=True):
-        np.testing.assert_array_equal(own, same)
+    for table, same in zip(draw(three, None, eight, one), draw(3, None, 8, 1), strict=True):
+        np.testing.assert_array_equal(table, same)
     for backend in PRESENT:
         pool = importlib.import_module(f"bilinear.{backend}").CompactBilinearPool
         made = pool(three, eight, method=method, seed=one)
         assert sketches(backend).apply_pool(made, np.ones((2, 3), np.float32)).shape == (2, 8)
-
-
-@over_backends
-def test_streams_that_a_layer_was_not_made_for(backend: str) -> None:
-    namespace = importlib.import_module(f"bilinear.{backend}")
-    axis = 1 if backend == "torch" else -1
-    x, y = (sketches(backend).to_array(np.moveaxis(a, -1, axis)) for a in (X, Y))
-    for channels, maps, sentence in (
-        (3, (x, y), "the layer must be called with one map for each of channels 3"),
-        ([3, 5], (x,), "the layer must be called with one map for each of channels [3, 5]"),
-        (4, (x,), "a map must have the 4 channels that the layer was made for"),
-        ([3, 4], (x, y), "a map must have the 4 channels that the layer was made for"),
-    ):
-        with pytest.raises(Exception, match=re.escape(f"CompactBilinearPool: {sentence}")):
-            namespace.CompactBilinearPool(channels, 8)(*maps)

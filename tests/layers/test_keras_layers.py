@@ -9,7 +9,7 @@ from bilinear.contract.layers import LAYERS
 
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
-from ..tolerances import LOGITS
+from ..tolerances import LOGITS, RECOMPUTED
 
 if "tensorflow" not in PRESENT:
     pytest.skip("Keras layers need TensorFlow", allow_module_level=True)
@@ -26,9 +26,12 @@ ARGUMENTS = {
     "HierarchicalBilinearPool": {"channels": [3, 3], "dim": 4},
     "Projection": {"channels": 3, "dim": 2},
 }
-KEEP = np.random.default_rng(0).random((2, 3, 4)) < 0.7
-MAP = np.random.default_rng(1).standard_normal((2, 3, 4, 3)).astype("float32")
-MAP[~KEEP] = np.nan
+MASKS = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
+MAPS = np.random.default_rng(1).standard_normal((2, 2, 3, 4, 3)).astype("float32")
+MAPS[~MASKS] = np.nan
+MAP = MAPS[0]
+STREAMS = [(name, 2 if name == "HierarchicalBilinearPool" else 1) for name in LAYERS]
+STREAMS += [("BilinearPool", 2), ("OuterMaxPool", 2), ("LowRankBilinearPool", 2)]
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -43,7 +46,7 @@ class MaskNaN(keras.layers.Layer):
 
 
 def make(name: str, **arguments):
-    return getattr(namespace, name)(**ARGUMENTS.get(name, {}), **arguments)
+    return getattr(namespace, name)(**ARGUMENTS.get(name, {}) | arguments)
 
 
 def functional(layer, maps):
@@ -52,12 +55,12 @@ def functional(layer, maps):
     return keras.Model(inputs, layer(*(MaskNaN()(i) for i in inputs)))
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_implicit_masks_are_those_of_a_keyword(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "streams"), STREAMS)
+def test_implicit_masks_are_those_of_a_keyword(name: str, streams: int, tmp_path: Path) -> None:
     """In eager calls, a functional model, its clone and its archive."""
-    layer = make(name)
-    maps = [MAP] * (2 if name == "HierarchicalBilinearPool" else 1)
-    expected = np.asarray(layer(*maps, mask=KEEP))
+    layer = make(name, **({"channels": [3, 3]} if name == "LowRankBilinearPool" else {}))
+    maps = list(MAPS[:streams])
+    expected = np.asarray(layer(*maps, mask=MASKS[:streams].all(0)))
     assert np.isfinite(expected).all()
     model = functional(layer, maps)
     clone = keras.models.clone_model(model)
@@ -65,17 +68,18 @@ def test_implicit_masks_are_those_of_a_keyword(name: str, tmp_path: Path) -> Non
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     results = [layer(*map(MaskNaN(), maps))]
-    results += [one(list(maps)) for one in (model, clone, loaded)]
-    results.append(model.predict(list(maps), verbose=0))
+    assert getattr(results[0], "_keras_mask", None) is None
+    results += [one(maps) for one in (model, clone, loaded)]
+    results.append(model.predict(maps, verbose=0))
     for result in results:
-        np.testing.assert_allclose(np.asarray(result), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(np.asarray(result), expected, **RECOMPUTED)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_mask_is_no_positional_argument(name: str) -> None:
     maps = [MAP] * (2 if name == "HierarchicalBilinearPool" else 1)
     with pytest.raises((TypeError, ValueError)):
-        make(name)(*maps, keras.ops.convert_to_tensor(KEEP))
+        make(name)(*maps, keras.ops.convert_to_tensor(MASKS[0]))
 
 
 @pytest.mark.parametrize("name", ["CovariancePool", "ImprovedBilinearPool", "AveragePool"])

@@ -26,8 +26,8 @@ COMPILED = [  # torch's second layout is of memory only: one more compilation of
 needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="what Keras does by itself")
 
 
-def check(backend: str, maps, **given) -> None:
-    check_layer(kit_driver(backend), "BilinearPool", maps, **given)
+def check(backend: str, maps, **options) -> None:
+    check_layer(kit_driver(backend), "BilinearPool", maps, **options)
 
 
 @over_backends
@@ -37,11 +37,11 @@ def test_compiled_layer(backend: str) -> None:
         check(backend, (x, y), mode=mode)
 
 
-@pytest.mark.parametrize("given", ["x", "x and y", "x, y and mask"])
+@pytest.mark.parametrize("arrays", ["x", "x and y", "x, y and mask"])
 @pytest.mark.parametrize(("backend", "layout"), COMPILED)
-def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> None:
+def test_sizes_unknown_until_run_time(backend: str, layout: str, arrays: str) -> None:
     """Traced or compiled once, then called at two sizes of every axis."""
-    streams, masked, layer = 2 if "y" in given else 1, "mask" in given, None
+    streams, masked, layer = 2 if "y" in arrays else 1, "mask" in arrays, None
     for n, h, w, c, d in ((2, 3, 4, 5, 7), (4, 2, 3, 7, 6)):
         maps = (normal("float32", n, h, w, c), normal("float32", n, h, w, d, seed=1))[:streams]
         mask = np.random.default_rng(n).random((n, h, w)) < 0.5 if masked else None
@@ -53,13 +53,13 @@ def test_sizes_unknown_until_run_time(backend: str, layout: str, given: str) -> 
 @needs_keras
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_wrong_sizes_met_at_run_time(layout: str) -> None:
-    """TensorFlow alone keeps such checks: torch.compile traces again, jax.export has its own."""
+    """Only TensorFlow needs these checks: torch.compile traces again, jax.export has others."""
     x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 4, 3, 5)
-    keep, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
-    layer = driver("tensorflow").dynamic_layer((x, y), keep, layout=layout)
+    mask, cotangent = np.ones((2, 4, 3), bool), np.ones((2, 15), np.float32)
+    layer = driver("tensorflow").dynamic_layer((x, y), mask, layout=layout)
     for maps, sentence in (((x, y), SAME_LOCATIONS), ((x, x), MASK_SHAPE)):
         with pytest.raises(Exception, match=re.escape(f"BilinearPool: {sentence}")):
-            layer(cotangent, maps, keep)
+            layer(cotangent, maps, mask)
 
 
 @needs_keras
@@ -67,33 +67,22 @@ def test_wrong_sizes_met_at_run_time(layout: str) -> None:
 @pytest.mark.parametrize("names", [("x_mask", "y_mask"), ("x_mask", "y_mask", "mask"), ("y_mask",)])
 def test_a_location_is_kept_where_every_mask_is_true(names: tuple[str, ...], layout: str) -> None:
     masks = dict(zip(names, np.random.default_rng(0).random((3, 2, 3, 4)) < 0.7, strict=False))
-    kept = np.logical_and.reduce(list(masks.values()))
+    valid = np.logical_and.reduce(list(masks.values()))
     x, y = normal("float64", 2, 3, 4, 3), normal("float64", 2, 3, 4, 2, seed=1)
-    x[~kept] = np.nan
+    x[~valid] = np.nan
     layer = partial(driver("tensorflow").layer, "BilinearPool", mask=masks, layout=layout)
-    check("tensorflow", (x, y), mask=kept, layout=layout, run=layer)
+    check("tensorflow", (x, y), mask=valid, layout=layout, run=layer)
 
 
 @needs_keras
-def test_masks_that_keras_keeps_of_the_maps() -> None:
-    """Maps that are zero where masked, as Masking wants them: the mean tells who was counted."""
-    x, y = normal("float64", 2, 3, 4, 3), normal("float64", 2, 3, 4, 2, seed=1)
-    keep, keep_y = np.random.default_rng(0).random((2, 2, 3, 4)) < 0.7
-    x[~keep], y[~keep_y] = 0, 0
-    for layer in driver("tensorflow").masking_layers().values():
-        check("tensorflow", (x,), mask=keep, run=layer)
-        check("tensorflow", (x, y), mask=keep & keep_y, run=layer)
-
-
-@needs_keras
-@pytest.mark.parametrize("given", [("float32",), ("float64", "float32"), ("bfloat16", "float64")])
+@pytest.mark.parametrize("dtypes", [("float32",), ("float64", "float32"), ("bfloat16", "float64")])
 @pytest.mark.parametrize(
     ("policy", "dtype"),
     [("mixed_float16", "float16"), ("mixed_bfloat16", "bfloat16"), ("float64", "float64")],
 )
-def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, given: tuple[str, ...]) -> None:
+def test_keras_casts_to_the_dtype_policy(policy: str, dtype: str, dtypes: tuple[str, ...]) -> None:
     """Whatever the streams are, equal or not, the layer computes as its policy says."""
-    maps = [normal(g, 2, 12, 3 - i, seed=i) for i, g in enumerate(given)]
+    maps = [normal(of_map, 2, 12, 3 - i, seed=i) for i, of_map in enumerate(dtypes)]
     result = driver("tensorflow").under_policy(policy, maps)
     expected = truth("bilinear_pool", Case(tuple(m.astype(DTYPES[dtype]) for m in maps)))
     subject = Subject("BilinearPool", "tensorflow", dtype, "forward")
@@ -112,39 +101,36 @@ def test_what_a_pool_survives(backend: str) -> None:
     assert {"copy.deepcopy", "pickle", "repr"} <= set(driver(backend).check_pool_copies())
 
 
+SIZES = [
+    ("BilinearPool", {}, (512,), 512 * 512),
+    ("BilinearPool", {}, (512, 64), 512 * 64),
+    ("BilinearPool", {"packed": True}, (512,), 131_328),
+    ("CovariancePool", {}, (3,), 6),
+    ("ImprovedBilinearPool", {}, (3,), 9),
+    ("DemocraticPool", {}, (3,), 9),
+    ("CompactBilinearPool", {"channels": [5, 3], "dim": 8}, (5, 3), 8),
+    ("LowRankBilinearPool", {"channels": [3, 2], "dim": 4, "rank": 2}, (3, 2), 4),
+    ("HierarchicalBilinearPool", {"channels": [3, 2, 4], "dim": 4}, (3, 2), 12),
+    ("LowRankBilinearClassifier", {"channels": 3, "num_classes": 4}, (3,), 4),
+]
+
+
 @over_backends
 def test_descriptor_size(backend: str) -> None:
-    pool = driver(backend).pool()
-    assert pool.descriptor_size(512) == 512 * 512
-    assert pool.descriptor_size(512, 64) == 512 * 64
-    packed = driver(backend).pool(packed=True)
-    assert packed.descriptor_size(512) == 131_328
-    with pytest.raises(ValueError, match="packed=True is for one stream; got 512 and 64 channels"):
-        packed.descriptor_size(512, 64)
-
-
-@over_backends
-def test_pools_of_one_stream_have_no_descriptor_of_two(backend: str) -> None:
     namespace = importlib.import_module(f"bilinear.{backend}")
-    for name, size in (("CovariancePool", 6), ("ImprovedBilinearPool", 9), ("DemocraticPool", 9)):
+    for name, arguments, channels, size in SIZES:
+        assert getattr(namespace, name)(**arguments).descriptor_size(*channels) == size, name
+    with pytest.raises(ValueError, match="packed=True is for one stream; got 512 and 64 channels"):
+        namespace.BilinearPool(packed=True).descriptor_size(512, 64)
+    for name in ("CovariancePool", "ImprovedBilinearPool"):
         pool = getattr(namespace, name)()
-        assert pool.descriptor_size(3) == size
-        if name != "DemocraticPool":
-            pool = namespace.DemocraticPool(pool)
-            for one in (pool, pool.pool):
-                with pytest.raises(ValueError, match=f"{name}: the layer is for one stream"):
-                    one.descriptor_size(3, 2)
+        for layer in (pool, namespace.DemocraticPool(pool)):
+            with pytest.raises(ValueError, match=f"{name}: the layer is for one stream"):
+                layer.descriptor_size(3, 2)
 
 
 @over_backends
-def test_half_of_two_streams_is_refused(backend: str) -> None:
-    x, y = normal("float32", 2, 3, 4, 3), normal("float32", 2, 3, 4, 2, seed=1)
-    with pytest.raises(ValueError, match="BilinearPool: packed=True is for one stream; got y "):
-        driver(backend).layer("BilinearPool", np.ones((2, 6)), (x, y), parameters={"packed": True})
-
-
-@over_backends
-def test_every_layer_of_a_door_is_in_the_table(backend: str) -> None:
+def test_every_layer_of_a_namespace_is_in_the_table(backend: str) -> None:
     namespace = importlib.import_module(f"bilinear.{backend}")
     names = {
         name for name in namespace.__all__ if hasattr(getattr(namespace, name), "descriptor_size")
