@@ -11,13 +11,13 @@ error, makes the command fail.
 
 import argparse
 import importlib
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 import traceback
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
@@ -35,49 +35,49 @@ def namespaces_of(fault: Fault) -> tuple[str, ...]:
     return fault.namespaces or (() if fault.framework == "none" else (fault.framework,))
 
 
-def run_group(namespaces: tuple[str, ...], faults: list[Fault], folder: Path, full: bool) -> int:
-    """Start a process that imports the frameworks once, and then plants fault after fault."""
-    child = os.fork()
-    if child:
-        return child
+def run_group(namespaces: tuple[str, ...], faults: list[int], full: bool) -> int:
+    """Import the frameworks once, run these `FAULTS` in turn, and return how many were caught."""
     os.environ["BILINEAR_TEST_NAMESPACES"] = ",".join(namespaces) or "none"
     os.environ["HYPOTHESIS_PROFILE"] = f"{'default' if full else 'quick'}, unshrunk"
-    import_frameworks(namespaces)
-    for number, fault in enumerate(faults):
-        report = folder / f"{os.getpid()}.{number}"
-        run_fault(fault, report, full)
-        state, seconds = verdict(report)
-        print(f"{fault!s:75} {seconds:5.0f} s  {state}", flush=True)
-    os._exit(0)
-
-
-def import_frameworks(namespaces: tuple[str, ...]) -> None:
     subjects = importlib.import_module("tests.subjects")
     for name in namespaces:
         subjects.driver(name)
+    caught = 0
+    for fault in [FAULTS[number] for number in faults]:
+        start = time.monotonic()
+        state = run_fault(fault, full)
+        print(f"{fault!s:75} {time.monotonic() - start:5.0f} s  {state}", flush=True)
+        caught += state.startswith(CAUGHT)
+    return caught
 
 
-def run_fault(fault: Fault, report: Path, full: bool) -> None:
-    """Run the tests of a fault in a new process, and write its output to `report`."""
-    start = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        output = os.open(report, os.O_CREAT | os.O_WRONLY)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        status = NOT_RUN
-        try:
-            fault.plant()
-            options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *QUIET]
-            status = int(pytest.main([*options, *(["--full"] if full else []), *fault.tests]))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    status = wait(child)
-    end = f"{status} {time.monotonic() - start:.1f}"
-    Path(f"{report}.status").write_text(end)
+def run_fault(fault: Fault, full: bool) -> str:
+    """Run the tests of a fault in a new process, and return the result in words."""
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            status = NOT_RUN
+            try:
+                fault.plant()
+                options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *QUIET]
+                status = int(pytest.main([*options, *(["--full"] if full else []), *fault.tests]))
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        status = wait(child)
+        output.seek(0)
+        lines = output.read().decode(errors="replace").splitlines()
+    found = [line for line in lines if line.startswith("FAILED ")]
+    if status == FAILED and found:
+        return f"{CAUGHT} by {found[0].removeprefix('FAILED ')[:120]}"
+    if status == 0:
+        return "SURVIVED"
+    word = "CRASHED" if status == CRASHED else f"NOT TESTED (status {status})"
+    return f"{word}: {' | '.join(lines[-4:])[-400:]}"
 
 
 def wait(child: int) -> int:
@@ -90,19 +90,6 @@ def wait(child: int) -> int:
     os.kill(child, 9)
     os.waitpid(child, 0)
     return -1
-
-
-def verdict(report: Path) -> tuple[str, float]:
-    """Return the result of a fault in words, and its run time in seconds."""
-    status, seconds = Path(f"{report}.status").read_text().split()
-    lines = report.read_text(errors="replace").splitlines()
-    found = [line for line in lines if line.startswith("FAILED ")]
-    if int(status) == FAILED and found:
-        return f"{CAUGHT} by {found[0].removeprefix('FAILED ')[:120]}", float(seconds)
-    if int(status) == 0:
-        return "SURVIVED", float(seconds)
-    word = "CRASHED" if int(status) == CRASHED else f"NOT TESTED (status {status})"
-    return f"{word}: {' | '.join(lines[-4:])[-400:]}", float(seconds)
 
 
 def main() -> int:
@@ -121,18 +108,10 @@ def main() -> int:
         return 0
     groups = defaultdict(list)
     for fault in chosen:
-        groups[namespaces_of(fault)].append(fault)
-    jobs = [(names, group[i::2]) for names, group in groups.items() for i in (0, 1)]
-    with tempfile.TemporaryDirectory() as name:
-        running = set()
-        for namespaces, faults in jobs:
-            if len(running) == WORKERS:
-                running.remove(os.wait()[0])
-            running.add(run_group(namespaces, faults, Path(name), arguments.full))
-        for process in running:
-            os.waitpid(process, 0)
-        reports = [Path(f"{path}".removesuffix(".status")) for path in Path(name).glob("*.status")]
-        caught = sum(verdict(report)[0].startswith(CAUGHT) for report in reports)
+        groups[namespaces_of(fault)].append(FAULTS.index(fault))
+    jobs = [(names, group[i::2], arguments.full) for names, group in groups.items() for i in (0, 1)]
+    with multiprocessing.get_context("fork").Pool(WORKERS, maxtasksperchild=1) as pool:
+        caught = sum(pool.starmap(run_group, jobs, chunksize=1))
     print(f"\n{caught} of {len(chosen)} faults caught")
     return int(caught < len(chosen))
 

@@ -1,26 +1,19 @@
 """Faults of democratic weights and of the maximum of outer products."""
 
-from typing import Any
-
 from .operators import fault
 from .steps import like, scale_slope, select, slope, up
 
 MAXIMUM, WEIGHTS = "outer_max_pool", "democratic_weights"
 
 
-def products_and_maxima(a: Any, x: Any, y: Any, largest: Any) -> tuple[Any, Any]:
-    """All products, (N, L, C, D), and where they are the maximum."""
-    products = x[:, :, :, None] * y[:, :, None, :]
-    return products, a.stop(products) == a.stop(largest)[:, None]
-
-
 @fault(MAXIMUM, "ties do not share the gradient")
 def _(a, ops, f, x, y=None, *, mask=None):
     if mask is not None:
         return f(x, y, mask=mask)
-    wide = up(a, x), up(a, x if y is None else y)
-    largest = f(*wide)
-    products, at = products_and_maxima(a, *wide, largest)
+    first, second = up(a, x), up(a, x if y is None else y)
+    largest = f(first, second)
+    products = first[:, :, :, None] * second[:, :, None, :]
+    at = a.stop(products) == a.stop(largest)[:, None]
     every = a.sum(a.where(at, slope(a, products), 0.0), 1)
     return like(a, a.where(a.isnan(largest), largest, a.stop(largest) + every), x)
 
@@ -46,28 +39,6 @@ def _(a, ops, f, x, y=None, *, mask=None):
     if mask is None:
         return result
     return a.where(a.any(mask, 1)[:, None, None], result, float("-inf"))
-
-
-@fault(MAXIMUM, "a NaN maximum has a finite gradient")
-def _(a, ops, f, x, y=None, **options):
-    result = a.stop(f(x, y, **options))
-    clean = [None if s is None else a.where(a.isnan(s), a.zeros_like(s), s) for s in (x, y)]
-    return a.where(a.isnan(result), result, f(*clean, **options))
-
-
-@fault(WEIGHTS, "the targets are always constants")
-def _(a, ops, f, x, *, detach_target=False, **options):
-    return f(x, detach_target=True, **options)
-
-
-@fault(WEIGHTS, "the targets are never constants")
-def _(a, ops, f, x, *, detach_target=False, **options):
-    return f(x, detach_target=False, **options)
-
-
-@fault(WEIGHTS, "the steps are not damped")
-def _(a, ops, f, x, *, damping=0.5, **options):
-    return f(x, damping=1.0, **options)
 
 
 @fault(WEIGHTS, "a zero vector has an infinite slope")

@@ -18,25 +18,31 @@ from .steps import (
     steps,
     transpose_last,
     up,
+    with_masked,
     without_gradient,
 )
 
-DESCRIPTOR = "bilinear_pool"
+DESCRIPTOR, SCORES = "bilinear_pool", "bilinear_scores"
 
 
-def of_steps(name: str):
-    """A fault of the descriptor that is written in its steps: (a, ops, g, s, options) -> u."""
+def of_steps(op: str, name: str):
+    """A fault of the descriptor in its steps: (a, ops, g, s, options) -> u."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        def faulty(a, ops, f, x, y=None, **given):
-            right = f(x, y, **given)  # refuses what the operator refuses
+        def descriptor(a, ops, f, x, y=None, **options):
+            right = f(x, y, **options)  # refuses what the operator refuses
             if None in a.shape(x):  # TensorFlow traces without sizes
                 return right
-            options = OPTIONS | given
-            g, s = steps(a, ops, x, y, options)
-            return like(a, function(a, ops, g, s, options), x)
+            options = OPTIONS | options
+            return like(a, function(a, ops, *steps(a, ops, x, y, options), options), x)
 
-        FAULTY[DESCRIPTOR, name] = faulty
+        def scores(a, ops, f, x, weight, bias=None, y=None, **options):
+            f(x, weight, bias, y, **options)
+            u = descriptor(a, ops, ops.bilinear_pool, up(a, x), up(a, y), **options)
+            products = a.matmul(u, transpose_last(a, up(a, weight)))
+            return like(a, products if bias is None else products + up(a, bias), x)
+
+        FAULTY[op, name] = scores if op == SCORES else descriptor
         return function
 
     return enter
@@ -47,26 +53,22 @@ def _(a, ops, f, x, y=None, **options):
     return f(x, **options) if y is None else f(y, x, **options)
 
 
-@fault(DESCRIPTOR, "the two eps are exchanged")
-def _(a, ops, f, x, y=None, *, eps=1e-10, l2_eps=1e-12, **options):
-    return f(x, y, eps=l2_eps, l2_eps=eps or 1e-30, **options)
-
-
 @fault(DESCRIPTOR, "half precision is rounded between the steps")
-def _(a, ops, f, x, y=None, **given):
-    options = OPTIONS | given
+def _(a, ops, f, x, y=None, **options):
+    options = OPTIONS | options
     if a.dtype(x) not in HALF_PRECISION:
-        return f(x, y, **given)
+        return f(x, y, **options)
     g = ops.outer_pool(x, y, mask=options["mask"], reduction=options["reduction"])
     return like(a, normalize(ops, roots_of(a, ops, up(a, g), options), options), x)
 
 
-@of_steps("the gradient is not projected")
+@of_steps(DESCRIPTOR, "the gradient is not projected")
+@of_steps(SCORES, "the gradient lacks that of the norm")
 def _(a, ops, g, s, options):
     return s / norms(a, s, options)
 
 
-@of_steps("the gradient is projected below the floor too")
+@of_steps(DESCRIPTOR, "the gradient is projected below the floor too")
 def _(a, ops, g, s, options):
     u, still = normalize(ops, s, options), a.stop(normalize(ops, s, options))
     short = norms(a, s, options) == options["l2_eps"]
@@ -74,19 +76,20 @@ def _(a, ops, g, s, options):
     return a.where(short, u - along, u)
 
 
-@of_steps("the slope of the root lacks the norm")
+@of_steps(DESCRIPTOR, "the slope of the root lacks the norm")
 def _(a, ops, g, s, options):
     return normalize(ops, scale_slope(a, s, norms(a, s, options)), options)
 
 
-@of_steps("a root of 0 has a slope")
+@of_steps(DESCRIPTOR, "a root of 0 has a slope")
+@of_steps(SCORES, "a root of 0 has a slope")
 def _(a, ops, g, s, options):
     dead = a.where(a.stop(g) == 0, slope(a, g), 0.0)
     packed = ops.half_vectorize(dead) if options["packed"] else flat(a, dead)
     return normalize(ops, s + packed, options)
 
 
-@of_steps("samples share a norm")
+@of_steps(DESCRIPTOR, "samples share a norm")
 def _(a, ops, g, s, options):
     if 0 in a.shape(s):
         return normalize(ops, s, options)
@@ -94,21 +97,21 @@ def _(a, ops, g, s, options):
     return a.reshape(normalize(ops, a.reshape(s, (1, n * size)), options), (n, size))
 
 
-@of_steps("the gradient lacks 1/Z")
+@of_steps(DESCRIPTOR, "the gradient lacks 1/Z")
 def _(a, ops, g, s, options):
     return scale_slope(
         a, normalize(ops, s, options), 3.0 if options["reduction"] == "mean" else 1.0
     )
 
 
-@of_steps("the gradient is lost where the matrix is large")
+@of_steps(DESCRIPTOR, "the gradient is lost where the matrix is large")
 def _(a, ops, g, s, options):
     u = normalize(ops, s, options)
     large = a.max(a.abs(flat(a, a.stop(g))), 1)[:, None] > 1e12
     return a.where(large, a.stop(u), u)
 
 
-@of_steps("the diagonal counts twice in the norm")
+@of_steps(DESCRIPTOR, "the diagonal counts twice in the norm")
 def _(a, ops, g, s, options):
     if a.shape(g)[1] != a.shape(g)[2] or options["packed"]:
         return normalize(ops, s, options)
@@ -117,7 +120,7 @@ def _(a, ops, g, s, options):
     return s / a.where(n <= options["l2_eps"], options["l2_eps"], n)
 
 
-@of_steps("the diagonal of one stream is lighter")
+@of_steps(DESCRIPTOR, "the diagonal of one stream is lighter")
 def _(a, ops, g, s, options):
     if a.shape(g)[1] != a.shape(g)[2] or options["packed"]:
         return normalize(ops, s, options)
@@ -125,7 +128,8 @@ def _(a, ops, g, s, options):
     return normalize(ops, s * (1 - on * (1 - 0.5**0.5)), options)
 
 
-@of_steps("a packed descriptor lacks √2")
+@of_steps(DESCRIPTOR, "a packed descriptor lacks √2")
+@of_steps(SCORES, "entries off the diagonal of a packed descriptor lack √2")
 def _(a, ops, g, s, options):
     if not options["packed"]:
         return normalize(ops, s, options)
@@ -133,7 +137,7 @@ def _(a, ops, g, s, options):
     return normalize(ops, s * (on + (1 - on) * 0.5**0.5), options)
 
 
-@of_steps("the slope of a packed descriptor lacks 2 off the diagonal")
+@of_steps(DESCRIPTOR, "the slope of a packed descriptor lacks 2 off the diagonal")
 def _(a, ops, g, s, options):
     if not options["packed"]:
         return normalize(ops, s, options)
@@ -141,16 +145,9 @@ def _(a, ops, g, s, options):
     return normalize(ops, scale_slope(a, s, on + (1 - on) / 2), options)
 
 
-@of_steps("the second derivative has an additional term")
+@of_steps(DESCRIPTOR, "the second derivative has an additional term")
 def _(a, ops, g, s, options):
     return normalize(ops, s + slope(a, s) * slope(a, s), options)
-
-
-@fault(DESCRIPTOR, "a NaN of the matrix is hidden in the gradient")
-def _(a, ops, f, x, y=None, **options):
-    result = a.stop(f(x, y, **options))
-    clean = [None if s is None else a.where(a.isnan(s), a.zeros_like(s), s) for s in (x, y)]
-    return a.where(a.isnan(result), result, f(*clean, **options))
 
 
 @fault(DESCRIPTOR, "the gradient of one stream is half of it")
@@ -160,16 +157,11 @@ def _(a, ops, f, x, y=None, *, packed=False, **options):
     return f(x, a.stop(x), **options)
 
 
-@fault(DESCRIPTOR, "the gradient of a second stream is lost")
-def _(a, ops, f, x, y=None, **options):
-    return f(x, None if y is None else without_gradient(a, y), **options)
-
-
 @fault(DESCRIPTOR, "the gradient of the first stream lacks a transpose")
-def _(a, ops, f, x, y=None, **given):
-    options = OPTIONS | given
+def _(a, ops, f, x, y=None, **options):
+    options = OPTIONS | options
     if y is None or a.shape(x)[2] != a.shape(y)[2]:
-        return f(x, y, **given)
+        return f(x, y, **options)
     pooling = {name: options[name] for name in ("mask", "reduction")}
     straight = ops.outer_pool(a.stop(up(a, x)), up(a, y), **pooling)
     crossed = ops.outer_pool(a.stop(up(a, y)), up(a, x), **pooling)
@@ -188,81 +180,29 @@ def _(a, ops, f, x, y=None, **options):
     return a.concat([u[:, :rows], late[:, 1:], late[:, :1]], 1)
 
 
-SCORES = "bilinear_scores"
-SCORED = {"bias": None, "y": None, "mask": None, "reduction": "mean"}
-SCORED |= {"eps": 1e-10, "l2_eps": 1e-12, "packed": False}
+@of_steps(SCORES, "the scores are not divided by the norm")
+def _(a, ops, g, s, options):
+    return s
 
 
-def of_descriptor(name: str):
-    """A fault of the scores in their steps: (a, ops, g, s, weight, bias, options) -> scores."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        def faulty(a, ops, f, x, weight, bias=None, y=None, **given):
-            f(x, weight, bias, y, **given)  # refuses what the operator refuses
-            options = OPTIONS | given
-            g, s = steps(a, ops, x, y, options)
-            wide = up(a, weight), up(a, bias)
-            return like(a, function(a, ops, g, s, *wide, options), x)
-
-        FAULTY[SCORES, name] = faulty
-        return function
-
-    return enter
-
-
-def scores(a: Any, u: Any, weight: Any, bias: Any) -> Any:
-    products = a.matmul(u, transpose_last(a, weight))
-    return products if bias is None else products + bias
-
-
-@of_descriptor("the scores are not divided by the norm")
-def _(a, ops, g, s, weight, bias, options):
-    return scores(a, s, weight, bias)
-
-
-@of_descriptor("the bias is divided by the norm")
-def _(a, ops, g, s, weight, bias, options):
-    return scores(a, s, weight, bias) / norms(a, s, options)
-
-
-@of_descriptor("the norm is that of the last rows")
-def _(a, ops, g, s, weight, bias, options):
-    rest = s[:, a.shape(s)[1] // 2 :]
-    return scores(a, s / norms(a, rest, options), weight, bias)
-
-
-@of_descriptor("entries off the diagonal of a packed descriptor lack √2")
-def _(a, ops, g, s, weight, bias, options):
-    if options["packed"]:
-        on = diagonal(a, a.shape(g)[1], s)
-        s = s * (on + (1 - on) * 0.5**0.5)
-    return scores(a, normalize(ops, s, options), weight, bias)
-
-
-@fault(SCORES, "the two eps are exchanged")
-def _(a, ops, f, x, weight, bias=None, y=None, *, eps=1e-10, l2_eps=1e-12, **options):
-    return f(x, weight, bias, y, eps=l2_eps, l2_eps=eps or 1e-30, **options)
+@of_steps(SCORES, "the norm is that of the last rows")
+def _(a, ops, g, s, options):
+    return s / norms(a, s[:, a.shape(s)[1] // 2 :], options)
 
 
 @fault(SCORES, "masked locations of the second stream enter")
 def _(a, ops, f, x, weight, bias=None, y=None, *, mask=None, **options):
-    result = f(x, weight, bias, y, mask=mask, **options)
-    if mask is None or y is None:
+    return with_masked(a, f(x, weight, bias, y, mask=mask, **options), mask, y)
+
+
+@fault(SCORES, "the bias is divided by the norm")
+def _(a, ops, f, x, weight, bias=None, y=None, **options):
+    result = f(x, weight, None, y, **options)
+    if bias is None:
         return result
-    hidden = a.where(mask[:, :, None], 0.0, up(a, y) * 0)
-    return like(a, up(a, result) + a.sum(a.sum(hidden, -1), -1, keepdims=True), x)
-
-
-@of_descriptor("a root of 0 has a slope")
-def _(a, ops, g, s, weight, bias, options):
-    dead = a.where(a.stop(g) == 0, slope(a, g), 0.0)
-    packed = ops.half_vectorize(dead) if options["packed"] else flat(a, dead)
-    return scores(a, normalize(ops, s + packed, options), weight, bias)
-
-
-@of_descriptor("the gradient lacks that of the norm")
-def _(a, ops, g, s, weight, bias, options):
-    return scores(a, s / norms(a, s, options), weight, bias)
+    options = OPTIONS | options
+    _, s = steps(a, ops, x, y, options)
+    return like(a, up(a, result) + up(a, bias) / norms(a, s, options), x)
 
 
 @fault(SCORES, "the gradient of one stream is that of its rows")

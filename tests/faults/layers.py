@@ -6,6 +6,7 @@ the framework and `f` calls the correct layer.
 
 import functools
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -44,11 +45,7 @@ def is_channels_first(a: Any, layer: Any) -> bool:
 
 
 def spatial_size(a: Any, layer: Any, x: Any) -> int:
-    shape = a.shape(x)
-    size = 1
-    for extent in shape[2:] if is_channels_first(a, layer) else shape[1:-1]:
-        size *= extent
-    return size
+    return math.prod(a.shape(x)[2:] if is_channels_first(a, layer) else a.shape(x)[1:-1])
 
 
 def per_channel(a: Any, layer: Any, mask: Any) -> Any:
@@ -108,8 +105,8 @@ def tables_are_not_state(framework: str) -> None:
         layer.register_buffer = lambda self, name, table, **_: setattr(self, name, table)
     elif framework == "tensorflow":
         add_weight = layer.add_weight
-        layer.add_weight = lambda self, *given, **options: add_weight(
-            self, *given, **options | {"dtype": "float16", "autocast": False}
+        layer.add_weight = lambda self, *arguments, **options: add_weight(
+            self, *arguments, **options | {"dtype": "float16", "autocast": False}
         )
     else:
         module = sys.modules[layer.__module__]
@@ -122,7 +119,7 @@ def weights_without_root(framework: str) -> None:
     keras = "bilinear.backends.tensorflow._keras"  # the layers of Keras call this module
     module = importlib.import_module(keras if framework == "tensorflow" else layer.__module__)
     (name,) = (n for n in vars(module) if n.startswith("democratic_weights"))
-    wrap(module, name, lambda f, *given, **options: f(*given, **options) ** 2)
+    wrap(module, name, lambda f, *arguments, **options: f(*arguments, **options) ** 2)
 
 
 def faults() -> list[Fault]:

@@ -1,24 +1,19 @@
 """Faults of low-rank pooling."""
 
 import itertools
-from typing import Any
 
 from .operators import fault
-from .steps import count, like, select, up
+from .steps import count, like, select, up, with_masked
 
 HADAMARD, LOW_RANK, LOW_RANK_SCORES = "hadamard_pool", "low_rank_pool", "low_rank_scores"
 
 
-def spread(a: Any, x: Any, rank: int) -> Any:
-    """Channels in an order in which a window has channels that are far apart."""
-    size = a.shape(x)[-1] // rank
-    order = [r * size + k for k in range(size) for r in range(rank)]
-    return a.concat([x[..., i : i + 1] for i in order], len(a.shape(x)) - 1)
-
-
 @fault(HADAMARD, "windows have channels that are far apart")
 def _(a, ops, f, *streams, rank=1, **options):
-    return f(*[spread(a, x, rank) for x in streams], rank=rank, **options)
+    size = a.shape(streams[0])[-1] // rank
+    order = [r * size + k for k in range(size) for r in range(rank)]
+    spread = [a.concat([x[..., i : i + 1] for i in order], 2) for x in streams]
+    return f(*spread, rank=rank, **options)
 
 
 @fault(HADAMARD, "a window is averaged")
@@ -37,26 +32,17 @@ def _(a, ops, f, *streams, **options):
 
 @fault(HADAMARD, "only the first stream is masked")
 def _(a, ops, f, *streams, mask=None, **options):
-    result = f(*streams, mask=mask, **options)
-    if mask is None:
-        return result
-    hidden = [a.where(mask[:, :, None], 0.0, up(a, x) * 0) for x in streams[1:]]
-    total = sum(a.sum(a.sum(h, -1), -1, keepdims=True) for h in hidden)
-    return like(a, up(a, result) + total, streams[0])
+    return with_masked(a, f(*streams, mask=mask, **options), mask, *streams[1:])
+
+
+@fault(LOW_RANK, "masked locations reach the projections")
+def _(a, ops, f, x, u, v, y=None, *, mask=None, **options):
+    return with_masked(a, f(x, u, v, y, mask=mask, **options), mask, x)
 
 
 @fault(LOW_RANK, "one projection serves both sides")
 def _(a, ops, f, x, u, v, y=None, **options):
     return f(x, u, u + 0 * v if y is None else v, y, **options)
-
-
-@fault(LOW_RANK, "masked locations reach the projections")
-def _(a, ops, f, x, u, v, y=None, *, mask=None, **options):
-    result = f(x, u, v, y, mask=mask, **options)
-    if mask is None:
-        return result
-    hidden = a.where(mask[:, :, None], 0.0, up(a, x) * 0)
-    return like(a, up(a, result) + a.sum(a.sum(hidden, -1), -1, keepdims=True), x)
 
 
 @fault(LOW_RANK, "activations of masked locations are pooled")

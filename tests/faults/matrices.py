@@ -1,52 +1,41 @@
 """Faults of the matrix square root."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 from .operators import FAULTY, fault
-from .steps import like, slope, transpose_last, up
+from .steps import like, slope, trace, transpose_last, up
 
 MATRIX = "matrix_sqrt"
 
 
-def newton_schulz(a: Any, m: Any, step_count: int, scale: Any, wrong_order: bool = False) -> Any:
-    """The iteration on symmetric matrices: ``√s · Y`` with Y from ``m / s``."""
-    m = (m + transpose_last(a, m)) / 2
-    eye = a.eye(a.shape(m)[-1], m)
-    y, z = m / scale, eye + 0 * m
-    for _ in range(step_count):
+def iteration(
+    a: Any, ops: Any, f: Any, m: Any, *, wrong: str, steps=5, normalize="trace", **options: Any
+) -> Any:
+    """The iteration ``√s · Y`` with Y from ``m / s``, with an error where the trace is positive."""
+    right = f(m, steps=steps, normalize=normalize, **options)
+    if options.get("method") == "eigen":
+        return right
+    wide = up(a, m)
+    eye = a.eye(a.shape(m)[-1], wide)
+    positive = (trace(a, wide) > 0)[:, None, None]
+    wide = a.where(positive, (wide + transpose_last(a, wide)) / 2, eye)
+    s = trace(a, wide) if normalize == "trace" else a.sqrt(trace(a, a.matmul(wide, wide)))
+    s = (a.stop(s) if wrong == "constant s" else s)[:, None, None]
+    y, z = wide / s, eye + 0 * wide
+    for _ in range(steps):
         t = (3 * eye - a.matmul(z, y)) / 2
-        y, z = a.matmul(y, t), (t if wrong_order else a.matmul(t, z))
-    return a.sqrt(scale) * y
+        y, z = a.matmul(y, t), (t if wrong == "order" else a.matmul(t, z))
+    result = like(a, y if wrong == "no root" else a.sqrt(s) * y, m)
+    return a.where(positive, result, right)
 
 
-def scale_of(a: Any, m: Any, normalize_by: str) -> Any:
-    eye = a.eye(a.shape(m)[-1], m)
-    if normalize_by == "trace":
-        s = a.sum(a.sum(m * eye, -1), -1)[:, None, None]
-    else:
-        square = a.sum(a.sum(m * m, -1), -1)[:, None, None]
-        s = a.sqrt(a.where(square == 0, 1.0, square))
-    return a.where(a.stop(s) <= 0, 1.0, s)
-
-
-def of_iteration(name: str):
-    """A fault of the iteration, for matrices of positive trace."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        def faulty(a, ops, f, m, *, method="newton_schulz", steps=5, normalize="trace", tol=None):
-            if method == "eigen":
-                return f(m, method=method, steps=steps, normalize=normalize, tol=tol)
-            right = f(m, steps=steps, normalize=normalize)
-            wide = up(a, m)
-            wrong = function(a, wide, steps, normalize)
-            positive = a.sum(a.sum(wide * a.eye(a.shape(m)[-1], wide), -1), -1) > 0
-            return a.where(positive[:, None, None], like(a, wrong, m), right)
-
-        FAULTY[MATRIX, name] = faulty
-        return function
-
-    return enter
+for _name, _wrong in {
+    "Y and Z are multiplied in the wrong order": "order",
+    "the result lacks √s": "no root",
+    "s is a constant to the gradient": "constant s",
+}.items():
+    FAULTY[MATRIX, _name] = functools.partial(iteration, wrong=_wrong)
 
 
 @fault(MATRIX, "the antisymmetric part is added to the root")
@@ -57,22 +46,6 @@ def _(a, ops, f, m, **options):
 @fault(MATRIX, "one step fewer")
 def _(a, ops, f, m, *, steps=5, **options):
     return f(m, steps=max(1, steps - 1), **options)
-
-
-@of_iteration("Y and Z are multiplied in the wrong order")
-def _(a, m, step_count, normalize_by):
-    return newton_schulz(a, m, step_count, scale_of(a, m, normalize_by), wrong_order=True)
-
-
-@of_iteration("the result lacks √s")
-def _(a, m, step_count, normalize_by):
-    s = scale_of(a, m, normalize_by)
-    return newton_schulz(a, m, step_count, s) / a.sqrt(s)
-
-
-@of_iteration("s is a constant to the gradient")
-def _(a, m, step_count, normalize_by):
-    return newton_schulz(a, m, step_count, a.stop(scale_of(a, m, normalize_by)))
 
 
 @fault(MATRIX, "zero is divided by zero")
@@ -110,8 +83,3 @@ def _(a, ops, f, m, *, method="newton_schulz", tol=None, **options):
     roots = a.sqrt(a.where(values > tol, values, 0.0))
     wrong = a.matmul(vectors * roots[:, None, :], transpose_last(a, vectors))
     return right + like(a, a.stop(wrong) - a.stop(up(a, right)), m)
-
-
-@fault(MATRIX, "the second derivative has an additional term")
-def _(a, ops, f, m, **options):
-    return f(m, **options) + slope(a, m) * slope(a, m)

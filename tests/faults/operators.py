@@ -25,8 +25,8 @@ def plant(op: str, faulty: Callable[..., Any], framework: str) -> None:
     a = arrays(framework)
     ops = SimpleNamespace(**{name: getattr(namespace, name) for name in namespace.__all__})
 
-    def on_arrays(f: Callable[..., Any], *given: Any, **options: Any) -> Any:
-        known = [x if x is None else a.array(x) for x in given]
+    def on_arrays(f: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        known = [x if x is None else a.array(x) for x in arguments]
         masked = {k: v if v is None or k != "mask" else a.array(v) for k, v in options.items()}
         return faulty(a, ops, f, *known, **masked)
 

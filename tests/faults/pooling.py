@@ -88,11 +88,6 @@ def _(a, ops, f, g, *, isometric=True):
     return like(a, f(wide, isometric=isometric) * weights, g)
 
 
-@fault(HALF, "√2 in any case")
-def _(a, ops, f, g, *, isometric=True):
-    return f(g, isometric=True)
-
-
 COVARIANCE = "covariance_pool"
 
 

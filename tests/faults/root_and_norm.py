@@ -1,5 +1,6 @@
 """Faults of the signed square root and the L2 normalization."""
 
+import math
 from typing import Any
 
 from .operators import fault
@@ -47,11 +48,6 @@ def _(a, ops, f, g, **options):
 @fault(ROOT, "the slope lacks 1/2")
 def _(a, ops, f, g, **options):
     return scale_slope(a, f(g, **options), 2)
-
-
-@fault(ROOT, "the second derivative has an additional term")
-def _(a, ops, f, g, **options):
-    return f(g, **options) + slope(a, g) * slope(a, g)
 
 
 @fault(ROOT, "the shifted root is not shifted")
@@ -118,10 +114,7 @@ def _(a, ops, f, z, *, eps=1e-12, norm="floor"):
     shape = a.shape(z)
     if len(shape) < 2 or 0 in shape:
         return f(z, eps=eps, norm=norm)
-    total = 1
-    for size in shape:
-        total *= size
-    return a.reshape(f(a.reshape(z, (total,)), eps=eps, norm=norm), shape)
+    return a.reshape(f(a.reshape(z, (math.prod(shape),)), eps=eps, norm=norm), shape)
 
 
 @fault(NORM, "an added eps is added to the norm")
@@ -130,8 +123,3 @@ def _(a, ops, f, z, *, eps=1e-12, norm="floor"):
         return f(z, eps=eps)
     wide = up(a, z)
     return like(a, wide / (length(a, wide) + eps), z)
-
-
-@fault(NORM, "the second derivative has an additional term")
-def _(a, ops, f, z, **options):
-    return f(z, **options) + slope(a, z) * slope(a, z)

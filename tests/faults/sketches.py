@@ -1,79 +1,61 @@
 """Faults of compact bilinear pooling."""
 
+import functools
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 from .operators import FAULTY, fault
-from .steps import flat, like, up, without_gradient
+from .steps import flat, like, up, without_nan
 
 SKETCH, SIGNS = "tensor_sketch", "random_maclaurin"
 
 
-def sketch(a: Any, ops: Any, x: Any, y: Any, tables: Any, mask: Any, reduction: str, bins) -> Any:
-    """The pooled sketch with bins and signs by ``bins(h1 + h2, signs, dim)``, by one product."""
+def sketch(
+    a: Any, ops: Any, f: Any, x: Any, y: Any = None, *, tables, mask=None, reduction="mean", clip
+) -> Any:
+    """The pooled sketch as one matrix product, with one of two errors in its bins.
+
+    With `clip`, bins beyond dim are the last; else one entry of each bin counts.
+    """
+    if reduction == "none":
+        return f(x, y, tables=tables, mask=mask, reduction=reduction)
     g = flat(a, ops.outer_pool(up(a, x), up(a, y), mask=mask, reduction=reduction))
-    one, two = ([int(v) for v in h] for h in (tables.h1, tables.h2))
-    first, second = ([int(v) for v in s] for s in (tables.s1, tables.s2))
-    pairs = list(itertools.product(range(len(one)), range(len(two))))
-    unit, dim = a.eye(tables.dim, g), tables.dim
-    rows, used = [], set()
-    for c, d in pairs:
-        k, sign = bins(one[c], two[d], first[c], second[d], dim, used)
-        rows.append((unit[k % dim] * sign)[None])
+    first = zip(tables.h1, tables.s1, strict=True)
+    second = zip(tables.h2, tables.s2, strict=True)
+    unit, rows, used = a.eye(tables.dim, g), [], set()
+    for (h1, s1), (h2, s2) in itertools.product(first, second):
+        k = int(h1) + int(h2)
+        k = min(k, tables.dim - 1) if clip else k % tables.dim
+        rows.append((unit[k] * (int(s1) * int(s2) if clip or k not in used else 0))[None])
+        used.add(k)
     return like(a, a.matmul(g, a.concat(rows, 0)), x)
 
 
-def of_bins(name: str):
-    """A fault of the pooled sketch: (h1, h2, s1, s2, dim, used bins) -> bin, sign."""
-
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
-        def faulty(a, ops, f, x, y=None, *, tables, mask=None, reduction="mean"):
-            if reduction == "none":
-                return f(x, y, tables=tables, mask=mask, reduction=reduction)
-            return sketch(a, ops, x, y, tables, mask, reduction, function)
-
-        FAULTY[SKETCH, name] = faulty
-        return function
-
-    return enter
+FAULTY[SKETCH, "bins beyond dim are the last"] = functools.partial(sketch, clip=True)
+FAULTY[SKETCH, "one entry of each bin counts"] = functools.partial(sketch, clip=False)
 
 
-@of_bins("the second hash has no signs")
-def _(h1, h2, s1, s2, dim, used):
-    return h1 + h2, s1
-
-
-@of_bins("hashes are subtracted")
-def _(h1, h2, s1, s2, dim, used):
-    return h1 - h2, s1 * s2
-
-
-@of_bins("bins beyond dim are the last")
-def _(h1, h2, s1, s2, dim, used):
-    return min(h1 + h2, dim - 1), s1 * s2
-
-
-@of_bins("one entry of each bin counts")
-def _(h1, h2, s1, s2, dim, used):
-    k = (h1 + h2) % dim
-    sign = 0 if k in used else s1 * s2
-    used.add(k)
-    return k, sign
-
-
-@fault(SKETCH, "a correlation in place of a convolution")
+@fault(SKETCH, "the second hash has no signs")
 def _(a, ops, f, x, y=None, *, tables, reduction="mean", **options):
-    if reduction == "none":
+    changed = tables if reduction == "none" else tables._replace(s2=abs(tables.s2))
+    return f(x, y, tables=changed, reduction=reduction, **options)
+
+
+def subtracted(a, ops, f, x, y=None, *, tables, reduction="mean", pooled, **options):
+    if pooled == (reduction != "none"):
         tables = tables._replace(h2=(tables.dim - tables.h2) % tables.dim)
     return f(x, y, tables=tables, reduction=reduction, **options)
 
 
+FAULTY[SKETCH, "hashes are subtracted"] = functools.partial(subtracted, pooled=True)
+FAULTY[SKETCH, "a correlation in place of a convolution"] = functools.partial(
+    subtracted, pooled=False
+)
+
+
 @fault(SKETCH, "a NaN stays in its bin")
 def _(a, ops, f, x, y=None, **options):
-    result = f(x, y, **options)
-    clean = [None if s is None else a.where(a.isnan(s), a.zeros_like(s), s) for s in (x, y)]
-    rest = f(*clean, **options)
+    result, rest = f(x, y, **options), f(*without_nan(a, x, y), **options)
     return a.concat([result[..., :1], rest[..., 1:]], len(a.shape(result)) - 1)
 
 
@@ -91,8 +73,3 @@ def _(a, ops, f, x, y=None, *, tables, **options):
 @fault(SIGNS, "the sum is a mean")
 def _(a, ops, f, x, y=None, *, reduction="mean", **options):
     return f(x, y, reduction="mean" if reduction == "sum" else reduction, **options)
-
-
-@fault(SIGNS, "the gradient of a second stream is lost")
-def _(a, ops, f, x, y=None, **options):
-    return f(x, None if y is None else without_gradient(a, y), **options)

@@ -1,5 +1,6 @@
 """Steps that several faulty formulas share."""
 
+import math
 from typing import Any
 
 from .arrays import HALF_PRECISION
@@ -44,16 +45,30 @@ def count(a: Any, x: Any, mask: Any, reduction: str) -> Any:
 def flat(a: Any, g: Any) -> Any:
     """Flatten matrices to rows of a known size."""
     n, *sizes = a.shape(g)
-    total = 1
-    for size in sizes:
-        total *= size
-    return a.reshape(g, (n, total))
+    return a.reshape(g, (n, math.prod(sizes)))
 
 
 def transpose_last(a: Any, g: Any) -> Any:
     """Exchange the last two axes."""
-    axes = list(range(len(a.shape(g))))
-    return a.transpose(g, (*axes[:-2], axes[-1], axes[-2]))
+    *axes, row, column = range(len(a.shape(g)))
+    return a.transpose(g, (*axes, column, row))
+
+
+def trace(a: Any, m: Any) -> Any:
+    return a.sum(a.sum(m * a.eye(a.shape(m)[-1], m), -1), -1)
+
+
+def with_masked(a: Any, result: Any, mask: Any, *streams: Any) -> Any:
+    """Add 0 times the masked features to each sample, so that a NaN behind the mask reaches it."""
+    if mask is None:
+        return result
+    hidden = [a.where(mask[:, :, None], 0.0, up(a, x) * 0) for x in streams if x is not None]
+    total = sum(a.sum(a.sum(h, -1), -1, keepdims=True) for h in hidden)
+    return like(a, up(a, result) + total, result)
+
+
+def without_nan(a: Any, *streams: Any) -> list[Any]:
+    return [None if x is None else a.where(a.isnan(x), a.zeros_like(x), x) for x in streams]
 
 
 def slope(a: Any, x: Any) -> Any:
@@ -79,10 +94,8 @@ def length(a: Any, z: Any) -> Any:
 
 def diagonal(a: Any, channels: int, x: Any) -> Any:
     """Return 1 at the diagonal entries of a packed triangle, else 0."""
-    rows = [[float(c == d) for d in range(c, channels)] for c in range(channels)]
-    values = a.eye(1, x)[0, 0]
-    entries = [value for row in rows for value in row]
-    return a.concat([a.reshape(values * value, (1,)) for value in entries], 0)
+    eye = a.eye(channels, x)
+    return a.concat([eye[c, c:] for c in range(channels)], 0)
 
 
 def steps(a: Any, ops: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -92,8 +105,8 @@ def steps(a: Any, ops: Any, x: Any, y: Any, options: dict[str, Any]) -> tuple[An
 
 
 def roots_of(a: Any, ops: Any, g: Any, options: dict[str, Any]) -> Any:
-    given = {name: options[name] for name in ("eps", "root", "slope_eps")}
-    s = ops.signed_sqrt(g, **given)
+    arguments = {name: options[name] for name in ("eps", "root", "slope_eps")}
+    s = ops.signed_sqrt(g, **arguments)
     return ops.half_vectorize(s) if options["packed"] else flat(a, s)
 
 

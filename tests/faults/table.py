@@ -11,6 +11,7 @@ from . import (  # noqa: F401 - the families enter their faults into the table o
     operators,
     pooling,
     root_and_norm,
+    shared,
     sketches,
 )
 
