@@ -1,8 +1,8 @@
 """The formulas of published code for features (N, L, C) in NumPy, to test the presets with."""
 
-import importlib
-
 import numpy as np
+
+from bilinear.backends.initial_values import classifier_projections, sketch_tables
 
 N, C, LOCATIONS = 2, 5, 12
 
@@ -15,8 +15,8 @@ def mean(x):
     return outer_sum(x) / x.shape[1]
 
 
-def normalize(z):
-    return z / np.sqrt(np.sum(z * z, 1, keepdims=True))
+def normalize(z, floor=0.0, added=0.0):
+    return z / np.sqrt(np.maximum(np.sum(z * z, 1, keepdims=True), floor) + added)
 
 
 def signed_root(z, eps=0.0):
@@ -68,9 +68,7 @@ def democratic(x, aim=None):
 
 
 def sketch(x, dim=2):
-    tables = importlib.import_module("bilinear.backends.initial_values").sketch_tables(
-        C, None, dim, 1
-    )
+    tables = sketch_tables(C, None, dim, 1)
     z = np.zeros((N, dim))
     for c in range(C):
         for d in range(C):
@@ -81,11 +79,9 @@ def sketch(x, dim=2):
 
 
 def scores(x):
-    drawing = importlib.import_module("bilinear.backends.initial_values")
-    plus, minus = drawing.classifier_projections(C, 3, 8, 0)
-    parts = (np.sum(np.einsum("nlc,kcr->nlkr", x, u) ** 2, (1, 3)) for u in (plus, minus))
-    positive, negative = parts
-    return positive - negative
+    plus, minus = classifier_projections(C, 3, 8, 0)
+    energies = [np.sum(np.einsum("nlc,kcr->nlkr", x, u) ** 2, (1, 3)) for u in (plus, minus)]
+    return energies[0] - energies[1]
 
 
 def block_fusion(x, y):
@@ -104,20 +100,12 @@ FORMULAS = {
     "fast-mpn": lambda x: normalize(signed_root(mean(x), 1e-8)),
     "fast-mpn-bcnn": lambda x: normalize(signed_root(mean(x), 1e-8)),
     "fast-mpn-cbp": lambda x: normalize(signed_root(sketch(x), 1e-8)),
-    "keras": lambda x: keras_norm(signed_root(mean(x), 1e-9)),
+    "keras": lambda x: normalize(signed_root(mean(x), 1e-9), floor=1e-12),
     "matconvnet-gao": lambda x: normalize(signed_root(outer_sum(x))),
-    "caffe-gao": lambda x: caffe_norm(signed_root(outer_sum(x))),
+    "caffe-gao": lambda x: normalize(signed_root(outer_sum(x)), added=1e-7),
     "scaled-sqrt": lambda x: normalize(signed_root(outer_sum(x)) / np.sqrt(10000)),
     "block": block_fusion,
     "isqrt-cov": isqrt_cov,
     "democratic": democratic,
     "lrbp": scores,
 }
-
-
-def keras_norm(z):
-    return z / np.sqrt(np.maximum(np.sum(z * z, 1, keepdims=True), 1e-12))
-
-
-def caffe_norm(z):
-    return z / np.sqrt(np.sum(z * z, 1, keepdims=True) + 1e-7)

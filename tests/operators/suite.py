@@ -269,10 +269,7 @@ def cotangent_of(op: str, case: Case) -> np.ndarray:
 
 
 def derivative(op: str, case: Case, tangents: list[np.ndarray], *cotangent: np.ndarray) -> list:
-    """Return ``J v``, or given a cotangent the derivative of ``Jᵀ cotangent`` along the tangents.
-
-    They are central differences.
-    """
+    """Differentiate values, or gradients for a cotangent, along tangents by central differences."""
     suffix, leading = "_vjp" if cotangent else "", [ct.astype(np.longdouble) for ct in cotangent]
     ahead, behind = (
         _as_list(_apply(op, suffix, _along(case, tangents, step), case.options, *leading))
