@@ -18,7 +18,7 @@ import numpy as np
 
 from ..contract import refuse
 from ..data.images import Preprocessing
-from . import parameter_groups, schedules
+from . import parameter_groups
 from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, image_feed, validate
 from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
@@ -269,7 +269,7 @@ class _Loop:
         progress.passes += 1
         progress.epoch += 1
         progress.batch, progress.loss, progress.images = 0, 0.0, 0
-        if progress.epoch == phase.epochs or schedules.is_over(self._monitored(), phase.patience):
+        if phase.is_over(self._monitored()):
             chosen = self._monitored().index(min(self._monitored()))
             progress.before = progress.history[chosen]
             progress.phase, progress.epoch, progress.history = progress.phase + 1, 0, []

@@ -7,6 +7,7 @@ A recipe is a model, the images it sees, and a sequence of phases. `Recipe.to_js
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated, Literal
@@ -15,7 +16,6 @@ from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from ..contract import refuse
 from ..models.plans import BACKBONES, DTYPES
-from . import schedules
 from .validation import Count, Natural, NonNegative, Positive, Text, one_of, reject, validated
 
 FORMAT = "bilinear-recipe"
@@ -111,10 +111,15 @@ class Optimizer:
 
 @validated
 class Schedule:
-    """The factor on the learning rates of a phase, see `bilinear.train.schedules`.
+    """The factor on the learning rates of a phase.
+
+    It follows from the progress of the phase and its validations and has no state, so that a
+    resumed run has the learning rates of an undisturbed one.
 
     Args:
-        kind: ``"constant"`` (the default), ``"step"``, ``"cosine"`` or ``"plateau"``.
+        kind: ``"constant"`` (the default), ``"step"``, ``"cosine"``, which is
+            ``(1 + cos(π · step / steps)) / 2``, or ``"plateau"``, which drops as PyTorch's
+            ``ReduceLROnPlateau`` does with a threshold of 0.
         milestones: of ``"step"`` only: the epochs of the phase, from 0, at which `factor` applies.
         factor: of ``"step"`` and ``"plateau"``, between 0 and 1. Default: 0.1.
         patience: of ``"plateau"``: epochs without improvement before a drop. Default: 3.
@@ -138,14 +143,17 @@ class Schedule:
 
     def scale(self, *, epoch: int, step: int, steps: int, history: Sequence[float]) -> float:
         """Return the factor at `step` of the `steps` of a phase, in `epoch`, after `history`."""
-        rise = schedules.warmup(step, self.warmup)
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if self.kind == "step":
-            return rise * schedules.step(epoch, self.milestones, self.factor)
+            return rise * self.factor ** sum(epoch >= start for start in self.milestones)
         if self.kind == "cosine":
-            return rise * schedules.cosine(step, steps)
-        if self.kind == "plateau":
-            return rise * schedules.plateau(history, self.patience, self.factor)
-        return rise
+            return rise * (1 + math.cos(math.pi * step / steps)) / 2
+        best, bad, drops = math.inf, 0, 0
+        for value in history if self.kind == "plateau" else ():
+            best, bad = (value, 0) if value < best else (best, bad + 1)
+            if bad > self.patience:
+                bad, drops = 0, drops + 1
+        return rise * self.factor**drops
 
 
 @validated
@@ -174,6 +182,14 @@ class Phase:
     patience: Count | None = None
     start: Literal["best", "last"] = "best"
     reinitialize: Text | None = None
+
+    def is_over(self, history: Sequence[float]) -> bool:
+        """Whether `epochs` are done, or the last `patience` of them were not the best so far."""
+        if len(history) == self.epochs:
+            return True
+        if self.patience is None or len(history) <= self.patience:
+            return False
+        return min(history[-self.patience :]) >= min(history[: -self.patience])
 
 
 @validated

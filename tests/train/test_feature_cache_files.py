@@ -119,13 +119,21 @@ def write_until_killed(folder: str) -> None:
         yield next(in_batches())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    write(maps_in(Path(folder) / "key"), until_killed)
+    write(maps_in(Path(folder)), until_killed)
+
+
+def kill_writer(folder: Path) -> None:
+    """Run `write_until_killed` in a new process."""
+    code = f"from {__name__} import write_until_killed as run; run({str(folder)!r})"
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+    assert result.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_the_leftovers_of_a_killed_writer_are_ignored_and_removed(tmp_path: Path) -> None:
     """The next writer removes them and writes the set; a third one computes nothing."""
-    assert child(f"write_until_killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    kill_writer(tmp_path / "key")
     (left,) = tmp_path.glob("*.tmp")
     assert left.is_dir()
     assert not (tmp_path / "key").exists()
@@ -142,21 +150,12 @@ def test_the_leftovers_of_a_killed_writer_are_ignored_and_removed(tmp_path: Path
     assert left.exists()
     check_space(tmp_path, one.bytes + 2**13, "feature maps", [one])
     assert not left.exists()
-    assert child(f"write_until_killed({str(tmp_path)!r})").returncode == -signal.SIGKILL
+    kill_writer(tmp_path / "key")
     write(maps_in(tmp_path / "key"))
     assert not left.exists()
     assert all(path.exists() for path in (*foreign, file))
     open_maps(tmp_path / "key").rows(np.arange(5))
     write(maps_in(tmp_path / "key"), lambda: pytest.fail("computed again"))
-
-
-def child(call: str) -> subprocess.CompletedProcess:
-    """Run a call of this module in a new process."""
-    code, root = (
-        f"from tests.train import test_feature_cache_files as tests; tests.{call}",
-        Path(__file__).parents[2],
-    )
-    return subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
 
 
 def test_the_limit_holds_when_feature_maps_are_written(tmp_path: Path) -> None:
