@@ -51,10 +51,7 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
 
 
 def _items(file: Path, field: str, folder: str, split: Split | None, boxes: bool) -> list[Item]:
-    """Read the items of an annotation file. `field` has the path below `folder`.
-
-    If `split` is None, each annotation contains its split.
-    """
+    """`field` has the path below `folder`; without `split` each annotation contains its own."""
     items = []
     for one in _variable(file, "annotations"):
         with _name_in_errors(file):

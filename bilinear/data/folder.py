@@ -41,7 +41,11 @@ def read_folder(root: Path, *, check_counts: bool = True) -> Index:
         sources = {f"{name}/": SPLIT_NAMES[name] for name in splits}
     classes = sorted({name for prefix in sources for name in _folders(root / prefix)})
     if "" not in sources:
-        _check_siblings(root, [name for name in top if name not in splits], classes)
+        others = [name for name in top if name not in splits]
+        if misnamed := [n for n in others if any(image_files(root, f"{n}/{c}") for c in classes)]:
+            invariant = f"splits in {root} must be named {', '.join(SPLIT_NAMES)}"
+            remedy = "Rename the folder if it is a split, or move it elsewhere."
+            refuse(ValueError, "folder", invariant, ", ".join(misnamed), remedy)
     items = tuple(
         Item(path, label, split)
         for prefix, split in sources.items()
@@ -57,15 +61,6 @@ def read_folder(root: Path, *, check_counts: bool = True) -> Index:
         remedy = "For CUB, Cars or Aircraft, name the folder with the annotation files."
         refuse(ValueError, "folder", invariant, received, remedy)
     return Index(root, tuple(classes), items, "folder")
-
-
-def _check_siblings(root: Path, siblings: list[str], classes: list[str]) -> None:
-    """Raise ValueError if a folder that is not a split has images of these classes."""
-    misnamed = [name for name in siblings if any(image_files(root, f"{name}/{c}") for c in classes)]
-    if misnamed:
-        invariant = f"splits in {root} must be named {', '.join(SPLIT_NAMES)}"
-        remedy = "Rename the folder if it is a split, or move it elsewhere."
-        refuse(ValueError, "folder", invariant, ", ".join(misnamed), remedy)
 
 
 def _folders(root: Path) -> list[str]:

@@ -202,10 +202,7 @@ class Pipeline:
             yield self._assemble(chunk, calls)
 
     def _decode_in_workers(self, epoch: int, chunks: list[np.ndarray]) -> Generator[Result]:
-        """Decode in workers and assemble batches in a thread, while earlier batches are used.
-
-        Pending work is cancelled when the epoch is abandoned.
-        """
+        """Decode in workers and assemble in a thread, until the epoch is abandoned."""
         assert self._pool is not None
         assert self._assembler is not None
         submit, assemble, items = self._pool.submit, self._assembler.submit, self.index.items
