@@ -14,6 +14,8 @@ import numpy as np
 from bilinear.data import Batch
 from bilinear.train import Engine, Group, Images, Model, Phase, Recipe, Schedule, build
 
+from .subjects import driver
+
 CLASSES = 3
 MODEL = Model("resnet18", taps=("layer1",), projection=6, weights=None, dtype="float64")
 
@@ -72,6 +74,7 @@ def linear_recipe(**changes: Any) -> Recipe:
 
 
 def engine(framework: str, of: Recipe | None = None, **options: Any) -> Engine:
+    driver(framework)  # sets up the framework for tests
     return build(framework, recipe() if of is None else of, CLASSES, **options)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Engine, Recipe, train
+from bilinear.train import Recipe, train
 from bilinear.train.parameter_groups import make_plan, select_tensors
 from bilinear.train.run import Progress, Run, read_tensors
 
@@ -29,17 +29,13 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 PAIRS = list(itertools.combinations(PRESENT, 2))
 
 
-@functools.cache
-def fresh(backend: str) -> Engine:
-    """An engine before its first step."""
-    driver(backend)  # sets up the framework for tests
-    return engine(backend)
+fresh = functools.cache(engine)
+"""An engine before its first step."""
 
 
 @functools.cache
 def finished_run(backend: str) -> Path:
     """The directory of an undisturbed run, shared by several tests."""
-    driver(backend)  # sets up the framework for tests
     folder = shared_folder()
     train(recipe(), engine(backend), *data(), folder)
     return folder
@@ -137,7 +133,6 @@ THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
     """The losses of the first two steps of the last phase."""
-    driver(backend)
     trained = engine(backend, of, **options)
     trained.begin(make_plan(of.phases[1], trained.streams, list(start()), trained.learned))
     batch, *_ = data()[0].epoch(0)
@@ -176,7 +171,6 @@ def test_compiled_engines_agree_with_eager_ones(backend: str, option: str) -> No
 @torch_only
 def test_a_parameter_may_get_its_first_gradient_after_others() -> None:
     """In one group: it then follows the formula, and resumes with the same bits."""
-    driver("torch")
     (batch, *_), of = data()[0].epoch(0), recipe()
     engines: list[Any] = [engine("torch") for _ in range(3)]
     for one in engines:

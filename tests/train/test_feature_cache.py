@@ -45,7 +45,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 @pytest.fixture(scope="module")
 def first() -> Engine:
     """An engine of the first installed framework, for what is equal in all."""
-    driver(PRESENT[0])
     return engine(PRESENT[0])
 
 
