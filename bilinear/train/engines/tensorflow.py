@@ -167,20 +167,17 @@ class Engine:
 
     def environment(self) -> dict[str, Any]:
         devices = tf.config.get_visible_devices()
+        details: Any = tf.config.experimental.get_device_details
         return {
             "framework": "tensorflow",
             "version": tf.__version__,
             "device": [device.device_type for device in devices],
-            "gpu": [_name(device) for device in devices if device.device_type == "GPU"],
+            "gpu": [details(d).get("device_name", "") for d in devices if d.device_type == "GPU"],
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "jit_compile": self.jit_compile,
             "policy": self.model.dtype_policy.name,
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         }
-
-
-def _name(device: Any) -> str:
-    return tf.config.experimental.get_device_details(device).get("device_name", "")
 
 
 def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:
