@@ -40,8 +40,7 @@ from .backends.jax.signed_sqrt import signed_sqrt
 from .backends.jax.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.jax.bcnn import BCNN
-from .models.jax.files import import_checkpoint, load, load_image, save
+from .models.jax.bcnn import BCNN, import_checkpoint, load, load_image, save
 
 __all__ = [
     "BCNN",

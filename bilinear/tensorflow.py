@@ -58,8 +58,7 @@ from .backends.tensorflow.signed_sqrt import signed_sqrt
 from .backends.tensorflow.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.tensorflow.bcnn import BCNN
-from .models.tensorflow.files import import_checkpoint, load, load_image, save
+from .models.tensorflow.bcnn import BCNN, import_checkpoint, load, load_image, save
 from .models.tensorflow.sgd import SGD
 
 __all__ = [

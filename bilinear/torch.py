@@ -40,8 +40,7 @@ from .backends.torch.signed_sqrt import signed_sqrt
 from .backends.torch.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.torch.bcnn import BCNN
-from .models.torch.files import import_checkpoint, load, load_image, save
+from .models.torch.bcnn import BCNN, import_checkpoint, load, load_image, save
 
 __all__ = [
     "BCNN",

@@ -108,7 +108,6 @@ ELSEWHERE = {
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
     "test_initial_weights_are_equal_in_every_framework": _unless(architecture=BOTH),
     "test_extreme_sizes": _unless(size=[(17, 40)]),
-    "test_momentum_is_read_by_every_framework": _unless(writer=FIRST),
     "test_three_ways_give_one_model": _unless(backend=FIRST),
     "test_every_framework_opens_the_files_of_every_other": _unless(architecture=BOTH),
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),

@@ -53,21 +53,14 @@ def write(
 ) -> None:
     """Write a model's file atomically: on an error, the file at `path` stays as it was.
 
-    A symbolic link is followed: the file it points to is replaced and the link stays. A replaced
-    file keeps its permissions; a new one has the process's usual permissions.
-
-    Raises: ValueError for an invalid description, tensors that do not fit it (missing, unknown,
-        misshapen, of another dtype, not finite) or momentum of a tensor that is no parameter;
-        OSError where the file cannot be written.
+    Raises: ValueError for an invalid description, and for tensors or momentum that do not fit it.
     """
     op = f"save {os.fsdecode(path)}"
     description.check(op, "Correct it before saving.")
-    found = {name: spec(array) for name, array in tensors.items()}
-    buffers = {MOMENTUM + name: array for name, array in (momentum or {}).items()}
-    kept = {name: spec(array) for name, array in buffers.items()}
-    _check(op, found, kept, _wanted(description, found), _UNFIT)
-    content = dict(tensors) | buffers
+    content = dict(tensors) | {MOMENTUM + name: array for name, array in (momentum or {}).items()}
     content = {name: np.asarray(array, order="C") for name, array in content.items()}
+    found = {name: spec(array) for name, array in content.items()}
+    _check(op, found, _wanted(description, found), _UNFIT)
     tables = _tables(description)
     for name, array in content.items():
         _check_values(op, name, array, tables)
@@ -80,11 +73,9 @@ def read_description(path: str | os.PathLike) -> Description:
     with open_tensors(path, op) as file:
         description = _description(op, file)
         own = _custom_prefixes(description)
-        found, kept = _split_momentum(file)
-        found = {name: found[name] for name in found if not name.startswith(own)}
-        own_kept = tuple(MOMENTUM + prefix for prefix in own)
-        kept = {name: kept[name] for name in kept if not name.startswith(own_kept)}
-        _check(op, found, kept, _wanted(description, {}), DAMAGED)
+        own += tuple(MOMENTUM + prefix for prefix in own)
+        found = {name: known for name, known in specs(file).items() if not name.startswith(own)}
+        _check(op, found, _wanted(description, {}), DAMAGED)
         return description
 
 
@@ -96,9 +87,7 @@ def read(
     `expected` is needed only where a stream is `Custom`: shape and dtype of its tensors under
     their full names (``backbone.…``). Other tensors in it are ignored.
 
-    Raises: ValueError naming file and tensor for a file that is truncated, foreign, newer, or
-        whose tensors are missing, unknown, misshapen, of another dtype or not finite, and for
-        `momentum=True` where none was saved; OSError where the file cannot be opened.
+    Raises: ValueError naming file and tensor; OSError where the file cannot be opened.
     """
     op = f"load {os.fsdecode(path)}"
     with open_tensors(path, op) as file:
@@ -108,20 +97,20 @@ def read(
             invariant = "a file with a custom backbone must be opened with that module"
             remedy = "Use load(path, backbone=module)."
             refuse(ValueError, op, invariant, f"no module for {custom[0][:-1]}", remedy)
-        found, kept = _split_momentum(file)
-        wanted = _wanted(description, expected or {})
-        _check(op, found, kept, wanted, DAMAGED)
+        wanted, found = _wanted(description, expected or {}), specs(file)
+        _check(op, found, wanted, DAMAGED)
+        kept = [name.removeprefix(MOMENTUM) for name in found if name.startswith(MOMENTUM)]
         if momentum and not kept:
             remedy = "Load without momentum=True: training then starts with empty buffers."
             refuse(ValueError, op, "momentum=True needs a file saved with momentum", "none", remedy)
         tables = _tables(description)
         tensors = {name: _check_values(op, name, file.get_tensor(name), tables) for name in wanted}
-        buffers = {
-            name.removeprefix(MOMENTUM): check_finite(op, name, file.get_tensor(name))
-            for name in (MOMENTUM + name for name in wanted if momentum)
-            if name in kept
-        }
-        return Checkpoint(description, tensors, buffers if momentum else None)
+        if not momentum:
+            return Checkpoint(description, tensors)
+        buffers = {name: file.get_tensor(MOMENTUM + name) for name in wanted if name in kept}
+        for name, array in buffers.items():
+            check_finite(op, MOMENTUM + name, array)
+        return Checkpoint(description, tensors, buffers)
 
 
 def read_portable(weights: Any) -> Description | None:
@@ -178,25 +167,14 @@ def _custom_prefixes(description: Description) -> tuple[str, ...]:
     return tuple(k for k, stream in description.streams.items() if isinstance(stream, Custom))
 
 
-def _split_momentum(file: Any) -> tuple[dict[str, Spec], dict[str, Spec]]:
-    """Split the specs in the header into those of the model and those of the momentum."""
-    found = specs(file)
-    kept = {name: found.pop(name) for name in list(found) if name.startswith(MOMENTUM)}
-    return found, kept
-
-
 def _tables(description: Description) -> dict[str, TensorSpec]:
-    found = pools.tensors(description.pooling, description.pooled)
+    found = pools.tensors(description.pooling, description.resolved.pooled)
     return {POOL + name: table for name, table in found.items()}
 
 
 def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec]:
     """The specs of all tensors of a file; `own` has those of custom modules."""
-    first, second = (
-        stream if isinstance(stream, str) else None
-        for stream in (description.backbone, description.backbone_b)
-    )
-    shapes = bcnn_shapes(first, second, description.head, description.taps)
+    shapes = bcnn_shapes(*description.resolved.pair, description.head, description.taps)
     wanted = {name: Spec(shape, description.dtype) for name, shape in shapes.items()}
     for name, table in _tables(description).items():
         wanted[name] = Spec(table.shape, table.dtype or description.dtype)
@@ -209,19 +187,15 @@ def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec
     return mine | wanted
 
 
-def _check(
-    op: str,
-    found: Mapping[str, Spec],
-    momentum: Mapping[str, Spec],
-    wanted: Mapping[str, Spec],
-    remedy: str,
-) -> None:
+def _check(op: str, found: Mapping[str, Spec], wanted: Mapping[str, Spec], remedy: str) -> None:
     """Check that all tensors are there, and momentum for parameters only."""
-    check_layout(op, found, wanted, remedy)
+    momentum = {name: known for name, known in found.items() if name.startswith(MOMENTUM)}
+    model = {name: known for name, known in found.items() if name not in momentum}
+    check_layout(op, model, wanted, remedy)
     trained = {
-        MOMENTUM + name: spec
-        for name, spec in wanted.items()
-        if is_parameter(name) and spec.dtype in DTYPES
+        MOMENTUM + name: known
+        for name, known in wanted.items()
+        if is_parameter(name) and known.dtype in DTYPES
     }
     check_layout(op, momentum, {k: trained[k] for k in trained if k in momentum}, remedy)
 

@@ -22,7 +22,7 @@ from .pools import (
     descriptor_size,
 )
 from .state_dict import ReadPth
-from .streams import Channels, Streams, Taps, resolve_streams
+from .streams import StreamArguments, Streams, resolve_streams
 from .weights import backbone_tensors, stream_weights, weights_preprocessing
 
 
@@ -31,13 +31,13 @@ class _Unfilled:
 
 
 UNFILLED = _Unfilled()
+_STREAMS = ("backbone", "backbone_b")
 
 
 class Parts(NamedTuple):
     """What a `BCNN` is built of."""
 
-    backbone: Any
-    backbone_b: Any
+    given: StreamArguments
     streams: Streams
     pool: Any
     descriptor_size: int | None
@@ -66,15 +66,10 @@ class Parts(NamedTuple):
 def resolve_parts(
     framework: Framework,
     make: MakeLayer,
-    *,
-    backbone: Any,
+    given: StreamArguments,
     num_classes: int,
-    backbone_b: Any,
     pool: Any,
-    projection: int | None,
-    taps: Taps,
     weights: Any,
-    channels: Channels,
     seed: Any,
     dtype: str,
 ) -> Parts:
@@ -84,27 +79,15 @@ def resolve_parts(
     source, op = read_portable(weights), "BCNN"
     if source is not None:
         op = f"weights {os.fsdecode(weights)}"
-        given = {"backbone": backbone, "backbone_b": backbone_b}
-        given |= {"projection": projection, "taps": taps and tuple(taps)}
-        backbone_b, projection, taps = _from_file(op, framework, source, given)
-        channels = source.channels if channels is None else channels
-    streams = resolve_streams(
-        backbone,
-        backbone_b,
-        channels=channels,
-        taps=taps,
-        projection=projection,
-        module=framework.module,
-        module_name=framework.module_name,
-    )
+        given = _from_file(op, framework, source, given)
+    streams = resolve_streams(given, framework.module, framework.module_name)
     if source is not None and streams.channels != source.channels:
         _refuse_contradiction(op, "channels", streams.channels, source.channels)
     made = None
     if (pool is None and source is None) or isinstance(pool, str):
         made = presets.make_layer(describe_named_pool(pool, streams, num_classes, seed), make)
     elif pool is not None:
-        check_pool(pool, framework.pool_class)
-        framework.check_pool(pool)
+        check_pool(pool, framework)
         made = pool
     if source is None:
         size = descriptor_size(made, streams, num_classes)
@@ -116,26 +99,15 @@ def resolve_parts(
         size = descriptor_size(made, streams, num_classes)
         preprocessing = source.preprocessing
         drawn = draw_classifier(num_classes, size, seed, dtype)
-    return Parts(
-        backbone,
-        backbone_b,
-        streams,
-        made,
-        size,
-        preprocessing,
-        drawn,
-        None if source is None else (weights, source),
-        dtype,
-    )
+    origin = None if source is None else (weights, source)
+    return Parts(given, streams, made, size, preprocessing, drawn, origin, dtype)
 
 
 def _check_arguments(num_classes: object, dtype: object, seed: object) -> None:
     check_classes("BCNN", num_classes, None if seed is UNFILLED else seed)
     if dtype not in DTYPES:
-        known = ", ".join(DTYPES)
-        refuse(
-            ValueError, "BCNN", f"dtype must be one of {known}", repr(dtype), "Pass one of them."
-        )
+        invariant = f"dtype must be one of {', '.join(DTYPES)}"
+        refuse(ValueError, "BCNN", invariant, repr(dtype), "Pass one of them.")
 
 
 def check_classes(op: str, num_classes: object, seed: object = None) -> None:
@@ -171,21 +143,20 @@ def draw_classifier(
 
 
 def _from_file(
-    op: str, framework: Framework, source: Description, given: Mapping[str, Any]
-) -> tuple[Any, ...]:
+    op: str, framework: Framework, source: Description, given: StreamArguments
+) -> StreamArguments:
     """Complete the arguments that are None by the file's, and refuse those that contradict it."""
-    streams = {"backbone": source.backbone, "backbone_b": source.backbone_b}
-    modules = {key: isinstance(given[key], framework.module) for key in streams}
+    modules = {key: isinstance(getattr(given, key), framework.module) for key in _STREAMS}
     check_streams(op, source, framework.name, **modules)
-    for key, wanted in streams.items():
-        absent = key == "backbone_b" and given[key] is None
-        if not isinstance(wanted, Custom) and not absent and given[key] != wanted:
-            _refuse_contradiction(op, key, given[key], wanted)
-    for key in ("projection", "taps"):
-        if given[key] not in (None, getattr(source, key)):
-            _refuse_contradiction(op, key, given[key], getattr(source, key))
-    second = given["backbone_b"] if isinstance(source.backbone_b, Custom) else source.backbone_b
-    return second, source.projection, source.taps
+    given = given._replace(taps=given.taps and tuple(given.taps))
+    for key in (*_STREAMS, "projection", "taps"):
+        value, wanted = getattr(given, key), getattr(source, key)
+        absent = key != "backbone" and value is None
+        if not isinstance(wanted, Custom) and not absent and value != wanted:
+            _refuse_contradiction(op, key, value, wanted)
+    second = given.backbone_b if isinstance(source.backbone_b, Custom) else source.backbone_b
+    channels = source.channels if given.channels is None else given.channels
+    return StreamArguments(given.backbone, second, channels, source.taps, source.projection)
 
 
 def _pool_of_source(

@@ -19,7 +19,7 @@ pool, classes, preprocessing). SGD momentum buffers are dropped.
 
 import importlib
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._require import BACKENDS, require
 from ..contract import refuse
@@ -93,13 +93,8 @@ def convert(
     op = f"convert {source}"
     if framework is not None and framework not in BACKENDS:
         invariant = f"framework (--framework) must be one of {', '.join(BACKENDS)}"
-        refuse(
-            ValueError,
-            op,
-            invariant,
-            repr(framework),
-            "Leave it out where the names tell the forms.",
-        )
+        remedy = "Leave it out where the names tell the forms."
+        refuse(ValueError, op, invariant, repr(framework), remedy)
     read = _form(op, source, source_form, framework)
     written = _form(op, target, target_form, framework)
     if (read == PORTABLE) == (written == PORTABLE):
@@ -114,21 +109,23 @@ def convert(
     needed = read != PORTABLE and not form.complete
     if needed != (like is not None):
         invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file as like"
-        remedy = (
-            "Pass like= (--like), a file of the same model."
-            if needed
-            else "Leave like= (--like) out."
-        )
+        remedy = "Leave like= (--like) out."
+        if needed:
+            remedy = "Pass like= (--like), a file of the same model."
         refuse(ValueError, op, invariant, f"like={like!r}", remedy)
     require(form.framework)
-    native, files = (_part(form.framework, part) for part in ("native", "files"))
+    package = f"{__package__}.{form.framework}"
+    native, files = (importlib.import_module(f"{package}.{name}") for name in ("native", "bcnn"))
     if read == PORTABLE:
         model = files.load(source)
         native.write_native(op, model, target, foreign)
     else:
         model = native.read_native(op, source, foreign, files.load(like) if needed else None)
         files.save(model, target)
-    left = read == PORTABLE and _has_momentum(op, source)
+    left = False
+    if read == PORTABLE:
+        with open_tensors(source, op) as file:
+            left = any(name.startswith(MOMENTUM) for name in specs(file))
     return Conversion(read, written, len(model.canonical()), left)
 
 
@@ -146,12 +143,3 @@ def _form(op: str, path: str, given: str | None, framework: str | None) -> str:
         known = ", ".join(_SUFFIXES)
         refuse(ValueError, op, f"a form must be one of {known}", repr(given), "Pass one of them.")
     return given
-
-
-def _part(framework: str, part: str) -> Any:
-    return importlib.import_module(f"{__package__}.{framework}.{part}")
-
-
-def _has_momentum(op: str, path: str) -> bool:
-    with open_tensors(path, op) as file:
-        return any(name.startswith(MOMENTUM) for name in specs(file))

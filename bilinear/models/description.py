@@ -11,7 +11,8 @@ from ..contract import refuse
 from ..contract.renamed_arguments import RENAMED, upgrade_arguments
 from ..data.images import Preprocessing
 from . import pools
-from .plans import CHANNELS, DTYPES, Head, Shape, are_taps, is_count, tapped
+from .plans import CHANNELS, DTYPES, Head, are_taps, is_count, tapped
+from .streams import Streams
 
 FORMAT = "bilinear-bcnn"
 VERSION = 3
@@ -30,10 +31,7 @@ _NAMED_IN_3 = {name: set(renamed.values()) for name, renamed in RENAMED.items()}
 
 
 class Custom(NamedTuple):
-    """A stream on a custom module: its name, its framework, and the channels of its maps.
-
-    `channels` is a tuple for a module that gives several maps.
-    """
+    """A stream on a custom module; `channels` is a tuple where it gives several maps."""
 
     name: str
     framework: str
@@ -78,17 +76,15 @@ class Description:
         return tuple(found)
 
     @property
-    def pooled(self) -> tuple[int, ...]:
-        """The channels of the feature maps that the pool receives."""
-        return tuple(self.projection or c for c in self.channels)
+    def resolved(self) -> Streams:
+        """The backbones and feature maps as `resolve_streams` gives them."""
+        names = tuple(s if isinstance(s, str) else None for s in self.streams.values())
+        return Streams(names, self.channels, self.taps, self.projection)
 
     @property
     def head(self) -> Head:
-        projections: tuple[Shape, ...] = ()
-        if self.projection is not None:
-            projections = tuple((self.projection, c) for c in self.channels)
-        classified = pools.is_classifier(self.pooling)
-        return Head(self.num_classes, None if classified else self.descriptor_size, projections)
+        size = None if pools.is_classifier(self.pooling) else self.descriptor_size
+        return Head(self.num_classes, size, self.resolved.projections)
 
     @property
     def version(self) -> int:
@@ -106,8 +102,8 @@ class Description:
         for holds, invariant, received in _rules(self):
             if not holds:
                 refuse(ValueError, op, invariant, f"{received!r}", remedy)
-        pools.check_pooling(op, self.pooling, self.pooled, self.num_classes, remedy)
-        size = pools.size(self.pooling, self.pooled)
+        pools.check_pooling(op, self.pooling, self.resolved.pooled, self.num_classes, remedy)
+        size = pools.size(self.pooling, self.resolved.pooled)
         if self.descriptor_size != size:
             received = f"{self.descriptor_size}"
             refuse(ValueError, op, f"descriptor_size must be {size}", received, remedy)

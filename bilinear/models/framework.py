@@ -14,25 +14,16 @@ from ..contract import Spec
 class Framework(Protocol):
     """The functions of one framework that saving, loading and building a `BCNN` need."""
 
-    @property
-    def name(self) -> str:
-        """``"torch"``, ``"tensorflow"`` or ``"jax"``."""
-        ...
-
-    @property
-    def module(self) -> type:
-        """The class of custom backbones."""
-        ...
-
-    @property
-    def module_name(self) -> str:
-        """The public name of that class."""
-        ...
-
-    @property
-    def pool_class(self) -> type:
-        """The class of custom pools."""
-        ...
+    name: str
+    """``"torch"``, ``"tensorflow"`` or ``"jax"``."""
+    module: type
+    """The class of custom backbones."""
+    module_name: str
+    """The public name of that class."""
+    pool_class: type
+    """The class of custom pools."""
+    channels_last: bool
+    """Whether convolutions and linear layers have another layout than the canonical one."""
 
     @property
     def read_pth(self) -> Callable[[str], Any] | None:
@@ -41,14 +32,6 @@ class Framework(Protocol):
 
     def check_dtype(self, op: str, dtype: str) -> None:
         """ValueError for a dtype that the framework's settings exclude."""
-        ...
-
-    def check_pool(self, pool: Any) -> None:
-        """ValueError for a pool that a model of this framework cannot call."""
-        ...
-
-    def check_save(self, op: str, model: Any) -> None:
-        """ValueError for a model that no portable file can describe."""
         ...
 
     def layer(self, name: str, *, dtype: Any, **arguments: Any) -> Any:
@@ -65,8 +48,14 @@ class Framework(Protocol):
 
     def from_numpy(self, array: np.ndarray) -> Any: ...
 
+    def to_numpy(self, tensor: Any, /) -> np.ndarray: ...
+
     def images(self, batch: np.ndarray, /) -> Any:
         """A batch of images (N, H, W, 3) as a model takes it."""
+        ...
+
+    def resample(self, *maps: Any) -> tuple[Any, ...]:
+        """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
         ...
 
     def numpy_function(

@@ -38,14 +38,8 @@ def read_import(
 ) -> Imported:
     """Read a checkpoint of other code, and check it whole before anything is returned.
 
-    The file is a ``.safetensors`` of that code's names or, where the caller can read one
-    (`read_pth`: path -> what was saved, its tensors as NumPy arrays), what that code itself
-    saved: a ``state_dict``, or a dictionary with it under ``state_dict`` or ``model``. The
-    ``module.`` of DataParallel and ``num_batches_tracked`` are left out.
-
-    Raises: ValueError for an unknown layout, one whose network differs, or a backbone it cannot
-        have; naming file and tensor for tensors that are missing, unknown, misshapen, not all of
-        one floating type, or not finite; OSError where the file cannot be opened.
+    `read_pth`, where the caller has one, reads what `torch.save` wrote.
+    Raises: ValueError naming file and tensor; OSError where the file cannot be opened.
     """
     path = os.fsdecode(path)
     op = f"import {path}"
@@ -113,13 +107,8 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     if not path.lower().endswith(_PTH):
         invariant = f"the file must be a .safetensors or one of {', '.join(_PTH)}"
-        refuse(
-            ValueError,
-            op,
-            invariant,
-            os.path.basename(path),
-            "Rename it with the suffix of its format.",
-        )
+        remedy = "Rename it with the suffix of its format."
+        refuse(ValueError, op, invariant, os.path.basename(path), remedy)
     if read_pth is None:
         remedy = (
             "Convert it there once: model = import_checkpoint(path, layout), save(model, "

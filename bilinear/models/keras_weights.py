@@ -35,11 +35,8 @@ _REMEDY = "weights= takes VGG16 of keras.applications, as save_weights or save w
 def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     """Return Keras' VGG16 as {canonical name without prefix: array}, in the file's dtype.
 
-    The file is what Keras 1 to 3 write by ``save_weights`` (Keras' published file is one), or
-    by ``save`` in the HDF5 format.
-
-    Raises: ValueError naming file and layer for another backbone, a file that is damaged, or
-        whose layers are missing, unknown, misshapen or not finite; ImportError without h5py.
+    The file is what Keras 1 to 3 write by ``save_weights``, or by ``save`` in the HDF5 format.
+    Raises: ValueError naming file and layer; ImportError without h5py.
     """
     if backbone != "vgg16":
         remedy = "Use weights='imagenet', or torchvision's or timm's file."
@@ -50,10 +47,13 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     for name, (_, dtype, _) in found.items():
         if dtype not in ACCUMULATION:
             refuse(ValueError, op, f"{name!r} must be of a real floating type", dtype, _REMEDY)
+    shapes: dict[str, plans.Shape] = {}
+    for name, conv in convolutions.items():
+        shapes[f"{name}/kernel"] = conv.kernel, conv.kernel, conv.inputs, conv.outputs
+        shapes[f"{name}/bias"] = (conv.outputs,)
     expected = {
-        f"{name}/{part}": Spec(shape, found.get(f"{name}/{part}", Spec((), "float32")).dtype)
-        for name, conv in convolutions.items()
-        for part, shape in _shapes(conv).items()
+        name: Spec(shape, found[name].dtype if name in found else "float32")
+        for name, shape in shapes.items()
     }
     check_layout(op, found, expected, _REMEDY)
     for name in expected:
@@ -77,11 +77,6 @@ def _convolutions() -> Iterator[tuple[str, plans.Conv]]:
             case plans.Conv():
                 place += 1
                 yield f"block{block}_conv{place}", layer
-
-
-def _shapes(conv: plans.Conv) -> dict[str, plans.Shape]:
-    kernel = conv.kernel, conv.kernel, conv.inputs, conv.outputs
-    return {"kernel": kernel, "bias": (conv.outputs,)}
 
 
 def _arrays(op: str, path: str) -> dict[str, np.ndarray]:

@@ -89,15 +89,16 @@ class Block(NamedTuple):
         return BatchNorm(f"{self.name}.bn2", self.outputs)
 
     @property
-    def has_downsample(self) -> bool:
-        return self.stride != 1 or self.inputs != self.outputs
-
-    @property
     def downsample(self) -> tuple[Conv, BatchNorm] | None:
-        if not self.has_downsample:
+        if self.stride == 1 and self.inputs == self.outputs:
             return None
         conv = Conv(f"{self.name}.downsample.0", self.inputs, self.outputs, 1, self.stride)
         return conv, BatchNorm(f"{self.name}.downsample.1", self.outputs)
+
+    @property
+    def layers(self) -> tuple[Conv | BatchNorm, ...]:
+        """All layers with tensors."""
+        return self.conv1, self.bn1, self.conv2, self.bn2, *(self.downsample or ())
 
 
 Layer = Conv | BatchNorm | Relu | MaxPool | Block
@@ -181,11 +182,7 @@ def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
 
 
 def tensor_shapes(backbone: str, taps: Sequence[str] | None = None) -> dict[str, Shape]:
-    """Return {name: shape} of a backbone's tensors, in the order of torchvision's ``state_dict()``.
-
-    The names carry no prefix, and BatchNorm's ``num_batches_tracked`` is not among them.
-    Raises: ValueError for a backbone that is not in `BACKBONES`.
-    """
+    """Return {name without prefix: shape} of a backbone's tensors, in torchvision's order."""
     if backbone not in BACKBONES:
         known = " or ".join(repr(name) for name in BACKBONES)
         remedy = "Pass a custom network as a module, not by name."
@@ -203,7 +200,7 @@ def _tensors(layer: Layer) -> Iterator[tuple[str, Shape]]:
             for part in ("weight", "bias", "running_mean", "running_var"):
                 yield f"{layer.name}.{part}", (layer.channels,)
         case Block():
-            for part in (layer.conv1, layer.bn1, layer.conv2, layer.bn2, *(layer.downsample or ())):
+            for part in layer.layers:
                 yield from _tensors(part)
 
 

@@ -13,6 +13,7 @@ from .. import presets
 from ..contract import refuse
 from ..contract.layers import LAYERS, TensorSpec
 from ..contract.options import check_forms
+from .framework import Framework
 from .streams import Streams
 
 UPGRADE = "Upgrade bilinear: pip install -U bilinear"
@@ -101,10 +102,7 @@ def _check_sizes(
 def describe_named_pool(
     name: str | None, streams: Streams, num_classes: int, seed: int | None
 ) -> dict[str, Any]:
-    """Describe the pool of a class or preset name for a model, default arguments left out.
-
-    Raises: ValueError for an unknown name, or a pool of another number of feature maps.
-    """
+    """Describe the pool of a class or preset name for a model, default arguments left out."""
     name = "BilinearPool" if name is None else name
     if name not in POOLS and name not in presets.PRESETS:
         invariant = "pool must be a layer, or a name among " + ", ".join((*POOLS, *presets.PRESETS))
@@ -127,8 +125,6 @@ def describe_pool(op: str, pool: Any) -> dict[str, Any]:
 
     Optional arguments with their default are left out, and each value has the normal form of its
     argument, so that equal models give equal bytes.
-
-    Raises: ValueError for a pool that is not of this package.
     """
     name = type(pool).__name__
     if not _is_of_package(pool):
@@ -147,10 +143,7 @@ def describe_pool(op: str, pool: Any) -> dict[str, Any]:
 
 
 def descriptor_size(pool: Any, streams: Streams, num_classes: int) -> int | None:
-    """Return the length of the pool's descriptor; None for a pool that gives logits itself.
-
-    Raises: ValueError for a pool that was made for other feature maps or classes.
-    """
+    """Check the pool, and return its descriptor's length; None for a pool that gives logits."""
     remedy = "Make the pool for the feature maps and classes of the model."
     if _is_of_package(pool) and _is_of_package(getattr(pool, "pool", pool)):
         check_pooling("BCNN", describe_pool("BCNN", pool), streams.pooled, num_classes, remedy)
@@ -161,13 +154,18 @@ def descriptor_size(pool: Any, streams: Streams, num_classes: int) -> int | None
     return None if hasattr(pool, "num_classes") else pool.descriptor_size(*streams.pooled)
 
 
-def check_pool(pool: Any, pool_class: type) -> None:
-    """TypeError unless `pool` is a layer, of the framework's `pool_class`, to pool with."""
-    whole = isinstance(pool, pool_class) and not isinstance(pool, type)
+def check_pool(pool: Any, framework: Framework) -> None:
+    """TypeError or ValueError unless `pool` is a layer that a model can pool with."""
+    whole = isinstance(pool, framework.pool_class) and not isinstance(pool, type)
     if not whole or not (hasattr(pool, "descriptor_size") or hasattr(pool, "num_classes")):
         invariant = "pool must be a layer instance with descriptor_size, or a name"
         remedy = "Pass an instance such as BilinearPool(), or its name."
         refuse(TypeError, "BCNN", invariant, repr(pool), remedy)
+    layout = getattr(pool, "data_format", "channels_last")
+    if framework.channels_last and layout != "channels_last":  # of Keras
+        invariant = "pool must have data_format='channels_last'"
+        remedy = "BCNN computes channels last whatever Keras' image data format is."
+        refuse(ValueError, "BCNN", invariant, repr(layout), remedy)
 
 
 def check_learned(pool: Any, dtypes: Mapping[str, str], dtype: str) -> None:
@@ -187,10 +185,7 @@ def check_descriptors(pool: Any) -> None:
 
 
 def remake_pool(pool: Any, make: MakeLayer, num_classes: int, seed: int | None) -> Any:
-    """Make a pool that gives logits again, for other classes; return any other pool as it is.
-
-    Raises: TypeError for a custom pool that gives logits.
-    """
+    """Make a pool that gives logits again, for other classes; return any other pool as it is."""
     op = "reset_classifier"
     if not hasattr(pool, "num_classes"):
         return pool

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -17,33 +17,13 @@ from .description import DAMAGED, Custom, Description
 from .framework import Framework
 from .imports import read_import
 from .layouts import Backbones, Layout
+from .network import Network
 from .plans import DTYPES
 from .pools import MakeLayer, describe_pool
 from .streams import Streams
 
-
-class Network(Protocol):
-    """What saving and loading need of a `BCNN` of any framework."""
-
-    streams: Streams
-    num_classes: int
-    pool: Any
-    classes: tuple[str, ...] | None
-    preprocessing: Preprocessing | None
-
-    def canonical(self) -> dict[str, Any]: ...
-
-    def assign(self, tensors: Mapping[str, np.ndarray]) -> None: ...
-
-    def to_own(self, name: str, array: np.ndarray) -> np.ndarray: ...
-
-    def to_canonical(self, name: str, array: Any) -> np.ndarray: ...
-
-    def reset_classifier(self, num_classes: int) -> None: ...
-
-
-Model = TypeVar("Model", bound=Network)
 Tensor = TypeVar("Tensor")
+Model = TypeVar("Model", bound=Network[Any])
 
 
 class Files(Generic[Model, Tensor]):
@@ -89,7 +69,12 @@ class Files(Generic[Model, Tensor]):
             OSError: if the file cannot be written.
         """
         op = f"save {os.fsdecode(path)}"
-        self._framework.check_save(op, model)
+        policy = getattr(model, "dtype_policy", None)  # of Keras
+        if policy is not None and model.pool.dtype_policy.name != policy.name:
+            # a file has one dtype, so the pool cannot have a policy of its own
+            invariant = f"the pool must have the model's dtype policy {policy.name}"
+            remedy = "Make the pool with that dtype=, or by its name."
+            refuse(ValueError, op, invariant, model.pool.dtype_policy.name, remedy)
         first, second = _describe_streams(op, self._framework.name, model.streams, name)
         classes = model.classes if classes is None else classes
         if isinstance(classes, str):
@@ -167,16 +152,23 @@ class Files(Generic[Model, Tensor]):
                 received = f"num_classes={num_classes}"
                 refuse(ValueError, op, "momentum=True must keep the classifier", received, remedy)
         description = read_description(path)
-        modules = {"backbone": backbone, "backbone_b": backbone_b}
-        given = {key: module is not None for key, module in modules.items()}
+        given = {"backbone": backbone is not None, "backbone_b": backbone_b is not None}
         check_streams(op, description, self._framework.name, **given)
         self._framework.check_dtype(op, description.dtype)
-        modules = {key: self._framework.copied(module) for key, module in modules.items()}
+        first, second = description.resolved.pair
         make = partial(self._framework.layer, dtype=description.dtype)
-        pool = _make_pool(op, description, make)
-        model = self._model(**_model_arguments(description, **modules), pool=pool)
-        specs = {key: self._framework.spec(value) for key, value in model.canonical().items()}
-        checkpoint = read(path, specs, momentum)
+        model = self._model(
+            first or self._framework.copied(backbone),
+            description.num_classes,
+            backbone_b=second or self._framework.copied(backbone_b),
+            pool=_make_pool(op, description, make),
+            projection=description.projection,
+            taps=description.taps,
+            channels=description.channels,
+            seed=UNFILLED,
+            dtype=description.dtype,
+        )
+        checkpoint = read(path, model.specs(), momentum)
         model.assign(checkpoint.tensors)
         model.classes = description.classes
         model.preprocessing = description.preprocessing
@@ -254,23 +246,6 @@ def _evaluate(model: Any) -> Any:
     if hasattr(model, "eval"):
         model.eval()
     return model
-
-
-def _model_arguments(description: Description, *, backbone: Any, backbone_b: Any) -> dict[str, Any]:
-    """The arguments of `BCNN`, except for its pool, that build the described model unfilled."""
-    streams = [s for s in (description.backbone, description.backbone_b) if s is not None]
-    given = [backbone, backbone_b]
-    modules = [m if isinstance(s, Custom) else s for s, m in zip(streams, given, strict=False)]
-    return {
-        "backbone": modules[0],
-        "backbone_b": modules[1] if len(modules) == 2 else None,
-        "num_classes": description.num_classes,
-        "projection": description.projection,
-        "taps": description.taps,
-        "channels": description.channels,
-        "seed": UNFILLED,
-        "dtype": description.dtype,
-    }
 
 
 def _dtype(tensors: Mapping[str, np.ndarray]) -> str:

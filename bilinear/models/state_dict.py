@@ -1,6 +1,6 @@
 """What `torch.save` wrote, read without trusting its pickle."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,8 @@ def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:
     """Return the tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
 
     The prefixes of DataParallel and `torch.compile` and ``num_batches_tracked`` are left out.
-    Raises: ValueError for anything else, or a name that occurs twice.
     """
-    return dict(_tensors(op, saved))
-
-
-def _tensors(op: str, saved: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names without wrappers' prefixes and arrays, without counters of batches."""
-    seen = set()
+    tensors: dict[str, np.ndarray] = {}
     for entry in ("state_dict", "model"):
         if isinstance(saved, Mapping) and isinstance(saved.get(entry), Mapping):
             saved = saved[entry]
@@ -48,10 +42,9 @@ def _tensors(op: str, saved: Any) -> Iterator[tuple[str, np.ndarray]]:
         refuse(ValueError, op, "the file must hold a state_dict", received, remedy)
     for name, array in saved.items():
         plain = ".".join(part for part in f"{name}".split(".") if part not in _WRAPPERS)
-        if not isinstance(array, np.ndarray) or plain in seen:
-            received = "it twice" if plain in seen else type(array).__name__
+        if not isinstance(array, np.ndarray) or plain in tensors:
+            received = "it twice" if plain in tensors else type(array).__name__
             remedy = "The file must hold one state_dict, bare or under 'state_dict' or 'model'."
             refuse(ValueError, op, f"{name!r} must be one tensor", received, remedy)
-        seen.add(plain)
-        if not plain.endswith(".num_batches_tracked"):
-            yield plain, array
+        tensors[plain] = array
+    return {k: v for k, v in tensors.items() if not k.endswith(".num_batches_tracked")}

@@ -10,6 +10,16 @@ Channels = int | Sequence[int | None] | None
 Taps = Sequence[str] | None
 
 
+class StreamArguments(NamedTuple):
+    """The arguments of `BCNN` about its streams."""
+
+    backbone: Any
+    backbone_b: Any
+    channels: Channels
+    taps: Taps
+    projection: int | None
+
+
 class Streams(NamedTuple):
     """The backbones of a B-CNN and the feature maps that its pool receives."""
 
@@ -54,41 +64,27 @@ class Streams(NamedTuple):
         return maps
 
 
-def resolve_streams(
-    backbone: object,
-    backbone_b: object,
-    *,
-    channels: Channels,
-    taps: Taps,
-    projection: int | None,
-    module: type,
-    module_name: str,
-) -> Streams:
-    """Check the arguments of `BCNN` about its streams.
-
-    Args:
-        backbone, backbone_b, channels, taps, projection: as `BCNN` takes them.
-        module: the framework's module class.
-        module_name: its public name.
-    """
+def resolve_streams(given: StreamArguments, module: type, module_name: str) -> Streams:
+    """Check the arguments; `module` is the framework's module class, of that public name."""
+    backbone, backbone_b, channels, taps, projection = given
     names = (_name("backbone", backbone, module, module_name),)
     if backbone_b is not None:
         names = names[0], _name("backbone_b", backbone_b, module, module_name)
     if taps is not None:
         _check_taps(names, taps)
     known = _known_channels(names, taps)
-    given: tuple[Any, ...] = (channels,) * len(known)
+    listed: tuple[Any, ...] = (channels,) * len(known)
     if isinstance(channels, (tuple, list)):
-        given = tuple(channels)
-    if names == (None,) and given:
-        known *= len(given)
-    if len(given) != len(known) or any(c is not None and not is_count(c) for c in given):
+        listed = tuple(channels)
+    if names == (None,) and listed:
+        known *= len(listed)
+    if len(listed) != len(known) or any(c is not None and not is_count(c) for c in listed):
         invariant = f"channels must be a positive integer, or one for each of {len(known)} maps"
         remedy = "Pass the number of channels of the feature maps; for two streams, a pair."
         refuse(ValueError, "BCNN", invariant, repr(channels), remedy)
     found = tuple(
         _channels(min(i, len(names) - 1), names, *pair)
-        for i, pair in enumerate(zip(known, given, strict=True))
+        for i, pair in enumerate(zip(known, listed, strict=True))
     )
     return _with_projection(
         Streams(names, found, None if taps is None else tuple(taps)), projection
@@ -119,13 +115,8 @@ def _check_taps(names: tuple[str | None, ...], taps: object) -> None:
     known = TAPS[names[0]]
     if not are_taps(names[0], taps):
         invariant = f"taps must be different names among {', '.join(known)}"
-        refuse(
-            ValueError,
-            "BCNN",
-            invariant,
-            repr(taps),
-            f"Choose among the feature maps of {names[0]}.",
-        )
+        remedy = f"Choose among the feature maps of {names[0]}."
+        refuse(ValueError, "BCNN", invariant, repr(taps), remedy)
 
 
 def _known_channels(names: tuple[str | None, ...], taps: Taps) -> tuple[int | None, ...]:
@@ -148,13 +139,8 @@ def _channels(
     if given is None:
         argument = ("backbone", "backbone_b")[stream]
         invariant = f"channels is required where {argument} is a custom module"
-        refuse(
-            ValueError,
-            "BCNN",
-            invariant,
-            "None",
-            "Pass the number of channels of its feature maps.",
-        )
+        remedy = "Pass the number of channels of its feature maps."
+        refuse(ValueError, "BCNN", invariant, "None", remedy)
     return given
 
 

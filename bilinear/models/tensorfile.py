@@ -17,10 +17,7 @@ _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
 
 @contextmanager
 def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
-    """Open a safetensors file and check its header; tensors are read one by one on request.
-
-    Raises: OSError as `open` does; ValueError for a truncated file or one of another kind.
-    """
+    """Open a safetensors file and check its header; tensors are read one by one on request."""
     path = os.fsdecode(path)
     with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
         pass
@@ -103,11 +100,7 @@ def _text(spec: Spec) -> str:
 def write_tensors(
     op: str, path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]
 ) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the new one.
-
-    A symbolic link is followed and stays; a replaced file keeps its permissions.
-    Raises: OSError where it cannot be written; the old file stays.
-    """
+    """Write beside `path`, then rename: a reader sees the old file or the new one."""
     with replace_file(path) as temporary:
         try:
             save_file(dict(tensors), temporary, metadata)

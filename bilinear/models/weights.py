@@ -55,11 +55,8 @@ def stream_weights(
 ) -> tuple[Weights, Weights]:
     """Return the weights of each stream, (first, second); None for a stream without weights.
 
-    Only named backbones can take weights. A pair is returned as it is. A single value is for all
-    named backbones; they must be of one architecture unless it is ``"imagenet"``.
-
-    Raises: ValueError for one file for two architectures, weights for a stream that cannot take
-        any, or a sequence of another length than two.
+    A single value is for all named backbones; they must be of one architecture unless it is
+    ``"imagenet"``.
     """
     names = [stream if isinstance(stream, str) else None for stream in (backbone, backbone_b)]
     if isinstance(weights, (tuple, list)):
@@ -86,11 +83,7 @@ def stream_weights(
 def weights_preprocessing(
     weights: Any, backbone: object, backbone_b: object = None
 ) -> Preprocessing | None:
-    """Return the preprocessing that pretrained weights expect; None without weights.
-
-    Raises: what `stream_weights` raises, and ValueError where the weights of two streams expect
-        different preprocessing of their one image.
-    """
+    """Return the preprocessing that pretrained weights expect; None without weights."""
     stated = [
         keras_weights.PREPROCESSING if _is_of_keras(source) else Preprocessing()
         for source in stream_weights(weights, backbone, backbone_b)
@@ -112,15 +105,9 @@ def backbone_tensors(
 ) -> dict[str, np.ndarray]:
     """Return a pretrained backbone as {canonical name without prefix: array}, in the file's dtype.
 
-    `weights` is ``"imagenet"`` (downloaded once, as pinned by `PINS`, then read from the cache;
-    its hash is checked every time), the path of a ``.safetensors`` file, of an ``.h5`` file of
-    Keras' VGG16, or, where the caller can read one (`read_pth`: path -> {name: array}), of a
-    ``.pth`` file.
-
-    Raises: ValueError naming file and tensor for a file that is damaged, does not have the
-        pinned hash, or whose backbone tensors are missing, unknown, misshapen or not finite;
-        FileNotFoundError for a path without a file; OSError where the download fails, saying
-        what to download by hand; ImportError for an ``.h5`` file without h5py.
+    `weights` is ``"imagenet"`` (downloaded once, then read from the cache; its hash is checked
+    every time), the path of a ``.safetensors`` file, of an ``.h5`` file of Keras' VGG16, or, where
+    the caller has `read_pth`, of a ``.pth`` file.
     """
     expected = tensor_shapes(backbone)
     path = _fetch(backbone) if weights == "imagenet" else _existing(weights)
@@ -160,13 +147,9 @@ def _check_backbone(
         name: Spec(shape, found[name].dtype if name in found else "float32")
         for name, shape in shapes.items()
     }
-    whole = any(name.startswith("backbone.") for name in found)
     remedy = f"This is not {backbone}. {_BACKBONE}"
-    remedy = (
-        "This is a whole B-CNN; pass its path alone, or open it with load(path)."
-        if whole
-        else remedy
-    )
+    if any(name.startswith("backbone.") for name in found):
+        remedy = "This is a whole B-CNN; pass its path alone, or open it with load(path)."
     check_layout(op, found, expected, remedy)
 
 
@@ -180,9 +163,8 @@ def _existing(weights: str | os.PathLike) -> str:
         remedy = "Check the spelling; 'imagenet' fetches the pretrained network."
         refuse(kind, "BCNN", invariant, f"{path!r}, which does not exist", remedy)
     if not known:
-        refuse(
-            ValueError, "BCNN", invariant, repr(path), "Rename it with the suffix of its format."
-        )
+        remedy = "Rename it with the suffix of its format."
+        refuse(ValueError, "BCNN", invariant, repr(path), remedy)
     return path
 
 

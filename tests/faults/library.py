@@ -148,10 +148,11 @@ def _(f, self, backbone):
 
 WRITE, DESCRIBE = "models.portable:write", "models.portable:describe_pool"
 FILES = ("tests/models/test_files.py",)
-POOLS = ("tests/models/test_pools.py", "tests/models/test_bad_pools.py")
+MOMENTUM = ("tests/models/test_pooled_models.py", "-k", "momentum")
+POOLS = ("tests/models/test_pools.py", "tests/models/test_description.py")
 
 
-@fault("momentum is missing in the file", WRITE, (*FILES, "-k", "momentum"), "torch")
+@fault("momentum is missing in the file", WRITE, MOMENTUM, "torch")
 def _(f, path, description, tensors, momentum):
     return f(path, description, tensors, None)
 

@@ -132,7 +132,7 @@ def shifted_stride(framework: str) -> None:
 
 def nearest_resampling(framework: str) -> None:
     """Feature maps of two sizes are resampled by the nearest location."""
-    module = importlib.import_module(f"bilinear.models.{framework}.bcnn")
+    module = importlib.import_module(f"bilinear.models.{framework}.framework")
     a = arrays(framework)
     first = 2 if framework == "torch" else 1
 
@@ -140,8 +140,7 @@ def nearest_resampling(framework: str) -> None:
         size = [min(s) for s in zip(*(a.shape(x)[first : first + 2] for x in maps), strict=True)]
         return tuple(nearest(a, x, size, first) for x in maps) if len(maps) > 1 else f(*maps)
 
-    attribute = "resample" if hasattr(module, "resample") else "_resample"
-    wrap(module, attribute, resample)
+    wrap(module, "resample", resample)
 
 
 def nearest(a: Any, x: Any, size: list[int], first: int) -> Any:

@@ -140,109 +140,90 @@ def canonical(*streams: str) -> list[str]:
     return [*names, "classifier.weight", "classifier.bias"]
 
 
-REFUSED = {
-    "another layout": (
-        lambda: (state("haomood"), "umass", {}),
+REFUSED = [  # the layout of the file, its changes, how it is read, and the error
+    (
+        ("haomood", {}, {"layout": "umass"}),
         "'features.0.weight' is not a tensor of layout='umass', backbone='vgg16'; got it and 27 "
         "others. The file fits layout='haomood', backbone='vgg16'.",
     ),
-    "the matrix root as the plain pool": (
-        lambda: (state("umass-improved"), "umass", {}),
+    (
+        ("umass-improved", {}, {"layout": "umass"}),
         "'m_sqrt.I' is not a tensor of layout='umass', backbone='vgg16'; got it and 28 others. "
         "The file fits layout='umass-improved', backbone='vgg16'.",
     ),
-    "the plain pool as the matrix root": (
-        lambda: (state("umass"), "umass-improved", {}),
-        "tensor 'm_sqrt.I' must be there",
-    ),
-    "another backbone": (
-        lambda: (state("fast-mpn-bcnn", "resnet18"), "fast-mpn-bcnn", {"backbone": "vgg16"}),
+    (("umass", {}, {"layout": "umass-improved"}), "tensor 'm_sqrt.I' must be there"),
+    (
+        ("fast-mpn-bcnn", {"backbone": "resnet18"}, {"backbone": "vgg16"}),
         "The file fits layout='fast-mpn-bcnn', backbone='resnet18'.",
     ),
-    "two streams": (
-        lambda: (state("umass", ("vgg16", "vgg16")), "fast-mpn-bcnn", {}),
+    (
+        ("umass", {"backbone": ("vgg16", "vgg16")}, {"layout": "fast-mpn-bcnn"}),
         "The file fits layout='umass', backbone=('vgg16', 'vgg16').",
     ),
-    "a layout nobody knows": (
-        lambda: (state("haomood", **{"features.0.scale": np.zeros(3)}), "haomood", {}),
+    (
+        ("haomood", {"features.0.scale": np.zeros(3)}, {}),
         "'features.0.scale' is not a tensor of layout='haomood', backbone='vgg16'; got it and 28 "
         "others. Load other networks into a custom module",
     ),
-    "a deeper backbone": (
-        lambda: (state("haomood"), "fast-mpn-bcnn", {"backbone": "resnet50"}),
+    (
+        ("haomood", {}, {"layout": "fast-mpn-bcnn", "backbone": "resnet50"}),
         "its backbone must be 'vgg16' or 'resnet18'; got 'resnet50'. Load other networks",
     ),
-    "no such layout": (
-        lambda: ({}, "matconvnet", {}),
+    (
+        ("haomood", {}, {"layout": "matconvnet"}),
         "layout must be one of umass, umass-improved, umass-democratic, haomood, hawkeye, "
         "fast-mpn-bcnn, or a Layout; got 'matc",
     ),
-    "pool5": (
-        lambda: ({}, "hawkeye", {}),
+    (
+        ("hawkeye", {}, {}),
         "the layout 'hawkeye' cannot be a BCNN: it pools behind pool5, at half the resolution",
     ),
-    "the classifier alone": (
-        lambda: (
-            {"module.fc.weight": np.zeros((3, 512**2), "f"), "module.fc.bias": np.zeros(3, "f")},
-            "haomood",
-            {},
-        ),
-        "tensor 'features.0.weight' must be there; got only 2 others. The file is not a B-CNN",
+    (
+        ("haomood", {"features.28.bias": None}, {}),
+        "tensor 'features.28.bias' must be there; got only 27 others. The file is not a B-CNN",
     ),
-    "missing": (
-        lambda: (state("haomood", **{"features.28.bias": None}), "haomood", {}),
-        "tensor 'features.28.bias' must be there; got only 27 others.",
-    ),
-    "no classifier": (
-        lambda: (state("haomood", **{"fc.weight": None}), "haomood", {"num_classes": 4}),
-        "tensor 'fc.weight' must be there",
-    ),
-    "another identity": (
-        lambda: (state("umass-improved", **{"m_sqrt.I": np.eye(4)}), "umass-improved", {}),
+    (("haomood", {"fc.weight": None}, {"num_classes": 4}), "tensor 'fc.weight' must be there"),
+    (
+        ("umass-improved", {"m_sqrt.I": np.eye(4)}, {}),
         "tensor 'm_sqrt.I' must be float32 (512, 512); got float64 (4, 4).",
     ),
-    "misshapen": (
-        lambda: (state("haomood", **{"fc.weight": np.zeros((3, 9), np.float32)}), "haomood", {}),
+    (
+        ("haomood", {"fc.weight": np.zeros((3, 9), "f")}, {}),
         "tensor 'fc.weight' must be float32 (3, 262144); got float32 (3, 9).",
     ),
-    "a scalar": (
-        lambda: (state("haomood", **{"fc.weight": np.zeros((), np.float32)}), "haomood", {}),
+    (
+        ("haomood", {"fc.weight": np.zeros((), "f")}, {}),
         "tensor 'fc.weight' must be float32 (1, 262144); got float32 ().",
     ),
-    "of two types": (
-        lambda: (state("haomood", **{"features.0.bias": np.zeros(64)}), "haomood", {}),
+    (
+        ("haomood", {"features.0.bias": np.zeros(64)}, {}),
         "tensor 'features.0.bias' must be float32 (64,); got float64 (64,).",
     ),
-    "of integers": (
-        lambda: (state("haomood", **{"fc.weight": np.zeros((3, 2), int)}), "haomood", {}),
+    (
+        ("haomood", {"fc.weight": np.zeros((3, 2), int)}, {}),
         "tensors must be of one type of float16, bfloat16, float32, float64; got int64.",
     ),
-    "not finite": (
-        lambda: (state("haomood", **{"fc.bias": np.full(3, np.nan, "f")}), "haomood", {}),
+    (
+        ("haomood", {"fc.bias": np.full(3, np.nan, "f")}, {}),
         "tensor 'fc.bias' must be finite; got nan at (0,).",
     ),
-    "other classes": (
-        lambda: (state("haomood"), "haomood", {"num_classes": 200}),
+    (
+        ("haomood", {}, {"num_classes": 200}),
         "it has 3 classes; got num_classes=200. Leave num_classes out.",
     ),
-    "not a state_dict": (lambda: ([], "haomood", {}), "must hold a state_dict; got builtins.list"),
-    "no tensors": (
-        lambda: ({"epoch": 3, "weights": {}}, "haomood", {}),
-        "'epoch' must be one tensor; got int.",
-    ),
-    "one tensor twice": (
-        lambda: ({"fc.bias": np.zeros(3), "module.fc.bias": np.zeros(3)}, "haomood", {}),
+    (("haomood", {"epoch": 3}, {}), "'epoch' must be one tensor; got int."),
+    (
+        ("haomood", {"module.fc.bias": np.zeros(3)}, {}),
         "'module.fc.bias' must be one tensor; got it twice.",
     ),
-}
+]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_wrong_checkpoint_is_refused_with_the_cause(case: str) -> None:
-    make, words = REFUSED[case]
-    saved, layout, options = make()
+@pytest.mark.parametrize(("file", "words"), REFUSED)
+def test_wrong_checkpoint_is_refused_with_the_cause(file, words: str) -> None:
+    layout, changes, options = file
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
-        read(saved, layout, "folder/a.pth", **options)
+        read(state(layout, **changes), **{"layout": layout, "path": "folder/a.pth"} | options)
     assert str(caught.value).startswith("import folder/a.pth: ")
 
 
@@ -250,6 +231,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     def fail(_):
         raise RuntimeError("Weights only load failed\nand much more")
 
+    with pytest.raises(ValueError, match=r"must hold a state_dict; got builtins\.list"):
+        read([], "haomood")
     words = r"a\.pth\.tar: PyTorch's own files.*; got a\.pth\.tar\. Convert it there once"
     with pytest.raises(ValueError, match=words):
         read({}, "umass", "a.pth.tar", read_pth=None)
@@ -264,16 +247,21 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read({}, "umass", tmp_path / "cut.safetensors")
 
 
-class Untrusted:
-    """An object in a checkpoint."""
-
-
-@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch's own files")
-def test_no_object_is_unpickled(tmp_path: Path) -> None:
-    torch = importlib.import_module("torch")
-    namespace = importlib.import_module("bilinear.torch")
-    torch.save({"state_dict": {}, "args": Untrusted()}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"a\.pth: the file must be one that torch\.load\(weights"):
-        namespace.import_checkpoint(tmp_path / "a.pth", "umass")
-    with pytest.raises(FileNotFoundError):
-        namespace.import_checkpoint(tmp_path / "nowhere.pth", "umass")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backbones": ("vgg16", ("vgg16", "vgg16"))}, "at most the 1 of streams; got ('vgg16', "),
+        ({"order": "rows"}, "order must be 'row-major' or 'column-major'; got 'rows'"),
+        ({"pooling": "nobody"}, "name must be one of default, paper"),
+        ({"pooling": "fast-mpn-cbp"}, "must be a preset without tensors of its own; got 'fast-mpn"),
+        ({"pooling": "lrbp"}, "must be a preset without tensors of its own; got 'lrbp'"),
+        (
+            {"streams": ("a.", "b."), "pooling": "isqrt-cov", "backbones": (("vgg16", "vgg16"),)},
+            "CovariancePool takes one map; got 2",
+        ),
+    ],
+)
+def test_invalid_layouts_are_refused(options, words) -> None:
+    given = {"streams": ("features.",), "classifier": "fc.", "pooling": "umass"}
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Layout(**given | options)

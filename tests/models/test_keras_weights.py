@@ -75,14 +75,6 @@ def test_feature_maps_are_those_of_keras(backend, network, written, photograph):
     assert relative_error(maps, expected) <= LOGITS["float32"]
 
 
-def test_preprocessing_equals_that_of_keras(photograph):
-    """Blue, green, red less the mean, to float32's rounding of numbers up to 255."""
-    path, pixels = photograph
-    (image,) = load_images([path], dataclasses.replace(PREPROCESSING, size=SIZE))
-    caffe = pixels[..., ::-1].astype(np.float64) - (103.939, 116.779, 123.68)
-    np.testing.assert_allclose(image[..., ::-1], caffe, rtol=0, atol=8 * 255 * 2.0**-24)
-
-
 def test_files_of_keras_give_its_tensors(network, written):
     """Transposed, the first convolution's input channels reversed, and nothing rounded."""
     for path in written:

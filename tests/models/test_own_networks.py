@@ -1,6 +1,5 @@
 """B-CNNs on custom backbones: in either stream, saved by name, opened with the module."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -83,24 +82,3 @@ def test_two_streams_with_custom_backbones(backend: str, case: str, tmp_path: Pa
         wrong = modules | {argument: driver(backend).custom_network(8)}
         with pytest.raises(ValueError, match=rf"tensor '{argument}\."):
             driver(backend).load(path, **wrong)
-
-
-@pytest.mark.skipif("tensorflow" not in PRESENT, reason="a network of Keras")
-def test_a_network_of_keras_applications(tmp_path: Path) -> None:
-    """A smaller network than in the README's table: a functional model for any image size."""
-    applications = importlib.import_module("keras.applications")
-    tensorflow = driver("tensorflow")
-
-    def network() -> Any:
-        return applications.MobileNet(alpha=0.25, include_top=False, weights=None)
-
-    path = tmp_path / "model.safetensors"
-    model = tensorflow.model(network(), CLASSES, channels=256)
-    x = images(2, (64, 96), "float32")
-    tensorflow.logits(model, x, training=True)
-    logits = tensorflow.logits(model, x)
-    (maps,) = tensorflow.feature_maps(model, x)
-    assert maps.shape == (2, 2, 3, 256)
-    tensorflow.save(model, path, name="MobileNet")
-    opened = tensorflow.load(path, backbone=network())
-    np.testing.assert_array_equal(tensorflow.logits(opened, x), logits)

@@ -44,49 +44,6 @@ def test_vgg16_has_torchvisions_tensors():
     assert sum(map(math.prod, shapes.values())) == 14_714_688  # vgg16().features
 
 
-def test_vgg16_is_cut_after_relu5_3():
-    assert [layer.name for layer in plans.VGG16] == [f"features.{i}" for i in range(30)]
-    assert isinstance(plans.VGG16[29], plans.Relu)
-    pools = [i for i, layer in enumerate(plans.VGG16) if isinstance(layer, plans.MaxPool)]
-    assert pools == [4, 9, 16, 23]
-
-
-def test_resnet18_strides_and_shortcuts():
-    blocks = [layer for layer in plans.RESNET18 if isinstance(layer, plans.Block)]
-    assert [block.stride for block in blocks] == [1, 1, 2, 1, 2, 1, 2, 1]
-    assert [block.has_downsample for block in blocks] == [block.stride == 2 for block in blocks]
-    assert all((block.downsample is not None) == block.has_downsample for block in blocks)
-    assert blocks[2].conv1.stride == 2
-    assert blocks[2].conv2.stride == 1
-    assert plans.RESNET18[0] == plans.Conv("conv1", 3, 64, 7, 2, 3, bias=False)
-    assert plans.RESNET18[3] == plans.MaxPool("maxpool", 3, 2, 1)
-
-
-@pytest.mark.parametrize("backbone", plans.BACKBONES)
-def test_channels_of_consecutive_layers_match(backbone):
-    channels = 3
-    for layer in plans.BACKBONES[backbone]:
-        if isinstance(layer, (plans.Conv, plans.Block)):
-            assert layer.inputs == channels
-            channels = layer.outputs
-        if isinstance(layer, plans.BatchNorm):
-            assert layer.channels == channels
-    assert channels == plans.CHANNELS[backbone]
-
-
-def test_bcnn_shapes_are_prefixed_and_ordered():
-    shapes = plans.bcnn_shapes("vgg16", "resnet18", plans.Head(7, 512 * 512))
-    names = list(shapes)
-    assert names[0] == "backbone.features.0.weight"
-    assert names[26] == "backbone_b.conv1.weight"
-    assert names[-2:] == ["classifier.weight", "classifier.bias"]
-    assert shapes["classifier.weight"] == (7, 262144)
-    assert list(plans.bcnn_shapes(None, None, plans.Head(2, 9))) == [
-        "classifier.weight",
-        "classifier.bias",
-    ]
-
-
 def test_an_unknown_backbone_is_named():
     with pytest.raises(ValueError, match="'vgg16' or 'resnet18'; got 'vgg19'"):
         plans.tensor_shapes("vgg19")

@@ -137,55 +137,37 @@ def test_wrong_tensors_are_named_with_their_file(tmp_path, changes, words):
     assert str(caught.value).startswith(f"weights {path}: ")
 
 
-def test_the_other_backbones_file_is_refused(files):
+def test_files_of_other_networks_and_parts_of_files_are_refused(files, tmp_path):
     with pytest.raises(ValueError, match=r"'conv1\.weight' must be there.*not resnet18"):
         backbone_tensors("resnet18", files["vgg16", "timm"])
-
-
-def test_a_whole_bcnn_is_sent_to_load(tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_file({"backbone.conv1.weight": np.zeros(1)}, path)
-    with pytest.raises(ValueError, match=r"open it with load\(path\)"):
-        backbone_tensors("resnet18", path)
-
-
-def test_a_truncated_file_is_refused(files, tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(files["resnet18", "timm"].read_bytes()[:1_000_000])
     with pytest.raises(ValueError, match=r"cut\.safetensors: the file must be a complete"):
+        backbone_tensors("resnet18", path)
+    save_file({"backbone.conv1.weight": np.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"open it with load\(path\)"):
         backbone_tensors("resnet18", path)
 
 
 def test_pth_is_read_where_it_can_be(tmp_path):
     path = tmp_path / "resnet18.pth"
     path.write_bytes(b"not read here")
-    counted = {"bn1.num_batches_tracked": np.array(3), "fc.bias": np.full(1, np.nan)}
-    tensors = backbone_tensors(
-        "resnet18", path, read_pth=lambda found: packed(counted | {"x": None})
-    )
-    assert list(tensors) == list(plans.tensor_shapes("resnet18"))
-    with pytest.raises(
-        ValueError, match=r"resnet18.pth.*bilinear\.torch.*BCNN\(\.\.\., weights=path"
-    ):
-        backbone_tensors("resnet18", path)
-
-
-def test_a_pth_that_cannot_be_read_is_named(tmp_path):
-    path = tmp_path / "bad.pt"
-    path.write_bytes(b"")
 
     def fail(_):
         raise RuntimeError("invalid magic number\nand much more")
 
-    def read(_):
-        return packed({"bn1.bias": np.full(64, np.nan, np.float16)})
-
-    with pytest.raises(ValueError, match=r"bad\.pt: .*RuntimeError: invalid magic number\. It"):
-        backbone_tensors("resnet18", path, read_pth=fail)
-    with pytest.raises(ValueError, match=r"bad\.pt: tensor 'bn1\.bias' must be finite"):
-        backbone_tensors("resnet18", path, read_pth=read)
-    with pytest.raises(ValueError, match=r"bad\.pt: tensor 'conv1\.weight' must be there"):
-        backbone_tensors("resnet18", path, read_pth=lambda _: {"state_dict": {}, "epoch": 3})
+    counted = packed({"bn1.num_batches_tracked": np.array(3), "fc.bias": np.full(1, np.nan)})
+    tensors = backbone_tensors("resnet18", path, read_pth=lambda _: counted)
+    assert list(tensors) == list(plans.tensor_shapes("resnet18"))
+    broken = packed({"bn1.bias": np.full(64, np.nan, np.float16)})
+    for words, read in (
+        (r"bilinear\.torch.*BCNN\(\.\.\., weights=path", None),
+        (r"RuntimeError: invalid magic number\. It", fail),
+        (r"tensor 'bn1\.bias' must be finite", lambda _: broken),
+        (r"tensor 'conv1\.weight' must be there", lambda _: {"state_dict": {}, "epoch": 3}),
+    ):
+        with pytest.raises(ValueError, match=rf"resnet18\.pth: .*{words}"):
+            backbone_tensors("resnet18", path, read_pth=read)
 
 
 @pytest.mark.parametrize(

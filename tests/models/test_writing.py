@@ -12,17 +12,6 @@ from bilinear.models import checkpoint
 from .test_checkpoint import assert_same, describe, layout, tiny
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def saved(path):
-    checkpoint.write(path, describe(), tiny())
-    return path
-
-
 def test_a_link_stays_and_its_target_is_replaced(tmp_path, path):
     (tmp_path / "store").mkdir()
     target = tmp_path / "store" / "v1"

@@ -1,6 +1,6 @@
 """The bilinear CNN as a Flax NNX module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,16 @@ from flax import nnx
 from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
 from ...backends.jax.layers._modules import draw_seed
-from ...data.images import Preprocessing
-from .. import plans
-from ..construction import check_classes, draw_classifier, resolve_parts
-from ..pools import check_descriptors, check_learned, remake_pool
-from ..streams import Channels, Taps
+from ..construction import resolve_parts
+from ..network import Network
+from ..pools import check_learned, remake_pool
+from ..portable import Files
+from ..streams import Channels, StreamArguments, Taps
 from . import framework
 from .backbone import Backbone, Linear
 
 
-class BCNN(nnx.Module):
+class BCNN(nnx.Module, Network[jax.Array]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
@@ -67,6 +67,8 @@ class BCNN(nnx.Module):
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
+    _framework = framework
+
     def __init__(
         self,
         backbone: str | nnx.Module,
@@ -84,39 +86,23 @@ class BCNN(nnx.Module):
     ) -> None:
         seed = draw_seed("BCNN", seed, rngs)
         make = partial(framework.layer, dtype=dtype)
-        parts = resolve_parts(
-            framework,
-            make,
-            backbone=backbone,
-            num_classes=num_classes,
-            backbone_b=backbone_b,
-            pool=pool,
-            projection=projection,
-            taps=taps,
-            weights=weights,
-            channels=channels,
-            seed=seed,
-            dtype=dtype,
-        )
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, dtype)
         learned = {
             ".".join(map(str, path)): node[...].dtype.name
             for path, node in nnx.iter_graph(parts.pool)
             if isinstance(node, nnx.Param)
         }
         check_learned(parts.pool, learned, dtype)
-        self.streams = parts.streams
-        self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = parts.preprocessing
-        self.classes: tuple[str, ...] | None = None
+        self._set_attributes(parts, num_classes)
         self.pool = parts.pool
-        self.backbone = _stream(parts.backbone, dtype, self.streams.taps)
-        self.backbone_b = _stream(parts.backbone_b, dtype)
+        self.backbone = _stream(parts.given.backbone, dtype, self.streams.taps)
+        self.backbone_b = _stream(parts.given.backbone_b, dtype)
         shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        size = parts.descriptor_size
-        self.classifier: Any = None if size is None else Linear(size, num_classes, dtype)
-        self.assign(parts.tensors(self._specs))
+        self.classifier = self._linear(num_classes, dtype)
+        self.assign(parts.tensors(self.specs))
 
     def feature_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
         """Return the feature maps of each stream, (N, h, w, C), the output of its backbone."""
@@ -125,50 +111,19 @@ class BCNN(nnx.Module):
         first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 
-    def descriptors(self, images: ArrayLike) -> jax.Array:
-        """Return the pooled feature maps, (N, D), which the linear classifier receives."""
-        check_descriptors(self.pool)
-        return self.pool(*self.pooled_maps(images))
-
-    def pooled_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
-        """Return the feature maps that the pool receives, (N, h, w, C), after `prepared`."""
-        return self.prepared(self.feature_maps(images))
-
-    def prepared(self, maps: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
-        """Project feature maps, and resample them to one size."""
-        projections = [p for p in (self.projection, self.projection_b) if p is not None]
-        if projections:
-            maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return _resample(*maps)
-
-    def logits(self, *maps: jax.Array) -> jax.Array:
-        """Return the logits of the feature maps that `feature_maps` returns."""
-        pooled = self.pool(*self.prepared(maps))
-        return pooled if self.classifier is None else self.classifier(pooled)
-
     def __call__(self, images: ArrayLike) -> jax.Array:
         return self.logits(*self.feature_maps(images))
 
-    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
-        """Replace the classifier by a new one, and set `classes` to None.
+    def _linear(self, num_classes: int, dtype: str) -> Linear | None:
+        return None if self._size is None else Linear(self._size, num_classes, dtype)
 
-        A pool that gives the logits itself is replaced. The dtype stays. Make a new optimizer
-        afterwards: the parameters of the classifier are other arrays.
-
-        Args:
-            num_classes: number of classes, at least 1.
-            seed: of the new weights, equal in every framework; None draws different ones each time.
-        """
-        check_classes("reset_classifier", num_classes, seed)
+    def _replace_last(self, num_classes: int, seed: int | None) -> str:
         last: Any = self.pool if self.classifier is None else self.classifier
         dtype = last.bias[...].dtype.name
         make = partial(framework.layer, dtype=dtype)
         self.pool = remake_pool(self.pool, make, num_classes, seed)
-        if self.classifier is not None:
-            size = self.classifier.kernel.shape[0]
-            self.classifier = Linear(size, num_classes, dtype)
-            self.assign(draw_classifier(num_classes, size, seed, dtype))
-        self.num_classes, self.classes = num_classes, None
+        self.classifier = self._linear(num_classes, dtype)
+        return dtype
 
     def canonical(self) -> dict[str, nnx.Variable]:
         """Return parameters and statistics by canonical name, in the order of the portable file.
@@ -182,12 +137,9 @@ class BCNN(nnx.Module):
 
         Likewise ``named[key][...] = buffer`` sets a buffer that `load` returned.
         """
-        parts = {"backbone.": self.backbone, "backbone_b.": self.backbone_b}
-        parts |= {"projection.": self.projection, "projection_b.": self.projection_b}
-        parts |= {"pool.": self.pool, "classifier.": self.classifier}
         return {
-            prefix + name: variable
-            for prefix, part in parts.items()
+            f"{prefix}.{name}": variable
+            for prefix, part in self._parts.items()
             if isinstance(part, nnx.Module)
             for name, variable in _variables(part).items()
         }
@@ -197,23 +149,6 @@ class BCNN(nnx.Module):
         own = self.canonical()
         for name, array in tensors.items():
             own[name][...] = jnp.array(self.to_own(name, array), own[name][...].dtype)
-
-    def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Return a canonical tensor, or its gradient, in Flax's layout."""
-        return plans.channels_last(array) if self._is_transposed(name) else array
-
-    def to_canonical(self, name: str, array: Any) -> np.ndarray:
-        """Return a variable or array in canonical layout; custom modules keep their layout."""
-        array = np.asarray(array[...])
-        return plans.channels_first(array) if self._is_transposed(name) else array
-
-    def _is_transposed(self, name: str) -> bool:
-        """Whether a canonical name is that of a layer whose canonical layout is PyTorch's."""
-        part = getattr(self, name.partition(".")[0], None)
-        return isinstance(part, (Backbone, Linear))
-
-    def _specs(self) -> dict[str, Any]:
-        return {name: framework.spec(variable) for name, variable in self.canonical().items()}
 
 
 def _stream(backbone: Any, dtype: str, taps: tuple[str, ...] | None = None) -> Any:
@@ -236,12 +171,9 @@ def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
     }
 
 
-def _resample(*maps: jax.Array) -> tuple[jax.Array, ...]:
-    """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
-    if len(maps) == 1:
-        return maps
-    size = [min(sizes) for sizes in zip(*(x.shape[1:-1] for x in maps), strict=True)]
-    return tuple(
-        jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear", antialias=False)
-        for x in maps
-    )
+_FILES = Files[BCNN, jax.Array](BCNN, framework)
+
+save = _FILES.save
+load = _FILES.load
+load_image = _FILES.load_image
+import_checkpoint = _FILES.import_checkpoint

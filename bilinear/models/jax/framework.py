@@ -16,6 +16,7 @@ name = "jax"
 module = nnx.Module
 pool_class = object
 module_name = "flax.nnx.Module"
+channels_last = True
 read_pth = None
 
 
@@ -25,14 +26,6 @@ def check_dtype(op: str, dtype: str) -> None:
         remedy = "Call jax.config.update('jax_enable_x64', True) before anything else of JAX."
         received = f"{dtype} and jax_enable_x64=False"
         refuse(ValueError, op, "float64 needs JAX's 64-bit mode", received, remedy)
-
-
-def check_pool(pool: Any) -> None:
-    """Every pool of the package can be called."""
-
-
-def check_save(op: str, model: Any) -> None:
-    """Every model can be described."""
 
 
 def layer(name: str, *, dtype: str, **arguments: Any) -> Any:
@@ -56,6 +49,20 @@ def from_numpy(array: np.ndarray) -> jax.Array:
 
 
 images = from_numpy
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    return np.asarray(array[...])
+
+
+def resample(*maps: jax.Array) -> tuple[jax.Array, ...]:
+    if len(maps) == 1:
+        return maps
+    size = [min(sizes) for sizes in zip(*(x.shape[1:-1] for x in maps), strict=True)]
+    return tuple(
+        jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear", antialias=False)
+        for x in maps
+    )
 
 
 def device() -> str:

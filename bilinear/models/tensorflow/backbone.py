@@ -1,6 +1,6 @@
 """The named feature extractors as Keras layers: torchvision's plan under Keras' names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -126,12 +126,13 @@ class Backbone(keras.layers.Layer):
         self.architecture = architecture
         self.taps = None if taps is None else tuple(taps)
         policy = self.dtype_policy
-        self.parts: dict[str, keras.layers.Layer] = {
-            plan.name: Conv(plan, dtype=policy)
-            if isinstance(plan, plans.Conv)
-            else BatchNorm(plan, dtype=policy)
-            for plan in _with_tensors(self._plan)
-        }
+        self.parts: dict[str, keras.layers.Layer] = {}
+        for layer in self._plan:
+            for plan in layer.layers if isinstance(layer, plans.Block) else (layer,):
+                if isinstance(plan, plans.Conv):
+                    self.parts[plan.name] = Conv(plan, dtype=policy)
+                elif isinstance(plan, plans.BatchNorm):
+                    self.parts[plan.name] = BatchNorm(plan, dtype=policy)
 
     @property
     def _plan(self) -> tuple[plans.Layer, ...]:
@@ -183,17 +184,6 @@ class Backbone(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"architecture": self.architecture, "taps": self.taps and list(self.taps)}
         return super().get_config() | own
-
-
-def _with_tensors(layers: tuple[plans.Layer, ...]) -> Iterator[plans.Conv | plans.BatchNorm]:
-    """The layers that have tensors, those inside blocks too."""
-    for layer in layers:
-        match layer:
-            case plans.Conv() | plans.BatchNorm():
-                yield layer
-            case plans.Block():
-                yield from (layer.conv1, layer.bn1, layer.conv2, layer.bn2)
-                yield from layer.downsample or ()
 
 
 def _paddings(padding: int) -> Any:

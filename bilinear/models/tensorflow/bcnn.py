@@ -1,7 +1,7 @@
 """The bilinear CNN as a Keras model."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,17 @@ import tensorflow as tf
 
 from ...backends.tensorflow._tensors import spec, to_tensor
 from ...data.images import Preprocessing
-from .. import plans
-from ..construction import UNFILLED, check_classes, draw_classifier, resolve_parts
+from ..construction import UNFILLED, resolve_parts
+from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
-from ..streams import Channels, Taps
+from ..portable import Files
+from ..streams import Channels, StreamArguments, Taps
 from . import framework
 from .backbone import Backbone
-from .resampling import resample
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class BCNN(keras.Model):
+class BCNN(keras.Model, Network[tf.Tensor]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
@@ -68,6 +68,8 @@ class BCNN(keras.Model):
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
+    _framework = framework
+
     def __init__(
         self,
         backbone: str | keras.layers.Layer,
@@ -84,29 +86,14 @@ class BCNN(keras.Model):
         **kwargs: Any,
     ) -> None:
         dtype = keras.dtype_policies.get(dtype) if _is_policy(dtype) else dtype
-        parts = resolve_parts(
-            framework,
-            partial(framework.layer, dtype=dtype),
-            backbone=backbone,
-            num_classes=num_classes,
-            backbone_b=backbone_b,
-            pool=pool,
-            projection=projection,
-            taps=taps,
-            weights=weights,
-            channels=channels,
-            seed=seed,
-            dtype=getattr(dtype, "variable_dtype", dtype),
-        )
+        make, kind = partial(framework.layer, dtype=dtype), getattr(dtype, "variable_dtype", dtype)
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, kind)
         super().__init__(dtype=dtype, **kwargs)
-        self.streams = parts.streams
-        self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = parts.preprocessing
-        self.classes: tuple[str, ...] | None = None
-        self.pool: Any = parts.pool
-        self._size = parts.descriptor_size
-        self.backbone: Any = self._stream("backbone", parts.backbone)
-        self.backbone_b: Any = self._stream("backbone_b", parts.backbone_b)
+        self._set_attributes(parts, num_classes)
+        self.pool = parts.pool
+        self.backbone: Any = self._stream("backbone", parts.given.backbone)
+        self.backbone_b: Any = self._stream("backbone_b", parts.given.backbone_b)
         projections = [
             framework.layer("Projection", channels=c, dim=dim, dtype=self.dtype_policy, called=name)
             for name, (dim, c) in zip(
@@ -114,12 +101,12 @@ class BCNN(keras.Model):
             )
         ]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        self.classifier: Any = None if self._size is None else self._linear(num_classes)
+        self.classifier = None if self._size is None else self._linear(num_classes)
         self.build((None, None, None, 3))
         variables = framework.pool_variables(self.pool).items()
         learned = {name: v.dtype for name, v in variables if v.trainable}
         check_learned(self.pool, learned, self.variable_dtype)
-        self.assign(parts.tensors(self._specs))
+        self.assign(parts.tensors(self.specs))
 
     def _linear(self, num_classes: int) -> keras.layers.Layer:
         return keras.layers.Dense(
@@ -133,22 +120,9 @@ class BCNN(keras.Model):
         return Backbone(backbone, taps, dtype=self.dtype_policy, name=name)
 
     @property
-    def _heads(self) -> dict[str, Any]:
-        """Attribute name -> layer, of the projections and the classifier that the model has."""
-        names = ("projection", "projection_b", "classifier")
-        heads = {name: getattr(self, name) for name in names}
-        return {name: head for name, head in heads.items() if head is not None}
-
-    @property
     def _streams(self) -> dict[str, Any]:
         """Attribute name -> layer, for one stream or two."""
-        streams = {"backbone": self.backbone, "backbone_b": self.backbone_b}
-        return {name: stream for name, stream in streams.items() if stream is not None}
-
-    @property
-    def _known(self) -> dict[str, str | None]:
-        """Attribute name -> name of the backbone; None for a custom one."""
-        return dict(zip(("backbone", "backbone_b"), self.streams.pair, strict=True))
+        return {name: part for name, part in self._parts.items() if name in self._backbones}
 
     def build(self, images_shape: Any) -> None:
         """Make every variable, so that a model can be saved and filled before its first call."""
@@ -181,31 +155,10 @@ class BCNN(keras.Model):
         """Return the feature maps that the pool receives, (N, h, w, C), after `prepared`."""
         return self.prepared(self.feature_maps(images, training))
 
-    def prepared(self, maps: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        """Project feature maps, and resample them to one size."""
-        projections = [p for p in (self.projection, self.projection_b) if p is not None]
-        pairs = zip(projections, maps, strict=True) if projections else ()
-        return resample(*([project(x) for project, x in pairs] or maps))
-
-    def logits(self, *maps: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Return the logits of the feature maps that `feature_maps` returns."""
-        pooled = self.pool(*self.prepared(maps), training=training)
-        return pooled if self.classifier is None else self.classifier(pooled)
-
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         return self.logits(*self.feature_maps(images, training), training=training)
 
-    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
-        """Replace the classifier by a new one, and set `classes` to None.
-
-        A pool that gives the logits itself is replaced. The dtype policy stays. Call `compile`
-        again afterwards: the variables of the classifier are others.
-
-        Args:
-            num_classes: number of classes, at least 1.
-            seed: of the new weights, equal in every framework; None draws different ones each time.
-        """
-        check_classes("reset_classifier", num_classes, seed)
+    def _replace_last(self, num_classes: int, seed: int | None) -> str:
         make = partial(framework.layer, dtype=self.dtype_policy)
         old = self.pool if self.classifier is None else self.classifier
         pool = remake_pool(self.pool, make, num_classes, seed)
@@ -216,10 +169,9 @@ class BCNN(keras.Model):
         else:
             self.classifier = self._linear(num_classes)
         self._tracker.lock()
-        self.num_classes, self.classes = num_classes, None
         self.build((None, None, None, 3))
-        self.assign(draw_classifier(num_classes, self._size, seed, self.variable_dtype))
         self.train_function = self.test_function = self.predict_function = None
+        return self.variable_dtype
 
     def canonical(self) -> dict[str, keras.Variable]:
         """Return parameters and statistics by canonical name, in the order of the portable file.
@@ -227,19 +179,11 @@ class BCNN(keras.Model):
         The momentum that `save` takes has these names. The buffers of `bilinear.tensorflow.SGD`
         fit; the velocity of `keras.optimizers.SGD` does not, since it contains the learning rate.
         """
-        variables = {
+        return {
             f"{prefix}.{name}": variable
-            for prefix, stream in self._streams.items()
-            for name, variable in _variables(stream).items()
+            for prefix, part in self._parts.items()
+            for name, variable in _variables(prefix, part).items()
         }
-        for prefix in ("projection", "projection_b"):
-            if prefix in self._heads:
-                variables[f"{prefix}.weight"] = self._heads[prefix].weight
-        variables |= {f"pool.{name}": v for name, v in framework.pool_variables(self.pool).items()}
-        if self.classifier is not None:
-            variables["classifier.weight"] = self.classifier.kernel
-            variables["classifier.bias"] = self.classifier.bias
-        return variables
 
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Set parameters and statistics by canonical name, in canonical layout."""
@@ -247,27 +191,11 @@ class BCNN(keras.Model):
         for name, array in tensors.items():
             own[name].assign(self.to_own(name, array))
 
-    def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Return a canonical tensor, or its gradient, in Keras' layout."""
-        return plans.channels_last(array) if self._is_transposed(name) else array
-
-    def to_canonical(self, name: str, array: Any) -> np.ndarray:
-        """Return a variable or tensor in canonical layout; custom layers keep their layout."""
-        array = np.asarray(array.numpy() if hasattr(array, "numpy") else array)
-        return plans.channels_first(array) if self._is_transposed(name) else array
-
-    def _is_transposed(self, name: str) -> bool:
-        """Whether a canonical name is that of a layer whose canonical layout is PyTorch's."""
-        prefix = name.partition(".")[0]
-        return prefix == "classifier" or self._known.get(prefix) is not None
-
-    def _specs(self) -> dict[str, Any]:
-        return {name: framework.spec(variable) for name, variable in self.canonical().items()}
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the model. Keras sets the weights of a model made from them."""
         streams = {
-            name: self._known[name] or _serialize(stream) for name, stream in self._streams.items()
+            name: self._backbones[name] or _serialize(stream)
+            for name, stream in self._streams.items()
         }
         own = {
             "num_classes": self.num_classes,
@@ -301,12 +229,10 @@ class BCNN(keras.Model):
     def _layers_by_name(self) -> Iterator[tuple[str, keras.layers.Layer]]:
         """The layers whose `trainable` is saved, from the model down; custom layers save theirs."""
         yield "", self
-        yield "pool", self.pool
-        yield from self._heads.items()
-        for name, stream in self._streams.items():
-            yield name, stream
-            if isinstance(stream, Backbone):
-                yield from ((f"{name}.{part}", layer) for part, layer in stream.parts.items())
+        for name, part in self._parts.items():
+            yield name, part
+            if isinstance(part, Backbone):
+                yield from ((f"{name}.{inner}", layer) for inner, layer in part.parts.items())
 
 
 _serialize = keras.saving.serialize_keras_object
@@ -319,15 +245,23 @@ def _is_policy(dtype: object) -> bool:
     return dtype is None or mixed or isinstance(dtype, dict | keras.DTypePolicy)
 
 
-def _variables(stream: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """Canonical name (no prefix) -> variable.
+def _variables(prefix: str, part: Any) -> dict[str, keras.Variable]:
+    """Canonical name (no prefix) -> variable."""
+    if isinstance(part, Backbone):
+        return part.canonical()
+    if prefix == "classifier":
+        return {"weight": part.kernel, "bias": part.bias}
+    if not prefix.startswith("backbone"):
+        return framework.pool_variables(part)
+    # Keras numbers the names of layers through the whole process, so positions name them
+    names = (re.sub(r"_[0-9]+$", "", variable.name) for variable in part.weights)
+    named = (f"{place}.{name}" for place, name in enumerate(names))
+    return dict(zip(named, part.weights, strict=True))
 
-    Variables of custom layers are named by their position: Keras numbers the names of layers
-    through the whole process, so those of two equal networks differ.
-    """
-    if isinstance(stream, Backbone):
-        return stream.canonical()
-    return {
-        f"{place}.{re.sub(r'_[0-9]+$', '', variable.name)}": variable
-        for place, variable in enumerate(stream.weights)
-    }
+
+_FILES = Files[BCNN, tf.Tensor](BCNN, framework)
+
+save = _FILES.save
+load = _FILES.load
+load_image = _FILES.load_image
+import_checkpoint = _FILES.import_checkpoint

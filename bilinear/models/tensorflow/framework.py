@@ -9,32 +9,19 @@ import tensorflow as tf
 
 from ...backends.keras import layers
 from ...backends.keras.layers.democratic_pool import inner_dtype
-from ...contract import Spec, refuse
+from ...backends.tensorflow._tensors import sizes, upcast
+from ...contract import Spec
 
 name = "tensorflow"
 module = keras.layers.Layer
 pool_class = keras.layers.Layer
 module_name = "keras.layers.Layer"
+channels_last = True
 read_pth = None
 
 
 def check_dtype(op: str, dtype: str) -> None:
     """TensorFlow has every dtype of a model."""
-
-
-def check_pool(pool: Any) -> None:
-    if getattr(pool, "data_format", "channels_last") != "channels_last":
-        remedy = "BCNN computes channels last whatever Keras' image data format is."
-        invariant = "pool must have data_format='channels_last'"
-        refuse(ValueError, "BCNN", invariant, repr(pool.data_format), remedy)
-
-
-def check_save(op: str, model: Any) -> None:
-    """A file has one dtype, so the pool cannot have a policy of its own."""
-    own, policy = model.pool.dtype_policy.name, model.dtype_policy.name
-    if own != policy:
-        invariant = f"the pool must have the model's dtype policy {policy}"
-        refuse(ValueError, op, invariant, own, "Make the pool with that dtype=, or by its name.")
 
 
 def layer(name: str, *, dtype: Any, called: str = "pool", **arguments: Any) -> keras.layers.Layer:
@@ -68,6 +55,42 @@ def from_numpy(array: np.ndarray) -> tf.Tensor:
 
 
 images = from_numpy
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
+
+
+def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
+    if len(maps) == 1:
+        return maps
+    for axis in (1, 2):
+        extents = [sizes(x)[axis] for x in maps]
+        if all(isinstance(extent, int) for extent in extents):
+            least = min(extents)
+            pairs = zip(maps, extents, strict=True)
+            maps = tuple(x if old == least else _shrunk(x, axis, old, least) for x, old in pairs)
+        else:
+            least = tf.reduce_min(tf.stack(extents))
+            maps = tuple(_shrunk(x, axis, old, least) for x, old in zip(maps, extents, strict=True))
+    return maps
+
+
+def _shrunk(x: tf.Tensor, axis: int, old: Any, new: Any) -> tf.Tensor:
+    """Resample `x` from `old` to `new` <= `old` positions along an axis of the image.
+
+    Position i is at ``(i + ½) · old / new − ½`` of the old axis, between two of its
+    positions. `tf.image.resize` is not used because it returns float32 for every dtype.
+    """
+    doubled = (2 * tf.range(new) + 1) * old - new  # 2 · new times the position, exactly
+    low = doubled // (2 * new)
+    high = tf.minimum(low + 1, old - 1)
+    values = upcast(x)
+    weight = tf.cast(doubled % (2 * new), values.dtype) / tf.cast(2 * new, values.dtype)
+    weight = tf.reshape(weight, [-1, 1] if axis == 2 else [-1, 1, 1])
+    mixed = (1 - weight) * tf.gather(values, low, axis=axis)
+    return tf.cast(mixed + weight * tf.gather(values, high, axis=axis), x.dtype)
 
 
 def device() -> str:

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...backends.torch._tensors import spec as input_spec
-from ...data.images import Preprocessing
-from ..construction import check_classes, draw_classifier, resolve_parts
+from ..construction import resolve_parts
+from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
-from ..streams import Channels, Taps
+from ..portable import Files
+from ..streams import Channels, StreamArguments, Taps
 from . import framework
 from .backbone import named_backbone
 
 
-class BCNN(nn.Module):
+class BCNN(nn.Module, Network[Tensor]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
@@ -62,6 +62,8 @@ class BCNN(nn.Module):
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
+    _framework = framework
+
     def __init__(
         self,
         backbone: str | nn.Module,
@@ -81,64 +83,25 @@ class BCNN(nn.Module):
         dtype = torch.get_default_dtype() if dtype is None else dtype
         dtype = framework.dtype_name(dtype) if isinstance(dtype, torch.dtype) else dtype
         make = partial(framework.layer, dtype=dtype, device=device)
-        parts = resolve_parts(
-            framework,
-            make,
-            backbone=backbone,
-            num_classes=num_classes,
-            backbone_b=backbone_b,
-            pool=pool,
-            projection=projection,
-            taps=taps,
-            weights=weights,
-            channels=channels,
-            seed=seed,
-            dtype=dtype,
-        )
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, dtype)
         learned = {name: framework.spec(p).dtype for name, p in parts.pool.named_parameters()}
         check_learned(parts.pool, learned, dtype)
-        self.streams = parts.streams
-        self.num_classes = num_classes
-        self.preprocessing: Preprocessing | None = parts.preprocessing
-        self.classes: tuple[str, ...] | None = None
-        self.backbone = _stream(parts.backbone, dtype, device, self.streams.taps)
-        self.backbone_b = _stream(parts.backbone_b, dtype, device)
+        self._set_attributes(parts, num_classes)
+        self.backbone = _stream(parts.given.backbone, dtype, device, self.streams.taps)
+        self.backbone_b = _stream(parts.given.backbone_b, dtype, device)
         shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
-        self.pool: Any = parts.pool
-        self.classifier: Any = None
-        if parts.descriptor_size is not None:
-            linear = nn.Linear(parts.descriptor_size, num_classes, device="meta")
-            self.classifier = _filled(linear, dtype, device)
-        self.assign(parts.tensors(self._specs))
+        self.pool = parts.pool
+        self.classifier = self._linear(num_classes, dtype, device)
+        self.assign(parts.tensors(self.specs))
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of each stream, (N, C, h, w), the output of its backbone."""
         self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
         first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
-
-    def descriptors(self, images: Tensor) -> Tensor:
-        """Return the pooled feature maps, (N, D), which the linear classifier receives."""
-        check_descriptors(self.pool)
-        return self.pool(*self.pooled_maps(images))
-
-    def pooled_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps that the pool receives, (N, C, h, w), after `prepared`."""
-        return self.prepared(self.feature_maps(images))
-
-    def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Project feature maps, and resample them to one size."""
-        projections = [p for p in (self.projection, self.projection_b) if p is not None]
-        if projections:
-            maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return _resample(*maps)
-
-    def logits(self, *maps: Tensor) -> Tensor:
-        """Return the logits of the feature maps that `feature_maps` returns."""
-        pooled = self.pool(*self.prepared(maps))
-        return pooled if self.classifier is None else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits(*self.feature_maps(images))
@@ -165,28 +128,19 @@ class BCNN(nn.Module):
         """Return the linear classifier, or the pool if it computes the logits, as in timm."""
         return self.pool if self.classifier is None else self.classifier
 
-    def reset_classifier(self, num_classes: int, *, seed: int | None = 0) -> None:
-        """Replace the classifier by a new one, and set `classes` to None.
+    def _linear(self, num_classes: int, dtype: str, device: Any) -> nn.Module | None:
+        if self._size is None:
+            return None
+        return _filled(nn.Linear(self._size, num_classes, device="meta"), dtype, device)
 
-        A pool that gives the logits itself is replaced. Device and dtype stay. Make a new
-        optimizer afterwards: the parameters of the classifier are other tensors.
-
-        Args:
-            num_classes: number of classes, at least 1.
-            seed: of the new weights, equal in every framework; None draws different ones each time.
-        """
-        check_classes("reset_classifier", num_classes, seed)
+    def _replace_last(self, num_classes: int, seed: int | None) -> str:
         weight = next(self.get_classifier().parameters())
-        dtype = framework.dtype_name(weight.dtype)
-        make = partial(framework.layer, dtype=dtype, device=weight.device)
+        dtype, device = framework.dtype_name(weight.dtype), weight.device
+        make = partial(framework.layer, dtype=dtype, device=device)
         self.pool = remake_pool(self.pool, make, num_classes, seed)
-        if self.classifier is not None:
-            size = self.classifier.in_features
-            linear = nn.Linear(size, num_classes, device="meta")
-            self.classifier = _filled(linear, dtype, weight.device)
-            self.assign(draw_classifier(num_classes, size, seed, dtype))
+        self.classifier = self._linear(num_classes, dtype, device)
         self.get_classifier().train(self.training)
-        self.num_classes, self.classes = num_classes, None
+        return dtype
 
     def canonical(self) -> dict[str, Tensor]:
         """Return parameters and statistics by canonical name, in the order of the portable file.
@@ -204,17 +158,6 @@ class BCNN(nn.Module):
             for name, array in tensors.items():
                 own[name].copy_(framework.from_numpy(array))
 
-    def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Return a canonical tensor in PyTorch's layout, which is the canonical one."""
-        return array
-
-    def to_canonical(self, name: str, array: Tensor) -> np.ndarray:
-        """Return a parameter, or its gradient, as a NumPy array in canonical layout."""
-        return framework.to_numpy(array)
-
-    def _specs(self) -> dict[str, Any]:
-        return {name: framework.spec(tensor) for name, tensor in self.canonical().items()}
-
 
 def _stream(backbone: Any, dtype: str, device: Any, taps: Taps = None) -> Any:
     if not isinstance(backbone, str):
@@ -231,14 +174,9 @@ def _filled(module: nn.Module, dtype: str, device: Any) -> nn.Module:
     return module
 
 
-def _resample(*maps: Tensor) -> tuple[Tensor, ...]:
-    """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
-    if len(maps) == 1:
-        return maps
-    size = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
-    return tuple(
-        x
-        if list(x.shape[2:]) == size
-        else F.interpolate(x, size, mode="bilinear", align_corners=False)
-        for x in maps
-    )
+_FILES = Files[BCNN, Tensor](BCNN, framework)
+
+save = _FILES.save
+load = _FILES.load
+load_image = _FILES.load_image
+import_checkpoint = _FILES.import_checkpoint

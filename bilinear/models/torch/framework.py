@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...backends.torch import layers
 from ...contract import Spec
@@ -16,18 +17,11 @@ name = "torch"
 module = nn.Module
 pool_class = nn.Module
 module_name = "torch.nn.Module"
+channels_last = False
 
 
 def check_dtype(op: str, dtype: str) -> None:
     """PyTorch has every dtype of a model."""
-
-
-def check_pool(pool: Any) -> None:
-    """Every pool of the package can be called."""
-
-
-def check_save(op: str, model: Any) -> None:
-    """Every model can be described."""
 
 
 def layer(name: str, *, dtype: str, device: Any = None, **arguments: Any) -> nn.Module:
@@ -59,6 +53,18 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
+
+
+def resample(*maps: Tensor) -> tuple[Tensor, ...]:
+    if len(maps) == 1:
+        return maps
+    size = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
+    return tuple(
+        x
+        if list(x.shape[2:]) == size
+        else F.interpolate(x, size, mode="bilinear", align_corners=False)
+        for x in maps
+    )
 
 
 def images(batch: np.ndarray) -> Tensor:

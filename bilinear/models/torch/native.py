@@ -18,8 +18,8 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
     """Return `model` with the tensors of a ``state_dict``; no pickled object is trusted."""
     found = state_tensors(op, read_saved(op, path, framework.read_pth))
-    expected = {name: framework.spec(tensor) for name, tensor in model.canonical().items()}
     remedy = "Use a state_dict of the model that the portable file describes."
-    check_layout(op, {name: spec(array) for name, array in found.items()}, expected, remedy)
+    specs = {name: spec(array) for name, array in found.items()}
+    check_layout(op, specs, model.specs(), remedy)
     model.assign(found)
     return model

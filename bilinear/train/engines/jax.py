@@ -15,8 +15,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ...models.jax.bcnn import BCNN
-from ...models.jax.files import save
+from ...models.jax.bcnn import BCNN, save
 from ..parameter_groups import Plan
 
 __all__ = ["BCNN", "Engine"]

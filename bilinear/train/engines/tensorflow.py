@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...models.tensorflow.backbone import Backbone
-from ...models.tensorflow.bcnn import BCNN
-from ...models.tensorflow.files import save
+from ...models.tensorflow.bcnn import BCNN, save
 from ...models.tensorflow.sgd import SGD
 from ..parameter_groups import Plan
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...contract import refuse
-from ...models.torch.bcnn import BCNN
-from ...models.torch.files import save
+from ...models.torch.bcnn import BCNN, save
 from ...models.torch.framework import from_numpy as as_tensor
 from ...models.torch.framework import to_numpy as as_array
 from ..parameter_groups import Plan
