@@ -12,7 +12,7 @@ from ..contract import Spec, refuse
 from ..data.images import Preprocessing
 from . import pools
 from .layouts import LAYOUTS, Backbones, Layout, backbone_names
-from .plans import CHANNELS, DTYPES
+from .plans import CHANNELS, DTYPES, Head
 from .state_dict import ReadPth, read_saved, state_tensors
 from .tensorfile import check_finite, check_layout, open_tensors, spec
 
@@ -64,11 +64,8 @@ def read_import(
         invariant = f"tensors must be of one type of {', '.join(DTYPES)}"
         refuse(ValueError, op, invariant, dtype, "Cast them before.")
     channels = [CHANNELS[stream] for stream in streams]
-    pooling = presets.describe(known.pooling)
-    shapes = known.shapes(backbone) | {
-        f"{known.classifier}weight": (count, pools.size(pooling, channels)),
-        f"{known.classifier}bias": (count,),
-    }
+    size = pools.size(presets.describe(known.pooling), channels)
+    shapes = known.shapes(backbone, Head(count, size))
     found = {name: spec(array) for name, array in arrays.items()}
     expected = {name: Spec(shape, dtype) for name, shape in shapes.items()}
     remedy = f"The file is not a B-CNN on {' and '.join(streams)} in the layout {layout!r}. {_OWN}"
@@ -109,14 +106,7 @@ def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
         invariant = f"the file must be a .safetensors or one of {', '.join(_PTH)}"
         remedy = "Rename it with the suffix of its format."
         refuse(ValueError, op, invariant, os.path.basename(path), remedy)
-    if read_pth is None:
-        remedy = (
-            "Convert it there once: model = import_checkpoint(path, layout), save(model, "
-            "'model.safetensors'); here load('model.safetensors') opens it."
-        )
-        invariant = "PyTorch's own files are read by bilinear.torch alone"
-        refuse(ValueError, op, invariant, os.path.basename(path), remedy)
-    return read_saved(op, path, read_pth)
+    return read_saved(op, path, read_pth, "import_checkpoint(path, layout)")
 
 
 def _refuse_unknown(

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import ACCUMULATION, Spec, message, refuse
+from ..contract import message, refuse
 from ..data.images import Preprocessing
 from . import plans
-from .tensorfile import check_finite, check_layout, spec
+from .tensorfile import check_finite, check_layout, float_specs, readable, spec
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -44,17 +44,11 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     arrays = _arrays(op, path)
     convolutions = dict(_convolutions())
     found = {name: spec(array) for name, array in arrays.items()}
-    for name, (_, dtype, _) in found.items():
-        if dtype not in ACCUMULATION:
-            refuse(ValueError, op, f"{name!r} must be of a real floating type", dtype, _REMEDY)
     shapes: dict[str, plans.Shape] = {}
     for name, conv in convolutions.items():
         shapes[f"{name}/kernel"] = conv.kernel, conv.kernel, conv.inputs, conv.outputs
         shapes[f"{name}/bias"] = (conv.outputs,)
-    expected = {
-        name: Spec(shape, found[name].dtype if name in found else "float32")
-        for name, shape in shapes.items()
-    }
+    expected = float_specs(op, found, shapes, _REMEDY)
     check_layout(op, found, expected, _REMEDY)
     for name in expected:
         check_finite(op, name, arrays[name])
@@ -87,18 +81,15 @@ def _arrays(op: str, path: str) -> dict[str, np.ndarray]:
         invariant = "h5py must be installed to read Keras' HDF5 files"
         remedy = "Install it: pip install 'bilinear[hdf5]'"
         raise ImportError(message(op, invariant, f"{error}", remedy)) from error
-    try:
-        with h5py.File(path, "r") as file:
-            return {
-                f"{layer}/{_PARTS.get(i, i)}": np.asarray(dataset)
-                for layer, datasets in _layers(file, h5py.Group).items()
-                for i, dataset in enumerate(datasets)
-                if layer not in HEADS
-            }
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises of damaged files
-        received = f"{type(error).__name__}: {error}"
-        invariant = "the file must be a complete HDF5 file of Keras"
-        refuse(ValueError, op, invariant, received, "It is truncated, or of another kind.")
+    invariant = "the file must be a complete HDF5 file of Keras"
+    remedy = "It is truncated, or of another kind."
+    with readable(op, invariant, remedy), h5py.File(path, "r") as file:
+        return {
+            f"{layer}/{_PARTS.get(i, i)}": np.asarray(dataset)
+            for layer, datasets in _layers(file, h5py.Group).items()
+            for i, dataset in enumerate(datasets)
+            if layer not in HEADS
+        }
 
 
 def _layers(file: Any, group: type) -> dict[str, list[Any]]:

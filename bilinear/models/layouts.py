@@ -112,13 +112,11 @@ class Layout:
         """Whether these are the names of such a checkpoint."""
         return arrays.keys() == self.names(backbone).keys() | self.constants.keys()
 
-    def shapes(self, backbone: Backbones) -> dict[str, plans.Shape]:
-        """Return {name in the checkpoint: shape} of the backbones' tensors and of constants."""
-        return dict(self.constants) | {
-            prefix + self._layer(stream, name): shape
-            for prefix, stream in zip(self.streams, backbone_names(backbone), strict=False)
-            for name, shape in plans.tensor_shapes(stream).items()
-        }
+    def shapes(self, backbone: Backbones, head: plans.Head) -> dict[str, plans.Shape]:
+        """Return {name in the checkpoint: shape} of all its tensors."""
+        first, second = (*backbone_names(backbone), None)[:2]
+        own = plans.bcnn_shapes(first, second, head)
+        return dict(self.constants) | {k: own[name] for k, name in self.names(backbone).items()}
 
     def _layer(self, backbone: str, name: str) -> str:
         if not self.numbered:

@@ -1,11 +1,13 @@
 """What `torch.save` wrote, read without trusting its pickle."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..contract import message, refuse
+from ..contract import refuse
+from .tensorfile import readable
 
 ReadPth = Callable[[str], Any]
 """Path -> what was saved, with tensors as NumPy arrays."""
@@ -14,17 +16,17 @@ _WRAPPERS = ("module", "_orig_mod")
 """What DataParallel and `torch.compile` add to the names of tensors."""
 
 
-def read_saved(op: str, path: str, read_pth: ReadPth) -> Any:
-    """Read what `torch.save` wrote. Raises: ValueError where that is not possible."""
-    try:
+def read_saved(op: str, path: str, read_pth: ReadPth | None, open_it: str = "") -> Any:
+    """Read what `torch.save` wrote; `open_it` is the code that opens it in `bilinear.torch`."""
+    if read_pth is None:
+        invariant = "PyTorch's own files are read by bilinear.torch alone"
+        remedy = f"Convert it there once: model = {open_it}, save(model, 'model.safetensors'); "
+        remedy += "here load('model.safetensors') opens it."
+        refuse(ValueError, op, invariant, os.path.basename(path), remedy)
+    invariant = "the file must be one that torch.load(weights_only=True) reads"
+    remedy = "It is damaged, or holds more than tensors and numbers."
+    with readable(op, invariant, remedy, (OSError,)):
         return read_pth(path)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged or foreign file can raise anything
-        invariant = "the file must be one that torch.load(weights_only=True) reads"
-        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
-        remedy = "It is damaged, or holds more than tensors and numbers."
-        raise ValueError(message(op, invariant, received, remedy)) from error
 
 
 def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:

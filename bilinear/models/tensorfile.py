@@ -10,9 +10,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .._files import replace_file
-from ..contract import Spec, refuse
+from ..contract import ACCUMULATION, Spec, message, refuse
 
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
+
+
+@contextmanager
+def readable(
+    op: str, invariant: str, remedy: str, unchanged: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn errors into a ValueError: to read a damaged or foreign file can raise anything."""
+    try:
+        yield
+    except unchanged:
+        raise
+    except Exception as error:
+        received = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
+        raise ValueError(message(op, invariant, received, remedy)) from error
 
 
 @contextmanager
@@ -60,6 +74,19 @@ def check_layout(
     for name, wanted in expected.items():
         if found[name] != wanted:
             _refuse_tensor(op, name, f"must be {_text(wanted)}", _text(found[name]), remedy)
+
+
+def float_specs(
+    op: str, found: Mapping[str, Spec], shapes: Mapping[str, tuple[int, ...]], remedy: str
+) -> dict[str, Spec]:
+    """Return the expected specs, of the dtypes that were found, which must be floating."""
+    expected = {}
+    for name, shape in shapes.items():
+        dtype = found[name].dtype if name in found else "float32"
+        if dtype not in ACCUMULATION:
+            _refuse_tensor(op, name, "must be of a real floating type", dtype, remedy)
+        expected[name] = Spec(shape, dtype)
+    return expected
 
 
 def check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..contract import ACCUMULATION, Spec, message, refuse
+from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
 from .plans import Shape, tensor_shapes
 from .state_dict import ReadPth, read_saved, state_tensors
-from .tensorfile import check_finite, check_layout, open_tensors, spec, specs
+from .tensorfile import check_finite, check_layout, float_specs, open_tensors, spec, specs
 
 
 class Pin(NamedTuple):
@@ -119,14 +119,8 @@ def backbone_tensors(
             return {name: check_finite(op, name, file.get_tensor(name)) for name in expected}
     if path.lower().endswith(keras_weights.SUFFIXES):
         return keras_weights.keras_tensors(op, backbone, path)
-    if read_pth is None:
-        remedy = (
-            "Convert it there once: model = BCNN(..., weights=path), save(model, "
-            "'model.safetensors'); here load('model.safetensors') opens it."
-        )
-        invariant = "PyTorch's own files are read by bilinear.torch alone"
-        refuse(ValueError, op, invariant, os.path.basename(path), remedy)
-    arrays = state_tensors(op, read_saved(op, path, read_pth))
+    saved = read_saved(op, path, read_pth, "BCNN(..., weights=path)")
+    arrays = state_tensors(op, saved)
     _check_backbone(op, backbone, expected, {name: spec(arrays[name]) for name in arrays})
     return {name: check_finite(op, name, np.asarray(arrays[name])) for name in expected}
 
@@ -139,14 +133,7 @@ def _check_backbone(
     op: str, backbone: str, shapes: Mapping[str, Shape], found: Mapping[str, Spec]
 ) -> None:
     found = {name: found[name] for name in found if not _skipped(name)}
-    for name in shapes:
-        if name in found and found[name].dtype not in ACCUMULATION:
-            invariant = f"tensor {name!r} must be of a real floating type"
-            refuse(ValueError, op, invariant, found[name].dtype, _BACKBONE)
-    expected = {
-        name: Spec(shape, found[name].dtype if name in found else "float32")
-        for name, shape in shapes.items()
-    }
+    expected = float_specs(op, found, shapes, _BACKBONE)
     remedy = f"This is not {backbone}. {_BACKBONE}"
     if any(name.startswith("backbone.") for name in found):
         remedy = "This is a whole B-CNN; pass its path alone, or open it with load(path)."

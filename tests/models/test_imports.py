@@ -77,11 +77,8 @@ def test_imported_model_gives_the_logits_of_the_original_code(backend: str, peer
 
 def state(layout: str, backbone: Backbones = "vgg16", **changes) -> dict:
     """Zeros under the names of a layout, changed: {name: array, or None to leave it out}."""
-    shapes = LAYOUTS[layout].shapes(backbone)
+    shapes = LAYOUTS[layout].shapes(backbone, plans.Head(CLASSES, 512**2))
     tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    prefix = LAYOUTS[layout].classifier
-    tensors[f"{prefix}weight"] = np.zeros((CLASSES, 512**2), np.float32)
-    tensors[f"{prefix}bias"] = np.zeros(CLASSES, np.float32)
     tensors |= changes
     return {name: array for name, array in tensors.items() if array is not None}
 

@@ -1,8 +1,7 @@
 """The state of a JAX B-CNN in a folder written by Orbax."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,8 +9,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 
-from ...contract import Spec, message, refuse
-from ..tensorfile import check_layout
+from ...contract import Spec, refuse
+from ..tensorfile import check_layout, readable
 from .bcnn import BCNN
 
 
@@ -40,32 +39,20 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
         if isinstance(node, nnx.Variable)
     }
     expected = {n: Spec(v[...].shape, v[...].dtype.name) for n, v in variables.items()}
-    with _readable(op), ocp.StandardCheckpointer() as checkpointer:
+    invariant = "the folder must be a checkpoint that Orbax reads"
+    reading = partial(readable, op, invariant, "It is damaged.")
+    with reading(), ocp.StandardCheckpointer() as checkpointer:
         tree: Any = dict(checkpointer.metadata(path).item_metadata.tree)
         leaves = _flat(tree).items()
         found = {name: Spec(tuple(leaf.shape), np.dtype(leaf.dtype).name) for name, leaf in leaves}
     remedy = "It must be the state of the model that the portable file describes."
     check_layout(op, found, expected, remedy)
     args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    with (
-        _readable(op),
-        ocp.PyTreeCheckpointer() as checkpointer,
-    ):  # as NumPy arrays, on whatever device they were
+    with reading(), ocp.PyTreeCheckpointer() as checkpointer:  # NumPy arrays, from any device
         arrays = _flat(checkpointer.restore(path, restore_args=args))
     for name, variable in variables.items():
         variable[...] = jax.numpy.asarray(arrays[name])
     return model
-
-
-@contextmanager
-def _readable(op: str) -> Iterator[None]:
-    """Turn any error of Orbax into a ValueError."""
-    try:
-        yield
-    except Exception as error:  # a damaged folder can raise anything
-        received = f"{type(error).__name__}: {f'{error}'.partition(chr(10))[0]}"
-        invariant = "the folder must be a checkpoint that Orbax reads"
-        raise ValueError(message(op, invariant, received, "It is damaged.")) from error
 
 
 def _flat(tree: Any) -> dict[str, Any]:

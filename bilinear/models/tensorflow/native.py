@@ -9,8 +9,8 @@ import h5py
 import keras
 
 from ..._files import replace_file
-from ...contract import Spec, message, refuse
-from ..tensorfile import check_layout
+from ...contract import Spec, refuse
+from ..tensorfile import check_layout, readable
 from .bcnn import BCNN
 
 _SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}
@@ -56,15 +56,10 @@ def _suffixed(path: str, folder: str, form: str) -> str:
 
 def _archived(op: str, path: str) -> BCNN:
     """Load an archive in Keras' safe mode, which runs no code of the archive."""
-    try:
-        with TemporaryDirectory() as folder:
-            named = _suffixed(path, folder, "keras")
-            model: Any = keras.saving.load_model(named, compile=False)
-    except Exception as error:  # a damaged or foreign file can raise anything
-        received = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
-        invariant = "the file must be one that keras.saving.load_model reads"
-        remedy = "It is damaged, or has layers that are neither Keras' nor bilinear's."
-        raise ValueError(message(op, invariant, received, remedy)) from error
+    invariant = "the file must be one that keras.saving.load_model reads"
+    remedy = "It is damaged, or has layers that are neither Keras' nor bilinear's."
+    with readable(op, invariant, remedy), TemporaryDirectory() as folder:
+        model: Any = keras.saving.load_model(_suffixed(path, folder, "keras"), compile=False)
     if not isinstance(model, BCNN):
         received = f"{type(model).__module__}.{type(model).__qualname__}"
         remedy = "Build a BCNN with it as backbone, and save that."
@@ -80,11 +75,7 @@ def _datasets(op: str, path: str) -> dict[str, Spec]:
         if isinstance(item, h5py.Dataset):
             found[name] = Spec(item.shape, item.dtype.name)
 
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except OSError as error:
-        invariant = "the file must be a whole HDF5 file"
-        remedy = "It is damaged, or of another kind."
-        raise ValueError(message(op, invariant, f"{error}", remedy)) from error
+    remedy = "It is damaged, or of another kind."
+    with readable(op, "the file must be a whole HDF5 file", remedy), h5py.File(path) as file:
+        file.visititems(visit)
     return found
