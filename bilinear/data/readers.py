@@ -38,7 +38,8 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
     if not root.is_dir():
         raise NotADirectoryError(f"open_dataset: {root} is not a folder")
     if kind is None:
-        kind = _detect(root)
+        present = (k for k, files in _MARKERS.items() if any((root / f).is_file() for f in files))
+        kind = next(present, "folder")
     if kind not in READERS:
         invariant = f"kind must be one of {', '.join(READERS)}, or None"
         refuse(ValueError, "open_dataset", invariant, repr(kind), "None detects the layout.")
@@ -48,10 +49,3 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
         remedy = "Leave out options that this data set does not have."
         refuse(ValueError, f"open_dataset {root}", invariant, ", ".join(unknown), remedy)
     return reader(root, **options)
-
-
-def _detect(root: Path) -> str:
-    for kind, files in _MARKERS.items():
-        if any((root / file).is_file() for file in files):
-            return kind
-    return "folder"
