@@ -43,11 +43,14 @@ def _edges(driver: Driver, op: str, dtype: str) -> bool:
 
 
 def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
-    return driver.name != "reference" and dtype not in PAIRS[OPERATORS.index(op) % 2]
+    """Run the same pair, in JAX its half-precision dtype."""
+    pair = PAIRS[OPERATORS.index(op) % 2]
+    return driver.name != "reference" and dtype not in (pair[1:] if driver.name == "jax" else pair)
 
 
 def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
-    return dtype not in PAIRS[1 - OPERATORS.index(op) % 2]
+    """Run one dtype, another one for the next operator."""
+    return dtype != DTYPES[OPERATORS.index(op) % len(DTYPES)]
 
 
 def _compiled(driver: Driver, op: str, dtype: str, mode: str) -> bool:
@@ -103,8 +106,8 @@ POOLS += ("three maps", "covariance", "root")
 
 ELSEWHERE = {
     # models: whole networks take most of the time
-    "test_logits_gradients_and_statistics_agree": _unless(architecture=BOTH, training=(True,)),
-    "test_float32_errs_no_more_than_the_other_frameworks": _unless(architecture=BOTH),
+    "test_logits_gradients_and_statistics_agree": _unless(architecture=("resnet18",)),
+    "test_float32_errs_no_more_than_the_other_frameworks": lambda **_: True,
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
     "test_initial_weights_are_equal_in_every_framework": _unless(architecture=BOTH),
     "test_extreme_sizes": _unless(size=[(17, 40)]),
@@ -116,7 +119,7 @@ ELSEWHERE = {
     "test_one_file_in_every_framework": _unless(case=POOLS),
     # training: 20 float64 steps of one network; processes are killed in one framework; the cache
     # of each engine is tested without the command
-    "test_runs_agree_and_can_change_their_framework": _unless(backbone=("resnet18",)),
+    "test_runs_agree_and_can_change_their_framework": lambda **_: True,
     "test_float32_runs_diverge_no_faster_than_a_perturbed_run": lambda **_: True,
     "test_the_cache_is_reported_and_reused": _unless(backend=FIRST),
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
