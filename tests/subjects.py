@@ -4,6 +4,8 @@ import functools
 import importlib
 import os
 
+import pytest
+
 from bilinear._require import BACKENDS, available
 from bilinear.testing import Driver as KitDriver
 
@@ -11,6 +13,8 @@ from .drivers import Driver
 
 SELECTED = os.environ.get("BILINEAR_TEST_NAMESPACES", ",".join(BACKENDS))
 PRESENT = [name for name in BACKENDS if available(name) and name in SELECTED]
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 @functools.cache

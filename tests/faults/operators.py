@@ -37,13 +37,11 @@ def faults() -> list[Fault]:
     """Every fault of the table in every framework."""
     return [
         Fault(
-            f"{op}: {name}", framework, functools.partial(plant, op, function, framework), tests(op)
+            f"{op}: {name}",
+            framework,
+            functools.partial(plant, op, function, framework),
+            (f"tests/operators/test_{op}.py", "-k", "not compile"),
         )
         for (op, name), function in FAULTY.items()
         for framework in FRAMEWORKS
     ]
-
-
-def tests(op: str) -> tuple[str, ...]:
-    """Return the pytest arguments of the tests that must find a fault of the operator."""
-    return (f"tests/operators/test_{op}.py", "-k", "not compile")

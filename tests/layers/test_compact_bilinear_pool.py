@@ -12,9 +12,8 @@ from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
 from ..operators.sketches import dense_sketch, known_tables, sketches
-from ..subjects import PRESENT
+from ..subjects import PRESENT, over_backends
 
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 METHODS = [("tensor_sketch", sketch_tables), ("random_maclaurin", maclaurin_tables)]
 
 over_methods = pytest.mark.parametrize(("method", "draw"), METHODS)

@@ -10,9 +10,8 @@ from bilinear.backends.initial_values import maclaurin_tables, sketch_tables
 from bilinear.contract.sketches import CHANNELS
 from bilinear.testing.refusals import BAD, expected_error
 
-from ..subjects import PRESENT, driver
+from ..subjects import driver, over_backends
 
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 HASHES, SIGNS = sketch_tables(3, 5, 8), maclaurin_tables(3, 5, 8)
 PAIR = {"channels": (3, 5), "dim": 8}
 

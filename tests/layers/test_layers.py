@@ -13,11 +13,9 @@ from bilinear.testing.cases import normal
 from bilinear.testing.parity import check_layer
 from bilinear.testing.ratios import Subject
 
-from ..subjects import PRESENT, driver, kit_driver
+from ..subjects import PRESENT, driver, kit_driver, over_backends
 
 LAYOUTS = [(backend, layout) for backend in PRESENT for layout in driver(backend).layouts]
-over_layouts = pytest.mark.parametrize(("backend", "layout"), LAYOUTS)
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 COMPILED = [  # torch's second layout is of memory only: one more compilation of the same graph
     (backend, layout)
     for backend, layout in LAYOUTS

@@ -16,7 +16,7 @@ from bilinear.testing import DTYPES, assert_within
 from bilinear.testing.bounds import apply_monotone, einsum, exact
 from bilinear.testing.cases import normal
 
-from ..subjects import PRESENT
+from ..subjects import over_backends
 from ..tolerances import PROJECTED, RECOMPUTED
 
 LAYERS = {
@@ -26,8 +26,6 @@ LAYERS = {
     "Projection": {"channels": 3, "dim": 2, "activation": "relu"},
 }
 """Each layer, and what to make it of."""
-
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 over_layers = pytest.mark.parametrize("name", LAYERS)
 

@@ -25,7 +25,7 @@ from ..published import (
     signed_root,
     target,
 )
-from ..subjects import PRESENT, kit_driver
+from ..subjects import PRESENT, kit_driver, over_backends
 from ..tolerances import COMPLEX_STEP
 
 SIGNS = [1, -1, 1, -1, 0]
@@ -66,9 +66,6 @@ def run(backend: str, name: str, maps, cotangent, **arguments):
 
 def descriptors(name: str, maps) -> np.ndarray:
     return FORMULAS[name](*(m.reshape(N, -1, m.shape[-1]) for m in maps))
-
-
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 def test_every_preset_is_written_out_here() -> None:

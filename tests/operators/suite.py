@@ -34,7 +34,7 @@ from bilinear.testing.subjects import output_shape
 
 from ..agreement import assert_derivative
 from ..selection import FULL
-from ..subjects import PRESENT, driver, kit_driver
+from ..subjects import PRESENT, driver, kit_driver, over_backends
 from ..tolerances import COMPLEX_STEP, STEP
 
 MAP = normal("float64", 2, 4, 3)
@@ -59,9 +59,6 @@ def over_dtypes(kind: str):
         if dtype == "float64" or not any(word in name for word in (" in ", " of ", " over "))
     ]
     return pytest.mark.parametrize(("backend", "transform", "dtype"), rows)
-
-
-over_backends = pytest.mark.parametrize("backend", PRESENT)
 
 
 def operator_tests(op: str, *points: Case) -> tuple[type, type | None, type]:

@@ -11,7 +11,7 @@ from bilinear.testing.closeness import assert_rounded
 from bilinear.testing.subjects import output_shape
 
 from ..agreement import assert_derivative
-from ..subjects import PRESENT, driver, kit_driver
+from ..subjects import PRESENT, driver, kit_driver, over_backends
 from .suite import (
     MAP,
     OTHER,
@@ -21,7 +21,6 @@ from .suite import (
     derivative,
     operator_tests,
     over,
-    over_backends,
 )
 
 TestReference, TestParity, TestTransforms = operator_tests(

@@ -1,4 +1,4 @@
-"""`bilinear_scores`: the common tests, blocks of the weight, a missing bias, models."""
+"""`bilinear_scores`: the common tests, a missing bias, models."""
 
 import importlib
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilinear.backends.row_blocks import BLOCKS, entries, row_blocks
 from bilinear.testing import Case, assert_within, truth
 from bilinear.testing.cases import normal
 
 from ..agreement import relative_error
-from ..subjects import driver
+from ..subjects import driver, over_backends
 from ..tolerances import LOGITS
-from .suite import MAP, VALID, operator_tests, over_backends
+from .suite import MAP, VALID, operator_tests
 
 WEIGHT, BIAS = normal("float64", 2, 9, seed=2), normal("float64", 2, seed=3)
 TestReference, TestParity, TestTransforms = operator_tests(
@@ -21,20 +20,6 @@ TestReference, TestParity, TestTransforms = operator_tests(
     Case((MAP, WEIGHT), {"l2_eps": 1000.0}),
     Case((MAP, WEIGHT[:, :6], BIAS), {"mask": VALID, "packed": True, "eps": 0.0}),
 )
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("channels", [1, 3, 8, 9, 64, 100])
-def test_blocks_concatenate_to_the_descriptor(channels: int, packed: bool) -> None:
-    g = np.arange(channels**2).reshape(channels, channels)
-    flat = g[np.triu_indices(channels)] if packed else g.ravel()
-    blocks = row_blocks(channels)
-    assert len(blocks) <= BLOCKS
-    parts = [flat[entries(rows, channels, packed)] for rows in blocks]
-    np.testing.assert_array_equal(np.concatenate(parts), flat)
-    for rows, part in zip(blocks, parts, strict=True):
-        expected = [g[r, r if packed else 0 :] for r in range(channels)[rows]]
-        np.testing.assert_array_equal(part, np.concatenate(expected))
 
 
 @over_backends

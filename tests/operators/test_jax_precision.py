@@ -4,7 +4,6 @@ import functools
 import importlib
 import re
 
-import numpy as np
 import pytest
 
 from bilinear.testing import OPS
@@ -55,20 +54,3 @@ def test_a_precision_set_by_the_user_is_honoured(op: str) -> None:
         assert precisions(function, arrays) == {"DEFAULT, DEFAULT"}
     finally:
         jax.config.update("jax_default_matmul_precision", before)
-
-
-def test_a_compiled_function_is_compiled_again_for_another_precision() -> None:
-    jax, traced = importlib.import_module("jax"), []
-    pool = importlib.import_module("bilinear.jax").BilinearPool()
-
-    @jax.jit
-    def descriptors(x):
-        traced.append(jax.config.jax_default_matmul_precision)
-        return pool(x)
-
-    x = np.ones((1, 2, 2, 3), np.float32)
-    for _ in range(2):
-        descriptors(x)
-        with jax.default_matmul_precision("tensorfloat32"):
-            descriptors(x)
-    assert traced == [jax.config.jax_default_matmul_precision, "tensorfloat32"]

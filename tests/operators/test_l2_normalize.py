@@ -4,7 +4,8 @@ import numpy as np
 
 from bilinear import reference
 
-from .suite import check_changing_option, operator_tests, over_backends
+from ..subjects import over_backends
+from .suite import check_changing_option, operator_tests
 
 TestReference, TestParity, TestTransforms = operator_tests("l2_normalize")
 

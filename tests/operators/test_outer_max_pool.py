@@ -6,8 +6,8 @@ import pytest
 from bilinear.testing import DTYPES, Case, check_against_reference
 from bilinear.testing.cases import normal
 
-from ..subjects import driver, kit_driver
-from .suite import operator_tests, over_backends
+from ..subjects import driver, kit_driver, over_backends
+from .suite import operator_tests
 
 TestReference, TestParity, TestTransforms = operator_tests("outer_max_pool")
 
