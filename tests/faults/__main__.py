@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
+from typing import Any
 
 import pytest
 
@@ -29,26 +30,28 @@ FAILED, NOT_RUN, SECONDS, WORKERS = 1, 98, 900, 2
 """Exit statuses: failed tests, fault not planted. Seconds for a fault. Processes at once."""
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 CAUGHT = "caught"
+FORK = multiprocessing.get_context("fork")
+FREE = FORK.Semaphore(WORKERS)
 
 
 def namespaces_of(fault: Fault) -> tuple[str, ...]:
     return fault.namespaces or (() if fault.framework == "none" else (fault.framework,))
 
 
-def run_group(namespaces: tuple[str, ...], faults: list[int], full: bool) -> int:
-    """Import the frameworks once, run these `FAULTS` in turn, and return how many were caught."""
+def run_group(namespaces: tuple[str, ...], faults: list[Fault], full: bool, caught: Any) -> None:
+    """Import the frameworks once, run fault after fault, and count those that are caught."""
     os.environ["BILINEAR_TEST_NAMESPACES"] = ",".join(namespaces) or "none"
     os.environ["HYPOTHESIS_PROFILE"] = f"{'default' if full else 'quick'}, unshrunk"
-    subjects = importlib.import_module("tests.subjects")
-    for name in namespaces:
-        subjects.driver(name)
-    caught = 0
-    for fault in [FAULTS[number] for number in faults]:
-        start = time.monotonic()
-        state = run_fault(fault, full)
-        print(f"{fault!s:75} {time.monotonic() - start:5.0f} s  {state}", flush=True)
-        caught += state.startswith(CAUGHT)
-    return caught
+    with FREE:
+        subjects = importlib.import_module("tests.subjects")
+        for name in namespaces:
+            subjects.driver(name)
+        for fault in faults:
+            start = time.monotonic()
+            state = run_fault(fault, full)
+            print(f"{fault!s:75} {time.monotonic() - start:5.0f} s  {state}", flush=True)
+            with caught.get_lock():
+                caught.value += state.startswith(CAUGHT)
 
 
 def run_fault(fault: Fault, full: bool) -> str:
@@ -108,12 +111,19 @@ def main() -> int:
         return 0
     groups = defaultdict(list)
     for fault in chosen:
-        groups[namespaces_of(fault)].append(FAULTS.index(fault))
-    jobs = [(names, group[i::2], arguments.full) for names, group in groups.items() for i in (0, 1)]
-    with multiprocessing.get_context("fork").Pool(WORKERS, maxtasksperchild=1) as pool:
-        caught = sum(pool.starmap(run_group, jobs, chunksize=1))
-    print(f"\n{caught} of {len(chosen)} faults caught")
-    return int(caught < len(chosen))
+        groups[namespaces_of(fault)].append(fault)
+    caught = FORK.Value("i")
+    processes = [
+        FORK.Process(target=run_group, args=(names, group[i::2], arguments.full, caught))
+        for names, group in groups.items()
+        for i in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    print(f"\n{caught.value} of {len(chosen)} faults caught")
+    return int(caught.value < len(chosen))
 
 
 if __name__ == "__main__":
