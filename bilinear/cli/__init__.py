@@ -22,23 +22,12 @@ from .train import train
 __all__ = ["app", "run"]
 
 app = typer.Typer(
-    help="Train, evaluate and apply bilinear CNNs.",
     epilog="Exit codes: 0 success; 1 some inputs failed; 2 invalid arguments or file, missing "
     "package, full disk, loss not finite; 3 unexpected error; 130 interrupted; 141 stdout closed.",
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (
-    train,
-    info,
-    predict,
-    evaluate,
-    descriptors,
-    retrieve,
-    explain,
-    convert,
-)
-for command in COMMANDS:
+for command in (train, info, predict, evaluate, descriptors, retrieve, explain, convert):
     app.command()(command)
 
 

@@ -10,15 +10,7 @@ import typer
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
-from ..train import NAMED_RECIPES, Cache, Recipe, fit, named_recipe, override
-from ..train.events import (
-    CacheMessage,
-    CacheProgress,
-    Event,
-    ImagesValidated,
-    PhaseStarted,
-    StepDone,
-)
+from ..train import NAMED_RECIPES, Cache, Recipe, events, fit, named_recipe, override
 from ._console import Progress, say
 from ._dataset import DEFAULTS, open_data, record_split
 from ._model import select_framework
@@ -167,28 +159,28 @@ class _Reporter:
         if kind is KeyboardInterrupt:  # the parser drops its message
             say(f"{error}")
 
-    def __call__(self, event: Event, seen: int) -> None:
+    def __call__(self, event: events.Event, seen: int) -> None:
         """Report an event; `seen` is the number of training images of this epoch so far."""
         if self._on_start:
             self._on_start()
             self._on_start = None
         match event:
-            case PhaseStarted():
+            case events.PhaseStarted():
                 say(f"phase {event.phase}: {event.trained} trainable tensors")
-            case CacheMessage():
+            case events.CacheMessage():
                 say(event.text)
-            case CacheProgress():
+            case events.CacheProgress():
                 title = f"computing feature maps, {event.split} images, epoch {event.epoch}"
                 self._advance(title, event.images, 0, seen)
                 if seen == event.images:
                     self._end()
-            case StepDone():
+            case events.StepDone():
                 # a resumed epoch starts in the middle
                 self._advance("", self._training_images, max(seen - self._batch, 0), seen)
                 if seen == self._training_images:
                     self._end()
                     say(f"validating on {self._validation_images:,} images")
-            case ImagesValidated():
+            case events.ImagesValidated():
                 self._advance("", self._validation_images, 0, event.images)
             case _:
                 self._end()

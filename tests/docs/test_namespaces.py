@@ -1,6 +1,7 @@
 """Imports, errors and signatures of the public namespaces."""
 
 import importlib
+import importlib.util
 import inspect
 import os
 import re

@@ -102,9 +102,3 @@ def test_tables() -> None:
         "| two-phase, 1 | 2.0000 2.0000 (0e+00) | 0.7500 0.7500 (0e+00) | 62.0 63.0 (1.0) | 10 10 |"
     )
     assert row in lines
-
-
-def test_jobs_are_in_the_order_of_seeds() -> None:
-    seeds = [job.seed for job in textures.jobs(["two-phase", "two-stream"], ["torch", "jax"], 3)]
-    assert seeds == sorted(seeds)
-    assert len(seeds) == 3 * 2 * 2
