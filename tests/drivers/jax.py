@@ -288,10 +288,9 @@ class Jax:
     def load(self, path, **options):
         return namespace.load(path, **options)
 
-    def load_without_float64(self, path):
-        """Load a file with ``jax_enable_x64`` off, where float64 files must be refused."""
-        with jax.enable_x64(False):
-            return namespace.load(path)
+    def without_64_bits(self):
+        """A block with ``jax_enable_x64`` off, as it is by default outside of these tests."""
+        return jax.enable_x64(False)
 
 
 DRIVER = Jax()

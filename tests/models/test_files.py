@@ -53,14 +53,15 @@ def test_every_framework_opens_the_files_of_every_other(
 
 def test_a_framework_that_narrows_float64_refuses_such_a_file(tmp_path: Path) -> None:
     """The error names the setting that allows it."""
-    narrowing = [b for b in PRESENT if hasattr(driver(b), "load_without_float64")]
+    narrowing = [b for b in PRESENT if hasattr(driver(b), "without_64_bits")]
     if not narrowing:
         pytest.skip("no framework here narrows float64")
     path = tmp_path / "double.safetensors"
     for backend in narrowing:
         driver(backend).save(build(backend, "resnet18", taps=("layer1",), dtype="float64"), path)
-        with pytest.raises(ValueError, match=r"double\.safetensors.*enable_x64"):
-            driver(backend).load_without_float64(path)
+        error = pytest.raises(ValueError, match=r"double\.safetensors.*enable_x64")
+        with driver(backend).without_64_bits(), error:
+            driver(backend).load(path)
 
 
 @over_backends
