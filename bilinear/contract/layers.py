@@ -15,7 +15,7 @@ from .arrays import ACCUMULATION, RANGE, Spec, check_operands
 from .errors import refuse
 from .matrices import STEPS as ROOT_STEPS
 from .options import EPS, L2_EPS, DescriptorOptions, check_forms, check_options
-from .pooling import packed_size
+from .pooling import check_one_stream, descriptor_size, packed_size
 
 DIM = 8192
 """Default length of compact and low-rank descriptors: Gao et al. 2016 and Yu et al. 2018."""
@@ -148,6 +148,13 @@ def check_call(
         check_options(op, options, x.dtype, y)
 
 
+def descriptor_length(layer: str, instance: object, *channels: int) -> int:
+    """The length of the descriptor that `instance` makes of feature maps with these channels."""
+    if len(channels) > LAYERS[layer].maps[1]:
+        check_one_stream(layer, *channels)
+    return LAYERS[layer].size(read_arguments(layer, instance), channels)
+
+
 def _outer_size(arguments: Arguments, channels: Sizes) -> int:
     return channels[0] * channels[-1]
 
@@ -157,7 +164,8 @@ def _packed_size(arguments: Arguments, channels: Sizes) -> int:
 
 
 def _bilinear_size(arguments: Arguments, channels: Sizes) -> int:
-    return (_packed_size if arguments.get("packed") else _outer_size)(arguments, channels)
+    packed, pair = arguments.get("packed", False), channels[1] if len(channels) > 1 else None
+    return descriptor_size("BilinearPool", packed, channels[0], pair)
 
 
 def _dim(arguments: Arguments, channels: Sizes) -> int:

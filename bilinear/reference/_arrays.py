@@ -1,4 +1,4 @@
-"""What every reference operator does around its formula: describe, widen, cast back."""
+"""What every reference operator does around its formula: describe, upcast, round."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ Array = NDArray[Any]
 
 
 def spec(x: Array | None) -> Any:
-    """The contract's view of `x`; None stays None."""
+    """Describe `x` for the contract; None stays None."""
     return None if x is None else Spec(x.shape, x.dtype.name)
 
 
-def wide(x: Array | None) -> Any:
-    """`x` in the dtype its sums, roots and norms are computed in; None stays None."""
+def upcast(x: Array | None) -> Any:
+    """Cast `x` to the accumulation dtype; None stays None."""
     return None if x is None else x.astype(ACCUMULATION[x.dtype.name])
 
 
-def like(result: Array, x: Array) -> Array:
-    """`result` in the dtype of `x`: the one rounding back at the end of an operator."""
-    with np.errstate(over="ignore"):  # beyond the half type's range becomes inf, by contract
+def round_to(result: Array, x: Array) -> Array:
+    """Cast `result` to the dtype of `x`, the only rounding of an operator."""
+    with np.errstate(over="ignore"):  # a value beyond the range of half precision becomes inf
         return result.astype(x.dtype)

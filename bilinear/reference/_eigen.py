@@ -1,8 +1,8 @@
 """Eigenvalues and eigenvectors of symmetric matrices, by cyclic Jacobi rotations.
 
-Another method than that of the backends, and one that runs in any precision. Each rotation sets
-one pair of entries off the diagonal to 0; swept over all pairs, what the others bring back
-shrinks quadratically. The formulas are analytic, so that the complex step passes through.
+The backends use another method. This one runs in any precision. Each rotation sets one pair of
+entries off the diagonal to 0. Later rotations of the sweep change them again, but they shrink
+quadratically from sweep to sweep. The formulas are analytic, so that the complex step can be used.
 """
 
 import itertools
@@ -10,11 +10,9 @@ import itertools
 import numpy as np
 
 SWEEPS = 30
-"""Some 10 are needed; NaN would never end."""
+"""About 10 are needed; with NaN the sweeps would never end."""
 NOTHING = 1e-50
-"""Of the largest entry: what is left off the diagonal is then 0 to any precision, and so is what
-is left of a complex step of 1e-30.
-"""
+"""Fraction of the largest entry that counts as 0, also beside a complex step of 1e-30."""
 
 
 def eigh(a):
@@ -48,7 +46,7 @@ def _rotation(app, aqq, apq):
 
 
 def _turn(m, p, q, cos, sin):
-    """Columns p and q of `m`, rotated in place."""
+    """Rotate columns p and q of `m` in place."""
     mp, mq = m[:, :, p].copy(), m[:, :, q].copy()
     m[:, :, p] = cos * mp - sin * mq
     m[:, :, q] = sin * mp + cos * mq

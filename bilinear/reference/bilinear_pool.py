@@ -2,7 +2,7 @@
 
 from ..contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ..contract.pooling import check_bilinear_pool
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 from .half_vectorize import _half_vectorize, _half_vectorize_vjp
 from .l2_normalize import _l2_normalize, _l2_normalize_vjp
 from .outer_pool import _outer_pool, _outer_pool_vjp
@@ -67,7 +67,7 @@ def bilinear_pool(
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
     check_bilinear_pool(spec(x), spec(y), spec(mask), options)
-    return like(_bilinear_pool(wide(x), wide(y), mask, options), x)
+    return round_to(_bilinear_pool(upcast(x), upcast(y), mask, options), x)
 
 
 def bilinear_pool_vjp(
@@ -87,8 +87,8 @@ def bilinear_pool_vjp(
     """Gradient of ``⟨cotangent, bilinear_pool(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
     check_bilinear_pool(spec(x), spec(y), spec(mask), options)
-    gradients = _bilinear_pool_vjp(wide(cotangent), wide(x), wide(y), mask, options)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _bilinear_pool_vjp(upcast(cotangent), upcast(x), upcast(y), mask, options)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _bilinear_pool(x, y, mask, options):

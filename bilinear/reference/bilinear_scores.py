@@ -2,7 +2,7 @@
 
 from ..contract import EPS, L2_EPS, DescriptorOptions, Reduction
 from ..contract.pooling import check_bilinear_scores
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 from .bilinear_pool import _bilinear_pool, _bilinear_pool_vjp
 
 
@@ -63,8 +63,8 @@ def bilinear_scores(
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed)
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
-    arrays = wide(x), wide(weight), wide(bias), wide(y)
-    return like(_bilinear_scores(*arrays, mask, options), x)
+    arrays = upcast(x), upcast(weight), upcast(bias), upcast(y)
+    return round_to(_bilinear_scores(*arrays, mask, options), x)
 
 
 def bilinear_scores_vjp(
@@ -83,9 +83,9 @@ def bilinear_scores_vjp(
     """Gradient of ``⟨cotangent, bilinear_scores(…)⟩``: ∂x, ∂weight, then ∂bias and ∂y if given."""
     options = DescriptorOptions(reduction, eps, l2_eps, packed)
     check_bilinear_scores(spec(x), spec(weight), spec(bias), spec(y), spec(mask), options)
-    arrays = wide(x), wide(weight), wide(bias), wide(y)
-    gradients = _bilinear_scores_vjp(wide(cotangent), *arrays, mask, options)
-    return tuple(like(gradient, x) for gradient in gradients)
+    arrays = upcast(x), upcast(weight), upcast(bias), upcast(y)
+    gradients = _bilinear_scores_vjp(upcast(cotangent), *arrays, mask, options)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _bilinear_scores(x, weight, bias, y, mask, options):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..contract.matrices import check_covariance_pool
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _divisor, _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _divisor, _select
 
 
 def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = None) -> Array:
@@ -46,7 +46,7 @@ def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = No
         Recognition?", ICCV 2017, equation 1.
     """
     check_covariance_pool(spec(x), spec(y), spec(mask))
-    return like(_covariance_pool(wide(x), wide(y), mask), x)
+    return round_to(_covariance_pool(upcast(x), upcast(y), mask), x)
 
 
 def covariance_pool_vjp(
@@ -54,28 +54,28 @@ def covariance_pool_vjp(
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, covariance_pool(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
     check_covariance_pool(spec(x), spec(y), spec(mask))
-    gradients = _covariance_pool_vjp(wide(cotangent), wide(x), wide(y), mask)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _covariance_pool_vjp(upcast(cotangent), upcast(x), upcast(y), mask)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _covariance_pool(x, y, mask):
-    x_centred = _centred(x, mask)
-    y_centred = x_centred if y is None else _centred(y, mask)
+    x_centred = _center(x, mask)
+    y_centred = x_centred if y is None else _center(y, mask)
     return np.einsum("nlc,nld->ncd", x_centred, y_centred) / _divisor(x, mask, "mean")
 
 
 def _covariance_pool_vjp(ct, x, y, mask):
     z = _divisor(x, mask, "mean")
-    x_centred = _centred(x, mask)
-    y_centred = x_centred if y is None else _centred(y, mask)
+    x_centred = _center(x, mask)
+    y_centred = x_centred if y is None else _center(y, mask)
     dx = np.einsum("ncd,nld->nlc", ct, y_centred) / z
     dy = np.einsum("ncd,nlc->nld", ct, x_centred) / z
     if y is None:
-        return (_keep(dx + dy, mask),)
-    return _keep(dx, mask), _keep(dy, mask)
+        return (_select(dx + dy, mask),)
+    return _select(dx, mask), _select(dy, mask)
 
 
-def _centred(x, mask):
-    """Features less their mean; 0 where masked."""
-    mean = _keep(x, mask).sum(axis=1, keepdims=True) / _divisor(x, mask, "mean")
-    return _keep(x - mean, mask)
+def _center(x, mask):
+    """Features minus their mean; 0 at invalid locations."""
+    mean = _select(x, mask).sum(axis=1, keepdims=True) / _divisor(x, mask, "mean")
+    return _select(x - mean, mask)

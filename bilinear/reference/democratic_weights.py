@@ -4,7 +4,7 @@ import numpy as np
 
 from ..contract import EPS
 from ..contract.aggregation import DAMPING, GAMMA, STEPS, check_democratic_weights
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 
 
 def democratic_weights(
@@ -69,7 +69,9 @@ def democratic_weights(
         authors' code, cvl-umass/bilinear-cnn.
     """
     check_democratic_weights(spec(x), spec(mask), gamma, damping, steps, eps, detach_target)
-    return like(_democratic_weights(wide(x), gamma, damping, steps, eps, mask, detach_target), x)
+    return round_to(
+        _democratic_weights(upcast(x), gamma, damping, steps, eps, mask, detach_target), x
+    )
 
 
 def democratic_weights_vjp(
@@ -86,13 +88,13 @@ def democratic_weights_vjp(
     """Gradient of ``⟨cotangent, democratic_weights(x)⟩`` with respect to x."""
     check_democratic_weights(spec(x), spec(mask), gamma, damping, steps, eps, detach_target)
     (gradient,) = _democratic_weights_vjp(
-        wide(cotangent), wide(x), gamma, damping, steps, eps, mask, detach_target
+        upcast(cotangent), upcast(x), gamma, damping, steps, eps, mask, detach_target
     )
-    return (like(gradient, x),)
+    return (round_to(gradient, x),)
 
 
 def _democratic_weights(x, gamma, damping, steps, eps, mask, detach_target):
-    del detach_target  # of values it changes nothing
+    del detach_target  # it changes gradients only
     _, k = _kernel(x, mask)
     weights = _iterates(k, _target(k, gamma), damping, steps, eps)[-1]
     return weights if mask is None else np.where(mask, weights, 0)
@@ -123,7 +125,7 @@ def _democratic_weights_vjp(ct, x, gamma, damping, steps, eps, mask, detach_targ
 
 
 def _kernel(x, mask):
-    """Inner products of the features kept, and their squares; those masked are zero vectors."""
+    """Inner products of the features and their squares; invalid features are zero vectors."""
     x = x if mask is None else np.where(mask[:, :, None], x, 0)
     inner = x @ x.swapaxes(1, 2)
     return inner, inner * inner

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..contract import Reduction
 from ..contract.low_rank import check_hadamard_pool
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _divisor, _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _divisor, _select
 
 
 def hadamard_pool(
@@ -62,8 +62,8 @@ def hadamard_pool(
     """
     streams = (x, y, *more)
     check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)
-    wider = (wide(s) for s in streams)
-    return like(_hadamard_pool(*wider, rank=rank, mask=mask, reduction=reduction), x)
+    result = _hadamard_pool(*map(upcast, streams), rank=rank, mask=mask, reduction=reduction)
+    return round_to(result, x)
 
 
 def hadamard_pool_vjp(
@@ -78,18 +78,13 @@ def hadamard_pool_vjp(
     """Gradient of ``⟨cotangent, hadamard_pool(x, y, …)⟩`` with respect to each stream."""
     streams = (x, y, *more)
     check_hadamard_pool([spec(s) for s in streams], rank, spec(mask), reduction)
-    gradients = _hadamard_pool_vjp(
-        wide(cotangent),
-        *(wide(s) for s in streams),
-        rank=rank,
-        mask=mask,
-        reduction=reduction,
-    )
-    return tuple(like(gradient, x) for gradient in gradients)
+    arrays = map(upcast, (cotangent, *streams))
+    gradients = _hadamard_pool_vjp(*arrays, rank=rank, mask=mask, reduction=reduction)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _hadamard_pool(x, y, *more, rank=1, mask=None, reduction="mean"):
-    streams = [_keep(s, mask) for s in (x, y, *more)]
+    streams = [_select(s, mask) for s in (x, y, *more)]
     z = _divisor(x, mask, reduction)
     pooled = [
         np.sum(a * b, axis=1, keepdims=True) / z for a, b in itertools.combinations(streams, 2)
@@ -100,7 +95,7 @@ def _hadamard_pool(x, y, *more, rank=1, mask=None, reduction="mean"):
 
 
 def _hadamard_pool_vjp(ct, x, y, *more, rank=1, mask=None, reduction="mean"):
-    streams = [_keep(s, mask) for s in (x, y, *more)]
+    streams = [_select(s, mask) for s in (x, y, *more)]
     z = _divisor(x, mask, reduction)
     pairs = list(itertools.combinations(range(len(streams)), 2))
     spread = np.split(np.repeat(ct, rank, axis=1)[:, None], len(pairs), axis=2)
@@ -108,4 +103,4 @@ def _hadamard_pool_vjp(ct, x, y, *more, rank=1, mask=None, reduction="mean"):
     for (i, j), g in zip(pairs, spread, strict=True):
         gradients[i] = gradients[i] + g * streams[j] / z
         gradients[j] = gradients[j] + g * streams[i] / z
-    return tuple(_keep(gradient, mask) for gradient in gradients)
+    return tuple(_select(gradient, mask) for gradient in gradients)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..contract.pooling import check_half_vectorize
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 
 
 def half_vectorize(g: Array, *, isometric: bool = True) -> Array:
@@ -41,13 +41,13 @@ def half_vectorize(g: Array, *, isometric: bool = True) -> Array:
         CVPR 2018, section 3.3.
     """
     check_half_vectorize(spec(g), isometric)
-    return like(_half_vectorize(wide(g), isometric), g)
+    return round_to(_half_vectorize(upcast(g), isometric), g)
 
 
 def half_vectorize_vjp(cotangent: Array, g: Array, *, isometric: bool = True) -> tuple[Array]:
     """Gradient of ``⟨cotangent, half_vectorize(g)⟩`` with respect to g."""
     check_half_vectorize(spec(g), isometric)
-    return (like(_half_vectorize_vjp(wide(cotangent), wide(g), isometric), g),)
+    return (round_to(_half_vectorize_vjp(upcast(cotangent), upcast(g), isometric), g),)
 
 
 def _half_vectorize(g, isometric):

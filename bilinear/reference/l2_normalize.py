@@ -4,7 +4,7 @@ import numpy as np
 
 from ..contract import L2_EPS, Norm
 from ..contract.pooling import check_l2_normalize
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 
 
 def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Array:
@@ -44,7 +44,7 @@ def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Arra
         ours.
     """
     check_l2_normalize(spec(z), eps, norm)
-    return like(_l2_normalize(wide(z), eps, norm), z)
+    return round_to(_l2_normalize(upcast(z), eps, norm), z)
 
 
 def l2_normalize_vjp(
@@ -52,26 +52,25 @@ def l2_normalize_vjp(
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, l2_normalize(z)⟩`` with respect to z."""
     check_l2_normalize(spec(z), eps, norm)
-    return (like(_l2_normalize_vjp(wide(cotangent), wide(z), eps, norm), z),)
+    return (round_to(_l2_normalize_vjp(upcast(cotangent), upcast(z), eps, norm), z),)
 
 
 def _l2_normalize(z, eps, norm="floor"):
-    return z / (_floored(_norm(z), eps) if norm == "floor" else _norm(z, eps))
+    return z / (_maximum(_norm(z), eps) if norm == "floor" else _norm(z, eps))
 
 
 def _l2_normalize_vjp(ct, z, eps, norm="floor"):
     length = _norm(z) if norm == "floor" else _norm(z, eps)
     short = (length <= eps) & (norm == "floor")
-    floored = np.where(short, eps, length)
-    u = z / floored
+    divisor = np.where(short, eps, length)
+    u = z / divisor
     along = np.sum(u * ct, axis=-1, keepdims=True)
-    return np.where(short, ct, ct - u * along) / floored
+    return np.where(short, ct, ct - u * along) / divisor
 
 
 def _norm(z, added=0.0):
-    # z·z, not |z|²: analytic
-    return np.sqrt(np.sum(z * z, axis=-1, keepdims=True) + added)
+    return np.sqrt(np.sum(z * z, axis=-1, keepdims=True) + added)  # z·z is analytic, |z|² is not
 
 
-def _floored(length, eps):
+def _maximum(length, eps):
     return np.where(length.real <= eps, eps, length)  # NaN is not <= eps, so it stays

@@ -4,9 +4,9 @@ import numpy as np
 
 from ..contract import Reduction
 from ..contract.low_rank import Activation, check_low_rank_pool
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 from .hadamard_pool import _hadamard_pool, _hadamard_pool_vjp
-from .outer_pool import _keep
+from .outer_pool import _select
 
 
 def low_rank_pool(
@@ -67,8 +67,10 @@ def low_rank_pool(
         Factorized Bilinear Pooling with Co-Attention Learning", ICCV 2017, section 3.
     """
     check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
-    result = _low_rank_pool(wide(x), wide(u), wide(v), wide(y), activation, rank, mask, reduction)
-    return like(result, x)
+    result = _low_rank_pool(
+        upcast(x), upcast(u), upcast(v), upcast(y), activation, rank, mask, reduction
+    )
+    return round_to(result, x)
 
 
 def low_rank_pool_vjp(
@@ -85,29 +87,29 @@ def low_rank_pool_vjp(
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, low_rank_pool(x, u, v, y)⟩``: (∂x, ∂u, ∂v), and ∂y of two."""
     check_low_rank_pool(spec(x), spec(u), spec(v), spec(y), activation, rank, spec(mask), reduction)
-    arrays = wide(x), wide(u), wide(v), wide(y)
-    gradients = _low_rank_pool_vjp(wide(cotangent), *arrays, activation, rank, mask, reduction)
-    return tuple(like(gradient, x) for gradient in gradients)
+    arrays = upcast(x), upcast(u), upcast(v), upcast(y)
+    gradients = _low_rank_pool_vjp(upcast(cotangent), *arrays, activation, rank, mask, reduction)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _low_rank_pool(x, u, v, y=None, activation=None, rank=1, mask=None, reduction="mean"):
-    p, q = _keep(x, mask) @ u, _keep(x if y is None else y, mask) @ v
-    a, b = _activated(p, activation), _activated(q, activation)
+    p, q = _select(x, mask) @ u, _select(x if y is None else y, mask) @ v
+    a, b = _activate(p, activation), _activate(q, activation)
     return _hadamard_pool(a, b, rank=rank, mask=mask, reduction=reduction)
 
 
 def _low_rank_pool_vjp(ct, x, u, v, y=None, activation=None, rank=1, mask=None, reduction="mean"):
-    x_kept, y_kept = _keep(x, mask), _keep(x if y is None else y, mask)
-    p, q = x_kept @ u, y_kept @ v
-    a, b = _activated(p, activation), _activated(q, activation)
+    x_valid, y_valid = _select(x, mask), _select(x if y is None else y, mask)
+    p, q = x_valid @ u, y_valid @ v
+    a, b = _activate(p, activation), _activate(q, activation)
     da, db = _hadamard_pool_vjp(ct, a, b, rank=rank, mask=mask, reduction=reduction)
     dp, dq = da * _slope(p, activation), db * _slope(q, activation)
-    dx, dy = _keep(dp @ u.T, mask), _keep(dq @ v.T, mask)
-    du, dv = np.einsum("nlc,nlr->cr", x_kept, dp), np.einsum("nlc,nlr->cr", y_kept, dq)
+    dx, dy = _select(dp @ u.T, mask), _select(dq @ v.T, mask)
+    du, dv = np.einsum("nlc,nlr->cr", x_valid, dp), np.einsum("nlc,nlr->cr", y_valid, dq)
     return (dx + dy, du, dv) if y is None else (dx, du, dv, dy)
 
 
-def _activated(p, activation):
+def _activate(p, activation):
     if activation == "tanh":
         return np.tanh(p)
     if activation == "relu":
@@ -125,5 +127,5 @@ def _slope(p, activation):
     if activation == "relu":
         return np.where(p <= 0, 0, 1).astype(p.dtype)
     if activation == "sigmoid":
-        return _activated(p, activation) * _activated(-p, activation)
+        return _activate(p, activation) * _activate(-p, activation)
     return np.ones_like(p)

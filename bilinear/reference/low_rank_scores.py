@@ -4,8 +4,8 @@ import numpy as np
 
 from ..contract import Reduction
 from ..contract.low_rank import check_low_rank_scores
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _divisor, _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _divisor, _select
 
 
 def low_rank_scores(
@@ -62,8 +62,8 @@ def low_rank_scores(
         section 3: sum pooling, neither root nor norm.
     """
     check_low_rank_scores(spec(x), spec(u_plus), spec(u_minus), spec(bias), spec(mask), reduction)
-    arrays = wide(x), wide(u_plus), wide(u_minus), wide(bias)
-    return like(_low_rank_scores(*arrays, mask, reduction), x)
+    arrays = upcast(x), upcast(u_plus), upcast(u_minus), upcast(bias)
+    return round_to(_low_rank_scores(*arrays, mask, reduction), x)
 
 
 def low_rank_scores_vjp(
@@ -78,13 +78,13 @@ def low_rank_scores_vjp(
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, low_rank_scores(…)⟩``: (∂x, ∂u_plus, ∂u_minus, ∂bias)."""
     check_low_rank_scores(spec(x), spec(u_plus), spec(u_minus), spec(bias), spec(mask), reduction)
-    arrays = wide(x), wide(u_plus), wide(u_minus), wide(bias)
-    gradients = _low_rank_scores_vjp(wide(cotangent), *arrays, mask, reduction)
-    return tuple(like(gradient, x) for gradient in gradients)
+    arrays = upcast(x), upcast(u_plus), upcast(u_minus), upcast(bias)
+    gradients = _low_rank_scores_vjp(upcast(cotangent), *arrays, mask, reduction)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _low_rank_scores(x, u_plus, u_minus, bias, mask=None, reduction="sum"):
-    plus, minus = _projected(x, u_plus, mask), _projected(x, u_minus, mask)
+    plus, minus = _project(x, u_plus, mask), _project(x, u_minus, mask)
     difference = np.sum(plus**2, axis=3) - np.sum(minus**2, axis=3)
     pooled = np.sum(difference, axis=1, keepdims=True) / _divisor(x, mask, reduction)
     return pooled[:, 0] + bias
@@ -92,12 +92,12 @@ def _low_rank_scores(x, u_plus, u_minus, bias, mask=None, reduction="sum"):
 
 def _low_rank_scores_vjp(ct, x, u_plus, u_minus, bias, mask=None, reduction="sum"):
     weight = (2 * ct[:, None] / _divisor(x, mask, reduction))[..., None]
-    plus, minus = weight * _projected(x, u_plus, mask), -weight * _projected(x, u_minus, mask)
+    plus, minus = weight * _project(x, u_plus, mask), -weight * _project(x, u_minus, mask)
     dx = np.einsum("nlkr,kcr->nlc", plus, u_plus) + np.einsum("nlkr,kcr->nlc", minus, u_minus)
-    kept = _keep(x, mask)
-    du_plus, du_minus = (np.einsum("nlc,nlkr->kcr", kept, p) for p in (plus, minus))
-    return _keep(dx, mask), du_plus, du_minus, ct.sum(axis=0)
+    valid = _select(x, mask)
+    du_plus, du_minus = (np.einsum("nlc,nlkr->kcr", valid, p) for p in (plus, minus))
+    return _select(dx, mask), du_plus, du_minus, ct.sum(axis=0)
 
 
-def _projected(x, u, mask):
-    return np.einsum("nlc,kcr->nlkr", _keep(x, mask), u)
+def _project(x, u, mask):
+    return np.einsum("nlc,kcr->nlkr", _select(x, mask), u)

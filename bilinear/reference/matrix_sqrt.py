@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 from ._eigen import eigh
 
 
@@ -72,7 +72,7 @@ def matrix_sqrt(
         does not divide by differences of eigenvalues.
     """
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)
-    return like(_matrix_sqrt(wide(a), method, steps, normalize, tol), a)
+    return round_to(_matrix_sqrt(upcast(a), method, steps, normalize, tol), a)
 
 
 def matrix_sqrt_vjp(
@@ -86,27 +86,27 @@ def matrix_sqrt_vjp(
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, matrix_sqrt(a)⟩`` with respect to a."""
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)
-    gradient = _matrix_sqrt_vjp(wide(cotangent), wide(a), method, steps, normalize, tol)
-    return (like(gradient, a),)
+    gradient = _matrix_sqrt_vjp(upcast(cotangent), upcast(a), method, steps, normalize, tol)
+    return (round_to(gradient, a),)
 
 
 def _matrix_sqrt(a, method, steps, normalize, tol):
     a = _symmetric(a)
     if method == "eigen":
-        u, roots, _ = _decomposed(a, tol)
+        u, roots, _ = _decompose(a, tol)
         return u * roots[:, None, :] @ _t(u)
     s, dead = _scale(a, normalize)
-    y, _, _ = _iterated(np.where(dead, 0, a) / s, steps)[-1]
+    y, _, _ = _iterate(np.where(dead, 0, a) / s, steps)[-1]
     return np.where(dead, 0 * a, np.sqrt(s) * y)
 
 
 def _matrix_sqrt_vjp(ct, a, method, steps, normalize, tol):
     a, ct = _symmetric(a), _symmetric(ct)
     if method == "eigen":
-        u, _, k = _decomposed(a, tol)
+        u, _, k = _decompose(a, tol)
         return u @ ((_t(u) @ ct @ u) * k) @ _t(u)
     s, dead = _scale(a, normalize)
-    *history, (root, _, _) = _iterated(np.where(dead, 0, a) / s, steps)
+    *history, (root, _, _) = _iterate(np.where(dead, 0, a) / s, steps)
     dy, dz = np.sqrt(s) * ct, np.zeros_like(ct)
     for y, z, t in reversed(history):  # y' = y t, z' = t z, t = (3I − z y) / 2
         dzy = -(_t(y) @ dy + dz @ _t(z)) / 2
@@ -119,8 +119,8 @@ def _matrix_sqrt_vjp(ct, a, method, steps, normalize, tol):
     return np.where(dead, 0 * ct, _symmetric(dy / s + through_s))
 
 
-def _iterated(y, steps):
-    """(Y, Z, T) before each step, and those after the last, which has no T."""
+def _iterate(y, steps):
+    """(Y, Z, T) of each step, then the final (Y, Z, None)."""
     identity = np.broadcast_to(np.eye(y.shape[-1]), y.shape)
     z, history = identity.astype(y.dtype), []
     for _ in range(steps):
@@ -131,9 +131,9 @@ def _iterated(y, steps):
 
 
 def _scale(a, normalize):
-    """What the matrices are divided by, and where that cannot be; there it is 1."""
+    """The divisor of each matrix, and where it is not positive; there it is 1."""
     if normalize == "trace":
-        square = s = np.einsum("nii->n", a)[:, None, None]
+        square = np.einsum("nii->n", a)[:, None, None]
     else:
         square = np.sum(a * a, axis=(1, 2), keepdims=True)
     dead = square.real <= 0
@@ -141,7 +141,7 @@ def _scale(a, normalize):
     return (s if normalize == "trace" else np.sqrt(s)), dead
 
 
-def _decomposed(a, tol):
+def _decompose(a, tol):
     """Eigenvectors, roots of the eigenvalues, and K."""
     values, u = eigh(a)
     if tol is None:

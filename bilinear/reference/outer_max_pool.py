@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..contract.aggregation import check_outer_max_pool
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _select
 
 
 def outer_max_pool(x: Array, y: Array | None = None, *, mask: Array | None = None) -> Array:
@@ -50,7 +50,7 @@ def outer_max_pool(x: Array, y: Array | None = None, *, mask: Array | None = Non
         2015, section 3 (the maximum as another pooling of bilinear features); ties are ours.
     """
     check_outer_max_pool(spec(x), spec(y), spec(mask))
-    return like(_outer_max_pool(wide(x), wide(y), mask), x)
+    return round_to(_outer_max_pool(upcast(x), upcast(y), mask), x)
 
 
 def outer_max_pool_vjp(
@@ -58,13 +58,13 @@ def outer_max_pool_vjp(
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, outer_max_pool(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
     check_outer_max_pool(spec(x), spec(y), spec(mask))
-    gradients = _outer_max_pool_vjp(wide(cotangent), wide(x), wide(y), mask)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _outer_max_pool_vjp(upcast(cotangent), upcast(x), upcast(y), mask)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _outer_max_pool(x, y, mask):
     products, largest, share = _maxima(x, x if y is None else y, mask)
-    # of real products nothing but the maximum; of complex ones what a derivative carries along
+    # the second term is 0 for real products, and the derivative in a complex step
     return largest + np.sum(share * (products - products.real), axis=1)
 
 
@@ -72,18 +72,17 @@ def _outer_max_pool_vjp(ct, x, y, mask):
     z = x if y is None else y
     _, largest, share = _maxima(x, z, mask)
     ct = np.where(np.isnan(largest), np.nan, ct)[:, None]
-    pulled = np.where(share > 0, share * ct, 0)  # a NaN reaches those that share it
-    dx = _keep(np.einsum("nlcd,nld->nlc", pulled, _keep(z, mask)), mask)
-    dy = _keep(np.einsum("nlcd,nlc->nld", pulled, _keep(x, mask)), mask)
+    pulled = np.where(share > 0, share * ct, 0)  # a NaN reaches the locations that share it
+    dx = _select(np.einsum("nlcd,nld->nlc", pulled, _select(z, mask)), mask)
+    dy = _select(np.einsum("nlcd,nlc->nld", pulled, _select(x, mask)), mask)
     return (dx + dy,) if y is None else (dx, dy)
 
 
 def _maxima(x, y, mask) -> tuple[Any, Any, Any]:
-    """All products (N, L, C, D), 0 where masked, their maxima, and how these are shared."""
-    products: Any = _keep(x, mask)[:, :, :, None] * _keep(y, mask)[:, :, None, :]
-    kept = np.ones(x.shape[:2], bool) if mask is None else mask
-    kept = kept[:, :, None, None]
-    largest = np.max(products.real, axis=1, where=kept, initial=-np.inf)
-    largest = np.where(kept.any(axis=1), largest, 0)
-    reached = kept & ~(products.real < largest[:, None])  # where the maximum is NaN: all
+    """Products (N, L, C, D), 0 at invalid locations; their maxima; the share of each location."""
+    products: Any = _select(x, mask)[:, :, :, None] * _select(y, mask)[:, :, None, :]
+    valid = (np.ones(x.shape[:2], bool) if mask is None else mask)[:, :, None, None]
+    largest = np.max(products.real, axis=1, where=valid, initial=-np.inf)
+    largest = np.where(valid.any(axis=1), largest, 0)
+    reached = valid & ~(products.real < largest[:, None])  # where the maximum is NaN: all
     return products, largest, reached / np.maximum(reached.sum(axis=1, keepdims=True), 1)

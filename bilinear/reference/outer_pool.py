@@ -4,7 +4,7 @@ import numpy as np
 
 from ..contract import Reduction
 from ..contract.pooling import check_outer_pool
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 
 
 def outer_pool(
@@ -48,7 +48,7 @@ def outer_pool(
         2015, equations 1 and 2 (there with sum pooling).
     """
     check_outer_pool(spec(x), spec(y), spec(mask), reduction)
-    return like(_outer_pool(wide(x), wide(y), mask, reduction), x)
+    return round_to(_outer_pool(upcast(x), upcast(y), mask, reduction), x)
 
 
 def outer_pool_vjp(
@@ -61,32 +61,32 @@ def outer_pool_vjp(
 ) -> tuple[Array, ...]:
     """Gradient of ``⟨cotangent, outer_pool(x, y)⟩``: (∂x,) for one stream, (∂x, ∂y) for two."""
     check_outer_pool(spec(x), spec(y), spec(mask), reduction)
-    gradients = _outer_pool_vjp(wide(cotangent), wide(x), wide(y), mask, reduction)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _outer_pool_vjp(upcast(cotangent), upcast(x), upcast(y), mask, reduction)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _outer_pool(x, y, mask, reduction):
-    x, y = _keep(x, mask), _keep(x if y is None else y, mask)
+    x, y = _select(x, mask), _select(x if y is None else y, mask)
     return np.einsum("nlc,nld->ncd", x, y) / _divisor(x, mask, reduction)
 
 
 def _outer_pool_vjp(g, x, y, mask, reduction):
     z = _divisor(x, mask, reduction)
-    x_kept, y_kept = _keep(x, mask), _keep(x if y is None else y, mask)
-    dx = np.einsum("ncd,nld->nlc", g, y_kept) / z
-    dy = np.einsum("ncd,nlc->nld", g, x_kept) / z
+    x_valid, y_valid = _select(x, mask), _select(x if y is None else y, mask)
+    dx = np.einsum("ncd,nld->nlc", g, y_valid) / z
+    dy = np.einsum("ncd,nlc->nld", g, x_valid) / z
     if y is None:
-        return (_keep(dx + dy, mask),)
-    return _keep(dx, mask), _keep(dy, mask)
+        return (_select(dx + dy, mask),)
+    return _select(dx, mask), _select(dy, mask)
 
 
-def _keep(x, mask):
-    """Select, do not multiply: a masked NaN must not survive as 0 · NaN."""
+def _select(x, mask):
+    """Set invalid locations to 0 by selection: a product would keep NaN."""
     return x if mask is None else np.where(mask[:, :, None], x, 0)
 
 
 def _divisor(x, mask, reduction):
-    """Z, one for each sample; where nothing is kept the sum is 0 already, so divide by 1."""
+    """Z of each sample; 1 where no location is valid, because the sum is 0 there."""
     if reduction == "sum":
         return 1
     if mask is None:

@@ -8,8 +8,8 @@ from ..contract.sketches import (
     check_entries,
     check_random_maclaurin,
 )
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _divisor, _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _divisor, _select
 
 
 def random_maclaurin(
@@ -61,7 +61,7 @@ def random_maclaurin(
     """
     check_random_maclaurin(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("random_maclaurin", tables)
-    return like(_random_maclaurin(wide(x), wide(y), tables, mask, reduction), x)
+    return round_to(_random_maclaurin(upcast(x), upcast(y), tables, mask, reduction), x)
 
 
 def random_maclaurin_vjp(
@@ -76,12 +76,14 @@ def random_maclaurin_vjp(
     """Gradient of ``⟨cotangent, random_maclaurin(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
     check_random_maclaurin(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("random_maclaurin", tables)
-    gradients = _random_maclaurin_vjp(wide(cotangent), wide(x), wide(y), tables, mask, reduction)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _random_maclaurin_vjp(
+        upcast(cotangent), upcast(x), upcast(y), tables, mask, reduction
+    )
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _random_maclaurin(x, y, tables, mask, reduction):
-    xs, ys = _keep(x, mask), _keep(x if y is None else y, mask)
+    xs, ys = _select(x, mask), _select(x if y is None else y, mask)
     if reduction != "none":
         g = np.einsum("nlc,nld->ncd", xs, ys) / _divisor(x, mask, reduction)
     else:
@@ -91,13 +93,13 @@ def _random_maclaurin(x, y, tables, mask, reduction):
 
 
 def _random_maclaurin_vjp(ct, x, y, tables, mask, reduction):
-    xs, ys = _keep(x, mask), _keep(x if y is None else y, mask)
+    xs, ys = _select(x, mask), _select(x if y is None else y, mask)
     w1, w2 = _signs(tables, x)
     g = np.einsum("ck,dk,...k->...cd", w1, w2, ct) / np.sqrt(_dim(tables, x))
     if reduction != "none":
         g = (g / _divisor(x, mask, reduction))[:, None]
-    dx = _keep((g * ys[..., None, :]).sum(-1), mask)
-    dy = _keep((g * xs[..., :, None]).sum(-2), mask)
+    dx = _select((g * ys[..., None, :]).sum(-1), mask)
+    dy = _select((g * xs[..., :, None]).sum(-2), mask)
     return (dx + dy,) if y is None else (dx, dy)
 
 

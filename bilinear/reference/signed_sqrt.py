@@ -4,7 +4,7 @@ import numpy as np
 
 from ..contract import EPS, Root
 from ..contract.pooling import check_signed_sqrt
-from ._arrays import Array, like, spec, wide
+from ._arrays import Array, round_to, spec, upcast
 
 
 def signed_sqrt(
@@ -52,8 +52,8 @@ def signed_sqrt(
         Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (signed square-root step); eps and the
         convention at 0 are ours. `bilinear.presets` says who published the others.
     """
-    _check(g, eps, root, slope_eps)
-    return like(_signed_sqrt(wide(g), eps, root, slope_eps), g)
+    check_signed_sqrt(spec(g), eps, root, slope_eps)
+    return round_to(_signed_sqrt(upcast(g), eps, root, slope_eps), g)
 
 
 def signed_sqrt_vjp(
@@ -65,12 +65,8 @@ def signed_sqrt_vjp(
     slope_eps: float | None = None,
 ) -> tuple[Array]:
     """Gradient of ``⟨cotangent, signed_sqrt(g)⟩`` with respect to g."""
-    _check(g, eps, root, slope_eps)
-    return (like(_signed_sqrt_vjp(wide(cotangent), wide(g), eps, root, slope_eps), g),)
-
-
-def _check(g, eps, root, slope_eps):
     check_signed_sqrt(spec(g), eps, root, slope_eps)
+    return (round_to(_signed_sqrt_vjp(upcast(cotangent), upcast(g), eps, root, slope_eps), g),)
 
 
 def _signed_sqrt(g, eps, root="signed", slope_eps=None):

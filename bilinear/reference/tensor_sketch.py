@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..contract.sketches import SketchReduction, SketchTables, check_entries, check_tensor_sketch
-from ._arrays import Array, like, spec, wide
-from .outer_pool import _divisor, _keep
+from ._arrays import Array, round_to, spec, upcast
+from .outer_pool import _divisor, _select
 
 
 def tensor_sketch(
@@ -59,7 +59,7 @@ def tensor_sketch(
     """
     check_tensor_sketch(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("tensor_sketch", tables)
-    return like(_tensor_sketch(wide(x), wide(y), tables, mask, reduction), x)
+    return round_to(_tensor_sketch(upcast(x), upcast(y), tables, mask, reduction), x)
 
 
 def tensor_sketch_vjp(
@@ -74,12 +74,12 @@ def tensor_sketch_vjp(
     """Gradient of ``⟨cotangent, tensor_sketch(x, y)⟩``: (∂x,), or (∂x, ∂y) for two streams."""
     check_tensor_sketch(spec(x), spec(y), spec(mask), reduction, tables)
     check_entries("tensor_sketch", tables)
-    gradients = _tensor_sketch_vjp(wide(cotangent), wide(x), wide(y), tables, mask, reduction)
-    return tuple(like(gradient, x) for gradient in gradients)
+    gradients = _tensor_sketch_vjp(upcast(cotangent), upcast(x), upcast(y), tables, mask, reduction)
+    return tuple(round_to(gradient, x) for gradient in gradients)
 
 
 def _tensor_sketch(x, y, tables, mask, reduction):
-    xs, ys = _keep(x, mask), _keep(x if y is None else y, mask)
+    xs, ys = _select(x, mask), _select(x if y is None else y, mask)
     bins, signs = _pairs(tables)
     products = xs[..., :, None] * ys[..., None, :]
     if reduction != "none":
@@ -91,13 +91,13 @@ def _tensor_sketch(x, y, tables, mask, reduction):
 
 
 def _tensor_sketch_vjp(ct, x, y, tables, mask, reduction):
-    xs, ys = _keep(x, mask), _keep(x if y is None else y, mask)
+    xs, ys = _select(x, mask), _select(x if y is None else y, mask)
     bins, signs = _pairs(tables)
     z = 1 if reduction == "none" else _divisor(x, mask, reduction)
     g = signs * _spread(ct)[..., bins]  # the cotangent of every product
     g = g if reduction == "none" else g[:, None] / np.reshape(z, (-1, 1, 1, 1))
-    dx = _keep((g * ys[..., None, :]).sum(-1), mask)
-    dy = _keep((g * xs[..., :, None]).sum(-2), mask)
+    dx = _select((g * ys[..., None, :]).sum(-1), mask)
+    dy = _select((g * xs[..., :, None]).sum(-2), mask)
     return (dx + dy,) if y is None else (dx, dy)
 
 

@@ -13,7 +13,8 @@ ArrayLike: TypeAlias = jax.Array | np.ndarray
 
 def spec(op: str, name: str, x: ArrayLike) -> Spec:
     """The shape and dtype of `x`, as JAX will see it."""
-    check_tensor(op, name, x, (jax.Array, np.ndarray), "JAX or NumPy array")
+    if not isinstance(x, (jax.Array, np.ndarray)):
+        check_tensor(op, name, x, (jax.Array, np.ndarray), "JAX or NumPy array")
     dtype = x.dtype if isinstance(x, jax.Array) else jax.dtypes.canonicalize_dtype(x.dtype)
     return Spec(x.shape, dtype.name)
 
@@ -50,9 +51,7 @@ def select_locations(x: ArrayLike, mask: ArrayLike | None) -> jax.Array:
     return upcast(x)
 
 
-def select_streams(
-    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None
-) -> tuple[jax.Array, jax.Array]:
+def select_streams(x, y, mask) -> tuple[jax.Array, jax.Array]:
     """`select_locations` of both streams; one stream is both."""
     x = select_locations(x, mask)
     return x, x if y is None else select_locations(y, mask)

@@ -32,15 +32,7 @@ ROWS = 256
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
-def fused_bilinear(
-    x: jax.Array,
-    y: jax.Array | None,
-    mask: jax.Array | None,
-    z: jax.Array,
-    eps: float,
-    l2_eps: float,
-    packed: bool,
-) -> tuple[jax.Array, jax.Array]:
+def fused_bilinear(x, y, mask, z, eps, l2_eps, packed) -> tuple[jax.Array, jax.Array]:
     """Descriptors u (N, C·D) and norms n (N, 1) in the accumulation dtype, for z (1, 1) or (N, 1).
 
     If `packed`, u is (N, C(C+1)/2), of one stream. Locations are selected and upcast in here, so

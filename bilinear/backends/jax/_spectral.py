@@ -7,10 +7,9 @@ K_ij = 1 / (√λi + √λj). A step
 
     H ← H + K ∘ (B − H H − the value of B − H H)
 
-leaves the value of H unchanged, because it adds 0, and makes its derivatives those of the root of
-B to one order more: if H is wrong by terms of order n in a change of B, H H is wrong by
-``diag(√λ) · error + error · diag(√λ)`` and terms of order n + 1, and K removes the former. Where
-two eigenvalues count as 0, K is 0.
+adds 0 to the value of H and makes its derivatives exact to one order more: if H has an error E of
+order n in a change of B, H H has the error ``diag(√λ) E + E diag(√λ)`` plus terms of order n + 1,
+and K removes the former. Where two eigenvalues count as 0, K is 0.
 """
 
 import jax

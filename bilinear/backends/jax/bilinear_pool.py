@@ -29,8 +29,6 @@ def bilinear_pool(
 ) -> jax.Array:
     """Compute the bilinear descriptor: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
-    Specified by `bilinear.reference.bilinear_pool`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -50,6 +48,7 @@ def bilinear_pool(
         and output, and both passes 3.5 times the bytes of inputs, output and their cotangents.
         With `packed`, the factors are 3.25 and 3.75. Half-precision arrays count as float32; for
         them the factors are 2.5 and 4, and 3.25 and 4.5 with `packed`.
+    Specification: `bilinear.reference.bilinear_pool`.
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
     check_bilinear_pool(*specs("bilinear_pool", x, y, mask), options)
@@ -59,9 +58,8 @@ def bilinear_pool(
 def bilinear_pool_unchecked(
     x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None, options: DescriptorOptions
 ) -> jax.Array:
-    """The formula, in the dtype of `x`."""
-    x = jnp.asarray(x)
-    y, mask = (None if a is None else jnp.asarray(a) for a in (y, mask))
+    x, y = jnp.asarray(x), None if y is None else jnp.asarray(y)
+    mask = None if mask is None else jnp.asarray(mask)
     reduction, eps, l2_eps, packed, root, slope_eps, norm = options
     if not is_standard(options):
         g = outer_pool_unchecked(x, y, mask, reduction)

@@ -38,8 +38,6 @@ def bilinear_scores(
 ) -> jax.Array:
     """Linear scores of bilinear descriptors, which are not stored: ``bilinear_pool(x, y) Wᵀ + b``.
 
-    Specified by `bilinear.reference.bilinear_scores`.
-
     Args:
         x: features (N, L, C); C must be known when traced, N may be symbolic.
         weight: W (K, C·D), or (K, C(C+1)/2) if packed. That of a trained `BCNN` with a
@@ -57,6 +55,7 @@ def bilinear_scores(
         (2K + 4N)·C·D / 8 besides the inputs. The gradient also needs memory for the gradients of
         the inputs, and at least two copies of that of the weight. Only the inputs are saved for
         the backward pass.
+    Specification: `bilinear.reference.bilinear_scores`.
     """
     op = "bilinear_scores"
     of_x, of_y, of_mask = specs(op, x, y, mask)
@@ -66,15 +65,7 @@ def bilinear_scores(
     return round_to(x, bilinear_scores_unchecked(x, weight, bias, y, mask, options))
 
 
-def bilinear_scores_unchecked(
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None,
-    y: ArrayLike | None,
-    mask: ArrayLike | None,
-    options: DescriptorOptions,
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def bilinear_scores_unchecked(x, weight, bias, y, mask, options: DescriptorOptions) -> jax.Array:
     reduction, eps, l2_eps, packed = options[:4]
     x, y = select_streams(x, y, mask)
     z = count_locations(x, mask)[:, :, None] if reduction == "mean" else 1.0
@@ -84,9 +75,7 @@ def bilinear_scores_unchecked(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
-def _sums(
-    x: jax.Array, y: jax.Array, w: jax.Array, z: jax.Array | float, eps: float, packed: bool
-) -> tuple[jax.Array, jax.Array]:
+def _sums(x, y, w, z, eps, packed) -> tuple[jax.Array, jax.Array]:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), one block of rows of the matrix at a time.
 
     In a loop, because XLA would copy all blocks of the weight first for consecutive steps.
@@ -129,9 +118,7 @@ def _tangent(block, varies, primals, varying):
     return jax.jvp(of_varying, [p for p, v in zip(primals, varies, strict=True) if v], varying)[1]
 
 
-def _block_sums(
-    x, y, w, z, *, eps: float, rows: slice, packed: bool
-) -> tuple[jax.Array, jax.Array]:
+def _block_sums(x, y, w, z, *, eps, rows, packed) -> tuple[jax.Array, jax.Array]:
     """What some rows add to both sums; if packed, only the columns from the first row on."""
     of_rows = w[:, entries(rows, y.shape[2], packed)]
     x, y = x[:, :, rows], y[:, :, rows.start :] if packed else y

@@ -12,8 +12,6 @@ def covariance_pool(
 ) -> jax.Array:
     """Compute the covariance of two feature vectors over all locations.
 
-    Specified by `bilinear.reference.covariance_pool`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -21,14 +19,13 @@ def covariance_pool(
 
     Returns: Array (N, C, D).
     Cost: time O(N·L·C·D); memory N·C·D and two centred copies of the features.
+    Specification: `bilinear.reference.covariance_pool`.
     """
     check_covariance_pool(*specs("covariance_pool", x, y, mask))
     return round_to(x, covariance_pool_unchecked(x, y, mask))
 
 
-def covariance_pool_unchecked(
-    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None
-) -> jax.Array:
+def covariance_pool_unchecked(x, y, mask) -> jax.Array:
     """The formula, in the accumulation dtype.
 
     Features are centred before they are multiplied, so that a large mean costs no digits.

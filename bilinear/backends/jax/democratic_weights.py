@@ -22,8 +22,6 @@ def democratic_weights(
 ) -> jax.Array:
     """Find the weights of γ-democratic aggregation, by damped Sinkhorn steps.
 
-    Specified by `bilinear.reference.democratic_weights`.
-
     Args:
         x: features (N, L, C).
         gamma: γ from 0, equal contributions, to 1, sum pooling.
@@ -35,6 +33,7 @@ def democratic_weights(
 
     Returns: Array (N, L), 0 where the mask is False.
     Cost: time O(N·L²·(C + steps)), memory O(N·L² + N·L·steps).
+    Specification: `bilinear.reference.democratic_weights`.
     """
     of_x, _, of_mask = specs("democratic_weights", x, None, mask)
     check_democratic_weights(of_x, of_mask, gamma, damping, steps, eps, detach_target)
@@ -42,25 +41,14 @@ def democratic_weights(
     return round_to(x, democratic_weights_unchecked(x, mask, *options))
 
 
-def democratic_weights_unchecked(
-    x: ArrayLike,
-    mask: ArrayLike | None,
-    gamma: float,
-    damping: float,
-    steps: int,
-    eps: float,
-    detach_target: bool,
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def democratic_weights_unchecked(x, mask, gamma, damping, steps, eps, detach_target) -> jax.Array:
     values = float(gamma), float(damping), float(eps)  # NumPy's would make float32 float64
     alpha = _sinkhorn(select_locations(x, mask), *values, int(steps), bool(detach_target))
     return alpha if mask is None else jnp.where(mask, alpha, 0.0)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))  # an eager loop would compile at every call
-def _sinkhorn(
-    x: jax.Array, gamma: float, damping: float, eps: float, steps: int, detach_target: bool
-) -> jax.Array:
+def _sinkhorn(x, gamma, damping, eps, steps, detach_target) -> jax.Array:
     k = einsum("nlc,nmc->nlm", x, x) ** 2
     total = k.sum(2)
     zero = total == 0  # a zero vector; the power is taken of a value that is never 0

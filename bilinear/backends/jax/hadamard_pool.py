@@ -1,7 +1,6 @@
 """The pooled element-wise products of streams."""
 
 import itertools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +20,6 @@ def hadamard_pool(
 ) -> jax.Array:
     """Pool the element-wise products of every pair of streams over all locations.
 
-    Specified by `bilinear.reference.hadamard_pool`.
-
     Args:
         x: features (N, L, R).
         y: features (N, L, R) of the second stream.
@@ -33,6 +30,7 @@ def hadamard_pool(
 
     Returns: Array (N, pairs · R / rank), in the order (x, y), (x, more[0]), …, (y, more[0]), …
     Cost: time and memory N·L·R for each pair.
+    Specification: `bilinear.reference.hadamard_pool`.
     """
     op, names = "hadamard_pool", ["x", "y", *(f"more[{i}]" for i in range(len(more)))]
     received = [spec(op, name, s) for name, s in zip(names, (x, y, *more), strict=True)]
@@ -41,10 +39,7 @@ def hadamard_pool(
     return round_to(x, hadamard_pool_unchecked((x, y, *more), rank, mask, reduction))
 
 
-def hadamard_pool_unchecked(
-    streams: Sequence[ArrayLike], rank: int, mask: ArrayLike | None, reduction: Reduction
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def hadamard_pool_unchecked(streams, rank, mask, reduction) -> jax.Array:
     selected = [select_locations(stream, mask) for stream in streams]
     sums = [jnp.sum(a * b, axis=1) for a, b in itertools.combinations(selected, 2)]
     h = jnp.concatenate(sums, axis=1)

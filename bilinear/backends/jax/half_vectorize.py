@@ -11,8 +11,6 @@ from ._arrays import ArrayLike, flatten_matrices, round_to, spec, upcast
 def half_vectorize(g: ArrayLike, *, isometric: bool = True) -> jax.Array:
     """Return the entries on and above the diagonal, row by row.
 
-    Specified by `bilinear.reference.half_vectorize`.
-
     Args:
         g: matrices (N, C, C); C must be known when traced, N may be symbolic.
         isometric: multiply entries above the diagonal by √2, so that inner products and norms of
@@ -20,13 +18,13 @@ def half_vectorize(g: ArrayLike, *, isometric: bool = True) -> jax.Array:
 
     Returns: Array (N, C(C+1)/2).
     Cost: time and memory N·C(C+1)/2, the gradient N·C².
+    Specification: `bilinear.reference.half_vectorize`.
     """
     check_half_vectorize(spec("half_vectorize", "g", g), isometric)
     return round_to(g, half_vectorize_unchecked(jnp.asarray(g), isometric))
 
 
 def half_vectorize_unchecked(g: jax.Array, isometric: bool) -> jax.Array:
-    """The formula, in the accumulation dtype."""
     packed = upper_triangle(g)
     return scale_off_diagonal(packed, g.shape[1]) if isometric else packed
 

@@ -11,8 +11,6 @@ from ._arrays import ArrayLike, round_to, spec, upcast
 def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, norm: Norm = "floor") -> jax.Array:
     """Scale each vector of the last axis to unit length: ``z / max(‖z‖₂, eps)``.
 
-    Specified by `bilinear.reference.l2_normalize`.
-
     Args:
         z: array (..., K).
         eps: positive; lower bound of the norm, or added to its square.
@@ -20,6 +18,7 @@ def l2_normalize(z: ArrayLike, *, eps: float = L2_EPS, norm: Norm = "floor") -> 
 
     Returns: Array of the shape of z.
     Cost: time and memory of the size of z.
+    Specification: `bilinear.reference.l2_normalize`.
     """
     check_l2_normalize(spec("l2_normalize", "z", z), eps, norm)
     return round_to(z, l2_normalize_unchecked(upcast(z), eps, norm))

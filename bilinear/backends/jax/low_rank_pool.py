@@ -22,8 +22,6 @@ def low_rank_pool(
 ) -> jax.Array:
     """Pool products of two projections: ``hadamard_pool(σ(x u), σ(y v))``.
 
-    Specified by `bilinear.reference.low_rank_pool`.
-
     Args:
         x: features (N, L, C).
         u: projection (C, R) of x.
@@ -36,6 +34,7 @@ def low_rank_pool(
 
     Returns: Array (N, R / rank).
     Cost: time N·L·(C + D)·R, memory N·L·R. No array of size C·D is formed.
+    Specification: `bilinear.reference.low_rank_pool`.
     """
     op = "low_rank_pool"
     of_x, of_y, of_mask = specs(op, x, y, mask)
@@ -45,16 +44,7 @@ def low_rank_pool(
     return round_to(x, result)
 
 
-def low_rank_pool_unchecked(
-    x: ArrayLike,
-    u: ArrayLike,
-    v: ArrayLike,
-    y: ArrayLike | None,
-    activation: Activation,
-    rank: int,
-    mask: ArrayLike | None,
-    reduction: Reduction,
-) -> jax.Array:
+def low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction) -> jax.Array:
     """The formula, in the accumulation dtype of x; u and v are cast to it."""
     pairs = zip(select_streams(x, y, mask), (u, v), strict=True)
     streams = [activate(project(stream, weight), activation) for stream, weight in pairs]

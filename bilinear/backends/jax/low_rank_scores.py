@@ -20,8 +20,6 @@ def low_rank_scores(
 ) -> jax.Array:
     """Compute scores ``⟨U₊ₖ U₊ₖᵀ − U₋ₖ U₋ₖᵀ, outer_pool(x)⟩ + b[k]`` without the pooled matrix.
 
-    Specified by `bilinear.reference.low_rank_scores`.
-
     Args:
         x: features (N, L, C).
         u_plus: factors (K, C, r₊) of the positive part of each class; one of r₊, r₋ may be 0.
@@ -32,6 +30,7 @@ def low_rank_scores(
 
     Returns: Array (N, K).
     Cost: time N·L·C·K·(r₊ + r₋), memory N·L·K·(r₊ + r₋).
+    Specification: `bilinear.reference.low_rank_scores`.
     """
     op = "low_rank_scores"
     of_x, _, of_mask = specs(op, x, None, mask)
@@ -41,14 +40,7 @@ def low_rank_scores(
     return round_to(x, low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction))
 
 
-def low_rank_scores_unchecked(
-    x: ArrayLike,
-    u_plus: ArrayLike,
-    u_minus: ArrayLike,
-    bias: ArrayLike,
-    mask: ArrayLike | None,
-    reduction: Reduction,
-) -> jax.Array:
+def low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction) -> jax.Array:
     """The formula, in the accumulation dtype of x; the weights are cast to it."""
     x = select_locations(x, mask)
     scores = _energies(x, u_plus) - _energies(x, u_minus)

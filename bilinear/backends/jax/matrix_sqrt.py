@@ -18,8 +18,6 @@ def matrix_sqrt(
 ) -> jax.Array:
     """Compute the root R of symmetric positive semidefinite matrices: ``R R ≈ (a + aᵀ)/2``.
 
-    Specified by `bilinear.reference.matrix_sqrt`.
-
     Args:
         a: matrices (N, C, C).
         method: ``"newton_schulz"`` iterates; ``"eigen"`` is exact, by eigenvectors.
@@ -32,15 +30,13 @@ def matrix_sqrt(
     Cost: time N·C³, times 3·steps, or about 20 for ``"eigen"``. The gradient needs memory for
         4·steps, or about 12, matrices per sample.
     Gradient: derivatives of ``"eigen"`` up to the third order are exact.
+    Specification: `bilinear.reference.matrix_sqrt`.
     """
     check_matrix_sqrt(spec("matrix_sqrt", "a", a), method, steps, normalize, tol)
     return round_to(a, matrix_sqrt_unchecked(upcast(a), method, steps, normalize, tol))
 
 
-def matrix_sqrt_unchecked(
-    a: jax.Array, method: Method, steps: int, normalize: Normalize, tol: float | None
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def matrix_sqrt_unchecked(a, method, steps, normalize, tol) -> jax.Array:
     a = (a + a.mT) / 2
     if method == "eigen":
         return matrix_sqrt_eigen(a, tol)

@@ -12,8 +12,6 @@ def outer_max_pool(
 ) -> jax.Array:
     """Take the largest product of each pair of channels over all locations.
 
-    Specified by `bilinear.reference.outer_max_pool`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -22,15 +20,13 @@ def outer_max_pool(
     Returns: Array (N, C, D).
     Cost: time O(N·L·C·D). Memory O(N·C·D) and the N·L·D products of one channel at a time. Each
         derivative computes the products again.
+    Specification: `bilinear.reference.outer_max_pool`.
     """
     check_outer_max_pool(*specs("outer_max_pool", x, y, mask))
     return round_to(x, outer_max_pool_unchecked(x, y, mask))
 
 
-def outer_max_pool_unchecked(
-    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def outer_max_pool_unchecked(x, y, mask) -> jax.Array:
     return _by_channel(*select_streams(x, y, mask), None if mask is None else jnp.asarray(mask))
 
 

@@ -16,8 +16,6 @@ def outer_pool(
 ) -> jax.Array:
     """Pool the outer products of two feature vectors over all locations.
 
-    Specified by `bilinear.reference.outer_pool`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -26,15 +24,13 @@ def outer_pool(
 
     Returns: Array (N, C, D).
     Cost: time O(N·L·C·D), twice that for the gradient; memory N·C·D besides x and y.
+    Specification: `bilinear.reference.outer_pool`.
     """
     check_outer_pool(*specs("outer_pool", x, y, mask), reduction)
     return round_to(x, outer_pool_unchecked(x, y, mask, reduction))
 
 
-def outer_pool_unchecked(
-    x: ArrayLike, y: ArrayLike | None, mask: ArrayLike | None, reduction: Reduction
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def outer_pool_unchecked(x, y, mask, reduction) -> jax.Array:
     x, y = select_streams(x, y, mask)
     g = einsum("nlc,nld->ncd", x, y)
     return g if reduction == "sum" else g / count_locations(x, mask)[:, :, None]

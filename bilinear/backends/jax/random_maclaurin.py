@@ -22,8 +22,6 @@ def random_maclaurin(
 ) -> jax.Array:
     """Pool products of random signed sums of the channels: ``(w1ᵀ x ∘ w2ᵀ y) / √dim``.
 
-    Specified by `bilinear.reference.random_maclaurin`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -33,6 +31,7 @@ def random_maclaurin(
 
     Returns: Array (N, dim), or (N, L, dim) for ``"none"``.
     Cost: time N·L·(C + D)·dim, memory N·L·dim.
+    Specification: `bilinear.reference.random_maclaurin`.
     """
     op = "random_maclaurin"
     check_random_maclaurin(*specs(op, x, y, mask), reduction, tables)
@@ -40,14 +39,7 @@ def random_maclaurin(
     return round_to(x, random_maclaurin_unchecked(x, y, tables, mask, reduction))
 
 
-def random_maclaurin_unchecked(
-    x: ArrayLike,
-    y: ArrayLike | None,
-    tables: MaclaurinTables,
-    mask: ArrayLike | None,
-    reduction: SketchReduction,
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def random_maclaurin_unchecked(x, y, tables, mask, reduction) -> jax.Array:
     x, y = select_streams(x, y, mask)
     signs = [jnp.asarray(w).astype(x.dtype) for w in (tables.w1, tables.w2)]
     p, q = (einsum("nlc,ck->nlk", s, w) for s, w in zip((x, y), signs, strict=True))

@@ -13,8 +13,6 @@ def signed_sqrt(
 ) -> jax.Array:
     """Take the signed square root of each entry: ``sign(g) · √(|g| + eps)``.
 
-    Specified by `bilinear.reference.signed_sqrt`.
-
     Args:
         g: array of any shape.
         eps: added inside the root, at least 0.
@@ -25,6 +23,7 @@ def signed_sqrt(
 
     Returns: Array of the shape of g.
     Cost: time and memory of the size of g.
+    Specification: `bilinear.reference.signed_sqrt`.
     """
     check_signed_sqrt(spec("signed_sqrt", "g", g), eps, root, slope_eps)
     return round_to(g, signed_sqrt_unchecked(upcast(g), eps, root, slope_eps))

@@ -18,8 +18,6 @@ def tensor_sketch(
 ) -> jax.Array:
     """Sum the signed products of all pairs of channels in dim bins, and pool.
 
-    Specified by `bilinear.reference.tensor_sketch`.
-
     Args:
         x: features (N, L, C).
         y: features (N, L, D) of the second stream; None means y = x.
@@ -32,6 +30,7 @@ def tensor_sketch(
     Cost: time N·L·C·D and memory N·C·D for one matrix product, which is faster and smaller than
         Fourier transforms at every location. For ``"none"``, time N·L·(C + D + dim log dim) and
         memory N·L·dim.
+    Specification: `bilinear.reference.tensor_sketch`.
     """
     op = "tensor_sketch"
     check_tensor_sketch(*specs(op, x, y, mask), reduction, tables)
@@ -39,14 +38,7 @@ def tensor_sketch(
     return round_to(x, tensor_sketch_unchecked(x, y, tables, mask, reduction))
 
 
-def tensor_sketch_unchecked(
-    x: ArrayLike,
-    y: ArrayLike | None,
-    tables: SketchTables,
-    mask: ArrayLike | None,
-    reduction: SketchReduction,
-) -> jax.Array:
-    """The formula, in the accumulation dtype."""
+def tensor_sketch_unchecked(x, y, tables, mask, reduction) -> jax.Array:
     (h1, s1, h2, s2), dim = map(jnp.asarray, tables[:4]), tables.dim
     if reduction == "none":
         x, y = select_streams(x, y, mask)

@@ -1,1 +1,4 @@
-"""The operators in TensorFlow; their public namespace is `bilinear.tensorflow`."""
+"""The operators in TensorFlow. The public namespace is `bilinear.tensorflow`.
+
+``<operator>_unchecked`` is the formula without checks, in the accumulation dtype.
+"""

@@ -20,18 +20,21 @@ from typing import Any
 
 import tensorflow as tf
 
+from ...contract import DescriptorOptions
 from ._tensors import constant, sizes, upcast, without_tape
 from .half_vectorize import scale_off_diagonal, symmetric_matrix, upper_triangle
 from .l2_normalize import floor_norm
+from .outer_pool import count_locations, select_locations
 from .signed_sqrt import signed_sqrt_unchecked
 
 _Pair = tuple[tf.Tensor, tf.Tensor]
 
 
-def fused_bilinear_pool(
-    x: tf.Tensor, y: Any, z: Any, eps: float, l2_eps: float, packed: bool
-) -> tf.Tensor:
-    """Descriptors in the accumulation dtype; `z` is the divisor as in `count_locations`."""
+def fused_bilinear_pool(x: tf.Tensor, y: Any, mask: Any, options: DescriptorOptions) -> tf.Tensor:
+    """Descriptors in the accumulation dtype."""
+    reduction, eps, l2_eps, packed = options[:4]
+    z = count_locations(x, mask, reduction)
+    x, y = select_locations(x, mask), None if y is None else select_locations(y, mask)
     outputs: list[tf.Tensor] = []
 
     @tf.custom_gradient
@@ -47,9 +50,7 @@ def fused_bilinear_pool(
     return outputs[0]
 
 
-def _formula(
-    streams: tuple[tf.Tensor, ...], z: Any, eps: float, l2_eps: float, packed: bool
-) -> _Pair:
+def _formula(streams, z, eps, l2_eps, packed) -> _Pair:
     """Descriptors and norms with their floor, step by step."""
     x, y = upcast(streams[0]), upcast(streams[-1])
     g = tf.matmul(x, y, transpose_a=True)
@@ -61,15 +62,7 @@ def _formula(
     return s / norm, norm
 
 
-def _gradients(
-    cotangents: _Pair,
-    streams: tuple[tf.Tensor, ...],
-    z: Any,
-    u: tf.Tensor,
-    n: tf.Tensor,
-    l2_eps: float,
-    packed: bool,
-) -> list[tf.Tensor]:
+def _gradients(cotangents, streams, z, u, n, l2_eps, packed) -> list[tf.Tensor]:
     """Gradients of the streams, in differentiable steps."""
     x, y = upcast(streams[0]), upcast(streams[-1])
     matrix = [*sizes(x)[::2], sizes(y)[2]]
@@ -86,9 +79,7 @@ def _gradients(
     return [tf.cast(g, t.dtype) for g, t in zip(gradients, streams, strict=True)]
 
 
-def _across(
-    cotangent: tf.Tensor, slope: tf.Tensor, u: tf.Tensor, n: tf.Tensor, l2_eps: float
-) -> tf.Tensor:
+def _across(cotangent, slope, u, n, l2_eps) -> tf.Tensor:
     """``ν n − ⟨u, γ⟩`` for the samples above the floor, else 0."""
     along = tf.reduce_sum(u * cotangent, -1, keepdims=True)
     short = tf.stop_gradient(n) <= constant(l2_eps, n)

@@ -2,7 +2,6 @@
 
 # ruff: noqa: F401 - the layers read these names from this module
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +10,7 @@ import keras
 import tensorflow as tf
 
 from ...contract import Spec, check_tensor, refuse
-from ._tables import ensure_table_sizes
-from ._tensors import ensure_operand_sizes, sizes, spec, upcast
+from ._tensors import ensure_operand_sizes, ensure_table_sizes, sizes, upcast
 from .bilinear_pool import bilinear_pool_unchecked
 from .covariance_pool import covariance_pool_unchecked
 from .democratic_weights import democratic_weights_unchecked
@@ -23,11 +21,7 @@ from .low_rank_pool import activate, low_rank_pool_unchecked, project
 from .low_rank_scores import low_rank_scores_unchecked
 from .matrix_sqrt import matrix_sqrt_unchecked
 from .outer_max_pool import outer_max_pool_unchecked
-from .outer_pool import (
-    count_locations,
-    outer_pool_unchecked,
-    select_locations,
-)
+from .outer_pool import count_locations, outer_pool_unchecked, select_locations
 from .random_maclaurin import random_maclaurin_unchecked
 from .signed_sqrt import signed_sqrt_unchecked
 from .tensor_sketch import tensor_sketch_unchecked
@@ -39,14 +33,27 @@ convert_to_tensor = tf.convert_to_tensor
 """Unlike `keras.ops.convert_to_tensor`, it reads a variable, in the dtype that Keras asks for."""
 
 
-def input_spec(op: str, name: str, value: Any) -> Spec:
-    """Static shape and dtype of a feature map or mask of known rank."""
-    check_tensor(op, name, value, _TENSORS, "tf.Tensor")  # a list would be stacked
-    found = spec(value)
-    if found.shape is None and name != "mask":
-        requirement = f"{name} must have a known number of axes"
-        refuse(ValueError, op, requirement, "unknown rank", "Use tf.ensure_shape on it.")
-    return found
+def input_specs(
+    op: str, maps: Sequence[Any], masks: Sequence[Any]
+) -> tuple[Spec, list[Spec], list[Spec]]:
+    """Static shapes and dtypes: of the first map, of the others, and of the masks, None left out.
+
+    Only masks may be of unknown rank.
+    """
+    found: dict[str, list[Spec]] = {"x": [], "y": [], "mask": []}
+    names = "x", *["y"] * (len(maps) - 1), *["mask"] * len(masks)
+    for name, value in zip(names, (*maps, *masks), strict=True):
+        if value is None:
+            continue
+        if not isinstance(value, _TENSORS):  # a list would be stacked
+            check_tensor(op, name, value, _TENSORS, "tf.Tensor")
+        shape = tf.TensorShape(value.shape)
+        if shape.rank is None and name != "mask":
+            requirement = f"{name} must have a known number of axes"
+            refuse(ValueError, op, requirement, "unknown rank", "Use tf.ensure_shape on it.")
+        known = None if shape.rank is None else tuple(shape)
+        found[name].append(Spec(known, tf.as_dtype(value.dtype).name))
+    return found["x"][0], found["y"], found["mask"]
 
 
 def to_locations(
@@ -57,23 +64,23 @@ def to_locations(
     Sizes that were unknown while the function was traced are checked at run time.
     """
     x, *others = map(tf.convert_to_tensor, maps)  # variables become tensors
-    for other in others or [None]:
+    eager = tf.executing_eagerly()  # all sizes are known then
+    for other in [] if eager else others or [None]:
         x = ensure_operand_sizes(op, x, other, *masks, channels_first=channels_first)
-    locations = [_to_locations(x, channels_first) for x in (x, *others)]
-    if not masks:
-        return locations, None
+    locations = []
+    for feature_map in (x, *others):
+        n, *axes = list[Any](feature_map.shape) if eager else sizes(feature_map)
+        channels = axes.pop(0 if channels_first else -1)
+        flat = [n, channels, math.prod(axes)] if channels_first else [n, math.prod(axes), channels]
+        locations.append(tf.reshape(feature_map, flat))
+        if channels_first:
+            locations[-1] = tf.linalg.matrix_transpose(locations[-1])
+    valid = None
     with tf.control_dependencies(locations[:1]):  # only after the sizes of the masks were checked
-        valid = functools.reduce(tf.logical_and, masks)
-        return locations, tf.reshape(valid, sizes(locations[0])[:2])
-
-
-def _to_locations(x: tf.Tensor, channels_first: bool) -> tf.Tensor:
-    """A feature map as (N, L, C)."""
-    if channels_first:
-        n, c, *spatial = sizes(x)
-        return tf.linalg.matrix_transpose(tf.reshape(x, [n, c, math.prod(spatial)]))
-    n, *spatial, c = sizes(x)
-    return tf.reshape(x, [n, math.prod(spatial), c])
+        for mask in masks:
+            if mask is not None:
+                valid = mask if valid is None else tf.logical_and(valid, mask)
+        return locations, None if valid is None else tf.reshape(valid, sizes(locations[0])[:2])
 
 
 def to_map(locations: tf.Tensor, like: Any, channels_first: bool) -> tf.Tensor:

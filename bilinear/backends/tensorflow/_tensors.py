@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ... import contract
 from ...contract import ACCUMULATION, Spec, arrays
+from ...contract.sketches import CHANNELS, CHANNELS_REMEDY, check_entries
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -101,7 +102,7 @@ def ensure(op: str, x: tf.Tensor, claims: list[tuple[Any, str, str, list[tf.Tens
 
 
 def ensure_operand_sizes(
-    op: str, x: tf.Tensor, y: Any = None, *masks: tf.Tensor, channels_first: bool = False
+    op: str, x: tf.Tensor, y: Any = None, *masks: Any, channels_first: bool = False
 ) -> tf.Tensor:
     """`x`, computed only after the sizes unknown to `contract.check_operands` were checked."""
     spatial = slice(2, None) if channels_first else slice(1, -1)
@@ -118,7 +119,7 @@ def ensure_operand_sizes(
             same = _equal(shape(x)[spatial], shape(y)[spatial])
             claims.append((same, arrays.SAME_LOCATIONS, arrays.SAME_LOCATIONS_REMEDY, [x, y]))
     for mask in masks:
-        if not _known(mask.shape, x.shape[:1], x.shape[spatial]):
+        if mask is not None and not _known(mask.shape, x.shape[:1], x.shape[spatial]):
             places = tf.concat([shape(x)[:1], shape(x)[spatial]], 0)
             fits = _equal(shape(mask), places)
             claims.append((fits, arrays.MASK_SHAPE, arrays.MASK_SHAPE_REMEDY, [mask, x]))
@@ -132,9 +133,21 @@ def ensure_locations(op: str, x: tf.Tensor, y: Any, mask: Any) -> tuple[tf.Tenso
         for name, t in (("x", x), ("y", y))
         if t is not None and t.shape.rank is None
     ]
-    x = ensure_operand_sizes(op, ensure(op, x, claims), y, *([] if mask is None else [mask]))
+    x = ensure_operand_sizes(op, ensure(op, x, claims), y, mask)
     with tf.control_dependencies([x]):  # the ranks may be used only after this check
         return set_rank(x, 3), set_rank(y, 3), set_rank(mask, 2)
+
+
+def ensure_table_sizes(op: str, x: tf.Tensor, y: Any, tables: Any) -> tf.Tensor:
+    """`x`, computed only after unknown numbers of channels were checked against the tables."""
+    check_entries(op, tables)
+    first, second = tables[0], tables[2 if len(tables) > 2 else 1]
+    claims = [
+        (tf.equal(shape(t)[2], tf.shape(table)[0]), CHANNELS, CHANNELS_REMEDY, [t, table])
+        for t, table in ((x, first), (x if y is None else y, second))
+        if t.shape[2] is None
+    ]
+    return ensure(op, x, claims)
 
 
 def set_rank(x: Any, rank: int) -> Any:

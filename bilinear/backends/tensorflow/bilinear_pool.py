@@ -11,7 +11,7 @@ from ._fused_bilinear import fused_bilinear_pool
 from ._tensors import ensure_locations, sizes, spec, to_tensors, without_autograph
 from .half_vectorize import scale_off_diagonal, upper_triangle
 from .l2_normalize import l2_normalize_unchecked
-from .outer_pool import count_locations, outer_pool_unchecked, select_locations
+from .outer_pool import outer_pool_unchecked
 from .signed_sqrt import signed_sqrt_unchecked
 
 
@@ -50,8 +50,7 @@ def bilinear_pool(
         slope_eps: as in `signed_sqrt`.
         norm: as in `l2_normalize`.
 
-    Returns:
-        (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
+    Returns: (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
     """
     op = "bilinear_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -61,19 +60,13 @@ def bilinear_pool(
     return bilinear_pool_unchecked(x, y, mask, options)
 
 
-def bilinear_pool_unchecked(
-    x: tf.Tensor, y: Any, mask: Any, options: DescriptorOptions
-) -> tf.Tensor:
-    """The unchecked formula, rounded back to the dtype of `x`."""
-    reduction, eps, l2_eps, packed, root, slope_eps, norm = options
+def bilinear_pool_unchecked(x, y, mask, options: DescriptorOptions) -> tf.Tensor:
     if not is_standard(options):
+        reduction, eps, l2_eps, packed, root, slope_eps, norm = options
         g = outer_pool_unchecked(x, y, mask, reduction)
         n, c, d = sizes(g)
         g = upper_triangle(g) if packed else tf.reshape(g, [n, c * d])
         s = signed_sqrt_unchecked(g, eps, root, slope_eps)
         s = scale_off_diagonal(s, c) if packed else s
         return tf.cast(l2_normalize_unchecked(s, l2_eps, norm), x.dtype)
-    z = count_locations(x, mask, reduction)
-    x = select_locations(x, mask)
-    y = None if y is None else select_locations(y, mask)
-    return tf.cast(fused_bilinear_pool(x, y, z, eps, l2_eps, packed), x.dtype)
+    return tf.cast(fused_bilinear_pool(x, y, mask, options), x.dtype)

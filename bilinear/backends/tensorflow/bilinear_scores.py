@@ -64,8 +64,7 @@ def bilinear_scores(
         l2_eps: lower bound of the norm; a Python number, normal and positive.
         packed: use the upper triangle as `half_vectorize` does; one stream only.
 
-    Returns:
-        (N, K) in the dtype of x.
+    Returns: (N, K) in the dtype of x.
     """
     op = "bilinear_scores"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -82,17 +81,7 @@ def bilinear_scores(
     return tf.cast(bilinear_scores_unchecked(x, weight, bias, y, mask, options), x.dtype)
 
 
-def bilinear_scores_unchecked(
-    x: tf.Tensor,
-    weight: tf.Tensor,
-    bias: Any,
-    y: Any,
-    mask: Any,
-    options: DescriptorOptions,
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
-    reduction, eps, l2_eps, packed = options[:4]
-    reduction, eps, l2_eps, packed = options[:4]
+def bilinear_scores_unchecked(x, weight, bias, y, mask, options: DescriptorOptions) -> tf.Tensor:
     reduction, eps, l2_eps, packed = options[:4]
     x, w = select_locations(upcast(x), mask), upcast(weight)
     y = x if y is None else select_locations(upcast(y), mask)
@@ -136,18 +125,14 @@ def _sums(w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool) -> 
     return products, square
 
 
-def _block_sums(
-    w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool, rows: slice
-) -> _Pair:
+def _block_sums(w, streams, z, eps, packed, rows) -> _Pair:
     """Terms of one block of rows in both sums."""
     s = _flat(_roots(streams, z, eps, rows, packed), packed)
     of_rows = w[:, entries(rows, sizes(streams[-1])[2], packed)]
     return tf.matmul(s, of_rows, transpose_b=True), tf.reduce_sum(s * s, 1, keepdims=True)
 
 
-def _gradients(
-    cotangents: _Pair, w: tf.Tensor, streams: _Streams, z: Any, eps: float, packed: bool
-) -> list[tf.Tensor]:
+def _gradients(cotangents, w, streams, z, eps, packed) -> list[tf.Tensor]:
     """Gradients of the weight and the streams, in differentiable steps."""
     of_products, of_square = cotangents
     x, y = streams[0], streams[-1]

@@ -21,8 +21,7 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
         y: (N, L, D) features of a second stream; None means y = x.
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
 
-    Returns:
-        (N, C, D) in the dtype of x.
+    Returns: (N, C, D) in the dtype of x.
     """
     op = "covariance_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -32,7 +31,6 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
 
 def covariance_pool_unchecked(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
     z = count_locations(x, mask, "mean")[..., None]
     x_centered = _center(upcast(x), mask, z)
     y_centered = x_centered if y is None else _center(upcast(y), mask, z)

@@ -35,8 +35,7 @@ def democratic_weights(
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         detach_target: treat the targets as constants in the gradient, as published code does.
 
-    Returns:
-        (N, L) in the dtype of x; 0 where the mask is False.
+    Returns: (N, L) in the dtype of x; 0 where the mask is False.
     """
     op = "democratic_weights"
     x, _, mask = to_tensors(op, x, None, mask)
@@ -47,16 +46,7 @@ def democratic_weights(
     )
 
 
-def democratic_weights_unchecked(
-    x: tf.Tensor,
-    mask: Any,
-    gamma: float,
-    damping: float,
-    steps: int,
-    eps: float,
-    detach_target: bool,
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
+def democratic_weights_unchecked(x, mask, gamma, damping, steps, eps, detach_target) -> tf.Tensor:
     x = select_locations(upcast(x), mask)
     k = tf.square(tf.matmul(x, x, transpose_b=True))
     total = tf.reduce_sum(k, 2)

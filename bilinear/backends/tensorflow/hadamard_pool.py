@@ -1,7 +1,6 @@
 """The pooled element-wise products of streams."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -49,8 +48,7 @@ def hadamard_pool(
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
 
-    Returns:
-        (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
+    Returns: (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
     """
     op = "hadamard_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -58,24 +56,15 @@ def hadamard_pool(
     check_hadamard_pool([spec(s) for s in (x, *others)], rank, spec(mask), reduction)
     for i, other in enumerate(others):
         x, others[i], valid = ensure_locations(op, x, other, mask)
-    x = ensure(op, x, [*_channel_claims(x, others), *window_claims(x, rank)])
+    claims = window_claims(x, rank)
+    for other in others:
+        if None in (x.shape[2], other.shape[2]):
+            same = tf.equal(shape(x)[2], shape(other)[2])
+            claims.append((same, SAME_CHANNELS, SAME_CHANNELS_REMEDY, [x, other]))
+    x = ensure(op, x, claims)
     with tf.control_dependencies([x]):
         streams = [upcast(stream) for stream in (x, *others)]
     return tf.cast(hadamard_pool_unchecked(streams, rank, valid, reduction), x.dtype)
-
-
-def _channel_claims(x: tf.Tensor, others: Sequence[tf.Tensor]) -> list[Any]:
-    """Claims that the streams have as many channels as x, where a number is unknown."""
-    return [
-        (
-            tf.equal(shape(x)[2], shape(other)[2]),
-            SAME_CHANNELS,
-            SAME_CHANNELS_REMEDY,
-            [x, other],
-        )
-        for other in others
-        if None in (x.shape[2], other.shape[2])
-    ]
 
 
 def window_claims(x: tf.Tensor, rank: int) -> list[Any]:
@@ -85,10 +74,7 @@ def window_claims(x: tf.Tensor, rank: int) -> list[Any]:
     return [(tf.equal(tf.math.floormod(shape(x)[-1], rank), 0), WINDOWS, WINDOWS_REMEDY, [x])]
 
 
-def hadamard_pool_unchecked(
-    streams: Sequence[tf.Tensor], rank: int, mask: Any, reduction: Reduction
-) -> tf.Tensor:
-    """The unchecked formula, for streams in the accumulation dtype."""
+def hadamard_pool_unchecked(streams, rank, mask, reduction) -> tf.Tensor:
     streams = [select_locations(stream, mask) for stream in streams]
     sums = [tf.reduce_sum(a * b, 1) for a, b in itertools.combinations(streams, 2)]
     h = tf.concat(sums, 1)

@@ -31,8 +31,7 @@ def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
         g: (N, C, C); entries below the diagonal are not read.
         isometric: multiply the entries above the diagonal by √2, which preserves inner products.
 
-    Returns:
-        (N, C(C+1)/2) in the dtype of g.
+    Returns: (N, C(C+1)/2) in the dtype of g.
     """
     op = "half_vectorize"
     g = to_tensor(op, "g", g)
@@ -50,7 +49,6 @@ def half_vectorize(g: Any, *, isometric: bool = True) -> tf.Tensor:
 
 
 def half_vectorize_unchecked(g: tf.Tensor, isometric: bool) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
     return scale_off_diagonal(upper_triangle(g), sizes(g)[1]) if isometric else upper_triangle(g)
 
 

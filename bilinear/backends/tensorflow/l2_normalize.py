@@ -22,8 +22,7 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Ten
         eps: lower bound of the norm; a Python number, normal and positive.
         norm: "floor", or "added" for ``z / √(‖z‖₂² + eps)``.
 
-    Returns:
-        The shape and dtype of z.
+    Returns: The shape and dtype of z.
     """
     op = "l2_normalize"
     z = to_tensor(op, "z", z)
@@ -35,7 +34,6 @@ def l2_normalize(z: Any, *, eps: float = L2_EPS, norm: Norm = "floor") -> tf.Ten
 
 
 def l2_normalize_unchecked(z: tf.Tensor, eps: float, norm: Norm = "floor") -> tf.Tensor:
-    """The unchecked formula."""
     if norm == "added":
         return z / tf.sqrt(tf.reduce_sum(z * z, -1, keepdims=True) + constant(eps, z))
     return z / floor_norm(z, eps)

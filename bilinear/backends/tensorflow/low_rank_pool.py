@@ -11,6 +11,7 @@ from ._tensors import (
     constant,
     ensure,
     ensure_locations,
+    set_rank,
     shape,
     sizes,
     spec,
@@ -49,8 +50,7 @@ def low_rank_pool(
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
 
-    Returns:
-        (N, R / rank) in the dtype of x.
+    Returns: (N, R / rank) in the dtype of x.
     """
     op = "low_rank_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -65,17 +65,7 @@ def low_rank_pool(
     return tf.cast(low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction), x.dtype)
 
 
-def low_rank_pool_unchecked(
-    x: tf.Tensor,
-    u: tf.Tensor,
-    v: tf.Tensor,
-    y: Any,
-    activation: Activation,
-    rank: int,
-    mask: Any,
-    reduction: Reduction,
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
+def low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction) -> tf.Tensor:
     x = select_locations(upcast(x), mask)
     y = x if y is None else select_locations(upcast(y), mask)
     pairs = (x, u), (y, v)
@@ -119,7 +109,4 @@ def ensure_weight_sizes(
     claim = tf.reduce_all(fits), f"{name} must be {layout}", remedy, [weight, x]
     x = ensure(op, x, [claim])
     with tf.control_dependencies([x]):
-        at_run_time = shape(weight)
-        if weight.shape.rank is None:  # a reshape: `tf.ensure_shape` breaks ForwardAccumulator
-            weight = tf.reshape(weight, [at_run_time[i] for i in range(rank)])
-    return x, weight
+        return x, set_rank(weight, rank)

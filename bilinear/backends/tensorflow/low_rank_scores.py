@@ -42,8 +42,7 @@ def low_rank_scores(
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         reduction: "sum" as published; "mean" divides by the number of valid locations.
 
-    Returns:
-        (N, K) in the dtype of x.
+    Returns: (N, K) in the dtype of x.
     """
     op = "low_rank_scores"
     x, _, mask = to_tensors(op, x, None, mask)
@@ -58,15 +57,7 @@ def low_rank_scores(
     return tf.cast(low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction), x.dtype)
 
 
-def low_rank_scores_unchecked(
-    x: tf.Tensor,
-    u_plus: tf.Tensor,
-    u_minus: tf.Tensor,
-    bias: tf.Tensor,
-    mask: Any,
-    reduction: Reduction,
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
+def low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction) -> tf.Tensor:
     x = select_locations(upcast(x), mask)
     difference = _energies(x, upcast(u_plus)) - _energies(x, upcast(u_minus))
     z = count_locations(x, mask, reduction)

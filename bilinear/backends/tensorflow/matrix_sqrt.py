@@ -42,11 +42,8 @@ def matrix_sqrt(
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Not used by "newton_schulz".
 
-    Returns:
-        (N, C, C) in the dtype of a.
-
-    Gradient:
-        Derivatives of "eigen" up to the third order are exact.
+    Returns: (N, C, C) in the dtype of a.
+    Gradient: Derivatives of "eigen" up to the third order are exact.
     """
     a = to_tensor("matrix_sqrt", "a", a)
     check_matrix_sqrt(spec(a), method, steps, normalize, tol)
@@ -54,10 +51,7 @@ def matrix_sqrt(
     return tf.cast(matrix_sqrt_unchecked(upcast(a), method, steps, normalize, tol), a.dtype)
 
 
-def matrix_sqrt_unchecked(
-    a: tf.Tensor, method: Method, steps: int, normalize: Normalize, tol: float | None
-) -> tf.Tensor:
-    """The unchecked formula."""
+def matrix_sqrt_unchecked(a, method, steps, normalize, tol) -> tf.Tensor:
     a = (a + tf.linalg.matrix_transpose(a)) * constant(0.5, a)
     if method == "eigen":
         return spectral_root(a, tol)

@@ -40,8 +40,7 @@ def outer_max_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
         y: (N, L, D) features of a second stream; None means y = x.
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
 
-    Returns:
-        (N, C, D) in the dtype of x.
+    Returns: (N, C, D) in the dtype of x.
     """
     op = "outer_max_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -51,7 +50,6 @@ def outer_max_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
 
 def outer_max_pool_unchecked(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
     x = select_locations(upcast(x), mask)
     y = x if y is None else select_locations(upcast(y), mask)
     valid = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask[:, :, None, None]

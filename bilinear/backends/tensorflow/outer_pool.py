@@ -24,8 +24,7 @@ def outer_pool(
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not.
 
-    Returns:
-        (N, C, D) in the dtype of x.
+    Returns: (N, C, D) in the dtype of x.
     """
     op = "outer_pool"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -35,7 +34,6 @@ def outer_pool(
 
 
 def outer_pool_unchecked(x: tf.Tensor, y: Any, mask: Any, reduction: Reduction) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
     x = select_locations(upcast(x), mask)
     y = x if y is None else select_locations(upcast(y), mask)
     g = tf.matmul(x, y, transpose_a=True)

@@ -5,8 +5,15 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
-from ._tables import ensure_table_sizes
-from ._tensors import constant, ensure_locations, spec, to_tensors, upcast, without_autograph
+from ._tensors import (
+    constant,
+    ensure_locations,
+    ensure_table_sizes,
+    spec,
+    to_tensors,
+    upcast,
+    without_autograph,
+)
 from .outer_pool import count_locations, select_locations
 
 
@@ -32,8 +39,7 @@ def random_maclaurin(
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not, and
             "none" does not pool.
 
-    Returns:
-        (N, dim), or (N, L, dim) for "none", in the dtype of x.
+    Returns: (N, dim), or (N, L, dim) for "none", in the dtype of x.
     """
     op = "random_maclaurin"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -43,10 +49,7 @@ def random_maclaurin(
     return tf.cast(random_maclaurin_unchecked(x, y, tables, mask, reduction), x.dtype)
 
 
-def random_maclaurin_unchecked(
-    x: tf.Tensor, y: Any, tables: MaclaurinTables, mask: Any, reduction: SketchReduction
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
+def random_maclaurin_unchecked(x, y, tables, mask, reduction) -> tf.Tensor:
     x = select_locations(upcast(x), mask)
     y = x if y is None else select_locations(upcast(y), mask)
     w1, w2 = (tf.cast(w, x.dtype) for w in tables)

@@ -24,8 +24,7 @@ def signed_sqrt(
         slope_eps: replaces the derivative by a published backward pass; needs root="signed" and
             eps=0. None keeps the derivative.
 
-    Returns:
-        The shape and dtype of g.
+    Returns: The shape and dtype of g.
     """
     g = to_tensor("signed_sqrt", "g", g)
     check_signed_sqrt(spec(g), eps, root, slope_eps)

@@ -5,8 +5,16 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.sketches import SketchReduction, SketchTables, check_tensor_sketch
-from ._tables import ensure_table_sizes
-from ._tensors import constant, ensure_locations, sizes, spec, to_tensors, upcast, without_autograph
+from ._tensors import (
+    constant,
+    ensure_locations,
+    ensure_table_sizes,
+    sizes,
+    spec,
+    to_tensors,
+    upcast,
+    without_autograph,
+)
 from .outer_pool import outer_pool_unchecked, select_locations
 
 
@@ -33,8 +41,7 @@ def tensor_sketch(
         reduction: "mean" divides the sum by the number of valid locations, "sum" does not, and
             "none" does not pool.
 
-    Returns:
-        (N, dim), or (N, L, dim) for "none", in the dtype of x.
+    Returns: (N, dim), or (N, L, dim) for "none", in the dtype of x.
     """
     op = "tensor_sketch"
     x, y, mask = to_tensors(op, x, y, mask)
@@ -44,10 +51,7 @@ def tensor_sketch(
     return tf.cast(tensor_sketch_unchecked(x, y, tables, mask, reduction), x.dtype)
 
 
-def tensor_sketch_unchecked(
-    x: tf.Tensor, y: Any, tables: SketchTables, mask: Any, reduction: SketchReduction
-) -> tf.Tensor:
-    """The unchecked formula, in the accumulation dtype."""
+def tensor_sketch_unchecked(x, y, tables, mask, reduction) -> tf.Tensor:
     (h1, s1, h2, s2), dim = map(tf.convert_to_tensor, tables[:4]), tables.dim
     if reduction == "none":
         x = select_locations(upcast(x), mask)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
-from ...backends.jax.layers._modules import draw_seed
+from ...backends.jax.layers._layer import draw_seed
 from ..construction import resolve_parts
 from ..network import Network
 from ..pools import check_learned, remake_pool

@@ -1,29 +1,27 @@
 """`CompactBilinearPool`: a sketch with root and norm; its tables are variables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract import EPS, L2_EPS, Reduction
+from ....contract.layers import DIM
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
-from .._arrays import ArrayLike, round_to
-from ..l2_normalize import l2_normalize_unchecked
+from .._arrays import ArrayLike
 from ..random_maclaurin import random_maclaurin_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
 from ..tensor_sketch import tensor_sketch_unchecked
-from ._feature_maps import to_locations
-from ._modules import Module, draw_seed
+from ._layer import Module, Pool
 
 
 class Table(nnx.Variable):
     """A table of random integers that is never learned."""
 
 
-class CompactBilinearPool(Module):
+class CompactBilinearPool(Pool, Module):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` over all locations.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
@@ -31,22 +29,23 @@ class CompactBilinearPool(Module):
 
     Args:
         channels: C for one stream, [C, D] for two.
-        dim: length of the descriptor.
-        method: ``"tensor_sketch"`` or ``"random_maclaurin"``.
-        seed: non-negative integer; the same seed gives the same tables in every framework. None
-            draws different tables each time.
-        rngs: if given, the seed is drawn from ``rngs.params()``.
-        tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
-        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed square root, at least 0.
-        l2_eps: positive; lower bound of the norm.
+        dim: length of the descriptor, default 8192.
+        method: ``"tensor_sketch"`` (default) or ``"random_maclaurin"``.
+        seed: non-negative integer, default 0; the same seed gives the same tables in every
+            framework. None draws different tables each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
+        tables: `SketchTables` or `MaclaurinTables` to use, default None; `seed` is then ignored.
+        reduction: ``"mean"`` (default) over the valid locations, or ``"sum"``.
+        eps: added inside the signed square root, at least 0. Default 1e-10.
+        l2_eps: positive; lower bound of the norm. Default 1e-12.
 
-    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
-        locations where the mask is True are pooled.
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim).
     Cost: that of the operator. The gradient needs memory for C·D + dim values per sample, or
         2·L·dim for ``"random_maclaurin"``. The tables have 2 (C + D) or (C + D)·dim entries.
     References: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
+
+    class_name = "CompactBilinearPool"
 
     def __init__(
         self,
@@ -61,19 +60,15 @@ class CompactBilinearPool(Module):
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
-        op = "CompactBilinearPool"
-        seed = draw_seed(op, seed, rngs)
-        normal = check_arguments(op, locals())["channels"]
-        self.channels = tuple(normal) if isinstance(normal, list) else normal
-        self.dim, self.method, self.seed = int(dim), method, seed if tables is None else None
-        self.reduction: Reduction = reduction
-        self.eps, self.l2_eps = eps, l2_eps
-        for name, table in layer_tables(op, normal, dim, method, seed, tables).items():
+        self.set_arguments(locals())
+        made = layer_tables(self.class_name, self.channels, self.dim, method, self.seed, tables)
+        self.seed = self.seed if tables is None else None
+        for name, table in made.items():
             setattr(self, name, Table(jnp.asarray(table)))
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
-        """The tables as arguments of the operator."""
+        """The tables as the operator takes them."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
         own = {name: getattr(self, name)[...] for name in kind._fields if name != "dim"}
         return kind(**own, **({"dim": self.dim} if kind is SketchTables else {}))
@@ -81,18 +76,8 @@ class CompactBilinearPool(Module):
     def __call__(
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
-        op = "CompactBilinearPool"
-        x, y, mask, (of_x, _) = to_locations(op, x, y, mask)
-        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
-        tables = self.tables
-        if isinstance(tables, SketchTables):
-            z = tensor_sketch_unchecked(x, y, tables, mask, self.reduction)
-        else:
-            z = random_maclaurin_unchecked(x, y, tables, mask, self.reduction)
-        z = l2_normalize_unchecked(signed_sqrt_unchecked(z, self.eps), self.l2_eps)
-        return round_to(x, z)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim` for any channels."""
-        return self.dim
+        x, y, mask = self.to_locations(x, y, mask, channels=self.channels)
+        sketch: Any = tensor_sketch_unchecked
+        if self.method == "random_maclaurin":
+            sketch = random_maclaurin_unchecked
+        return self.root_and_norm(sketch(x, y, self.tables, mask, self.reduction), x)

@@ -4,37 +4,35 @@ from dataclasses import KW_ONLY, dataclass
 
 import jax
 
-from ....contract.layers import check_arguments
 from ....contract.matrices import STEPS, Method, Normalize
-from ....contract.pooling import check_one_stream, packed_size
 from .._arrays import ArrayLike, round_to
 from ..covariance_pool import covariance_pool_unchecked
 from ..half_vectorize import half_vectorize_unchecked
 from ..matrix_sqrt import matrix_sqrt_unchecked
-from ._feature_maps import to_locations
+from ._layer import StaticPool
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class CovariancePool:
+class CovariancePool(StaticPool):
     """Covariance pooling: ``half_vectorize(matrix_sqrt(covariance_pool(x)))`` of one stream.
 
     There is no element-wise root and no normalisation. A static value like `BilinearPool`.
 
     Args:
-        method: ``"newton_schulz"`` or ``"eigen"``, as in `matrix_sqrt`.
-        steps: of Newton–Schulz, at least 1.
-        normalize: ``"trace"`` or ``"frobenius"``, of Newton–Schulz.
+        method: ``"newton_schulz"`` (default) or ``"eigen"``, as in `matrix_sqrt`.
+        steps: of Newton–Schulz, at least 1. Default 5.
+        normalize: ``"trace"`` (default) or ``"frobenius"``, of Newton–Schulz.
         tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
-            None is C times the unit roundoff.
-        isometric: multiply entries above the diagonal by √2; published code does not.
+            None (default) is C times the unit roundoff.
+        isometric: multiply entries above the diagonal by √2. Default False, as published.
 
-    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C(C+1)/2). Only locations where
-        the mask is True are pooled.
+    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C(C+1)/2).
     Cost: time N·(L·C² + about 3·steps·C³).
     References: Li, Xie, Wang, Zuo, ICCV 2017 (``"eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
+    class_name = "CovariancePool"
     method: Method = "newton_schulz"
     _: KW_ONLY
     steps: int = STEPS
@@ -42,16 +40,8 @@ class CovariancePool:
     tol: float | None = None
     isometric: bool = False
 
-    def __post_init__(self) -> None:
-        check_arguments("CovariancePool", vars(self))
-
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
-        x, _, mask, _ = to_locations("CovariancePool", x, None, mask)
+        x, _, mask = self.to_locations(x, None, mask)
         c = covariance_pool_unchecked(x, None, mask)
         root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
         return round_to(x, half_vectorize_unchecked(root, self.isometric))
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C(C+1)/2; ValueError for two streams."""
-        check_one_stream("CovariancePool", channels, channels_b)
-        return packed_size(channels)

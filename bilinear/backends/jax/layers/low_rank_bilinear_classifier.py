@@ -5,15 +5,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK, check_arguments, check_channels
+from ....contract.layers import CLASSIFIER_RANK
 from ...initial_values import classifier_projections
 from .._arrays import ArrayLike, round_to
 from ..low_rank_scores import low_rank_scores_unchecked
-from ._feature_maps import to_locations
-from ._modules import Module, draw_seed
+from ._layer import Module, Pool
 
 
-class LowRankBilinearClassifier(Module):
+class LowRankBilinearClassifier(Pool, Module):
     """Bilinear classifier of low rank, pooling and classifier in one: `low_rank_scores`.
 
     There is no root and no normalisation. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with
@@ -23,18 +22,19 @@ class LowRankBilinearClassifier(Module):
     Args:
         channels: C.
         num_classes: length of the scores. `BCNN` uses a layer with this attribute as classifier.
-        rank: of the matrix of each class.
-        seed: non-negative integer; the same seed gives the same projections, normal with deviation
-            1/√(C · rank), in every framework. None draws different ones each time.
-            The bias is initially 0.
-        rngs: if given, the seed is drawn from ``rngs.params()``.
-        reduction: ``"sum"`` as published, or ``"mean"`` over the pooled locations.
+        rank: of the matrix of each class, default 8.
+        seed: non-negative integer, default 0; the same seed gives the same projections, normal with
+            deviation 1/√(C · rank), in every framework. None draws different ones each time. The
+            bias is initially 0.
+        rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
+        reduction: ``"sum"`` (default, as published) or ``"mean"`` over the valid locations.
 
-    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, num_classes). Only locations where
-        the mask is True are pooled.
+    Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, num_classes).
     Cost: that of `low_rank_scores`.
     References: Kong, Fowlkes, CVPR 2017, section 3.
     """
+
+    class_name = "LowRankBilinearClassifier"
 
     def __init__(
         self,
@@ -46,23 +46,12 @@ class LowRankBilinearClassifier(Module):
         rngs: nnx.Rngs | None = None,
         reduction: Reduction = "sum",
     ) -> None:
-        op = "LowRankBilinearClassifier"
-        seed = draw_seed(op, seed, rngs)
-        check_arguments(op, locals())
-        self.channels, self.num_classes, self.rank = channels, num_classes, rank
-        self.seed = seed
-        self.reduction: Reduction = reduction
-        plus, minus = classifier_projections(channels, num_classes, rank, seed)
+        self.set_arguments(locals())
+        plus, minus = classifier_projections(channels, num_classes, rank, self.seed)
         self.u_plus, self.u_minus = nnx.Param(jnp.asarray(plus)), nnx.Param(jnp.asarray(minus))
         self.bias = nnx.Param(jnp.zeros(num_classes, jnp.float32))
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
-        op = "LowRankBilinearClassifier"
-        x, _, mask, _ = to_locations(op, x, None, mask)
-        check_channels(op, self.channels, x.shape[2])
+        x, _, mask = self.to_locations(x, None, mask, channels=self.channels)
         weights = self.u_plus[...], self.u_minus[...], self.bias[...]
         return round_to(x, low_rank_scores_unchecked(x, *weights, mask, self.reduction))
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`num_classes` for any channels."""
-        return self.num_classes

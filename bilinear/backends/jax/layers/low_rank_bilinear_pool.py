@@ -6,19 +6,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract import EPS, L2_EPS, Reduction, check_root_and_norm
-from ....contract.layers import DIM, check_arguments, check_channels
+from ....contract import EPS, L2_EPS, Reduction
+from ....contract.layers import DIM
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
-from .._arrays import ArrayLike, round_to
-from ..l2_normalize import l2_normalize_unchecked
+from .._arrays import ArrayLike
 from ..low_rank_pool import low_rank_pool_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
-from ._feature_maps import to_locations
-from ._modules import Module, draw_seed
+from ._layer import Module, Pool
 
 
-class LowRankBilinearPool(Module):
+class LowRankBilinearPool(Pool, Module):
     """Low-rank bilinear pooling: ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``.
 
     u (C, dim · rank) and v (D, dim · rank) are learned. Without activation, ``rank=1`` is the
@@ -26,21 +23,22 @@ class LowRankBilinearPool(Module):
 
     Args:
         channels: C for one stream, [C, D] for two.
-        dim: length of the descriptor.
-        rank: number of products that are summed for each entry.
-        activation: of the projections, None, ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
-        seed: non-negative integer; the same seed gives the same projections, normal with deviation
-            1/√C, in every framework. None draws different ones each time.
-        rngs: if given, the seed is drawn from ``rngs.params()``.
-        reduction: ``"mean"`` divides by the number of pooled locations, ``"sum"`` does not.
-        eps: added inside the signed square root, at least 0.
-        l2_eps: positive; lower bound of the norm.
+        dim: length of the descriptor, default 8192.
+        rank: number of products that are summed for each entry, default 1.
+        activation: of the projections, None (default), ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
+        seed: non-negative integer, default 0; the same seed gives the same projections, normal with
+            deviation 1/√C, in every framework. None draws different ones each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
+        reduction: ``"mean"`` (default) over the valid locations, or ``"sum"``.
+        eps: added inside the signed square root, at least 0. Default 1e-10.
+        l2_eps: positive; lower bound of the norm. Default 1e-12.
 
-    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim). Only
-        locations where the mask is True are pooled.
+    Shape: x (N, *spatial, C), y (N, *spatial, D), mask (N, *spatial) boolean -> (N, dim).
     Cost: that of `low_rank_pool` with R = dim · rank; the weights have (C + D)·R values.
     References: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
+
+    class_name = "LowRankBilinearPool"
 
     def __init__(
         self,
@@ -55,28 +53,14 @@ class LowRankBilinearPool(Module):
         eps: float = EPS,
         l2_eps: float = L2_EPS,
     ) -> None:
-        op = "LowRankBilinearPool"
-        seed = draw_seed(op, seed, rngs)
-        normal = check_arguments(op, locals())["channels"]
-        self.channels = tuple(normal) if isinstance(normal, list) else normal
-        self.dim, self.rank, self.seed = dim, rank, seed
-        self.activation: Activation = activation
-        self.reduction: Reduction = reduction
-        self.eps, self.l2_eps = eps, l2_eps
-        u, v = low_rank_projections(channels, dim, rank, seed)
+        self.set_arguments(locals())
+        u, v = low_rank_projections(channels, dim, rank, self.seed)
         self.u, self.v = nnx.Param(jnp.asarray(u)), nnx.Param(jnp.asarray(v))
 
     def __call__(
         self, x: ArrayLike, y: ArrayLike | None = None, *, mask: ArrayLike | None = None
     ) -> jax.Array:
-        op = "LowRankBilinearPool"
-        x, y, mask, (of_x, _) = to_locations(op, x, y, mask)
-        check_channels(op, self.channels, *(m.shape[2] for m in (x, y) if m is not None))
-        check_root_and_norm(op, of_x.dtype, self.eps, self.l2_eps)
+        x, y, mask = self.to_locations(x, y, mask, channels=self.channels)
         u, v, activation = self.u[...], self.v[...], self.activation
         h = low_rank_pool_unchecked(x, u, v, y, activation, self.rank, mask, self.reduction)
-        return round_to(x, l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps))
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim` for any channels."""
-        return self.dim
+        return self.root_and_norm(h, x)

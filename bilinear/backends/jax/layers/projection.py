@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ....contract.layers import check_arguments, check_channels
 from ...initial_values import projections
 from .._arrays import ArrayLike, round_to, select_locations
 from ..low_rank_pool import activate, project
-from ._feature_maps import to_locations
-from ._modules import Module, draw_seed
+from ._layer import FeatureMapLayer, Module
 
 
-class Projection(Module):
+class Projection(FeatureMapLayer, Module):
     """A 1×1 convolution without bias from C channels to `dim`; weight (dim, C) is learned.
 
     Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
@@ -23,15 +21,17 @@ class Projection(Module):
     Args:
         channels: C.
         dim: channels of the result.
-        activation: None or ``"relu"``.
-        seed: non-negative integer; the same seed gives the same weight, normal with deviation
-            1/√C, in every framework. None draws different ones each time.
-        rngs: if given, the seed is drawn from ``rngs.params()``.
+        activation: None (default) or ``"relu"``.
+        seed: non-negative integer, default 0; the same seed gives the same weight, normal with
+            deviation 1/√C, in every framework. None draws different ones each time.
+        rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, *spatial, dim), 0 where the mask is
         False.
     Cost: time N·L·C·dim.
     """
+
+    class_name = "Projection"
 
     def __init__(
         self,
@@ -42,15 +42,11 @@ class Projection(Module):
         seed: int | None = 0,
         rngs: nnx.Rngs | None = None,
     ) -> None:
-        seed = draw_seed("Projection", seed, rngs)
-        check_arguments("Projection", locals())
-        self.channels, self.dim, self.seed = channels, dim, seed
-        self.activation: Literal["relu"] | None = activation
-        (weight,) = projections([(channels, dim)], seed)
+        self.set_arguments(locals())
+        (weight,) = projections([(channels, dim)], self.seed)
         self.weight = nnx.Param(jnp.asarray(weight.T))
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
-        flat, _, mask, _ = to_locations("Projection", x, None, mask)
-        check_channels("Projection", self.channels, flat.shape[2])
-        p = project(select_locations(flat, mask), self.weight[...].T)
+        locations, _, mask = self.to_locations(x, None, mask, channels=self.channels)
+        p = project(select_locations(locations, mask), self.weight[...].T)
         return round_to(x, activate(p, self.activation)).reshape(*x.shape[:-1], self.dim)

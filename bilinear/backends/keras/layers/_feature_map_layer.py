@@ -1,14 +1,22 @@
 """What all layers share: arguments, checks, layout, masks, shapes and configuration."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from ....contract import Spec, check_operands, check_root_and_norm, refuse
+from ....contract import DescriptorOptions, refuse
 from ....contract.arguments import as_list
-from ....contract.layers import LAYERS, check_arguments, check_maps, read_arguments
+from ....contract.layers import (
+    LAYERS,
+    check_arguments,
+    check_call,
+    check_maps,
+    descriptor_length,
+    read_arguments,
+)
 from ....contract.pooling import check_one_stream
 from ....contract.renamed_arguments import upgrade_arguments
 from .. import operators
@@ -36,41 +44,35 @@ class FeatureMapLayer(keras.layers.Layer):
         for name, value in check_arguments(self.class_name, arguments).items():
             setattr(self, name, value)
         self.data_format = resolve_data_format(self.class_name, arguments["data_format"])
+        self.channels_first = self.data_format == "channels_first"
 
     def check(self, maps: Sequence[Any], masks: Sequence[Any]) -> None:
         """Check all that is known of the feature maps and masks before the computation."""
-        op, input_spec = self.class_name, operators().input_spec
-        specs = [input_spec(op, "y" if i else "x", m) for i, m in enumerate(maps)]
-        mask_specs = [input_spec(op, "mask", mask) for mask in masks if mask is not None]
-        for y in specs[1:] or [None]:
-            for mask in mask_specs or [None]:
-                check_operands(op, specs[0], y, mask, channels_first=self.channels_first)
-        if hasattr(self, "channels"):
-            check_maps(op, specs, self.channels, channels_first=self.channels_first)
+        op, first, channels = self.class_name, self.channels_first, getattr(self, "channels", None)
+        options = None
+        if hasattr(self, "l2_eps"):
+            packed, slope_eps = getattr(self, "packed", False), getattr(self, "slope_eps", None)
+            options = DescriptorOptions("mean", self.eps, self.l2_eps, packed, slope_eps=slope_eps)
+        x, others, mask_specs = operators().input_specs(op, maps, masks)
+        of_two = channels if len(maps) < 3 else None
+        for y, mask in itertools.product(others or [None], mask_specs or [None]):
+            check_call(op, x, y, mask, channels_first=first, channels=of_two, options=options)
+        if channels is not None and of_two is None:
+            check_maps(op, [x, *others], channels, channels_first=first)
         elif len(maps) > LAYERS[op].maps[1]:
-            check_one_stream(op, *(m.shape[1 if self.channels_first else -1] for m in maps))
-        self.check_dtype(*specs)
-
-    def check_dtype(self, x: Spec, *others: Spec) -> None:
-        """Check the arguments that depend on the dtype of the feature maps."""
-        if "l2_eps" in LAYERS[self.class_name].arguments:
-            check_root_and_norm(self.class_name, x.dtype, self.eps, self.l2_eps)
+            check_one_stream(op, *(m.shape[1 if first else -1] for m in maps))
 
     def to_locations(self, maps: Sequence[Any], masks: Sequence[Any]) -> tuple[list[Any], Any]:
-        """Feature maps as (N, L, C), and the conjunction of the masks as (N, L), or None."""
-        given = [mask for mask in masks if mask is not None]
-        return operators().to_locations(self.class_name, maps, given, self.channels_first)
+        """Check a call; give maps as (N, L, C), and the conjunction of masks as (N, L) or None."""
+        self.check(maps, masks)
+        return operators().to_locations(self.class_name, maps, masks, self.channels_first)
 
-    def add_learned(self, **arrays: np.ndarray) -> None:
-        """Add trainable weights as attributes, with these initial values."""
+    def add_arrays(self, arrays: Mapping[str, np.ndarray], **options: Any) -> None:
+        """Add weights as attributes, with these initial values; `options` are of `add_weight`."""
         for name, value in arrays.items():
-            weight = self.add_weight(shape=value.shape, initializer="zeros", name=name)
+            weight = self.add_weight(shape=value.shape, initializer="zeros", name=name, **options)
             weight.assign(value)
             setattr(self, name, weight)
-
-    @property
-    def channels_first(self) -> bool:
-        return self.data_format == "channels_first"
 
     def compute_output_spec(self, x: Any, y: Any = None, **masks: Any) -> keras.KerasTensor:
         maps = (x,) if y is None else (x, y)
@@ -99,7 +101,6 @@ class Pool(FeatureMapLayer):
         self, x: Any, y: Any = None, *, mask: Any = None, x_mask: Any = None, y_mask: Any = None
     ) -> Any:
         maps, masks = (x,) if y is None else (x, y), (mask, x_mask, y_mask)
-        self.check(maps, masks)
         (x, *others), valid = self.to_locations(maps, masks)
         return self.pool_locations(x, others[0] if others else None, valid)
 
@@ -124,11 +125,8 @@ class Pool(FeatureMapLayer):
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """Length of the descriptor of one or two feature maps with these channels."""
-        layer = LAYERS[self.class_name]
-        if layer.maps[1] == 1:
-            check_one_stream(self.class_name, channels, channels_b)
-        counts = [channels] if channels_b is None else [channels, channels_b]
-        return layer.size(read_arguments(self.class_name, self), counts)
+        given = [c for c in (channels, channels_b) if c is not None]
+        return descriptor_length(self.class_name, self, *given)
 
 
 def resolve_data_format(op: str, data_format: Any) -> str:

@@ -19,8 +19,7 @@ class AveragePool(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C).
+    Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C).
     """
 
     class_name = "AveragePool"

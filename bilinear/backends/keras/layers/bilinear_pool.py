@@ -4,9 +4,7 @@ from typing import Any
 
 import keras
 
-from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root, Spec
-from ....contract.options import check_options
-from ....contract.pooling import descriptor_size
+from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from .. import operators
 from ._feature_map_layer import Pool
 
@@ -18,8 +16,7 @@ class BilinearPool(Pool):
     Specification: `bilinear.reference.bilinear_pool`. Cost: that of `bilinear_pool`.
 
     Args:
-        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
-            not.
+        reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         packed: return the upper triangle of the symmetric matrix, with √2 off the diagonal; one
@@ -31,9 +28,8 @@ class BilinearPool(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial)
-        -> (N, C·D), or (N, C(C+1)/2) if packed.
+    Shape: (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, C·D), or
+        (N, C(C+1)/2) if packed.
 
     Example:
         >>> pool = BilinearPool()
@@ -58,16 +54,7 @@ class BilinearPool(Pool):
     ) -> None:
         super().__init__(locals())
 
-    def check_dtype(self, x: Spec, *others: Spec) -> None:
-        check_options(self.class_name, self.options, x.dtype, *others)
-
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
-        return operators().bilinear_pool_unchecked(x, y, mask, self.options)
-
-    @property
-    def options(self) -> DescriptorOptions:
-        return DescriptorOptions._make(getattr(self, name) for name in DescriptorOptions._fields)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, or C(C+1)/2 if packed."""
-        return descriptor_size(self.class_name, self.packed, channels, channels_b)
+        forms = self.root, self.slope_eps, self.norm
+        options = DescriptorOptions(self.reduction, self.eps, self.l2_eps, self.packed, *forms)
+        return operators().bilinear_pool_unchecked(x, y, mask, options)

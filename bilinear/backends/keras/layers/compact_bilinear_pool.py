@@ -29,18 +29,14 @@ class CompactBilinearPool(Pool):
         seed: non-negative integer; the same seed gives the same tables in every framework. Default
             0. None draws different tables each time.
         tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
-        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
-            not.
+        reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
-
-    References:
-        Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
+    Shape: (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
+    References: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
 
     class_name = "CompactBilinearPool"
@@ -64,17 +60,8 @@ class CompactBilinearPool(Pool):
         if tables is not None:
             self.seed = None
         for name, table in arrays.items():
-            weight = self.add_weight(
-                shape=table.shape,
-                initializer=lambda shape, dtype=None, table=table: keras.ops.convert_to_tensor(
-                    table, dtype
-                ),
-                dtype=table.dtype.name,
-                trainable=False,
-                autocast=False,
-                name=name,
-            )
-            setattr(self, name, weight)
+            options = {"dtype": table.dtype.name, "trainable": False, "autocast": False}
+            self.add_arrays({name: table}, **options)
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:

@@ -27,11 +27,8 @@ class CovariancePool(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C(C+1)/2).
-
-    References:
-        Li, Xie, Wang, Zuo, ICCV 2017 ("eigen"); Li, Xie, Wang, Gao, CVPR 2018.
+    Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C(C+1)/2).
+    References: Li, Xie, Wang, Zuo, ICCV 2017 ("eigen"); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
     class_name = "CovariancePool"

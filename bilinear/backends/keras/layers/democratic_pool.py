@@ -1,10 +1,11 @@
 """Democratic aggregation in front of another pool as a Keras layer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from ....contract import ACCUMULATION, EPS, Spec, check_floor, refuse
+from ....contract import ACCUMULATION, EPS, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
 from .. import operators
 from ._feature_map_layer import Pool
@@ -38,15 +39,10 @@ class DemocraticPool(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C), in channels_first (N, C, *spatial) -> the result of `pool`.
-
-    Dtype:
-        With the default `pool`, half-precision feature maps are computed in float32 and the result
-        is rounded. Another pool casts to its own dtype policy.
-
-    References:
-        Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
+    Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> the result of `pool`.
+    Dtype: With the default `pool`, half-precision feature maps are computed in float32 and the
+        result is rounded. Another pool casts to its own dtype policy.
+    References: Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
     """
 
     class_name = "DemocraticPool"
@@ -80,12 +76,13 @@ class DemocraticPool(Pool):
         if not self.pool.built:
             self.pool.build(x_shape)
 
-    def check_dtype(self, x: Spec, *others: Spec) -> None:
-        check_floor(self.class_name, self.eps, x.dtype)
-        check_floor(self.class_name, self.weight_eps, x.dtype, name="weight_eps")
+    def check(self, maps: Sequence[Any], masks: Sequence[Any]) -> None:
+        super().check(maps, masks)
+        dtype = keras.backend.standardize_dtype(maps[0].dtype)
+        check_floor(self.class_name, self.eps, dtype)
+        check_floor(self.class_name, self.weight_eps, dtype, name="weight_eps")
 
     def call(self, x: Any, *, mask: Any = None) -> Any:
-        self.check((x,), (mask,))
         ops = operators()
         (locations,), valid = self.to_locations((x,), (mask,))
         locations = ops.upcast(locations)  # once, also in the gradient

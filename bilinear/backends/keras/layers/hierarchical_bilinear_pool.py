@@ -26,23 +26,17 @@ class HierarchicalBilinearPool(Pool):
         dim: number of channels after the projections, default 8192.
         seed: non-negative integer; the same seed gives the same initial weights in every framework.
             Default 0. None draws different weights each time. They are normal with deviation 1/√Cᵢ.
-        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
-            not.
+        reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm of each pair, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes:
-        u1, u2, …: (Cᵢ, dim), learned.
-
-    Shape:
-        (N, *spatial, Cᵢ) with equal spatial sizes, in channels_first (N, Cᵢ, *spatial)
-        -> (N, pairs · dim), in the order of `hadamard_pool`.
-
-    References:
-        Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV 2018,
-        section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
+    Attributes: u1, u2, … (Cᵢ, dim), learned.
+    Shape: (N, *spatial, Cᵢ) with equal spatial sizes, in channels_first (N, Cᵢ, *spatial) -> (N,
+        pairs · dim), in the order of `hadamard_pool`.
+    References: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
+        2018, section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
 
     class_name = "HierarchicalBilinearPool"
@@ -61,7 +55,7 @@ class HierarchicalBilinearPool(Pool):
     ) -> None:
         super().__init__(locals())
         weights = projections([(c, self.dim) for c in channels], self.seed)
-        self.add_learned(**{f"u{i}": weight for i, weight in enumerate(weights, 1)})
+        self.add_arrays({f"u{i}": weight for i, weight in enumerate(weights, 1)})
 
     def build(self, x_shape: Any, more_shape: Any = None) -> None:
         """Do nothing: all weights are created by the constructor."""
@@ -70,7 +64,6 @@ class HierarchicalBilinearPool(Pool):
         self, x: Any, *more: Any, mask: Any = None, x_mask: Any = None, more_mask: Any = None
     ) -> Any:
         ops, masks = operators(), (mask, x_mask, *(more_mask or ()))
-        self.check((x, *more), masks)
         locations, valid = self.to_locations((x, *more), masks)
         weights = [ops.convert_to_tensor(getattr(self, f"u{i + 1}")) for i in range(len(locations))]
         pairs = zip(locations, weights, strict=True)

@@ -23,19 +23,15 @@ class ImprovedBilinearPool(Pool):
         normalize: scale of the iteration, "trace" or "frobenius" (default).
         tol: for "eigen", eigenvalues up to this fraction of the largest count as 0, at least 0
             and below 1; None (default) is C times the unit roundoff.
-        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
-            not.
+        reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         root: "signed" (default), or the published variants "shifted" and "unsigned".
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C²).
-
-    References:
-        Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
+    Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, C²).
+    References: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
 
     class_name = "ImprovedBilinearPool"

@@ -31,16 +31,10 @@ class LowRankBilinearClassifier(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes:
-        u_plus: (num_classes, C, r₊), learned.
-        u_minus: (num_classes, C, r₋), learned.
-        bias: (num_classes,), learned.
-
-    Shape:
-        (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, num_classes).
-
-    References:
-        Kong, Fowlkes, CVPR 2017, section 3.
+    Attributes: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋) and bias (num_classes,),
+        learned.
+    Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, num_classes).
+    References: Kong, Fowlkes, CVPR 2017, section 3.
     """
 
     class_name = "LowRankBilinearClassifier"
@@ -59,7 +53,7 @@ class LowRankBilinearClassifier(Pool):
         super().__init__(locals())
         plus, minus = classifier_projections(self.channels, self.num_classes, self.rank, self.seed)
         bias = np.zeros(self.num_classes, np.float32)
-        self.add_learned(u_plus=plus, u_minus=minus, bias=bias)
+        self.add_arrays({"u_plus": plus, "u_minus": minus, "bias": bias})
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
         weights = map(operators().convert_to_tensor, (self.u_plus, self.u_minus, self.bias))

@@ -29,22 +29,15 @@ class LowRankBilinearPool(Pool):
         activation: of the projections, None (default), "tanh", "relu" or "sigmoid".
         seed: non-negative integer; the same seed gives the same initial weights in every framework.
             Default 0. None draws different weights each time. They are normal with deviation 1/√C.
-        reduction: "mean" (default) divides the sum by the number of valid locations, "sum" does
-            not.
+        reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes:
-        u: (C, dim · rank), learned.
-        v: (D, dim · rank), learned.
-
-    Shape:
-        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
-
-    References:
-        Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
+    Attributes: u (C, dim · rank) and v (D, dim · rank), learned.
+    Shape: (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
+    References: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
 
     class_name = "LowRankBilinearPool"
@@ -65,7 +58,7 @@ class LowRankBilinearPool(Pool):
     ) -> None:
         super().__init__(locals())
         u, v = low_rank_projections(channels, self.dim, self.rank, self.seed)
-        self.add_learned(u=u, v=v)
+        self.add_arrays({"u": u, "v": v})
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
         u, v = map(operators().convert_to_tensor, (self.u, self.v))

@@ -22,8 +22,7 @@ class OuterMaxPool(Pool):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Shape:
-        (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, C·D).
+    Shape: (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, C·D).
     """
 
     class_name = "OuterMaxPool"

@@ -26,12 +26,9 @@ class Projection(FeatureMapLayer):
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes:
-        weight: (dim, C), learned.
-
-    Shape:
-        (N, *spatial, C) -> (N, *spatial, dim), in channels_first
-        (N, C, *spatial) -> (N, dim, *spatial).
+    Attributes: weight (dim, C), learned.
+    Shape: (N, *spatial, C) -> (N, *spatial, dim), in channels_first (N, C, *spatial) -> (N, dim,
+        *spatial).
     """
 
     class_name = "Projection"
@@ -49,16 +46,15 @@ class Projection(FeatureMapLayer):
         super().__init__(locals())
         self.supports_masking = True
         (weight,) = projections([(self.channels, self.dim)], self.seed)
-        self.add_learned(weight=weight.T)
+        self.add_arrays({"weight": weight.T})
 
     def build(self, x_shape: Any) -> None:
         """Do nothing: the weight is created by the constructor."""
 
     def call(self, x: Any, *, mask: Any = None) -> Any:
-        self.check((x,), (mask,))
         ops = operators()
         (locations,), valid = self.to_locations((x,), (mask,))
-        weight = keras.ops.transpose(operators().convert_to_tensor(self.weight))
+        weight = keras.ops.transpose(ops.convert_to_tensor(self.weight))
         result = ops.project_unchecked(locations, weight, valid, self.activation)
         return ops.to_map(keras.ops.cast(result, x.dtype), x, self.channels_first)
 
