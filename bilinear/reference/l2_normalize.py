@@ -56,21 +56,21 @@ def l2_normalize_vjp(
 
 
 def _l2_normalize(z, eps, norm="floor"):
-    return z / (_maximum(_norm(z), eps) if norm == "floor" else _norm(z, eps))
+    return z / _divisor(z, eps, norm)[0]
 
 
 def _l2_normalize_vjp(ct, z, eps, norm="floor"):
-    length = _norm(z) if norm == "floor" else _norm(z, eps)
-    short = (length <= eps) & (norm == "floor")
-    divisor = np.where(short, eps, length)
+    divisor, short = _divisor(z, eps, norm)
     u = z / divisor
     along = np.sum(u * ct, axis=-1, keepdims=True)
     return np.where(short, ct, ct - u * along) / divisor
 
 
-def _norm(z, added=0.0):
-    return np.sqrt(np.sum(z * z, axis=-1, keepdims=True) + added)  # z·z is analytic, |z|² is not
-
-
-def _maximum(length, eps):
-    return np.where(length.real <= eps, eps, length)  # NaN is not <= eps, so it stays
+def _divisor(z, eps, norm):
+    """The divisor of each vector, and whether it is the lower bound."""
+    square = np.sum(z * z, axis=-1, keepdims=True)  # z·z is analytic, |z|² is not
+    if norm == "added":
+        return np.sqrt(square + eps), False
+    length = np.sqrt(square)
+    short = length.real <= eps  # False for NaN, which stays
+    return np.where(short, eps, length), short

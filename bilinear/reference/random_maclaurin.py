@@ -88,14 +88,14 @@ def _random_maclaurin(x, y, tables, mask, reduction):
         g = np.einsum("nlc,nld->ncd", xs, ys) / _divisor(x, mask, reduction)
     else:
         g = np.einsum("nlc,nld->nlcd", xs, ys)
-    w1, w2 = _signs(tables, x)
-    return np.einsum("ck,dk,...cd->...k", w1, w2, g) / np.sqrt(_dim(tables, x))
+    w1, w2, scale = _signs(tables, x)
+    return np.einsum("ck,dk,...cd->...k", w1, w2, g) / scale
 
 
 def _random_maclaurin_vjp(ct, x, y, tables, mask, reduction):
     xs, ys = _select(x, mask), _select(x if y is None else y, mask)
-    w1, w2 = _signs(tables, x)
-    g = np.einsum("ck,dk,...k->...cd", w1, w2, ct) / np.sqrt(_dim(tables, x))
+    w1, w2, scale = _signs(tables, x)
+    g = np.einsum("ck,dk,...k->...cd", w1, w2, ct) / scale
     if reduction != "none":
         g = (g / _divisor(x, mask, reduction))[:, None]
     dx = _select((g * ys[..., None, :]).sum(-1), mask)
@@ -104,8 +104,7 @@ def _random_maclaurin_vjp(ct, x, y, tables, mask, reduction):
 
 
 def _signs(tables, x):
-    return tables.w1.astype(x.real.dtype), tables.w2.astype(x.real.dtype)
-
-
-def _dim(tables, x):
-    return np.asarray(tables.w1.shape[1], x.real.dtype)
+    """w1, w2 and √dim, in the precision of x."""
+    dtype = x.real.dtype
+    w1, w2 = tables
+    return w1.astype(dtype), w2.astype(dtype), np.sqrt(np.asarray(w1.shape[1], dtype))

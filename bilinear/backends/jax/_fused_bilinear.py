@@ -67,25 +67,15 @@ def _tangent(l2_eps, packed, x, y, mask, z, u, n, dx, dy):
         along = _sum(u * du)
     elif y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
         a = scale * (_product(x, dx, mask) / root)
-        du, along = _symmetric(a, x.shape[2]), 2 * _sum(u * a)
+        matrix = a.reshape(a.shape[0], x.shape[2], x.shape[2])
+        du, along = (matrix + matrix.mT).reshape(a.shape), 2 * _sum(u * a)
     else:
-        du = scale * (_product_tangent(x, y, dx, dy, mask) / root)
+        pairs = [(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
+        products = [_product(a, b, mask) for a, b in pairs]
+        du = scale * (functools.reduce(jnp.add, products) / root)
         along = _sum(u * du)
     along = jnp.where(_is_short(n, l2_eps), 0.0, along)
     return du - u * along, n * along
-
-
-def _product_tangent(x, y, dx, dy, mask):
-    """The sum over the streams whose tangent is not None."""
-    pairs = [(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
-    products = [_matrix_product(a, b, mask) for a, b in pairs]
-    return flatten_matrices(functools.reduce(jnp.add, products))
-
-
-def _symmetric(a: jax.Array, size: int) -> jax.Array:
-    """``A + Aᵀ`` of flat square matrices."""
-    matrix = a.reshape(a.shape[0], size, size)
-    return (matrix + matrix.mT).reshape(a.shape)
 
 
 def _product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:

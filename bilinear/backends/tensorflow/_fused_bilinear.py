@@ -65,41 +65,21 @@ def _formula(streams, z, eps, l2_eps, packed) -> _Pair:
 def _gradients(cotangents, streams, z, u, n, l2_eps, packed) -> list[tf.Tensor]:
     """Gradients of the streams, in differentiable steps."""
     x, y = upcast(streams[0]), upcast(streams[-1])
-    matrix = [*sizes(x)[::2], sizes(y)[2]]
+    samples, c, d = matrix = [*sizes(x)[::2], sizes(y)[2]]
     cotangent, slope = cotangents
-    across = _across(cotangent, slope, u, n, l2_eps)
-    if len(streams) == 1 and not packed:
-        cotangent, across = _with_transpose(cotangent, matrix), 2 * across
-    h = (cotangent + u * across) / _root(u, n) * _scale(z, n, packed)
-    h = symmetric_matrix(h, matrix[2]) if packed else tf.reshape(h, matrix)
-    if len(streams) == 1:
-        gradients = [tf.matmul(x, h)]
-    else:
-        gradients = [tf.matmul(y, h, transpose_b=True), tf.matmul(x, h)]
-    return [tf.cast(g, t.dtype) for g, t in zip(gradients, streams, strict=True)]
-
-
-def _across(cotangent, slope, u, n, l2_eps) -> tf.Tensor:
-    """``ν n − ⟨u, γ⟩`` for the samples above the floor, else 0."""
     along = tf.reduce_sum(u * cotangent, -1, keepdims=True)
     short = tf.stop_gradient(n) <= constant(l2_eps, n)
-    return tf.where(short, constant(0, n), slope * n - along)
-
-
-def _with_transpose(cotangent: tf.Tensor, matrix: list[Any]) -> tf.Tensor:
-    """``γ + γᵀ``, in the flat layout of γ."""
-    square = tf.reshape(cotangent, matrix)
-    samples, c, d = matrix
-    return tf.reshape(square + tf.linalg.matrix_transpose(square), [samples, c * d])
-
-
-def _root(u: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """``|s|``, or inf where it is 0: finite / inf is 0, but NaN / inf stays NaN."""
+    across = tf.where(short, constant(0, n), slope * n - along)
+    if len(streams) == 1 and not packed:
+        square = tf.reshape(cotangent, matrix)
+        cotangent = tf.reshape(square + tf.linalg.matrix_transpose(square), [samples, c * d])
+        across = 2 * across
     dead = tf.equal(tf.stop_gradient(u), constant(0, u))
-    return tf.where(dead, constant(float("inf"), u), n * tf.abs(u))
-
-
-def _scale(z: Any, n: tf.Tensor, packed: bool) -> tf.Tensor:
-    """``1 / (2 n Z)``, twice that if packed; a product with ``|s|`` could overflow."""
-    scale = constant(1 if packed else 0.5, n) / n
-    return scale if z is None else scale / z
+    root = tf.where(dead, constant(float("inf"), u), n * tf.abs(u))  # NaN / inf stays NaN
+    scale = constant(1 if packed else 0.5, n) / n  # divided in steps: n Z |s| could overflow
+    h = (cotangent + u * across) / root * (scale if z is None else scale / z)
+    h = symmetric_matrix(h, d) if packed else tf.reshape(h, matrix)
+    gradients = [tf.matmul(x, h)]
+    if len(streams) == 2:
+        gradients.insert(0, tf.matmul(y, h, transpose_b=True))
+    return [tf.cast(g, t.dtype) for g, t in zip(gradients, streams, strict=True)]

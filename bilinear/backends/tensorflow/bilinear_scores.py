@@ -142,7 +142,9 @@ def _gradients(cotangents, w, streams, z, eps, packed) -> list[tf.Tensor]:
         s, of = _flat(m, packed), entries(rows, sizes(y)[2], packed)
         of_w.append(tf.matmul(of_products, s, transpose_a=True))
         ds = tf.matmul(of_products, w[:, of]) + constant(2, s) * of_square * s
-        dg = _signed_sqrt_slope(_unflat(ds, m, packed), m)
+        dead = tf.equal(tf.stop_gradient(m), constant(0, m))  # there the slope is 0
+        slope = constant(0.5, m) / tf.where(dead, constant(1, m), tf.abs(m))
+        dg = tf.where(dead, constant(0, m), slope) * _unflat(ds, m, packed)
         dg = dg if z is None else dg / z[..., None]
         first = rows.start if packed else 0
         of_x.append(tf.matmul(y[:, :, first:], dg, transpose_b=True))
@@ -156,13 +158,6 @@ def _roots(streams: _Streams, z: Any, eps: float, rows: slice, packed: bool) -> 
     first = rows.start if packed else 0
     g = tf.matmul(streams[0][:, :, rows], streams[-1][:, :, first:], transpose_a=True)
     return signed_sqrt_unchecked(g if z is None else g / z[..., None], eps)
-
-
-def _signed_sqrt_slope(dm: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
-    """``dm / (2 |m|)`` for the roots m, and 0 · dm where m is 0."""
-    dead = tf.equal(tf.stop_gradient(m), constant(0, m))
-    size = tf.where(dead, constant(1, m), tf.abs(m))
-    return tf.where(dead, constant(0, m), constant(0.5, m) / size) * dm
 
 
 def _flat(m: tf.Tensor, packed: bool) -> tf.Tensor:

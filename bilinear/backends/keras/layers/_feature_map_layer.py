@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from ....contract import DescriptorOptions, refuse
-from ....contract.arguments import as_list
+from ....contract import DescriptorOptions, check_argument
+from ....contract.arguments import as_list, choice
 from ....contract.layers import (
     LAYERS,
     check_arguments,
@@ -21,7 +21,12 @@ from ....contract.pooling import check_one_stream
 from ....contract.renamed_arguments import upgrade_arguments
 from .. import operators
 
-DATA_FORMATS = ("channels_last", "channels_first")
+DATA_FORMAT = choice(
+    None,
+    "channels_last",
+    "channels_first",
+    remedy="None takes keras.config.image_data_format().",
+)
 
 
 class FeatureMapLayer(keras.layers.Layer):
@@ -43,7 +48,8 @@ class FeatureMapLayer(keras.layers.Layer):
         super().__init__(**arguments["kwargs"])
         for name, value in check_arguments(self.class_name, arguments).items():
             setattr(self, name, value)
-        self.data_format = resolve_data_format(self.class_name, arguments["data_format"])
+        check_argument(self.class_name, "data_format", arguments["data_format"], DATA_FORMAT)
+        self.data_format = arguments["data_format"] or keras.config.image_data_format()
         self.channels_first = self.data_format == "channels_first"
 
     def check(self, maps: Sequence[Any], masks: Sequence[Any]) -> None:
@@ -127,14 +133,3 @@ class Pool(FeatureMapLayer):
         """Length of the descriptor of one or two feature maps with these channels."""
         given = [c for c in (channels, channels_b) if c is not None]
         return descriptor_length(self.class_name, self, *given)
-
-
-def resolve_data_format(op: str, data_format: Any) -> str:
-    """The given data format, or the default of Keras for None."""
-    if data_format is None:
-        return keras.config.image_data_format()
-    if data_format not in DATA_FORMATS:
-        requirement = "data_format must be None, 'channels_last' or 'channels_first'"
-        remedy = "None takes keras.config.image_data_format()."
-        refuse(ValueError, op, requirement, repr(data_format), remedy)
-    return data_format
