@@ -22,7 +22,7 @@ from .pools import (
     descriptor_size,
 )
 from .state_dict import ReadPth
-from .streams import StreamArguments, Streams, resolve_streams
+from .streams import STREAMS, StreamArguments, Streams, resolve_streams
 from .weights import backbone_tensors, stream_weights, weights_preprocessing
 
 
@@ -31,7 +31,6 @@ class _Unfilled:
 
 
 UNFILLED = _Unfilled()
-_STREAMS = ("backbone", "backbone_b")
 
 
 class Parts(NamedTuple):
@@ -146,10 +145,10 @@ def _from_file(
     op: str, framework: Framework, source: Description, given: StreamArguments
 ) -> StreamArguments:
     """Complete the arguments that are None by the file's, and refuse those that contradict it."""
-    modules = {key: isinstance(getattr(given, key), framework.module) for key in _STREAMS}
+    modules = {key: isinstance(getattr(given, key), framework.module) for key in STREAMS}
     check_streams(op, source, framework.name, **modules)
     given = given._replace(taps=given.taps and tuple(given.taps))
-    for key in (*_STREAMS, "projection", "taps"):
+    for key in (*STREAMS, "projection", "taps"):
         value, wanted = getattr(given, key), getattr(source, key)
         absent = key != "backbone" and value is None
         if not isinstance(wanted, Custom) and not absent and value != wanted:

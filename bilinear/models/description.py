@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from .. import __version__
@@ -20,10 +20,6 @@ VERSION = 3
 DAMAGED = "The file is damaged or was not written by save; fetch or save it again."
 _ADDED = {"projection", "taps"}
 """The fields that version 2 added."""
-_KEYS = {
-    *("format", "format_version", "library_version", "backbone", "backbone_b", "num_classes"),
-    *("descriptor_size", "pooling", "classes", "preprocessing", "dtype"),
-}
 _FIRST_POOL = {"name", "reduction", "eps", "l2_eps"}
 """The entries of the only pool that version 1 has."""
 _NAMED_IN_3 = {name: set(renamed.values()) for name, renamed in RENAMED.items()}
@@ -196,7 +192,8 @@ def _rules(d: Description) -> Iterator[tuple[bool, str, object]]:
 
 
 def _keys(version: object) -> set[str]:
-    return _KEYS if version == 1 else _KEYS | _ADDED
+    names = {"format", "format_version"} | {field.name for field in fields(Description)}
+    return names - _ADDED if version == 1 else names
 
 
 def _needs_3(pooling: Mapping[str, Any]) -> bool:

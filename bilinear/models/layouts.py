@@ -32,13 +32,11 @@ from ..contract import check_argument, refuse
 from ..data.images import Preprocessing
 from . import plans
 from .pools import POOLS, check_map_count
+from .streams import STREAMS
 
 _RESNET18 = {"conv1": "0", "bn1": "1", **{f"layer{i}": f"{i + 3}" for i in range(1, 5)}}
 _INDEXES: Mapping[str, Mapping[str, str]] = {"vgg16": {"features": ""}, "resnet18": _RESNET18}
 """Backbone -> first part of a canonical name -> index in the `nn.Sequential` of its children."""
-
-_STREAMS = ("backbone", "backbone_b")
-_CLASSIFIER = ("weight", "bias")
 
 
 Backbones = str | tuple[str, str]
@@ -83,7 +81,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         for backbone in self.backbones:
-            if not 0 < len(backbone_names(backbone)) <= min(len(self.streams), len(_STREAMS)):
+            if not 0 < len(backbone_names(backbone)) <= min(len(self.streams), len(STREAMS)):
                 invariant = f"a backbone must have at most the {len(self.streams)} of streams"
                 remedy = "Give streams a prefix for each, of two at most."
                 refuse(ValueError, "Layout", invariant, repr(backbone), remedy)
@@ -102,11 +100,13 @@ class Layout:
         names = {
             prefix + self._layer(stream, name): f"{own}.{name}"
             for own, prefix, stream in zip(
-                _STREAMS, self.streams, backbone_names(backbone), strict=False
+                STREAMS, self.streams, backbone_names(backbone), strict=False
             )
             for name in plans.tensor_shapes(stream)
         }
-        return names | {f"{self.classifier}{part}": f"classifier.{part}" for part in _CLASSIFIER}
+        return names | {
+            f"{self.classifier}{part}": f"classifier.{part}" for part in ("weight", "bias")
+        }
 
     def fits(self, arrays: Mapping[str, object], backbone: Backbones) -> bool:
         """Whether these are the names of such a checkpoint."""

@@ -11,7 +11,7 @@ from . import plans
 from .construction import Parts, check_classes, draw_classifier
 from .framework import Framework
 from .pools import check_descriptors
-from .streams import Streams
+from .streams import STREAMS, Streams
 
 Tensor = TypeVar("Tensor")
 
@@ -108,12 +108,12 @@ class Network(Generic[Tensor]):
     @property
     def _backbones(self) -> dict[str, str | None]:
         """Attribute name -> name of the backbone; None for a custom one."""
-        return dict(zip(("backbone", "backbone_b"), self.streams.pair, strict=True))
+        return dict(zip(STREAMS, self.streams.pair, strict=True))
 
     @property
     def _parts(self) -> dict[str, Any]:
         """Attribute name -> module that the model has, in canonical order."""
-        names = ("backbone", "backbone_b", "projection", "projection_b", "pool", "classifier")
+        names = (*STREAMS, "projection", "projection_b", "pool", "classifier")
         parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
 

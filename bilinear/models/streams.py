@@ -8,6 +8,8 @@ from .plans import BACKBONES, CHANNELS, TAPS, Shape, are_taps, is_count, tapped
 
 Channels = int | Sequence[int | None] | None
 Taps = Sequence[str] | None
+STREAMS = ("backbone", "backbone_b")
+"""The attributes of a `BCNN`, and its arguments, for the first and the second stream."""
 
 
 class StreamArguments(NamedTuple):
@@ -137,8 +139,7 @@ def _channels(
             refuse(ValueError, "BCNN", invariant, f"{given}", remedy)
         return known
     if given is None:
-        argument = ("backbone", "backbone_b")[stream]
-        invariant = f"channels is required where {argument} is a custom module"
+        invariant = f"channels is required where {STREAMS[stream]} is a custom module"
         remedy = "Pass the number of channels of its feature maps."
         refuse(ValueError, "BCNN", invariant, "None", remedy)
     return given

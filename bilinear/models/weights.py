@@ -84,20 +84,14 @@ def weights_preprocessing(
     weights: Any, backbone: object, backbone_b: object = None
 ) -> Preprocessing | None:
     """Return the preprocessing that pretrained weights expect; None without weights."""
-    stated = [
-        keras_weights.PREPROCESSING if _is_of_keras(source) else Preprocessing()
-        for source in stream_weights(weights, backbone, backbone_b)
-        if source is not None
-    ]
+    sources = [s for s in stream_weights(weights, backbone, backbone_b) if s is not None]
+    of_keras = [os.fsdecode(s).lower().endswith(keras_weights.SUFFIXES) for s in sources]
+    stated = [keras_weights.PREPROCESSING if known else Preprocessing() for known in of_keras]
     if len(set(stated)) == 2:
         invariant = "weights of both streams must expect the same preprocessing of the image"
         remedy = "Use files of Keras for both streams, or for none."
         refuse(ValueError, "BCNN", invariant, repr(weights), remedy)
     return stated[0] if stated else None
-
-
-def _is_of_keras(source: str | os.PathLike) -> bool:
-    return os.fsdecode(source).lower().endswith(keras_weights.SUFFIXES)
 
 
 def backbone_tensors(
@@ -125,14 +119,11 @@ def backbone_tensors(
     return {name: check_finite(op, name, np.asarray(arrays[name])) for name in expected}
 
 
-def _skipped(name: str) -> bool:
-    return name.startswith(HEADS) or name.endswith(".num_batches_tracked")
-
-
 def _check_backbone(
     op: str, backbone: str, shapes: Mapping[str, Shape], found: Mapping[str, Spec]
 ) -> None:
-    found = {name: found[name] for name in found if not _skipped(name)}
+    found = {name: known for name, known in found.items() if not name.startswith(HEADS)}
+    found = {k: known for k, known in found.items() if not k.endswith(".num_batches_tracked")}
     expected = float_specs(op, found, shapes, _BACKBONE)
     remedy = f"This is not {backbone}. {_BACKBONE}"
     if any(name.startswith("backbone.") for name in found):
