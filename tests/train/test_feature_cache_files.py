@@ -173,8 +173,9 @@ def test_the_limit_holds_when_feature_maps_are_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_refused_before_writing(tmp_path: Path) -> None:
+    huge = maps_in(tmp_path / "none" / "key")._replace(count=2**50)
     with pytest.raises(OSError, match=r"needs .* GiB on its disk"):
-        files.check_free_space(tmp_path / "not there yet", 2**60)
+        check_space(tmp_path / "none", 2**70, "maps", [huge])
 
 
 def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> None:

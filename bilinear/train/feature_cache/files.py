@@ -146,9 +146,7 @@ def write_maps(
         if folder.exists():
             return
         _remove_temporary_folders(cache)
-        size, others = maps.bytes, sum(folder_sizes(cache).values())
-        check_limit(cache, f"feature maps of {format_bytes(size)}", size, others, limit)
-        check_free_space(cache, size)
+        check_space(cache, limit, f"feature maps of {format_bytes(maps.bytes)}", [maps])
         temporary = maps._replace(folder=folder.with_name(TEMPORARY.format(folder.name)))
         temporary.folder.mkdir()
         try:
@@ -174,11 +172,20 @@ def check_space(cache: Path, limit: int, description: str, asked: Sequence[MapSe
     sizes, there = {maps.folder: maps.bytes for maps in asked}, folder_sizes(cache)
     others = sum(size for path, size in there.items() if path not in sizes)
     total = sum(sizes.values())
-    check_limit(cache, description, total, others, limit)
+    if total + others > limit:
+        remedy = "Raise the limit, store fewer views, or delete folders that no run needs."
+        invariant = f"{cache} must stay within {format_bytes(limit)}"
+        received = f"{description}, beside {format_bytes(others)} of others"
+        refuse(ValueError, "cache", invariant, received, remedy)
     stored = sum(
         size if path.exists() else min(size, there.get(path, 0)) for path, size in sizes.items()
     )
-    check_free_space(cache, total - stored)
+    parents = (cache.absolute(), *cache.absolute().parents)
+    free = shutil.disk_usage(next(path for path in parents if path.exists())).free
+    if total - stored > free:
+        remedy = "Choose a folder on another disk, or store fewer views."
+        invariant = f"{cache} needs {format_bytes(total - stored)} on its disk"
+        refuse(OSError, "cache", invariant, f"{format_bytes(free)} free", remedy)
     return stored
 
 
@@ -206,25 +213,6 @@ def folder_sizes(cache: Path) -> dict[Path, int]:
             size = sum(file.stat().st_size for file in path.iterdir())
             sizes[key] = sizes.get(key, 0) + size
     return sizes
-
-
-def check_limit(cache: Path, what: str, size: int, others: int, limit: int) -> None:
-    """Raises: ValueError where `size` and the bytes of `others` exceed the limit."""
-    if size + others > limit:
-        remedy = "Raise the limit, store fewer views, or delete folders that no run needs."
-        invariant = f"{cache} must stay within {format_bytes(limit)}"
-        received = f"{what}, beside {format_bytes(others)} of others"
-        refuse(ValueError, "cache", invariant, received, remedy)
-
-
-def check_free_space(folder: Path, size: int) -> None:
-    """Raises: OSError where the disk of `folder` has less than `size` bytes free."""
-    parents = (folder.absolute(), *folder.absolute().parents)
-    free = shutil.disk_usage(next(path for path in parents if path.exists())).free
-    if size > free:
-        remedy = "Choose a folder on another disk, or store fewer views."
-        invariant = f"{folder} needs {format_bytes(size)} on its disk"
-        refuse(OSError, "cache", invariant, f"{format_bytes(free)} free", remedy)
 
 
 def format_bytes(size: int) -> str:
