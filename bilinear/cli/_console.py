@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 INTERVAL = 5.0
-"""Seconds between progress lines when stderr is not a terminal."""
 
 
 def say(text: str) -> None:
@@ -19,11 +18,7 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Progress over a number of images, with speed and remaining time; a context manager.
-
-    On a terminal it shows a bar, otherwise it prints a line every `INTERVAL` seconds. Both print a
-    final line.
-    """
+    """Progress over images: a bar on a terminal, else a line every `INTERVAL` seconds."""
 
     def __init__(
         self, total: int, *, bar: bool = True, clock: Callable[[], float] = time.monotonic

@@ -19,10 +19,7 @@ DEFAULTS = {"fraction": 0.1, "seed": 0}
 def open_data(
     path: Path, kind: str | None, subset: bool, boxes: bool = False, level: str | None = None
 ) -> Index:
-    """Open the data set in a folder.
-
-    Raises: as `open_dataset`; ValueError for options that the data set does not have.
-    """
+    """Open the data set in a folder. Raises: ValueError for options that it does not have."""
     given = {"boxes": boxes or None, "level": level}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if subset:
@@ -49,9 +46,6 @@ def select_split(
     """Return the images of a split, and fraction and seed if the split depends on them.
 
     Values that are None come from the run that wrote the model `file`, or from `DEFAULTS`.
-
-    Raises: ValueError for an unknown or empty split, or if fraction or seed are given for a split
-        other than validation.
     """
     pairs = {"fraction": fraction, "seed": seed}
     given = {name: value for name, value in pairs.items() if value is not None}

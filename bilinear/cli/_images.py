@@ -31,11 +31,7 @@ class Images(NamedTuple):
 
 
 def find_images(inputs: Sequence[str], banner: int = 0) -> Images:
-    """List the images of files, folders (searched at any depth) and globs, in the given order.
-
-    `banner` rows are cut off at the bottom of each image. A name that matches nothing stays in the
-    list, so that reading it reports an error.
-    """
+    """List the images of files, folders (searched at any depth) and globs, in the given order."""
     paths = [path for name in inputs for path in _expand(name)]
     return Images(Path(), [_unlabelled_item(path, banner) for path in paths])
 
@@ -57,7 +53,7 @@ def _expand(name: str) -> list[str]:
         return [str(path / inside) for inside in image_files(path)] or [name]
     if path.exists():
         return [name]
-    return sorted(glob.glob(name, recursive=True)) or [name]
+    return sorted(glob.glob(name, recursive=True)) or [name]  # reading it reports an error
 
 
 class Reader:
@@ -74,10 +70,7 @@ class Reader:
     def batches(
         self, size: int, advance: Callable[[int], None]
     ) -> Iterator[tuple[np.ndarray, list[Item]]]:
-        """Yield batches in order, all full except the last: normalised images and their items.
-
-        ``advance(1)`` is called for each image that cannot be read.
-        """
+        """Yield batches in order, all full except the last: normalised images and their items."""
         views: list[np.ndarray] = []
         items: list[Item] = []
         for item, future in self._decode_ahead(2 * size):

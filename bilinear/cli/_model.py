@@ -62,10 +62,7 @@ def preprocessing_of(description: Description, op: str) -> Preprocessing:
 
 
 def select_framework(framework: str | None) -> str:
-    """Return the requested framework, or the first one installed if it is None.
-
-    Raises: ValueError for an unknown name; ImportError if no framework is installed.
-    """
+    """Return the requested framework, or the first one installed if it is None."""
     if framework is None:
         present = [name for name in BACKENDS if available(name)]
         if not present:

@@ -82,10 +82,7 @@ def evaluate(
 
 
 def check_classes(description: Description, classes: tuple[str, ...]) -> None:
-    """Raise ValueError unless model and data have the same classes in the same order.
-
-    If the model file has no class names, only the number of classes is compared.
-    """
+    """Compare the classes and their order; without class names in the file, only their number."""
     mine, count = description.classes, description.num_classes
     if mine == classes or (mine is None and count == len(classes)):
         return
@@ -144,10 +141,7 @@ def format_report(report: dict[str, Any]) -> str:
 
 
 def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int, int]]:
-    """Return up to `count` triples (true class, predicted class, images), most images first.
-
-    Ties are in the order of the classes. The list is empty if there are no wrong predictions.
-    """
+    """Return up to `count` triples (true class, predicted class, images), most images first."""
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
     cells = [divmod(int(k), len(wrong)) for k in order]

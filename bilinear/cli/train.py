@@ -191,10 +191,7 @@ class _Reporter:
                 say(f"phase {event.phase}, epoch {event.epoch}: {losses}, {accuracy}{best}")
 
     def _advance(self, title: str, total: int, start: int, done: int) -> None:
-        """Update the progress of the current activity; first print a new `title`, if not empty.
-
-        New progress begins at `start`.
-        """
+        """Update the progress of the current activity; print a new `title`; begin at `start`."""
         if self._progress is None or title != self._title:
             self._end()
             if title:
