@@ -50,7 +50,7 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
 
 def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
     """Run one dtype, another one for the next operator."""
-    return dtype != DTYPES[OPERATORS.index(op) % len(DTYPES)]
+    return dtype != [*DTYPES][OPERATORS.index(op) % len(DTYPES)]
 
 
 def _compiled(driver: Driver, op: str, dtype: str, mode: str) -> bool:
