@@ -12,10 +12,6 @@ from typing import Any, NamedTuple
 from .errors import refuse, type_name
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 class Kind(NamedTuple):
     """A kind of argument."""
 
@@ -24,7 +20,7 @@ class Kind(NamedTuple):
     has_type: Callable[[Any], bool]
     holds: Callable[[Any], bool] = lambda value: True
     """Whether a value of the right type is in range."""
-    normalize: Callable[[Any], Any] = _same
+    normalize: Callable[[Any], Any] = lambda value: value
     """The normal form of a valid value: the one that layers keep and files contain."""
     remedy: str = ""
 
@@ -61,10 +57,6 @@ def _is_normal(value: Any) -> bool:
     return _SMALLEST_NORMAL <= value <= _LARGEST
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
 def _is_listed(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
@@ -81,13 +73,11 @@ def choice(*values: str | None, remedy: str = "") -> Kind:
     """One of the given strings, or None where that is given."""
     *first, last = map(repr, values)
     words = f"{', '.join(first)} or {last}" if first else last
-    return Kind(
-        words,
-        lambda v: True,
-        lambda v: (v is None or isinstance(v, str)) and v in values,
-        _same,
-        remedy,
-    )
+
+    def holds(value: Any) -> bool:
+        return (value is None or isinstance(value, str)) and value in values
+
+    return Kind(words, lambda value: True, holds, remedy=remedy)
 
 
 def channel_counts(words: str, least: int, most: float) -> Kind:
@@ -125,11 +115,7 @@ SEED = Kind(
 )
 _CONSTANT = "It is a Python or NumPy number, a constant that is never traced."
 EPS = Kind(
-    "0 or a normal positive number",
-    _is_real,
-    lambda v: v == 0 or _is_normal(v),
-    float,
-    _CONSTANT,
+    "0 or a normal positive number", _is_real, lambda v: v == 0 or _is_normal(v), float, _CONSTANT
 )
 FLOOR = Kind("a normal positive number", _is_real, _is_normal, float, _CONSTANT)
 SLOPE = Kind(
@@ -139,12 +125,11 @@ SLOPE = Kind(
     _optional_float,
     _CONSTANT,
 )
-FLAG = Kind("True or False", _is_flag)
+FLAG = Kind("True or False", lambda v: isinstance(v, bool))
+_MEAN = "'mean' divides by the number of valid locations."
 REDUCTIONS = ("mean", "sum")
-REDUCTION = choice(*REDUCTIONS, remedy="'mean' divides by the number of valid locations.")
-SKETCH_REDUCTION = choice(
-    *REDUCTIONS, "none", remedy="'mean' divides by the number of valid locations."
-)
+REDUCTION = choice(*REDUCTIONS, remedy=_MEAN)
+SKETCH_REDUCTION = choice(*REDUCTIONS, "none", remedy=_MEAN)
 ROOT = choice(
     "signed",
     "shifted",

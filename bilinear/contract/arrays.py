@@ -56,6 +56,15 @@ def shape_text(shape: Sequence[Any] | None) -> str:
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
+def pair_text(x: Spec, y: Spec) -> str:
+    return f"x {shape_text(x.shape)} and y {shape_text(y.shape)}"
+
+
+def channels_of(x: Spec) -> Any:
+    """The last size of `x`, None where it is not known yet."""
+    return None if x.shape is None else x.shape[-1]
+
+
 def differ(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether two shapes cannot be equal, given the sizes known so far."""
     if len(a) != len(b):
@@ -68,9 +77,8 @@ def check_tensor(
 ) -> None:
     """TypeError unless `value` is an array of the framework, which is called `word`."""
     if not isinstance(value, kind):
-        refuse(
-            TypeError, op, f"{name} must be a {word}", type_name(value), f"Convert it to a {word}."
-        )
+        remedy = f"Convert it to a {word}."
+        refuse(TypeError, op, f"{name} must be a {word}", type_name(value), remedy)
 
 
 def check_float(op: str, name: str, dtype: str) -> None:
@@ -90,11 +98,9 @@ def check_operands(
     channels_first: bool = False,
     rank: int | None = None,
 ) -> None:
-    """Check features (or feature maps) that are pooled together, in any layout.
+    """Check location features, ``rank=3``, or feature maps that are pooled together.
 
-    Operators take location features ``(N, L, C)``, ``rank=3``; layers take feature maps of any
-    rank in their own layout, so a message has the shapes that the caller passed. Sizes that are
-    None are left to the run-time checks of the backend.
+    Sizes that are None are left to the run-time checks of the backend.
     """
     for name, spec in (("x", x), ("y", y)):
         if spec is None:
@@ -124,21 +130,16 @@ def _spatial(shape: Sequence[Any], channels_first: bool) -> tuple[Any, ...]:
     return tuple(shape[2:] if channels_first else shape[1:-1])
 
 
-def _pair_text(x: Sequence[Any], y: Sequence[Any]) -> str:
-    return f"x {shape_text(x)} and y {shape_text(y)}"
-
-
 def _check_pair(op: str, x: Spec, y: Spec, channels_first: bool) -> None:
     if x.dtype != y.dtype:
         received = f"x {x.dtype} and y {y.dtype}"
         refuse(TypeError, op, "x and y must have the same dtype", received, "Cast one of them.")
     if x.shape is None or y.shape is None:
         return
-    shapes = x.shape, y.shape  # put into words only for an error: Dynamo would fix the sizes
-    if differ(x.shape[:1], y.shape[:1]):
-        refuse(ValueError, op, SAME_BATCH, _pair_text(*shapes), SAME_BATCH_REMEDY)
+    if differ(x.shape[:1], y.shape[:1]):  # sizes in a text only for an error: Dynamo fixes them
+        refuse(ValueError, op, SAME_BATCH, pair_text(x, y), SAME_BATCH_REMEDY)
     if differ(_spatial(x.shape, channels_first), _spatial(y.shape, channels_first)):
-        refuse(ValueError, op, SAME_LOCATIONS, _pair_text(*shapes), SAME_LOCATIONS_REMEDY)
+        refuse(ValueError, op, SAME_LOCATIONS, pair_text(x, y), SAME_LOCATIONS_REMEDY)
 
 
 def _check_mask(op: str, x: Spec, mask: Spec, channels_first: bool) -> None:

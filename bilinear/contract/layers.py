@@ -95,9 +95,8 @@ def check_channels(op: str, channels: Any, *found: Any) -> None:
     """
     counts = as_list(channels)
     if len(found) != len(counts):
-        requirement = (
-            f"the layer must be called with one map for each of channels {plain_channels(channels)}"
-        )
+        made_for = plain_channels(channels)
+        requirement = f"the layer must be called with one map for each of channels {made_for}"
         remedy = "Give channels a list with one int for each map, or an int for one map."
         refuse(ValueError, op, requirement, f"{len(found)}", remedy)
     for size, count in zip(found, counts, strict=True):
@@ -125,14 +124,8 @@ def check_call(
 ) -> None:
     """Check all that a layer is called with; its constructor has checked its arguments.
 
-    Args:
-        op: name of the layer.
-        x: first feature map.
-        y: second feature map.
-        mask: mask of the valid locations.
-        channels_first: whether the channels are the second axis, not the last one.
-        channels: the channels that the layer was made for, None for any.
-        options: options of the descriptor; the eps must be in the range of the dtype of x.
+    `channels` are those that the layer was made for, None for any; the eps of `options` must be in
+    the range of the dtype of x.
     """
     check_operands(op, x, y, mask, channels_first=channels_first)
     if channels is not None:
@@ -141,10 +134,8 @@ def check_call(
     if options is None:
         return
     low, high = RANGE[ACCUMULATION[x.dtype]]
-    eps, slope_eps = options.eps, options.slope_eps
-    in_range = (eps == 0 or low <= eps <= high) and low <= options.l2_eps <= high
-    in_range = in_range and (slope_eps is None or low <= slope_eps <= high)
-    if not in_range or (options.packed and y is not None):
+    eps = options.eps or low, options.l2_eps, options.slope_eps or low
+    if min(eps) < low or max(eps) > high or (options.packed and y is not None):
         check_options(op, options, x.dtype, y)
 
 
@@ -217,8 +208,8 @@ def _inner_size(arguments: Arguments, channels: Sizes) -> int:
 
 _COUNT = Argument(kinds.COUNT)
 _SEED = Argument(kinds.SEED, 0)
-_REDUCTION = {"reduction": Argument(kinds.REDUCTION, "mean")}
 _ROOT_AND_NORM = {"eps": Argument(kinds.EPS, EPS), "l2_eps": Argument(kinds.FLOOR, L2_EPS)}
+_DESCRIPTOR = {"reduction": Argument(kinds.REDUCTION, "mean"), **_ROOT_AND_NORM}
 
 
 def _matrix_root(normalize: str) -> dict[str, Argument]:
@@ -233,8 +224,7 @@ def _matrix_root(normalize: str) -> dict[str, Argument]:
 LAYERS: dict[str, Layer] = {
     "BilinearPool": Layer(
         {
-            **_REDUCTION,
-            **_ROOT_AND_NORM,
+            **_DESCRIPTOR,
             "packed": Argument(kinds.FLAG, False),
             "root": Argument(kinds.ROOT, "signed"),
             "slope_eps": Argument(kinds.SLOPE, None),
@@ -249,8 +239,7 @@ LAYERS: dict[str, Layer] = {
             "dim": Argument(kinds.COUNT, DIM),
             "method": Argument(kinds.SKETCH_METHOD, "tensor_sketch"),
             "seed": _SEED,
-            **_REDUCTION,
-            **_ROOT_AND_NORM,
+            **_DESCRIPTOR,
         },
         _dim,
         _sketch_tensors,
@@ -263,7 +252,7 @@ LAYERS: dict[str, Layer] = {
     "ImprovedBilinearPool": Layer(
         {
             **_matrix_root("frobenius"),
-            **_REDUCTION,
+            "reduction": Argument(kinds.REDUCTION, "mean"),
             "root": Argument(kinds.ROOT, "signed"),
             **_ROOT_AND_NORM,
         },
@@ -277,8 +266,7 @@ LAYERS: dict[str, Layer] = {
             "rank": Argument(kinds.COUNT, 1),
             "activation": Argument(kinds.ACTIVATION, None),
             "seed": _SEED,
-            **_REDUCTION,
-            **_ROOT_AND_NORM,
+            **_DESCRIPTOR,
         },
         _dim,
         _low_rank_tensors,
@@ -300,8 +288,7 @@ LAYERS: dict[str, Layer] = {
             "channels": Argument(kinds.SEVERAL),
             "dim": Argument(kinds.COUNT, DIM),
             "seed": _SEED,
-            **_REDUCTION,
-            **_ROOT_AND_NORM,
+            **_DESCRIPTOR,
         },
         lambda arguments, channels: arguments["dim"] * math.comb(len(channels), 2),
         _hierarchical_tensors,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from .arguments import ACTIVATION, COUNT, check_argument
-from .arrays import Spec, check_operands, check_weight, differ, shape_text
+from .arrays import Spec, channels_of, check_operands, check_weight, differ, pair_text
 from .errors import refuse
 from .options import check_reduction
 
@@ -17,13 +17,10 @@ WINDOWS_REMEDY = "Each window sums that many consecutive channels."
 
 
 def check_hadamard_pool(
-    streams: Sequence[Spec],
-    rank: object,
-    mask: Spec | None,
-    reduction: object,
-    op: str = "hadamard_pool",
+    streams: Sequence[Spec], rank: object, mask: Spec | None, reduction: object
 ) -> None:
     """Two or more streams; each is compared with the first and called y in a message."""
+    op = "hadamard_pool"
     check_reduction(op, reduction)
     check_argument(op, "rank", rank, COUNT)
     x, *others = streams
@@ -36,12 +33,11 @@ def check_hadamard_pool(
 def _check_same_channels(op: str, x: Spec, y: Spec) -> None:
     if x.shape is None or y.shape is None or not differ(x.shape[-1:], y.shape[-1:]):
         return
-    received = f"x {shape_text(x.shape)} and y {shape_text(y.shape)}"
-    refuse(ValueError, op, SAME_CHANNELS, received, SAME_CHANNELS_REMEDY)
+    refuse(ValueError, op, SAME_CHANNELS, pair_text(x, y), SAME_CHANNELS_REMEDY)
 
 
 def _check_windows(op: str, x: Spec, rank: Any) -> None:
-    channels = _channels(x)
+    channels = channels_of(x)
     if channels is not None and channels % rank:
         received = f"rank {rank} for {channels} channels"
         refuse(ValueError, op, WINDOWS, received, WINDOWS_REMEDY)
@@ -62,26 +58,21 @@ def check_low_rank_pool(
     check_argument(op, "activation", activation, ACTIVATION)
     check_argument(op, "rank", rank, COUNT)
     check_operands(op, x, y, mask, rank=3)
-    check_weight(op, "u", u, x, "(C, R)", (_channels(x), None))
-    check_weight(op, "v", v, x, "(D, R)", (_channels(x if y is None else y), None))
+    check_weight(op, "u", u, x, "(C, R)", (channels_of(x), None))
+    check_weight(op, "v", v, x, "(D, R)", (channels_of(x if y is None else y), None))
     _check_same_channels(op, Spec(u.shape, x.dtype), Spec(v.shape, x.dtype))
     _check_windows(op, u, rank)
 
 
 def check_low_rank_scores(
-    x: Spec,
-    u_plus: Spec,
-    u_minus: Spec,
-    bias: Spec,
-    mask: Spec | None,
-    reduction: object,
+    x: Spec, u_plus: Spec, u_minus: Spec, bias: Spec, mask: Spec | None, reduction: object
 ) -> None:
     """One of the two ranks may be 0: that sum is then empty."""
     op = "low_rank_scores"
     check_reduction(op, reduction)
     check_operands(op, x, None, mask, rank=3)
     classes = None if bias.shape is None else (bias.shape or [None])[0]
-    expected = (classes, _channels(x), None)
+    expected = (classes, channels_of(x), None)
     check_weight(op, "bias", bias, x, "(K,)", (None,))
     check_weight(op, "u_plus", u_plus, x, "(K, C, r₊)", expected, empty=2)
     check_weight(op, "u_minus", u_minus, x, "(K, C, r₋)", expected, empty=2)
@@ -90,7 +81,3 @@ def check_low_rank_scores(
         requirement = "u_plus and u_minus must not both be of rank 0"
         remedy = "Without a projection the features do not enter the scores."
         refuse(ValueError, op, requirement, "two of rank 0", remedy)
-
-
-def _channels(x: Spec) -> Any:
-    return None if x.shape is None else x.shape[-1]

@@ -16,10 +16,8 @@ SQUARE = "a must hold square matrices (N, C, C) with at least one channel"
 SQUARE_REMEDY = "Only the batch axis may be empty (it gives an empty result)."
 
 
-def check_covariance_pool(
-    x: Spec, y: Spec | None, mask: Spec | None, op: str = "covariance_pool"
-) -> None:
-    check_operands(op, x, y, mask, rank=3)
+def check_covariance_pool(x: Spec, y: Spec | None, mask: Spec | None) -> None:
+    check_operands("covariance_pool", x, y, mask, rank=3)
 
 
 def check_matrix_sqrt(

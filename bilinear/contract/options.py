@@ -42,7 +42,7 @@ def is_standard(options: DescriptorOptions) -> bool:
 
 def check_options(op: str, options: DescriptorOptions, dtype: str, y: Spec | None = None) -> None:
     """Check all options of a descriptor of features of `dtype`."""
-    check_argument(op, "reduction", options.reduction, REDUCTION)
+    check_reduction(op, options.reduction)
     check_root_and_norm(op, dtype, options.eps, options.l2_eps)
     check_argument(op, "packed", options.packed, FLAG)
     if options.packed and y is not None:
@@ -79,9 +79,7 @@ def check_root_and_norm(op: str, dtype: str, eps: float, l2_eps: float) -> None:
     check_floor(op, l2_eps, dtype, name="l2_eps")
 
 
-def check_root(
-    op: str, dtype: str, eps: float, root: object, slope_eps: float | None = None
-) -> None:
+def check_root(op: str, dtype: str, eps: float, root: object, slope_eps: float | None) -> None:
     """The form of the root, which some values of eps exclude, and the published slope."""
     check_argument(op, "root", root, ROOT)
     check_forms(op, eps, root, slope_eps)
@@ -100,7 +98,3 @@ def check_forms(
         own = "It is that root's published slope, 1 / (2 (√|g| + slope_eps))."
         requirement = "slope_eps needs the signed root without eps"
         refuse(ValueError, op, requirement, f"root={root!r}, eps={eps!r}", remedy or own)
-
-
-def check_norm(op: str, norm: object) -> None:
-    check_argument(op, "norm", norm, NORM)

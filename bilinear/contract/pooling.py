@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from .arguments import FLAG, check_argument
+from .arguments import FLAG, NORM, check_argument
 from .arrays import (
     EMPTY,
     EMPTY_REMEDY,
     Spec,
+    channels_of,
     check_float,
     check_last_axis,
     check_operands,
@@ -21,7 +22,6 @@ from .options import (
     DescriptorOptions,
     check_eps,
     check_floor,
-    check_norm,
     check_options,
     check_reduction,
     check_root,
@@ -31,11 +31,9 @@ SQUARE = "g must be square matrices, (N, C, C)"
 SQUARE_REMEDY = "Only these have two equal triangles; pool one stream with itself."
 
 
-def check_outer_pool(
-    x: Spec, y: Spec | None, mask: Spec | None, reduction: object, op: str = "outer_pool"
-) -> None:
-    check_reduction(op, reduction)
-    check_operands(op, x, y, mask, rank=3)
+def check_outer_pool(x: Spec, y: Spec | None, mask: Spec | None, reduction: object) -> None:
+    check_reduction("outer_pool", reduction)
+    check_operands("outer_pool", x, y, mask, rank=3)
 
 
 def check_signed_sqrt(
@@ -50,7 +48,7 @@ def check_l2_normalize(z: Spec, eps: float, norm: object = "floor") -> None:
     check_float("l2_normalize", "z", z.dtype)
     check_floor("l2_normalize", eps, z.dtype)
     check_last_axis("l2_normalize", z)
-    check_norm("l2_normalize", norm)
+    check_argument("l2_normalize", "norm", norm, NORM)
 
 
 def check_bilinear_pool(
@@ -60,7 +58,8 @@ def check_bilinear_pool(
     options: DescriptorOptions,
     op: str = "bilinear_pool",
 ) -> None:
-    check_outer_pool(x, y, mask, options.reduction, op)
+    check_reduction(op, options.reduction)
+    check_operands(op, x, y, mask, rank=3)
     check_options(op, options, x.dtype, y)
 
 
@@ -74,7 +73,7 @@ def check_bilinear_scores(
 ) -> None:
     op = "bilinear_scores"
     check_bilinear_pool(x, y, mask, options, op)
-    channels, channels_b = (None if s.shape is None else s.shape[2] for s in (x, y or x))
+    channels, channels_b = channels_of(x), channels_of(y or x)
     size: Any = None
     if channels is not None and channels_b is not None:
         size = descriptor_size(op, options.packed, channels, None if y is None else channels_b)
@@ -90,7 +89,8 @@ def scores_layout(y: object, packed: bool) -> str:
     return "(K, C(C+1)/2)" if packed else "(K, C·C)" if y is None else "(K, C·D)"
 
 
-def check_half_vectorize(g: Spec, isometric: object, op: str = "half_vectorize") -> None:
+def check_half_vectorize(g: Spec, isometric: object) -> None:
+    op = "half_vectorize"
     check_argument(op, "isometric", isometric, FLAG)
     check_float(op, "g", g.dtype)
     if g.shape is None:

@@ -14,15 +14,9 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 
 
 def upgrade_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the arguments of a layer that was described before version 0.1.
+    """The arguments of a layer of class `name` under the current names.
 
-    Args:
-        name: class name of the layer.
-        arguments: its arguments, under the names of either time.
-
-    Returns:
-        The arguments under the current names. Arguments that are current already, or that mix
-        the names of both times, are returned as they are.
+    Arguments that are current already, or that mix the names of both times, stay as they are.
     """
     renamed = RENAMED.get(name, {})
     only_before = renamed.keys() - set(renamed.values())

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .arguments import COUNT, SKETCH_REDUCTION, check_argument
-from .arrays import Spec, check_operands, check_tensor, differ, shape_text
+from .arrays import Spec, channels_of, check_operands, check_tensor, differ, shape_text
 from .errors import refuse, type_name
 
 SketchReduction = Literal["mean", "sum", "none"]
@@ -48,7 +48,7 @@ def check_tensor_sketch(
 ) -> None:
     check_argument("tensor_sketch", "reduction", reduction, SKETCH_REDUCTION)
     check_operands("tensor_sketch", x, y, mask, rank=3)
-    check_hash_tables("tensor_sketch", tables, *_channels(x, y))
+    check_hash_tables("tensor_sketch", tables, channels_of(x), channels_of(y or x))
 
 
 def check_random_maclaurin(
@@ -56,7 +56,7 @@ def check_random_maclaurin(
 ) -> None:
     check_argument("random_maclaurin", "reduction", reduction, SKETCH_REDUCTION)
     check_operands("random_maclaurin", x, y, mask, rank=3)
-    check_sign_tables("random_maclaurin", tables, *_channels(x, y))
+    check_sign_tables("random_maclaurin", tables, channels_of(x), channels_of(y or x))
 
 
 def check_hash_tables(op: str, tables: Any, c: int | None, d: int | None) -> None:
@@ -89,12 +89,6 @@ def check_entries(op: str, tables: Any) -> None:
         if name[0] == "h" and not ((table >= 0) & (table < tables.dim)).all():
             requirement = f"{name} must lie from 0 to dim - 1, here {tables.dim - 1}"
             refuse(ValueError, op, requirement, f"{table.min()} to {table.max()}", DRAW)
-
-
-def _channels(x: Spec, y: Spec | None) -> tuple[int | None, int | None]:
-    """C and D, None where they are not known yet."""
-    c, d = (None if s.shape is None else s.shape[2] for s in (x, x if y is None else y))
-    return c, d
 
 
 def _check_table(op: str, name: str, table: Any, shape: Any, dtypes: tuple[str, ...]) -> None:

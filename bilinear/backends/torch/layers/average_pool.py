@@ -1,15 +1,13 @@
 """The mean over all locations as a `torch.nn` module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract.pooling import check_one_stream
 from .._tensors import upcast
-from ..outer_pool import count_locations, select_locations
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_locations
+from ..outer_pool import divide_by_count, select_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class AveragePool(nn.Module):
+class AveragePool(Pool):
     """The mean of a feature map over its valid locations: the baseline for the other pools.
 
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]``, without root and without normalization.
@@ -27,22 +25,12 @@ class AveragePool(nn.Module):
         torch.Size([2, 512])
     """
 
-    data_format: DataFormat
+    class_name = "AveragePool"
 
     def __init__(self, *, data_format: DataFormat = "channels_first") -> None:
-        super().__init__()
-        set_arguments(self, "AveragePool", locals())
+        super().__init__(locals())
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        x, _, mask = to_locations("AveragePool", self.data_format, x, None, mask)
+        x, _, mask = self.to_locations(x, None, mask)
         total = select_locations(upcast(x), mask).sum(1)
-        count = x.shape[1] if mask is None else count_locations(mask, total.dtype)[:, None]
-        return (total / count).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C; ValueError for two streams."""
-        check_one_stream("AveragePool", channels, channels_b)
-        return channels
-
-    def extra_repr(self) -> str:
-        return text(self, "AveragePool")
+        return divide_by_count(total, x.shape[1], mask, "mean").to(x.dtype)

@@ -1,15 +1,14 @@
 """`bilinear_pool` as a `torch.nn` module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ....contract.pooling import descriptor_size
 from ..bilinear_pool import bilinear_pool_unchecked
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class BilinearPool(nn.Module):
+class BilinearPool(Pool):
     """Bilinear pooling of feature maps: `bilinear_pool` over all their locations.
 
     ``pool(x)`` pools one stream with itself, ``pool(x, y)`` pools two streams. The specification
@@ -40,14 +39,7 @@ class BilinearPool(nn.Module):
         torch.Size([2, 262144])
     """
 
-    reduction: Reduction
-    eps: float
-    l2_eps: float
-    packed: bool
-    root: Root
-    slope_eps: float | None
-    norm: Norm
-    data_format: DataFormat
+    class_name = "BilinearPool"
 
     def __init__(
         self,
@@ -61,19 +53,14 @@ class BilinearPool(nn.Module):
         norm: Norm = "floor",
         data_format: DataFormat = "channels_first",
     ) -> None:
-        super().__init__()
-        set_arguments(self, "BilinearPool", locals())
+        super().__init__(locals())
 
     def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
         forms = self.root, self.slope_eps, self.norm
         options = DescriptorOptions(self.reduction, self.eps, self.l2_eps, self.packed, *forms)
-        op, layout = "BilinearPool", self.data_format
-        x, y, mask = to_locations(op, layout, x, y, mask, options=options)
+        x, y, mask = self.to_locations(x, y, mask, options=options)
         return bilinear_pool_unchecked(x, y, mask, options)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """C·D, or C² of one stream; C(C+1)/2 if packed."""
-        return descriptor_size("BilinearPool", self.packed, channels, channels_b)
-
-    def extra_repr(self) -> str:
-        return text(self, "BilinearPool")
+        return descriptor_size(self.class_name, self.packed, channels, channels_b)

@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
-from ..l2_normalize import l2_normalize_unchecked
 from ..random_maclaurin import random_maclaurin_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
 from ..tensor_sketch import tensor_sketch_unchecked
-from ._construction import set_arguments, tensor_options, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool, tensor_options
 
 
-class CompactBilinearPool(nn.Module):
+class CompactBilinearPool(Pool):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))``.
 
     The sketch is `tensor_sketch` or `random_maclaurin` of the locations. Its tables are integer
@@ -53,14 +50,7 @@ class CompactBilinearPool(nn.Module):
         Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
 
-    channels: int | list[int]
-    dim: int
-    method: SketchMethod
-    seed: int | None
-    reduction: Reduction
-    eps: float
-    l2_eps: float
-    data_format: DataFormat
+    class_name = "CompactBilinearPool"
 
     def __init__(
         self,
@@ -77,11 +67,9 @@ class CompactBilinearPool(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        super().__init__()
-        op = "CompactBilinearPool"
-        set_arguments(self, op, locals())
-        place = tensor_options(op, device, dtype)["device"]
-        made = layer_tables(op, self.channels, self.dim, method, seed, tables)
+        super().__init__(locals())
+        place = tensor_options(self.class_name, device, dtype)["device"]
+        made = layer_tables(self.class_name, self.channels, self.dim, method, seed, tables)
         self.seed = self.seed if tables is None else None
         for name, table in made.items():
             self.register_buffer(name, torch.from_numpy(table).to(place))
@@ -95,18 +83,9 @@ class CompactBilinearPool(nn.Module):
         return MaclaurinTables(**buffers)
 
     def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
-        op, layout = "CompactBilinearPool", self.data_format
-        x, y, mask = to_locations(op, layout, x, y, mask, self.channels, options)
+        x, y, mask = self.to_locations(x, y, mask, self.channels, self.eps_options)
         sketch = tensor_sketch_unchecked
         if self.method == "random_maclaurin":
             sketch = random_maclaurin_unchecked
         z = sketch(x, y, self.tables, mask, self.reduction)  # pyright: ignore
-        return l2_normalize_unchecked(signed_sqrt_unchecked(z, self.eps), self.l2_eps).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim`, for any channels."""
-        return self.dim
-
-    def extra_repr(self) -> str:
-        return text(self, "CompactBilinearPool")
+        return self.root_and_norm(z).to(x.dtype)

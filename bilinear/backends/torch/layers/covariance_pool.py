@@ -1,17 +1,15 @@
 """The root of the pooled covariance as a `torch.nn` module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....contract.matrices import STEPS, Method, Normalize
-from ....contract.pooling import check_one_stream, packed_size
 from ..covariance_pool import covariance_pool_unchecked
 from ..half_vectorize import half_vectorize_unchecked
 from ..matrix_sqrt import matrix_sqrt_unchecked
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class CovariancePool(nn.Module):
+class CovariancePool(Pool):
     """Matrix square root of the covariance of a feature map (MPN-COV, iSQRT-COV).
 
     ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without element-wise root and without
@@ -40,12 +38,7 @@ class CovariancePool(nn.Module):
         Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
-    method: Method
-    steps: int
-    normalize: Normalize
-    tol: float | None
-    isometric: bool
-    data_format: DataFormat
+    class_name = "CovariancePool"
 
     def __init__(
         self,
@@ -57,19 +50,10 @@ class CovariancePool(nn.Module):
         isometric: bool = False,
         data_format: DataFormat = "channels_first",
     ) -> None:
-        super().__init__()
-        set_arguments(self, "CovariancePool", locals())
+        super().__init__(locals())
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        x, _, mask = to_locations("CovariancePool", self.data_format, x, None, mask)
+        x, _, mask = self.to_locations(x, None, mask)
         c = covariance_pool_unchecked(x, None, mask)
         root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
         return half_vectorize_unchecked(root, self.isometric).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C(C+1)/2; ValueError for two streams."""
-        check_one_stream("CovariancePool", channels, channels_b)
-        return packed_size(channels)
-
-    def extra_repr(self) -> str:
-        return text(self, "CovariancePool")

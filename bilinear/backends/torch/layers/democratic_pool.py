@@ -1,7 +1,5 @@
 """Democratic aggregation in front of a pooling layer, as a `torch.nn` module."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -9,12 +7,11 @@ from ....contract import EPS, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
 from .._tensors import spec, upcast
 from ..democratic_weights import democratic_weights_unchecked
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_feature_map, to_locations
+from ._feature_map_layer import DataFormat, Pool
 from .bilinear_pool import BilinearPool
 
 
-class DemocraticPool(nn.Module):
+class DemocraticPool(Pool):
     """γ-democratic aggregation: scale a feature map by √(α + weight_eps) and apply `pool`.
 
     α are the `democratic_weights` of the locations. Published code uses ``detach_target=True`` and
@@ -45,14 +42,7 @@ class DemocraticPool(nn.Module):
         Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
     """
 
-    pool: Any
-    gamma: float
-    damping: float
-    steps: int
-    eps: float
-    weight_eps: float
-    detach_target: bool
-    data_format: DataFormat
+    class_name = "DemocraticPool"
 
     def __init__(
         self,
@@ -66,30 +56,25 @@ class DemocraticPool(nn.Module):
         detach_target: bool = False,
         data_format: DataFormat = "channels_first",
     ) -> None:
-        super().__init__()
         check_inner_pool(pool)
         if pool is None:
             pool = BilinearPool("sum", data_format=data_format)
         if (inner := getattr(pool, "data_format", data_format)) != data_format:
             requirement = f"pool must have data_format={data_format!r} too"
-            refuse(ValueError, "DemocraticPool", requirement, repr(inner))
-        set_arguments(self, "DemocraticPool", locals())
+            refuse(ValueError, self.class_name, requirement, repr(inner))
+        super().__init__(locals())
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        op, layout = "DemocraticPool", self.data_format
-        flat, _, valid = to_locations(op, layout, x, None, mask)
-        dtype = spec(op, "x", x).dtype
+        flat, _, valid = self.to_locations(x, None, mask)
+        op, dtype = self.class_name, spec(self.class_name, "x", x).dtype
         check_floor(op, self.eps, dtype)
         check_floor(op, self.weight_eps, dtype, name="weight_eps")
         flat = upcast(flat)  # once, so that its two gradients are added before they are rounded
         settings = self.gamma, self.damping, self.steps, self.eps, self.detach_target
         alpha = democratic_weights_unchecked(flat, valid, *settings)
         scaled = flat * torch.sqrt(alpha + self.weight_eps)[:, :, None]
-        return self.pool(to_feature_map(scaled, x, layout), mask=mask).to(x.dtype)
+        return self.pool(self.to_feature_map(scaled, x), mask=mask).to(x.dtype)
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """The descriptor size of `pool`; ValueError if it does not support two streams."""
         return self.pool.descriptor_size(*(c for c in (channels, channels_b) if c is not None))
-
-    def extra_repr(self) -> str:
-        return text(self, "DemocraticPool")

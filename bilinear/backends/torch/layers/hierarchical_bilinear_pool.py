@@ -4,22 +4,19 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM, check_maps
 from ...initial_values import projections
 from .._tensors import spec, upcast
 from ..hadamard_pool import hadamard_pool_unchecked
-from ..l2_normalize import l2_normalize_unchecked
 from ..low_rank_pool import project
 from ..outer_pool import select_locations
-from ..signed_sqrt import signed_sqrt_unchecked
-from ._construction import parameter, set_arguments, tensor_options, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class HierarchicalBilinearPool(nn.Module):
+class HierarchicalBilinearPool(Pool):
     """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
     ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, where the
@@ -54,13 +51,7 @@ class HierarchicalBilinearPool(nn.Module):
         section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
 
-    channels: list[int]
-    dim: int
-    seed: int | None
-    reduction: Reduction
-    eps: float
-    l2_eps: float
-    data_format: DataFormat
+    class_name = "HierarchicalBilinearPool"
 
     def __init__(
         self,
@@ -75,33 +66,25 @@ class HierarchicalBilinearPool(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        super().__init__()
-        set_arguments(self, "HierarchicalBilinearPool", locals())
-        options = tensor_options("HierarchicalBilinearPool", device, dtype)
-        drawn = projections([(c, self.dim) for c in self.channels], self.seed)
-        for i, weight in enumerate(drawn, start=1):
-            self.register_parameter(f"u{i}", parameter(weight, options))
+        super().__init__(locals())
+        weights = projections([(c, self.dim) for c in self.channels], self.seed)
+        self.add_learned(device, dtype, **{f"u{i}": w for i, w in enumerate(weights, start=1)})
 
     def forward(self, x: Tensor, *more: Tensor, mask: Tensor | None = None) -> Tensor:
-        op, layout = "HierarchicalBilinearPool", self.data_format
-        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
+        op, channels_first = self.class_name, self.data_format == "channels_first"
         maps = [spec(op, f"x{i}", m) for i, m in enumerate((x, *more), start=1)]
-        check_maps(op, maps, self.channels, channels_first=layout == "channels_first")
+        check_maps(op, maps, self.channels, channels_first=channels_first)
         first, others, valid = x, [], None
         for other in more:
-            first, flat, valid = to_locations(op, layout, x, other, mask, options=options)
+            first, flat, valid = self.to_locations(x, other, mask, options=self.eps_options)
             others.append(flat)
         streams = [
             project(select_locations(upcast(stream), valid), getattr(self, f"u{i}"))
             for i, stream in enumerate((first, *others), start=1)
         ]
         h = hadamard_pool_unchecked(streams, 1, valid, self.reduction)
-        s = signed_sqrt_unchecked(h.unflatten(1, (-1, self.dim)), self.eps)
-        return l2_normalize_unchecked(s, self.l2_eps).flatten(1).to(x.dtype)
+        return self.root_and_norm(h.unflatten(1, (-1, self.dim))).flatten(1).to(x.dtype)
 
     def descriptor_size(self, *channels: int) -> int:
         """`dim` for each pair of maps."""
         return math.comb(len(self.channels), 2) * self.dim
-
-    def extra_repr(self) -> str:
-        return text(self, "HierarchicalBilinearPool")

@@ -1,19 +1,15 @@
 """Bilinear pooling with a matrix root as a `torch.nn` module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction, Root
+from ....contract import EPS, L2_EPS, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
-from ....contract.pooling import check_one_stream
-from ..l2_normalize import l2_normalize_unchecked
 from ..matrix_sqrt import matrix_sqrt_unchecked
 from ..outer_pool import outer_pool_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class ImprovedBilinearPool(nn.Module):
+class ImprovedBilinearPool(Pool):
     """Bilinear pooling with a matrix square root before the element-wise square root.
 
     ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, for one stream.
@@ -46,15 +42,7 @@ class ImprovedBilinearPool(nn.Module):
         Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
 
-    method: Method
-    steps: int
-    normalize: Normalize
-    tol: float | None
-    reduction: Reduction
-    root: Root
-    eps: float
-    l2_eps: float
-    data_format: DataFormat
+    class_name = "ImprovedBilinearPool"
 
     def __init__(
         self,
@@ -69,22 +57,10 @@ class ImprovedBilinearPool(nn.Module):
         l2_eps: float = L2_EPS,
         data_format: DataFormat = "channels_first",
     ) -> None:
-        super().__init__()
-        set_arguments(self, "ImprovedBilinearPool", locals())
+        super().__init__(locals())
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
-        op, layout = "ImprovedBilinearPool", self.data_format
-        x, _, mask = to_locations(op, layout, x, None, mask, options=options)
+        x, _, mask = self.to_locations(x, None, mask, options=self.eps_options)
         g = outer_pool_unchecked(x, None, mask, self.reduction)
         g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
-        s = signed_sqrt_unchecked(g.flatten(1), self.eps, self.root)
-        return l2_normalize_unchecked(s, self.l2_eps).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C²; ValueError for two streams."""
-        check_one_stream("ImprovedBilinearPool", channels, channels_b)
-        return channels * channels
-
-    def extra_repr(self) -> str:
-        return text(self, "ImprovedBilinearPool")
+        return self.root_and_norm(g.flatten(1), self.root).to(x.dtype)

@@ -1,17 +1,17 @@
 """`low_rank_scores` as a `torch.nn` module with learned projections."""
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....contract import Reduction
 from ....contract.layers import CLASSIFIER_RANK
 from ...initial_values import classifier_projections
 from ..low_rank_scores import low_rank_scores_unchecked
-from ._construction import parameter, set_arguments, tensor_options, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class LowRankBilinearClassifier(nn.Module):
+class LowRankBilinearClassifier(Pool):
     """Pooling and classifier in one layer: scores of a low-rank bilinear classifier.
 
     `low_rank_scores` of the locations of a feature map, without root and norm. Each class has a
@@ -44,12 +44,7 @@ class LowRankBilinearClassifier(nn.Module):
         Kong, Fowlkes, CVPR 2017, section 3.
     """
 
-    channels: int
-    num_classes: int
-    rank: int
-    seed: int | None
-    reduction: Reduction
-    data_format: DataFormat
+    class_name = "LowRankBilinearClassifier"
 
     def __init__(
         self,
@@ -63,23 +58,13 @@ class LowRankBilinearClassifier(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        super().__init__()
-        set_arguments(self, "LowRankBilinearClassifier", locals())
-        options = tensor_options("LowRankBilinearClassifier", device, dtype)
+        super().__init__(locals())
         sizes = self.channels, self.num_classes, self.rank
         plus, minus = classifier_projections(*sizes, self.seed)
-        self.u_plus, self.u_minus = parameter(plus, options), parameter(minus, options)
-        self.bias = nn.Parameter(torch.zeros(self.num_classes, **options))
+        bias = np.zeros(self.num_classes)
+        self.add_learned(device, dtype, u_plus=plus, u_minus=minus, bias=bias)
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        op, layout = "LowRankBilinearClassifier", self.data_format
-        x, _, mask = to_locations(op, layout, x, None, mask, self.channels)
+        x, _, mask = self.to_locations(x, None, mask, self.channels)
         weights = self.u_plus, self.u_minus, self.bias
         return low_rank_scores_unchecked(x, *weights, mask, self.reduction).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """The number of classes, for any channels."""
-        return self.num_classes
-
-    def extra_repr(self) -> str:
-        return text(self, "LowRankBilinearClassifier")

@@ -3,20 +3,17 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract import EPS, L2_EPS, DescriptorOptions, Reduction
+from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
-from ..l2_normalize import l2_normalize_unchecked
 from ..low_rank_pool import low_rank_pool_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
-from ._construction import parameter, set_arguments, tensor_options, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class LowRankBilinearPool(nn.Module):
+class LowRankBilinearPool(Pool):
     """Low-rank bilinear pooling with learned projections u and v.
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each of the `dim` entries of the
@@ -53,15 +50,7 @@ class LowRankBilinearPool(nn.Module):
         Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
 
-    channels: int | list[int]
-    dim: int
-    rank: int
-    activation: Activation
-    seed: int | None
-    reduction: Reduction
-    eps: float
-    l2_eps: float
-    data_format: DataFormat
+    class_name = "LowRankBilinearPool"
 
     def __init__(
         self,
@@ -78,23 +67,12 @@ class LowRankBilinearPool(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        super().__init__()
-        set_arguments(self, "LowRankBilinearPool", locals())
-        options = tensor_options("LowRankBilinearPool", device, dtype)
+        super().__init__(locals())
         u, v = low_rank_projections(self.channels, self.dim, self.rank, self.seed)
-        self.u, self.v = parameter(u, options), parameter(v, options)
+        self.add_learned(device, dtype, u=u, v=v)
 
     def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
-        op, layout = "LowRankBilinearPool", self.data_format
-        x, y, mask = to_locations(op, layout, x, y, mask, self.channels, options)
+        x, y, mask = self.to_locations(x, y, mask, self.channels, self.eps_options)
         settings = self.activation, self.rank, mask, self.reduction
         h = low_rank_pool_unchecked(x, self.u, self.v, y, *settings)
-        return l2_normalize_unchecked(signed_sqrt_unchecked(h, self.eps), self.l2_eps).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """`dim`, for any channels."""
-        return self.dim
-
-    def extra_repr(self) -> str:
-        return text(self, "LowRankBilinearPool")
+        return self.root_and_norm(h).to(x.dtype)

@@ -1,16 +1,13 @@
 """`outer_max_pool` with root and norm as a `torch.nn` module."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....contract import EPS, L2_EPS, DescriptorOptions
-from ..l2_normalize import l2_normalize_unchecked
+from ....contract import EPS, L2_EPS
 from ..outer_max_pool import outer_max_pool_unchecked
-from ..signed_sqrt import signed_sqrt_unchecked
-from ._construction import set_arguments, text
-from ._feature_maps import DataFormat, to_locations
+from ._feature_map_layer import DataFormat, Pool
 
 
-class OuterMaxPool(nn.Module):
+class OuterMaxPool(Pool):
     """The largest product of each pair of channels over all locations, with root and norm.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``: `BilinearPool` with the maximum
@@ -31,9 +28,7 @@ class OuterMaxPool(nn.Module):
         torch.Size([2, 4096])
     """
 
-    eps: float
-    l2_eps: float
-    data_format: DataFormat
+    class_name = "OuterMaxPool"
 
     def __init__(
         self,
@@ -42,19 +37,8 @@ class OuterMaxPool(nn.Module):
         l2_eps: float = L2_EPS,
         data_format: DataFormat = "channels_first",
     ) -> None:
-        super().__init__()
-        set_arguments(self, "OuterMaxPool", locals())
+        super().__init__(locals())
 
     def forward(self, x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
-        options = DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)
-        op, layout = "OuterMaxPool", self.data_format
-        x, y, mask = to_locations(op, layout, x, y, mask, options=options)
-        s = signed_sqrt_unchecked(outer_max_pool_unchecked(x, y, mask).flatten(1), self.eps)
-        return l2_normalize_unchecked(s, self.l2_eps).to(x.dtype)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, or C² of one stream."""
-        return channels * (channels if channels_b is None else channels_b)
-
-    def extra_repr(self) -> str:
-        return text(self, "OuterMaxPool")
+        x, y, mask = self.to_locations(x, y, mask, options=self.eps_options)
+        return self.root_and_norm(outer_max_pool_unchecked(x, y, mask).flatten(1)).to(x.dtype)

@@ -3,17 +3,16 @@
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...initial_values import projections
 from .._tensors import upcast
 from ..low_rank_pool import activate, project
 from ..outer_pool import select_locations
-from ._construction import parameter, set_arguments, tensor_options, text
-from ._feature_maps import DataFormat, to_feature_map, to_locations
+from ._feature_map_layer import DataFormat, FeatureMapLayer
 
 
-class Projection(nn.Module):
+class Projection(FeatureMapLayer):
     """A 1×1 convolution without bias: the C channels of each location become `dim`.
 
     Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
@@ -40,11 +39,7 @@ class Projection(nn.Module):
         torch.Size([2, 128, 14, 14])
     """
 
-    channels: int
-    dim: int
-    activation: Literal["relu"] | None
-    seed: int | None
-    data_format: DataFormat
+    class_name = "Projection"
 
     def __init__(
         self,
@@ -57,17 +52,11 @@ class Projection(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        super().__init__()
-        set_arguments(self, "Projection", locals())
-        options = tensor_options("Projection", device, dtype)
+        super().__init__(locals())
         (weight,) = projections([(self.channels, self.dim)], self.seed)
-        self.weight = parameter(weight.T, options)
+        self.add_learned(device, dtype, weight=weight.T)
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        op, layout = "Projection", self.data_format
-        flat, _, valid = to_locations(op, layout, x, None, mask, self.channels)
+        flat, _, valid = self.to_locations(x, None, mask, self.channels)
         p = project(select_locations(upcast(flat), valid), self.weight.mT)
-        return to_feature_map(activate(p, self.activation), x, layout).to(x.dtype)
-
-    def extra_repr(self) -> str:
-        return text(self, "Projection")
+        return self.to_feature_map(activate(p, self.activation), x).to(x.dtype)
