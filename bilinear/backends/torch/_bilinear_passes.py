@@ -113,13 +113,7 @@ def backward(
 
 @torch.library.custom_op("bilinear::packed_bilinear_pool_backward", mutates_args=())
 def backward_of_packed(
-    cotangent: Tensor,
-    x: Tensor,
-    count: int,
-    v: Tensor,
-    n: Tensor,
-    divisor: Tensor,
-    above: Tensor,
+    cotangent: Tensor, x: Tensor, count: int, v: Tensor, n: Tensor, divisor: Tensor, above: Tensor
 ) -> Tensor:
     """The same for a packed descriptor; `divisor` is ``n Z``."""
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)

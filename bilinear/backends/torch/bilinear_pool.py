@@ -66,10 +66,7 @@ def bilinear_pool(
 
 
 def bilinear_pool_unchecked(
-    x: Tensor,
-    y: Tensor | None,
-    mask: Tensor | None,
-    options: DescriptorOptions,
+    x: Tensor, y: Tensor | None, mask: Tensor | None, options: DescriptorOptions
 ) -> Tensor:
     """The unchecked formula, rounded back to the dtype of `x`."""
     reduction, eps, l2_eps, packed, root, slope_eps, norm = options

@@ -98,12 +98,7 @@ def _plain(
 
 
 def _sums(
-    x: Tensor,
-    y: Tensor | None,
-    weight: Tensor,
-    z: Tensor | int,
-    eps: float,
-    packed: bool,
+    x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
     """``W s`` (N, K) and ``‖s‖²`` (N, 1), one row block of the matrix in memory at a time."""
     y = x if y is None else y

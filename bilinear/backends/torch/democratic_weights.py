@@ -44,9 +44,8 @@ def democratic_weights(
     op = "democratic_weights"
     of_x, _, of_mask = specs(op, x, None, mask)
     check_democratic_weights(of_x, of_mask, gamma, damping, steps, eps, detach_target)
-    return democratic_weights_unchecked(x, mask, gamma, damping, steps, eps, detach_target).to(
-        x.dtype
-    )
+    settings = gamma, damping, steps, eps, detach_target
+    return democratic_weights_unchecked(x, mask, *settings).to(x.dtype)
 
 
 def democratic_weights_unchecked(

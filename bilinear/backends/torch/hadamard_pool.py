@@ -9,7 +9,7 @@ from torch import Tensor
 from ...contract import Reduction
 from ...contract.low_rank import check_hadamard_pool
 from ._tensors import check_devices, spec, upcast
-from .outer_pool import count_locations, select_locations
+from .outer_pool import divide_by_count, select_locations
 
 
 def hadamard_pool(
@@ -48,9 +48,8 @@ def hadamard_pool(
     received = [spec(op, name, stream) for name, stream in streams.items()]
     check_hadamard_pool(received, rank, of_mask, reduction)
     check_devices(op, **streams, mask=mask)
-    return hadamard_pool_unchecked([upcast(s) for s in streams.values()], rank, mask, reduction).to(
-        x.dtype
-    )
+    upcasted = [upcast(s) for s in streams.values()]
+    return hadamard_pool_unchecked(upcasted, rank, mask, reduction).to(x.dtype)
 
 
 def hadamard_pool_unchecked(
@@ -58,15 +57,7 @@ def hadamard_pool_unchecked(
 ) -> Tensor:
     """The unchecked formula, of streams in the accumulation dtype."""
     kept = [select_locations(stream, mask) for stream in streams]
-    sums = [(a * b).sum(1) for a, b in itertools.combinations(kept, 2)]
-    h = torch.cat(sums, 1)
+    h = torch.cat([(a * b).sum(1) for a, b in itertools.combinations(kept, 2)], 1)
     if rank > 1:
         h = h.unflatten(1, (h.shape[1] // rank, rank)).sum(2)
     return divide_by_count(h, kept[0].shape[1], mask, reduction)
-
-
-def divide_by_count(h: Tensor, locations: int, mask: Tensor | None, reduction: Reduction) -> Tensor:
-    """Sums over locations (N, K), divided by Z."""
-    if reduction == "sum":
-        return h
-    return h / (locations if mask is None else count_locations(mask, h.dtype)[:, None])

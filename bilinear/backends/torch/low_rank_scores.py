@@ -5,9 +5,8 @@ from torch import Tensor
 from ...contract import Reduction
 from ...contract.low_rank import check_low_rank_scores
 from ._tensors import check_devices, spec, specs, upcast
-from .hadamard_pool import divide_by_count
 from .low_rank_pool import project
-from .outer_pool import select_locations
+from .outer_pool import divide_by_count, select_locations
 
 
 def low_rank_scores(

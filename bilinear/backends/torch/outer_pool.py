@@ -48,17 +48,21 @@ def outer_pool_unchecked(
     """The unchecked formula, in the accumulation dtype."""
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
-    g = matmul(x_kept.mT, y_kept)
-    if reduction == "sum":
-        return g
-    if mask is None:
-        return g / x.shape[1]
-    return g / count_locations(mask, g.dtype)[:, None, None]
+    return divide_by_count(matmul(x_kept.mT, y_kept), x.shape[1], mask, reduction)
 
 
 def select_locations(x: Tensor, mask: Tensor | None) -> Tensor:
     """Replace features where the mask is False by 0; a product with 0 would let NaN survive."""
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
+
+
+def divide_by_count(g: Tensor, locations: int, mask: Tensor | None, reduction: str) -> Tensor:
+    """Sums over locations (N, ...), divided by Z."""
+    if reduction == "sum":
+        return g
+    if mask is None:
+        return g / locations
+    return g / count_locations(mask, g.dtype)[(..., *[None] * (g.ndim - 1))]
 
 
 def count_locations(mask: Tensor, dtype: torch.dtype) -> Tensor:

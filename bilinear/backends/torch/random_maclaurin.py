@@ -5,7 +5,7 @@ from torch import Tensor
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
 from ._tables import tables_to_tensors
 from ._tensors import matmul, specs, upcast
-from .outer_pool import count_locations, select_locations
+from .outer_pool import divide_by_count, select_locations
 
 
 def random_maclaurin(
@@ -55,8 +55,4 @@ def random_maclaurin_unchecked(
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     w1, w2 = (w.to(x_kept.dtype) for w in tables)
     g = matmul(x_kept, w1) * matmul(y_kept, w2) / w1.shape[1] ** 0.5
-    if reduction == "none":
-        return g
-    if reduction == "sum":
-        return g.sum(1)
-    return g.sum(1) / (x.shape[1] if mask is None else count_locations(mask, g.dtype)[:, None])
+    return g if reduction == "none" else divide_by_count(g.sum(1), x.shape[1], mask, reduction)

@@ -31,9 +31,7 @@ def signed_sqrt(
         >>> signed_sqrt(torch.tensor([-4.0, 0.0, 9.0]), eps=0)
         tensor([-2.,  0.,  3.])
     """
-    op = "signed_sqrt"
-    received = spec(op, "g", g)
-    check_signed_sqrt(received, eps, root, slope_eps)
+    check_signed_sqrt(spec("signed_sqrt", "g", g), eps, root, slope_eps)
     return signed_sqrt_unchecked(upcast(g), eps, root, slope_eps).to(g.dtype)
 
 
