@@ -87,7 +87,7 @@ def bilinear_scores_unchecked(
 def _plain(
     x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
-    """`_sums` of the whole matrix, which compilers split themselves.
+    """`_Sums` of the whole matrix, which compilers split themselves.
 
     It uses `upper_triangle`, since Inductor 2.13 fails on a second derivative of index_select.
     """
@@ -97,29 +97,24 @@ def _plain(
     return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
 
 
-def _sums(
-    x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, packed: bool
-) -> tuple[Tensor, Tensor]:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one row block of the matrix in memory at a time."""
-    y = x if y is None else y
-    products = x.new_zeros(x.shape[0], weight.shape[0])
-    square = x.new_zeros(x.shape[0], 1)
-    for rows in row_blocks(x.shape[2]):
-        s = _flat(_signed_sqrt_in_place(_matrix(x, y, z, rows, packed), eps), packed)
-        products = products + matmul(s, weight[:, entries(rows, y.shape[2], packed)].mT)
-        square = square + (s * s).sum(1, keepdim=True)
-    return products, square
-
-
 class _Sums(torch.autograd.Function):
-    """`_sums` that holds only its inputs; its derivatives compute the roots again."""
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one row block of the matrix in memory at a time.
+
+    Only the inputs are saved; the derivatives compute the roots again.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x, y, weight, z, eps, packed):
+        y = x if y is None else y
+        products, square = x.new_zeros(x.shape[0], weight.shape[0]), x.new_zeros(x.shape[0], 1)
         with autocast_off(x):
-            return _sums(x, y, weight, z, eps, packed)
+            for rows in row_blocks(x.shape[2]):
+                s = _flat(_signed_sqrt_in_place(_matrix(x, y, z, rows, packed), eps), packed)
+                products = products + matmul(s, weight[:, entries(rows, y.shape[2], packed)].mT)
+                square = square + (s * s).sum(1, keepdim=True)
+        return products, square
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
