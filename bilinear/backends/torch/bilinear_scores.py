@@ -37,8 +37,7 @@ def bilinear_scores(
         bias: (K,), or None. Default None.
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
         packed: whether `weight` is for packed descriptors of one stream. Default False.

@@ -30,8 +30,7 @@ def hadamard_pool(
         more: features of further streams, (N, L, R) each.
         rank: number of consecutive channels that are summed, a divisor of R. Default 1.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
     Returns:
         Sums (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …

@@ -33,8 +33,7 @@ def low_rank_pool(
         activation: σ: ``"tanh"``, ``"relu"``, ``"sigmoid"``, or None. Default None, the identity.
         rank: number of consecutive products that are summed, a divisor of R. Default 1.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
     Returns:
         Sums (N, R / rank) in the dtype of x.

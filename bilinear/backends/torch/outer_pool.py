@@ -25,8 +25,7 @@ def outer_pool(
         x: features of the first stream, (N, L, C).
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
     Returns:
         Matrices (N, C, D) in the dtype of x.

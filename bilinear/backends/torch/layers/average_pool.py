@@ -13,9 +13,8 @@ class AveragePool(Pool):
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]``, without root and without normalization.
 
     Args:
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) boolean -> (N, C).
     Cost: time N·L·C.

@@ -15,8 +15,7 @@ class BilinearPool(Pool):
     is `bilinear.reference.bilinear_pool`.
 
     Args:
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
         packed: whether to return the upper triangle of one stream, C(C+1)/2 values. Default False.
@@ -25,9 +24,8 @@ class BilinearPool(Pool):
         slope_eps: positive number for the published slope ``1 / (2 (√|g| + slope_eps))``, which
             needs ``root="signed"`` and ``eps=0``; None is the derivative. Default None.
         norm: ``"floor"`` or ``"added"``, see `l2_normalize`. Default ``"floor"``.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
         (N, C(C+1)/2) if packed. Spatial shapes are equal, of any number of axes.

@@ -28,13 +28,11 @@ class CompactBilinearPool(Pool):
             draws random tables. Default 0.
         tables: `SketchTables` or `MaclaurinTables` to use instead of drawn ones; `seed` is then
             ignored. Default None.
-        reduction: ``"mean"`` divides by the number of valid locations, ``"sum"`` does not.
-            Default ``"mean"``.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
         device: device of the tables; None is PyTorch's default device.
         dtype: has no effect. The tables are integers, and the descriptor has the dtype of the
             feature maps.

@@ -23,9 +23,8 @@ class CovariancePool(Pool):
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
         isometric: whether entries above the diagonal are multiplied by √2. Default False.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2).
     Cost: time N·(L·C² + about 3·steps·C³).

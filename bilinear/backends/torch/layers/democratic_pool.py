@@ -26,9 +26,8 @@ class DemocraticPool(Pool):
         eps: added to the base of each power, a positive number. Default 1e-10.
         weight_eps: added to α inside the root, a positive number. Default 1e-8.
         detach_target: whether the gradient treats the targets as constants. Default False.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> what `pool` returns for x.
     Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) for L locations, plus the

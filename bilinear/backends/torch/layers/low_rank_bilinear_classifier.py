@@ -27,9 +27,8 @@ class LowRankBilinearClassifier(Pool):
             None draws random initial values. Default 0.
         reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
             locations. Default ``"sum"``, unlike in other layers.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 

@@ -16,9 +16,8 @@ class OuterMaxPool(Pool):
     Args:
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D).
     Cost: that of `outer_max_pool`.

@@ -24,9 +24,8 @@ class Projection(FeatureMapLayer):
         activation: None, or ``"relu"``, whose slope at exactly 0 is 0. Default None.
         seed: non-negative integer; the same seed gives the same initial values in every framework.
             None draws random initial values. Default 0.
-        data_format: ``"channels_first"`` for maps (N, C, *spatial) or ``"channels_last"`` for
-            (N, *spatial, C), such as the tokens (N, L, C) of a ViT. A mask is (N, *spatial).
-            Default ``"channels_first"``.
+        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
+            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
