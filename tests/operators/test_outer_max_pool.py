@@ -42,7 +42,7 @@ def test_ties_share_the_gradient_exactly(dtype: str, masked: bool, backend: str)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_blocks_of_many_channels(backend: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == "torch":
-        monkeypatch.setattr("bilinear.backends.torch._outer_max.BLOCK", 2048)
+        monkeypatch.setattr("bilinear.backends.torch.outer_max_pool.BLOCK", 2048)
     elif backend == "tensorflow":
         monkeypatch.setattr("bilinear.backends.tensorflow.outer_max_pool.BLOCK", 4)
     x, y = normal(dtype, 2, 5, 19), normal(dtype, 2, 5, 7, seed=1)
