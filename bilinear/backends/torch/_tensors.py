@@ -1,14 +1,16 @@
 """What every PyTorch operator does around its formula: describe, upcast and multiply tensors."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
 
 from ...contract import ACCUMULATION, Spec, check_same_device, check_tensor, refuse
+from ...contract.sketches import check_entries
 
+_Tables = TypeVar("_Tables", bound=tuple)
 _NAMES = {getattr(torch, name): name for name in (*ACCUMULATION, "bool")}
 
 
@@ -30,6 +32,19 @@ def spec(op: str, name: str, x: Tensor) -> Spec:
 
 def check_devices(op: str, **tensors: Tensor | None) -> None:
     check_same_device(op, {k: str(t.device) for k, t in tensors.items() if t is not None})
+
+
+def tables_to_tensors(op: str, tables: _Tables, **tensors: Tensor | None) -> _Tables:
+    """Check the tables and return them as tensors on the device of the features."""
+    if not torch.compiler.is_compiling():
+        check_entries(op, tables)
+    own = {k: t for k, t in tables._asdict().items() if isinstance(t, Tensor)}  # pyright: ignore
+    check_devices(op, **tensors, **own)
+    (first, *_) = tensors.values()
+    assert first is not None
+    given = (int, Tensor)
+    made = (t if isinstance(t, given) else torch.as_tensor(t, device=first.device) for t in tables)
+    return type(tables)(*made)  # pyright: ignore
 
 
 def upcast(x: Tensor) -> Tensor:

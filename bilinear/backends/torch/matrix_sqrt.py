@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from ...contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
-from ._spectral import spectral_root
 from ._tensors import matmul, spec, upcast
+
+ORDERS = 3
+"""How many orders of derivatives of ``method="eigen"`` are exact."""
 
 
 def matrix_sqrt(
@@ -51,7 +53,7 @@ def matrix_sqrt_unchecked(
     """The unchecked formula."""
     a = (a + a.mT) / 2
     if method == "eigen":
-        return spectral_root(a, tol)
+        return _spectral_root(a, tol)
     s, dead = _scale(a, normalize)
     sane = torch.where(dead, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
     return torch.where(dead, 0.0 * a, s.sqrt() * _newton_schulz(sane, steps))
@@ -80,3 +82,41 @@ def _scale(a: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
     square = (a * a).sum((-2, -1), keepdim=True)
     dead = square <= 0
     return torch.where(dead, 1.0, square).sqrt(), dead
+
+
+def _spectral_root(a: Tensor, tol: float | None) -> Tensor:
+    """``U diag(√λ) Uᵀ``, whose derivatives are finite for equal eigenvalues and zeros.
+
+    Derivatives of eigenvectors divide by differences of eigenvalues, those of the root do not. So
+    eigenvectors U and eigenvalues λ are constants here. In their basis the root is H = diag(√λ),
+    and the derivative by the matrix B = Uᵀ a U is ``K ∘ dB``, K_ij = 1 / (√λi + √λj). A step
+
+        H ← H + K ∘ (B − H H − its value)
+
+    leaves the value as it is (it adds 0), and makes the derivatives of H those of the root of B to
+    one order more: with H off by terms of order n in a change of B, H H is off by
+    ``diag(√λ) · off + off · diag(√λ)`` and terms of order n + 1, and K takes the former back.
+    Where two eigenvalues count as 0, K is 0.
+    """
+    u, roots, k = _eigen(a.detach(), tol)
+    b = matmul(matmul(u.mT, a), u)
+    h = torch.diag_embed(roots)
+    for _ in range(ORDERS):
+        change = b - matmul(h, h)
+        h = h + k * (change - change.detach())
+    return matmul(matmul(u, h), u.mT)
+
+
+def _eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvectors, roots of the eigenvalues, and K."""
+    finite = a.isfinite().all(-1).all(-1)  # eigh raises an error for others
+    values, u = torch.linalg.eigh(torch.where(finite[..., None, None], a, 0.0))
+    values = torch.where(finite[..., None], values, torch.nan)
+    if tol is None:
+        tol = a.shape[-1] * torch.finfo(a.dtype).eps / 2
+    floor = tol * values.amax(-1, keepdim=True).clamp(min=0)
+    zero = values <= floor  # NaN is not <= anything: it stays
+    roots = torch.where(zero, 0.0, torch.where(zero, 1.0, values).sqrt())
+    both = zero[..., :, None] & zero[..., None, :]
+    sums = roots[..., :, None] + roots[..., None, :]
+    return u, roots, torch.where(both, 0.0, 1 / torch.where(both, 1.0, sums))

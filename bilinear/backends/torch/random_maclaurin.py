@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
-from ._tables import tables_to_tensors
-from ._tensors import matmul, specs, upcast
+from ._tensors import matmul, specs, tables_to_tensors, upcast
 from .outer_pool import divide_by_count, select_locations
 
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from ...contract.sketches import SketchReduction, SketchTables, check_tensor_sketch
-from ._tables import tables_to_tensors
-from ._tensors import autocast_off, specs, upcast
+from ._tensors import autocast_off, specs, tables_to_tensors, upcast
 from .outer_pool import outer_pool_unchecked, select_locations
 
 
