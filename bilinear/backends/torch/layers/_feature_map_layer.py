@@ -7,13 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....contract import (
-    ACCUMULATION,
-    DescriptorOptions,
-    Root,
-    check_argument,
-    refuse,
-)
+from ....contract import ACCUMULATION, DescriptorOptions, Root, check_argument, refuse
 from ....contract.arguments import DATA_FORMAT
 from ....contract.layers import argument_text, check_arguments, check_call, descriptor_length
 from .._tensors import specs

@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
-from ....contract.pooling import descriptor_size
 from ..bilinear_pool import bilinear_pool_unchecked
 from ._feature_map_layer import DataFormat, Pool
 
@@ -58,7 +57,3 @@ class BilinearPool(Pool):
         options = DescriptorOptions(self.reduction, self.eps, self.l2_eps, self.packed, *forms)
         x, y, mask = self.to_locations(x, y, mask, options=options)
         return bilinear_pool_unchecked(x, y, mask, options)
-
-    def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
-        """C·D, or C² of one stream; C(C+1)/2 if packed."""
-        return descriptor_size(self.class_name, self.packed, channels, channels_b)
