@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+from types import ModuleType
 
 import pytest
 
@@ -21,6 +22,12 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 def driver(name: str) -> Driver:
     """Return the driver with everything that the tests do in a framework."""
     return importlib.import_module(f"tests.drivers.{name}").DRIVER
+
+
+def layer_checks(name: str) -> ModuleType:
+    """Return the module of a framework's checks of layers with weights or tables."""
+    driver(name)  # configures the framework
+    return importlib.import_module(f"tests.drivers._{name}_layers")
 
 
 def kit_driver(name: str) -> KitDriver:

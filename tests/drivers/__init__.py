@@ -1,15 +1,18 @@
-"""All framework code of the tests: one driver per framework, with a common protocol.
+"""All framework code of the tests: one driver per framework, with a common base class.
 
 Drivers take and return NumPy arrays (bfloat16 from ml_dtypes). Feature maps and images are
 channels-last; parameters and their gradients have canonical names and layouts.
 """
 
+import copy
 import functools
 import os
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +30,53 @@ Layer = Callable[..., tuple[Array, Sequence[Array]]]
 """(cotangent, channels-last maps, mask) -> descriptors, gradients."""
 
 
-class Driver(Protocol):
+class Driver:
+    """What the tests do in a framework; a method without a body is the framework's own."""
+
     name: str
     modes: tuple[str, ...]
     """Ways to run an operator: "eager" first, then each compiler of the framework."""
     layouts: tuple[str, ...]
     """The memory or axis layouts that `BilinearPool` accepts."""
+
+    jvps: Mapping[str, Jvp]
+    """Forward derivatives: (function, arguments, tangents) -> tangent of the result."""
+    hvps: Mapping[str, Hvp]
+    """Second derivatives: (function, arguments, tangents, cotangent) -> derivative of
+    ``Jᵀ cotangent`` along the tangents, for each argument."""
+    vmaps: Mapping[str, Vmap]
+    """Maps over axis 0 of every argument: (function, arguments) -> results."""
+    global_settings: Mapping[str, Callable[[], AbstractContextManager[Any]]]
+    """Global settings of the framework that must not change an operator's results."""
+    wrappers: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
+    """Function wrappers such as checkpointing and compilers, also nested."""
+    checks: Mapping[str, Callable[[Callable[..., Any], Sequence[Any]], Any]]
+    """The framework's gradient checkers, which raise if finite differences disagree."""
+
+    copies: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+        {"copy.deepcopy": copy.deepcopy, "pickle": lambda m: pickle.loads(pickle.dumps(m))}
+    )
+    """Ways to copy a model."""
+
+    def __init__(self, namespace: ModuleType, transforms: ModuleType) -> None:
+        """`transforms` has the tables of transforms, which take and return framework arrays."""
+        self.namespace = namespace
+        for kind in ("jvps", "hvps", "vmaps", "global_settings", "wrappers", "checks"):
+            setattr(self, kind, getattr(transforms, kind.upper()))
+
+    def to_native(self, array: Array) -> Any:
+        """Return an array of the framework."""
+        ...
+
+    def to_array(self, native: Any) -> Array: ...
+
+    def to_native_map(self, array: Array) -> Any:
+        """Return a channels-last feature map in the layout of the framework."""
+        return self.to_native(array)
+
+    def native_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of an operator as the framework takes them."""
+        return {k: self.to_native(v) if k == "mask" else v for k, v in options.items()}
 
     def forward(
         self, op: str, arrays: Sequence[Array], options: Mapping[str, Any], *, mode: str = "eager"
@@ -76,23 +120,6 @@ class Driver(Protocol):
         """
         ...
 
-    # Transforms take and return framework arrays; `call` converts from and to NumPy.
-
-    jvps: Mapping[str, Jvp]
-    """Forward derivatives: (function, arguments, tangents) -> tangent of the result."""
-    hvps: Mapping[str, Hvp]
-    """Second derivatives: (function, arguments, tangents, cotangent) -> derivative of
-    ``Jᵀ cotangent`` along the tangents, for each argument."""
-    vmaps: Mapping[str, Vmap]
-    """Maps over axis 0 of every argument: (function, arguments) -> results."""
-    global_settings: Mapping[str, Callable[[], AbstractContextManager[Any]]]
-    """Global settings of the framework that must not change an operator's results."""
-    wrappers: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
-    """Function wrappers such as checkpointing and compilers, also nested."""
-
-    checks: Mapping[str, Callable[[Callable[..., Any], Sequence[Any]], Any]]
-    """The framework's gradient checkers, which raise if finite differences disagree."""
-
     def call(
         self, transform: Callable[..., Any], op: str, options: Mapping[str, Any], *groups: Any
     ) -> Any:
@@ -101,15 +128,26 @@ class Driver(Protocol):
         `function` is the operator with `options` bound (including a mask). Each of `groups` is an
         array or a sequence of arrays.
         """
-        ...
+        bound = functools.partial(getattr(self.namespace, op), **self.native_options(options))
+        converted = (
+            self.to_native(g) if isinstance(g, np.ndarray) else list(map(self.to_native, g))
+            for g in groups
+        )
+        result = transform(bound, *converted)
+        several = isinstance(result, list | tuple)
+        return list(map(self.to_array, result)) if several else self.to_array(result)
 
     def call_with_wrong_type(self) -> None:
         """Call an operator with an argument that is not an array of this framework."""
         ...
 
     def pool(self, **parameters: Any) -> Any:
-        """Return ``BilinearPool(**parameters)``."""
-        ...
+        return self.namespace.BilinearPool(**parameters)
+
+    def apply_layer(self, name: str, parameters: Mapping[str, Any], maps: Sequence[Array]) -> Array:
+        """Return the result of a new layer for channels-last maps."""
+        layer = getattr(self.namespace, name)(**parameters)
+        return self.to_array(layer(*map(self.to_native_map, maps)))
 
     def check_pool_copies(self) -> list[str]:
         """Check that copies of a `BilinearPool` (pickling, transforms, …) give equal results."""
@@ -117,7 +155,7 @@ class Driver(Protocol):
 
     def model(self, backbone: Any, num_classes: int, **options: Any) -> Any:
         """Return a `BCNN`, in training mode if the framework has modes."""
-        ...
+        return self.namespace.BCNN(backbone, num_classes, **options)
 
     def logits(self, model: Any, images: Array, *, training: bool = False) -> Array: ...
 
@@ -135,11 +173,11 @@ class Driver(Protocol):
 
     def tensors(self, model: Any) -> dict[str, Array]:
         """Return all parameters and running statistics by canonical name, in canonical layout."""
-        ...
+        return to_canonical(model, model.canonical())
 
     def assign(self, model: Any, tensors: Mapping[str, Array]) -> None:
         """Set tensors by canonical name, in canonical layout."""
-        ...
+        model.assign(tensors)
 
     def custom_network(self, channels: int, *, seed: int = 0) -> Any:
         """Return a small feature extractor written directly in the framework."""
@@ -153,9 +191,6 @@ class Driver(Protocol):
         """Return the logits after each of the framework's ways to export and reload a model."""
         ...
 
-    copies: Mapping[str, Callable[[Any], Any]]
-    """Ways to copy a model."""
-
     def sgd_step(self, model: Any, images: Array, labels: Array, state: Any, **sgd: float) -> Any:
         """Run one SGD step on the mean cross-entropy, and return the new optimizer state."""
         ...
@@ -166,15 +201,22 @@ class Driver(Protocol):
 
     def momentum_arrays(self, model: Any, state: Any) -> dict[str, Array]:
         """Return the SGD buffers by canonical name, in canonical layout."""
-        ...
+        return to_canonical(model, self.momentum(model, state))
 
     def resume(self, model: Any, buffers: Mapping[str, Any], **sgd: float) -> Any:
         """Return the state of `sgd_step` from the buffers of ``load(path, momentum=True)``."""
         ...
 
-    def save(self, model: Any, path: Path, **options: Any) -> None: ...
+    def save(self, model: Any, path: Path, **options: Any) -> None:
+        self.namespace.save(model, path, **options)
 
-    def load(self, path: Path, **options: Any) -> Any: ...
+    def load(self, path: Path, **options: Any) -> Any:
+        return self.namespace.load(path, **options)
+
+
+def to_canonical(model: Any, variables: Mapping[str, Any]) -> dict[str, Array]:
+    """Return variables of a model by canonical name, in canonical layout."""
+    return {name: model.to_canonical(name, variable) for name, variable in variables.items()}
 
 
 class Constant:

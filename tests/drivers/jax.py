@@ -16,10 +16,10 @@ from jax import export
 import bilinear.jax as namespace
 from bilinear.testing import Case, assert_within, truth, vjp_truth
 
-from . import TF32, freeze, kit_driver, thaw
+from . import TF32, Driver, freeze, kit_driver, thaw, to_canonical
 from . import _jax_training as trainer
+from . import _jax_transforms as transforms
 from ._jax_layers import descriptor_and_gradients, in_dtype
-from ._jax_transforms import CHECKS, GLOBAL_SETTINGS, HVPS, JVPS, VMAPS, WRAPPERS
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     jax.config.update("jax_platforms", "cpu")
@@ -91,10 +91,6 @@ def _gradients(model, images, cotangent):
     return logits, by_path, dx
 
 
-def _canonical(model, variables):
-    return {k: model.to_canonical(k, v[...]) for k, v in variables.items()}
-
-
 def _updated(model):
     """Return a new model with the state of `model`."""
     twin = namespace.BCNN("resnet18", model.classifier.bias.shape[0], seed=None)
@@ -112,32 +108,24 @@ class Maps(nnx.Module):
         return x, self.second(x)
 
 
-class Jax:
+class Jax(Driver):
     name = "jax"
     modes = ("eager", "compiled")
     layouts = ("channels_last",)
 
-    jvps = JVPS
-    hvps = HVPS
-    vmaps = VMAPS
-    global_settings = GLOBAL_SETTINGS
-    wrappers = WRAPPERS
-    checks = CHECKS
+    copies = Driver.copies | {
+        "nnx.clone": nnx.clone,
+        "split and merge": lambda m: nnx.merge(*nnx.split(m)),
+    }
 
-    def call(self, transform, op, options, *groups):
-        mask = {k: jnp.asarray(v) for k, v in options.items() if k == "mask"}
-        bound = functools.partial(getattr(namespace, op), **{**options, **mask})
-        converted = [jnp.asarray(g) if isinstance(g, np.ndarray) else to_arrays(g) for g in groups]
-        result = transform(bound, *converted)
-        if isinstance(result, jax.Array):
-            return np.asarray(result)
-        return [np.asarray(r) for r in result]
+    def to_native(self, array):
+        return jnp.asarray(array)
+
+    def to_array(self, native):
+        return np.asarray(native)
 
     def call_with_wrong_type(self):
         namespace.signed_sqrt([1.0])
-
-    def pool(self, **parameters):
-        return namespace.BilinearPool(**parameters)
 
     def check_pool_copies(self):
         pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
@@ -199,9 +187,6 @@ class Jax:
             np.asarray, call({"mask": mask}, list(maps), cotangent)
         )
 
-    def model(self, backbone, num_classes, **options):
-        return namespace.BCNN(backbone, num_classes, **options)
-
     def logits(self, model, images, *, training=False):
         model.train() if training else model.eval()
         return np.asarray(_logits(model, jnp.asarray(images)))
@@ -218,13 +203,7 @@ class Jax:
         model.train() if training else model.eval()
         logits, by_path, dx = _gradients(model, jnp.asarray(images), jnp.asarray(cotangent))
         named = trainer.variables(model, by_path)
-        return np.asarray(logits), _canonical(model, named), np.asarray(dx)
-
-    def tensors(self, model):
-        return _canonical(model, model.canonical())
-
-    def assign(self, model, tensors):
-        model.assign(tensors)
+        return np.asarray(logits), to_canonical(model, named), np.asarray(dx)
 
     def custom_network(self, channels, *, seed=0):
         rngs = nnx.Rngs(seed)
@@ -255,13 +234,6 @@ class Jax:
             "nnx.update": np.asarray(twin(x)),
         }
 
-    copies = {  # noqa: RUF012
-        "copy.deepcopy": copy.deepcopy,
-        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
-        "nnx.clone": nnx.clone,
-        "split and merge": lambda m: nnx.merge(*nnx.split(m)),
-    }
-
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         model.train()
         if state is None:
@@ -273,25 +245,16 @@ class Jax:
     def momentum(self, model, state):
         return trainer.trace(model, state)
 
-    def momentum_arrays(self, model, state):
-        return _canonical(model, trainer.trace(model, state))
-
     def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         state = trainer.optimizer(model, momentum, weight_decay)
         for name, variable in trainer.trace(model, state).items():
             variable[...] = buffers[name]
         return state
 
-    def save(self, model, path, **options):
-        namespace.save(model, path, **options)
-
-    def load(self, path, **options):
-        return namespace.load(path, **options)
-
     def without_64_bits(self):
         """A block with ``jax_enable_x64`` off, as it is by default outside of these tests."""
         return jax.enable_x64(False)
 
 
-DRIVER = Jax()
+DRIVER = Jax(namespace, transforms)
 KIT_DRIVER = kit_driver(DRIVER)

@@ -12,7 +12,7 @@ import tensorflow as tf
 import bilinear.tensorflow as namespace
 from bilinear.models.plans import is_parameter
 
-from . import TF32, freeze, kit_driver, thaw
+from . import TF32, Driver, freeze, kit_driver, thaw, to_canonical
 from . import _tensorflow_transforms as transforms
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
@@ -39,7 +39,7 @@ def _compiled(op, mode, kinds, options):
     return tf.function(function, input_signature=signature, jit_compile=mode == "xla")
 
 
-def _pooled(function, layout, cotangent, maps, pool=None):
+def _pooled(function, cotangent, maps, layout, pool=None):
     """Return descriptors and gradients of a layer; check that its result has no Keras mask."""
     axis = 1 if layout == "channels_first" else -1
     tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
@@ -49,9 +49,11 @@ def _pooled(function, layout, cotangent, maps, pool=None):
     assert getattr(result, "_keras_mask", None) is None
     learned = [] if pool is None else sorted(pool.trainable_weights, key=lambda w: w.name)
     sources = [*tensors, *(w.value for w in learned)]
-    gradients = tape.gradient(result, sources, tf.constant(cotangent), unconnected_gradients="zero")
+    ct = tf.constant(np.moveaxis(cotangent, -1, axis))  # of descriptors or of a feature map
+    gradients = tape.gradient(result, sources, ct, unconnected_gradients="zero")
     of_maps = [np.moveaxis(to_array(g), axis, -1) for g in gradients[: len(maps)]]
-    return to_array(result), (*of_maps, *map(to_array, gradients[len(maps) :]))
+    of_learned = map(to_array, gradients[len(maps) :])
+    return np.moveaxis(to_array(result), axis, -1), (*of_maps, *of_learned)
 
 
 def _parameters(model):
@@ -79,32 +81,19 @@ def _sgd(model):
     return step
 
 
-class TensorFlow:
+class TensorFlow(Driver):
     name = "tensorflow"
     modes = ("eager", "function", "xla")
     layouts = ("channels_last", "channels_first")
 
-    jvps = transforms.JVPS
-    hvps = transforms.HVPS
-    vmaps = transforms.VMAPS
-    global_settings = transforms.GLOBAL_SETTINGS
-    wrappers = transforms.WRAPPERS
-    checks = transforms.CHECKS
+    def to_native(self, array):
+        return tf.constant(array)
 
-    def call(self, transform, op, options, *groups):
-        bound = functools.partial(getattr(namespace, op), **self._options(options))
-        converted = [
-            tf.constant(g) if isinstance(g, np.ndarray) else list(map(tf.constant, g))
-            for g in groups
-        ]
-        result = transform(bound, *converted)
-        return to_array(result) if isinstance(result, tf.Tensor) else list(map(to_array, result))
+    def to_array(self, native):
+        return to_array(native)
 
     def call_with_wrong_type(self):
         namespace.outer_pool(object())
-
-    def pool(self, **parameters):
-        return namespace.BilinearPool(**parameters)
 
     def check_pool_copies(self):
         pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6, data_format="channels_first")
@@ -131,12 +120,9 @@ class TensorFlow:
             )
         return [*ways, "repr"]
 
-    def _options(self, options):
-        return {k: tf.constant(v) if k == "mask" else v for k, v in options.items()}
-
     def _function(self, op, mode, arrays, options):
         if mode == "eager":
-            return functools.partial(getattr(namespace, op), **self._options(options))
+            return functools.partial(getattr(namespace, op), **self.native_options(options))
         plain = freeze(options)
         mask = [tf.constant(options["mask"])] if "mask" in options else []
         sized = mode == "xla"  # XLA compiles for each shape and drops run-time checks
@@ -165,7 +151,7 @@ class TensorFlow:
         function = lambda *t: pool(*t, **masks)  # noqa: E731
         if mode != "eager":
             function = tf.function(function, jit_compile=mode == "xla")
-        return _pooled(function, layout, cotangent, maps, pool)
+        return _pooled(function, cotangent, maps, layout, pool)
 
     def dynamic_layer(self, maps, mask=None, *, layout=""):
         layout = layout or "channels_last"
@@ -180,9 +166,20 @@ class TensorFlow:
 
         def layer(cotangent, maps, mask):
             masks = [] if mask is None else [tf.constant(mask)]
-            return _pooled(lambda *t: traced(*t, *masks), layout, cotangent, maps)
+            return _pooled(lambda *t: traced(*t, *masks), cotangent, maps, layout)
 
         return layer
+
+    def project_with_attached_mask(self, cotangent, x, mask, parameters):
+        """Return result and gradients of a `Projection` whose map has an attached Keras mask."""
+        layer = namespace.Projection(**parameters, dtype=x.dtype.name)
+
+        def attached(leaf):
+            leaf = tf.identity(leaf)
+            leaf._keras_mask = tf.constant(mask)
+            return layer(leaf)
+
+        return _pooled(attached, cotangent, [x], "channels_last", layer)
 
     def under_policy(self, policy, maps):
         """Return the descriptors of a layer with the dtype policy; `maps` may have any dtypes."""
@@ -191,9 +188,6 @@ class TensorFlow:
         result = pool(*map(tf.constant, maps))
         assert pool(*symbols).dtype == pool.compute_dtype == result.dtype.name
         return to_array(result)
-
-    def model(self, backbone, num_classes, **options):
-        return namespace.BCNN(backbone, num_classes, **options)
 
     def logits(self, model, images, *, training=False):
         return to_array(model(tf.constant(images), training=training))
@@ -211,14 +205,7 @@ class TensorFlow:
             logits = model(x, training=training)
         sources = _parameters(model), x
         gradients, dx = tape.gradient(logits, sources, tf.constant(cotangent))
-        gradients = {name: model.to_canonical(name, g) for name, g in gradients.items()}
-        return to_array(logits), gradients, to_array(dx)
-
-    def tensors(self, model):
-        return {k: model.to_canonical(k, v) for k, v in model.canonical().items()}
-
-    def assign(self, model, tensors):
-        model.assign(tensors)
+        return to_array(logits), to_canonical(model, gradients), to_array(dx)
 
     def custom_network(self, channels, *, seed=0):
         keras.utils.set_random_seed(seed)
@@ -240,11 +227,6 @@ class TensorFlow:
         served = tf.saved_model.load(folder / "saved")
         return {".keras": to_array(again(x)), "SavedModel": to_array(served.serve(x))}
 
-    copies = {  # noqa: RUF012
-        "copy.deepcopy": copy.deepcopy,
-        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
-    }
-
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         if state is None:
             state = {name: tf.zeros_like(p) for name, p in _parameters(model).items()}
@@ -254,19 +236,10 @@ class TensorFlow:
     def momentum(self, model, state):
         return state
 
-    def momentum_arrays(self, model, state):
-        return {name: model.to_canonical(name, buffer) for name, buffer in state.items()}
-
     def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         del momentum, weight_decay  # arguments of every step
         return {name: buffers[name] for name in _parameters(model)}
 
-    def save(self, model, path, **options):
-        namespace.save(model, path, **options)
 
-    def load(self, path, **options):
-        return namespace.load(path, **options)
-
-
-DRIVER = TensorFlow()
+DRIVER = TensorFlow(namespace, transforms)
 KIT_DRIVER = kit_driver(DRIVER, tf32=TF32)

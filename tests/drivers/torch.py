@@ -11,7 +11,7 @@ import torch
 
 import bilinear.torch as namespace
 
-from . import TF32, kit_driver
+from . import TF32, Driver, kit_driver
 from . import _torch_transforms as transforms
 from ._torch_transforms import COMPILERS, DEVICE
 
@@ -46,10 +46,6 @@ def _tensors_of(option):
     return type(option)(*map(_tensors_of, option)) if hasattr(option, "_asdict") else option
 
 
-def _channels_first(maps: np.ndarray) -> torch.Tensor:
-    return to_tensor(maps).movedim(-1, 1)
-
-
 class Maps(torch.nn.Module):
     def __init__(self, channels, channels_b):
         super().__init__()
@@ -61,25 +57,22 @@ class Maps(torch.nn.Module):
         return x, self.second(x)
 
 
-class Torch:
+class Torch(Driver):
     name = "torch"
     modes = ("eager", *COMPILERS)
     layouts = ("contiguous", "channels_last")
 
-    jvps = transforms.JVPS
-    hvps = transforms.HVPS
-    vmaps = transforms.VMAPS
-    global_settings = transforms.GLOBAL_SETTINGS
-    wrappers = transforms.WRAPPERS
-    checks = transforms.CHECKS
+    def to_native(self, array):
+        return to_tensor(array)
 
-    def call(self, transform, op, options, *groups):
-        bound = functools.partial(getattr(namespace, op), **self._options(options))
-        converted = [
-            to_tensor(g) if isinstance(g, np.ndarray) else [to_tensor(a) for a in g] for g in groups
-        ]
-        result = transform(bound, *converted)
-        return to_array(result) if isinstance(result, torch.Tensor) else list(map(to_array, result))
+    def to_array(self, native):
+        return to_array(native)
+
+    def to_native_map(self, array):
+        return to_tensor(array).movedim(-1, 1)
+
+    def native_options(self, options):
+        return {k: _tensors_of(v) for k, v in options.items()}
 
     def reset_compiler(self):
         """Remove compiled functions and the record of values that changed."""
@@ -87,9 +80,6 @@ class Torch:
 
     def call_with_wrong_type(self):
         namespace.outer_pool([[[1.0]]])
-
-    def pool(self, **parameters):
-        return namespace.BilinearPool(**parameters)
 
     def check_pool_copies(self):
         pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
@@ -118,16 +108,13 @@ class Torch:
         function = getattr(namespace, op)
         return COMPILERS[mode](function) if mode in COMPILERS else function
 
-    def _options(self, options):
-        return {k: _tensors_of(v) for k, v in options.items()}
-
     def forward(self, op, arrays, options, *, mode="eager"):
         tensors = [to_tensor(a) for a in arrays]
-        return to_array(self._function(op, mode)(*tensors, **self._options(options)))
+        return to_array(self._function(op, mode)(*tensors, **self.native_options(options)))
 
     def vjp(self, op, cotangent, arrays, options, *, mode="eager"):
         tensors = [to_tensor(a).requires_grad_() for a in arrays]
-        result = self._function(op, mode)(*tensors, **self._options(options))
+        result = self._function(op, mode)(*tensors, **self.native_options(options))
         return tuple(map(to_array, torch.autograd.grad(result, tensors, to_tensor(cotangent))))
 
     def in_one_graph(self, op, cases, cotangents):
@@ -139,7 +126,7 @@ class Torch:
             return [function(*g, **o) for g, o in zip(groups, options, strict=True)]
 
         groups = [[to_tensor(a).requires_grad_() for a in case.arrays] for case in cases]
-        results = values(groups, [self._options(case.options) for case in cases])
+        results = values(groups, [self.native_options(case.options) for case in cases])
         leaves = [leaf for group in groups for leaf in group]
         gradients = torch.autograd.grad(results, leaves, list(map(to_tensor, cotangents)))
         arrays = iter(map(to_array, gradients))
@@ -163,35 +150,37 @@ class Torch:
         memory = LAYOUTS[layout or "contiguous"]
         tensors = []
         for array in maps:
-            tensor = _channels_first(array)
+            tensor = self.to_native_map(array)
             tensor = tensor.contiguous(memory_format=memory) if tensor.ndim == 4 else tensor
             tensors.append(tensor.detach().requires_grad_())
         keep = None if mask is None else to_tensor(mask)
         result = pool(*tensors, mask=keep)
-        gradients = torch.autograd.grad(result, [*tensors, *learned], to_tensor(cotangent))
-        of_maps = [g.movedim(1, -1) for g in gradients[: len(maps)]]
-        return to_array(result), tuple(map(to_array, (*of_maps, *gradients[len(maps) :])))
+        ct = self.to_native_map(cotangent)  # of descriptors or of a feature map
+        gradients = torch.autograd.grad(result, [*tensors, *learned], ct)
+        moved = [t.movedim(1, -1) for t in (result, *gradients[: len(maps)])]
+        result, *gradients = map(to_array, (*moved, *gradients[len(maps) :]))
+        return result, tuple(gradients)
 
     def model(self, backbone, num_classes, **options):
-        return namespace.BCNN(backbone, num_classes, **options).to(DEVICE)
+        return super().model(backbone, num_classes, **options).to(DEVICE)
 
     def logits(self, model, images, *, training=False):
         model.train(training)
         with torch.no_grad():
-            return to_array(model(_channels_first(images)))
+            return to_array(model(self.to_native_map(images)))
 
     def descriptors(self, model, images):
         with torch.no_grad():
-            return to_array(model.eval().descriptors(_channels_first(images)))
+            return to_array(model.eval().descriptors(self.to_native_map(images)))
 
     def feature_maps(self, model, images):
         with torch.no_grad():
-            maps = model.eval().feature_maps(_channels_first(images))
+            maps = model.eval().feature_maps(self.to_native_map(images))
         return tuple(to_array(m.movedim(1, -1)) for m in maps)
 
     def gradients(self, model, images, cotangent, *, training):
         model.train(training)
-        x = _channels_first(images).requires_grad_()
+        x = self.to_native_map(images).requires_grad_()
         names, parameters = zip(*model.named_parameters(), strict=True)
         logits = model(x)
         *by_name, dx = torch.autograd.grad(logits, [*parameters, x], to_tensor(cotangent))
@@ -201,9 +190,6 @@ class Torch:
     def tensors(self, model):
         state = model.state_dict()
         return {k: to_array(v) for k, v in state.items() if "num_batches_tracked" not in k}
-
-    def assign(self, model, tensors):
-        model.assign(tensors)
 
     def write_pth(self, path, tensors):
         torch.save({name: torch.from_numpy(np.array(v)) for name, v in tensors.items()}, path)
@@ -219,7 +205,7 @@ class Torch:
         return Maps(channels, channels_b)
 
     def export(self, model, images, folder):
-        x = _channels_first(images)
+        x = self.to_native_map(images)
         batch, height, width = (torch.export.Dim(name) for name in ("n", "h", "w"))
         sizes = {"images": {0: batch, 2: 32 * height, 3: 32 * width}}
         program = torch.export.export(model.eval(), (x,), dynamic_shapes=sizes)
@@ -230,11 +216,6 @@ class Torch:
         with torch.no_grad():
             return {"torch.export": to_array(reloaded(x)), "state_dict": to_array(twin(x))}
 
-    copies = {  # noqa: RUF012
-        "copy.deepcopy": copy.deepcopy,
-        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
-    }
-
     def sgd_step(self, model, images, labels, state, *, lr, momentum=0.0, weight_decay=0.0):
         if state is None:
             state = torch.optim.SGD(
@@ -244,7 +225,7 @@ class Torch:
             group["lr"] = lr
         model.train()
         state.zero_grad()
-        logits = model(_channels_first(images))
+        logits = model(self.to_native_map(images))
         torch.nn.functional.cross_entropy(logits, to_tensor(labels)).backward()
         state.step()
         return state
@@ -252,21 +233,12 @@ class Torch:
     def momentum(self, model, state):
         return {name: state.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
 
-    def momentum_arrays(self, model, state):
-        return {name: to_array(buffer) for name, buffer in self.momentum(model, state).items()}
-
     def resume(self, model, buffers, *, momentum, weight_decay=0.0):
         state = torch.optim.SGD(model.parameters(), momentum=momentum, weight_decay=weight_decay)
         for name, p in model.named_parameters():
             state.state[p]["momentum_buffer"] = buffers[name].to(p.device)
         return state
 
-    def save(self, model, path, **options):
-        namespace.save(model, path, **options)
 
-    def load(self, path, **options):
-        return namespace.load(path, **options)
-
-
-DRIVER = Torch()
+DRIVER = Torch(namespace, transforms)
 KIT_DRIVER = kit_driver(DRIVER, tf32=TF32)

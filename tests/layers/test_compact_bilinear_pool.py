@@ -11,8 +11,8 @@ from bilinear.contract.sketches import MaclaurinTables, SketchTables
 from bilinear.testing.cases import normal
 from bilinear.testing.closeness import assert_rounded
 
-from ..operators.sketches import dense_sketch, known_tables, sketches
-from ..subjects import PRESENT, over_backends
+from ..operators.sketches import dense_sketch, known_tables
+from ..subjects import PRESENT, driver, layer_checks, over_backends
 
 METHODS = [("tensor_sketch", sketch_tables), ("random_maclaurin", maclaurin_tables)]
 
@@ -47,9 +47,9 @@ def test_a_layer_takes_tables_of_others(backend: str) -> None:
     """Of few bins: where one stays empty, their transforms leave noise, and its root is large."""
     tables, x = known_tables(6, 4), normal("float64", 2, 5, 6)
     namespace = importlib.import_module(f"bilinear.{backend}")
-    pool = namespace.CompactBilinearPool(6, 4, tables=tables, reduction="sum")
-    assert pool.seed is None
-    result = sketches(backend).apply_pool(pool, x.swapaxes(1, 2) if backend == "torch" else x)
+    assert namespace.CompactBilinearPool(6, 4, tables=tables).seed is None
+    given = {"channels": 6, "dim": 4, "tables": tables, "reduction": "sum"}
+    result, _ = driver(backend).layer("CompactBilinearPool", np.ones((2, 4)), [x], parameters=given)
     theirs = dense_sketch(x, tables)
     assert np.abs(theirs).min() > 0.01  # so the root's slope, and half of it over √, is below 10
     expected = reference.l2_normalize(reference.signed_sqrt(theirs))
@@ -73,7 +73,7 @@ def test_layers_of_one_seed_are_equal(backend: str, method, draw) -> None:
 @pytest.mark.parametrize("method", [method for method, _ in METHODS])
 def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
     """Saved and loaded, moved and cast; no global generator is read or seeded again."""
-    check_tables = sketches(backend).check_tables  # a framework may draw when it is imported
+    check_tables = layer_checks(backend).check_tables  # a framework may draw when it is imported
     before = np.random.get_state()  # noqa: NPY002
     check_tables(method)
     after = np.random.get_state()  # noqa: NPY002
@@ -113,4 +113,5 @@ def test_numbers_may_be_those_of_numpy(method, draw) -> None:
     for backend in PRESENT:
         pool = importlib.import_module(f"bilinear.{backend}").CompactBilinearPool
         made = pool(three, eight, method=method, seed=one)
-        assert sketches(backend).apply_pool(made, np.ones((2, 3), np.float32)).shape == (2, 8)
+        x = driver(backend).to_native(np.ones((2, 3), np.float32))
+        assert made(x).shape == (2, 8)

@@ -113,11 +113,10 @@ def test_layers_refuse_when_they_are_made(
 def test_layers_refuse_feature_maps(
     layer: str, arguments: dict, channels: tuple, dtype: str, sentence: str, backend: str
 ) -> None:
-    apply_layer = importlib.import_module(f"tests.drivers._{backend}_low_rank").apply_layer
     maps = [np.ones((2, 3, 4, c), dtype) for c in channels]
     error = TypeError if sentence == REAL else ValueError
     with pytest.raises(error, match=f"{layer}: .*{re.escape(sentence)}"):
-        apply_layer(layer, arguments, maps)
+        driver(backend).apply_layer(layer, arguments, maps)
 
 
 @over_backends

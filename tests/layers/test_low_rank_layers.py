@@ -16,7 +16,7 @@ from bilinear.testing import DTYPES, assert_within
 from bilinear.testing.bounds import apply_monotone, einsum, exact
 from bilinear.testing.cases import normal
 
-from ..subjects import over_backends
+from ..subjects import driver, layer_checks, over_backends
 from ..tolerances import PROJECTED, RECOMPUTED
 
 LAYERS = {
@@ -28,11 +28,6 @@ LAYERS = {
 """Each layer, and what to make it of."""
 
 over_layers = pytest.mark.parametrize("name", LAYERS)
-
-
-def functions(backend: str):
-    """What these tests do with the layers of a framework, under common names."""
-    return importlib.import_module(f"tests.drivers._{backend}_low_rank")
 
 
 def test_initial_weights_keep_the_scale_and_ranks_are_split() -> None:
@@ -54,7 +49,7 @@ def test_layers_begin_equal_and_say_how_they_were_made(name: str, backend: str) 
     names = set(parameters) - {"self", "data_format", "device", "dtype", "kwargs", "rngs"}
     written = json.loads(json.dumps({name: getattr(layer, name) for name in names}))
     assert made_of.items() <= written.items()
-    weights = functions(backend).weights(layer)
+    weights = layer_checks(backend).weights(layer)
     for key, expected in _drawn(name, made_of).items():
         np.testing.assert_array_equal(weights.pop(key), expected)
     assert not any(rest.any() for rest in weights.values())  # a bias begins at 0
@@ -84,7 +79,7 @@ def test_what_a_layer_survives(name: str, backend: str) -> None:
     channels = LAYERS[name]["channels"]
     listed = channels if isinstance(channels, list) else [channels]
     maps = [normal("float32", 2, 3, 4, c, seed=i) for i, c in enumerate(listed)]
-    results = functions(backend).apply_copies(name, LAYERS[name], maps)
+    results = layer_checks(backend).apply_copies(name, LAYERS[name], maps)
     assert {"copy.deepcopy", "pickle"} <= set(results)
     expected = results.pop("eager")
     for way, result in results.items():
@@ -100,7 +95,10 @@ def test_projection(dtype: str, backend: str) -> None:
         (weight,) = projections([(3, 4)], 2)
         cotangent = normal(dtype, 2, *spatial, 4, seed=1)
         made_of = {"channels": 3, "dim": 4, "activation": activation, "seed": 2}
-        for layout, (value, dx, dw) in functions(backend).project(x, cotangent, made_of).items():
+        for layout in driver(backend).layouts:
+            value, (dx, dw) = driver(backend).layer(
+                "Projection", cotangent, [x], parameters=made_of, layout=layout
+            )
             what = f"Projection, {backend}, {dtype}, {layout}"
             acc = "float64" if dtype == "float64" else "float32"
             flat = exact(x.reshape(2, -1, 3).astype(np.longdouble))
@@ -128,6 +126,14 @@ def test_a_masked_location_does_not_enter_a_projection(activation: str, backend:
         expected, ct = np.maximum(expected, 0), np.where(expected > 0, ct, 0)
     gradients = ct @ weight.T, np.einsum("nijd,nijc->dc", ct, clean)
     made_of = {"channels": 3, "dim": 2, "activation": activation}
-    for layout, results in functions(backend).project(x, cotangent, made_of, mask).items():
-        for result, right in zip(results, (expected, *gradients), strict=True):
-            np.testing.assert_allclose(result, right, **PROJECTED, err_msg=layout)
+    given = {"mask": mask, "parameters": made_of}
+    ways = {
+        layout: driver(backend).layer("Projection", cotangent, [x], layout=layout, **given)
+        for layout in driver(backend).layouts
+    }
+    if backend == "tensorflow":
+        attached = driver(backend).project_with_attached_mask(cotangent, x, mask, made_of)
+        ways["attached mask"] = attached
+    for way, (value, found) in ways.items():
+        for result, right in zip((value, *found), (expected, *gradients), strict=True):
+            np.testing.assert_allclose(result, right, **PROJECTED, err_msg=way)

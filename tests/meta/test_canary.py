@@ -103,6 +103,15 @@ def test_bounds_have_not_grown(op: str, direction: str, dtype: str) -> None:
         assert_within(wrong, given, dtype, op)
 
 
+def test_bounds_are_small_at_smooth_points() -> None:
+    """Bounds may be infinite only at discontinuities."""
+    case = OPS["bilinear_pool"].edges("float32")["non-square"]
+    bounded = truth("bilinear_pool", case)
+    assert float(bounded.error.max()) < 1e-5
+    for gradient in vjp_truth("bilinear_pool", case, np.ones(bounded.shape)):
+        assert float(gradient.error.max()) < 1e-3 * float(np.abs(gradient.value).max())
+
+
 def test_every_operator_has_a_number_of_roundings() -> None:
     assert {op for op, _ in ROUNDINGS} == set(OPERATORS)
 

@@ -106,7 +106,7 @@ class SketchTests:
         function, arrays = getattr(reference, self.op), (X, Y)
         if backend != "reference":
             function = getattr(importlib.import_module(f"bilinear.{backend}"), self.op)
-            arrays = tuple(map(sketches(backend).to_array, arrays))
+            arrays = tuple(map(driver(backend).to_native, arrays))
         for tables, sentence in REFUSED[self.op]:
             with pytest.raises((TypeError, ValueError), match=re.escape(sentence)) as caught:
                 function(*arrays, tables=tables)
@@ -130,9 +130,3 @@ def known_tables(channels: int, dim: int) -> SketchTables:
     h1, h2 = (state(seed).randint(dim, size=channels) for seed in (1, 5))
     s1, s2 = (2 * state(seed).randint(2, size=channels) - 1 for seed in (3, 7))
     return SketchTables(h1, s1, h2, s2, dim)
-
-
-def sketches(backend: str):
-    """Return the functions that save and copy sketch layers in a framework."""
-    driver(backend)  # configures the framework
-    return importlib.import_module(f"tests.drivers._{backend}_sketches")

@@ -26,9 +26,9 @@ def calls(dtype: str) -> dict[str, tuple[Maps, dict[str, Any]]]:
 
 
 def specify(maps: Maps, parameters: dict[str, Any], mask: np.ndarray | None) -> Chain:
-    method, sizes = parameters.get("method", "tensor_sketch"), (m.shape[-1] for m in maps)
+    method, c = parameters.get("method", "tensor_sketch"), maps[0].shape[-1]
     draw = sketch_tables if method == "tensor_sketch" else maclaurin_tables
-    c, d = (*sizes, None)[:2]
+    d = maps[1].shape[-1] if maps[1:] else None
     drawn = draw(c, d, parameters["dim"], parameters.get("seed", 0))
     arrays, options = to_locations(maps, mask, {"tables": drawn, **parameters})
     return Chain(operator(method, arrays, options), root_and_norm(parameters))

@@ -73,19 +73,15 @@ def forward(case: Case, acc: str) -> Bounded:
 
 
 def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    (x, u), (y, v) = _streams(case)
+    name, keep = case.options["activation"], case.options["mask"]
     pooled = operator("hadamard_pool", _activated(case, acc), case.options)
-    of_projections = [
-        einsum("nlr,nlr->nlr", d, _slope(_project(s, w, acc), case.options["activation"], acc), acc)
-        for d, (s, w) in zip(pooled.gradients(ct, acc), ((x, u), (y, v)), strict=True)
-    ]
-    of_streams = [
-        select_locations(einsum("nlr,cr->nlc", d, w, acc), case.options["mask"])
-        for d, w in zip(of_projections, (u, v), strict=True)
-    ]
-    du, dv = (einsum("nlc,nlr->cr", s, d, acc) for s, d in zip((x, y), of_projections, strict=True))
+    of_streams, of_weights = [], []
+    for of_activated, (s, w) in zip(pooled.gradients(ct, acc), _streams(case), strict=True):
+        d = einsum("nlr,nlr->nlr", of_activated, _slope(_project(s, w, acc), name, acc), acc)
+        of_streams.append(select_locations(einsum("nlr,cr->nlc", d, w, acc), keep))
+        of_weights.append(einsum("nlc,nlr->cr", s, d, acc))
     dx, dy = of_streams
-    return [add(dx, dy, acc), du, dv] if len(case.arrays) == 3 else [dx, du, dv, dy]
+    return [add(dx, dy, acc), *of_weights] if len(case.arrays) == 3 else [dx, *of_weights, dy]
 
 
 def _streams(case: Case) -> list[tuple[Bounded, Bounded]]:

@@ -64,9 +64,9 @@ def smooth(dtype: str) -> list[Case]:
 
 
 def forward(case: Case, acc: str) -> Bounded:
-    given, a = case.options, case.bounded()
+    given, (a,) = case.options, case.bounded()
     if given["method"] == "eigen":
-        return spectral.root(*a, given["tol"], acc)
+        return spectral.root(a, given["tol"], acc)
 
     def program(r: Roundings, a):
         a = r(_symmetric(a))
@@ -74,13 +74,13 @@ def forward(case: Case, acc: str) -> Bounded:
         *_, (y, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
         return np.where(dead, 0 * a, r(r(np.sqrt(s), 1) * y))
 
-    return _value_and_error(program, a, acc)
+    return _value_and_error(program, [a], acc)
 
 
 def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
-    given, a = case.options, case.bounded()
+    given, (a,) = case.options, case.bounded()
     if given["method"] == "eigen":
-        return [spectral.root_vjp(ct, *a, given["tol"], acc)]
+        return [spectral.root_vjp(ct, a, given["tol"], acc)]
 
     def program(r: Roundings, ct, a):
         a, ct = r(_symmetric(a)), r(_symmetric(ct))
@@ -99,14 +99,14 @@ def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
         slope = np.eye(a.shape[-1]) if given["normalize"] == "trace" else a / s
         return np.where(dead, 0 * ct, r(r(dy / s, 2) + r(ds * slope, 3)))
 
-    return [_value_and_error(program, [ct, *a], acc)]
+    return [_value_and_error(program, [ct, a], acc)]
 
 
 def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
     """Compute the value in extended precision, and its error bound in float64."""
     with np.errstate(invalid="ignore"):
         value = program(Roundings(acc), *(b.value for b in operands))
-        narrow = [Bounded(*(part.astype(np.float64) for part in b)) for b in operands]
+        narrow = [b.map(lambda part: part.astype(np.float64)) for b in operands]
         error = propagate(program, narrow, acc).error  # type: ignore[union-attr]
     return Bounded(value, error.astype(np.longdouble))
 

@@ -1,4 +1,4 @@
-"""The functions of `test_low_rank_layers` for TensorFlow and Keras."""
+"""Layers with weights or tables in Keras: copies, masks, models and files."""
 
 import copy
 import pickle
@@ -16,10 +16,6 @@ from .tensorflow import to_array
 
 def weights(layer):
     return {weight.name: to_array(weight.value) for weight in layer.weights}
-
-
-def apply_layer(name, made_of, maps):
-    return to_array(getattr(namespace, name)(**made_of)(*map(tf.constant, maps)))
 
 
 def apply_copies(name, made_of, maps):
@@ -44,21 +40,22 @@ def apply_copies(name, made_of, maps):
     return {way: np.asarray(one(*maps)) for way, one in ways.items()}
 
 
-def project(x, cotangent, made_of, mask=None):
-    """Return value and gradients, channels-last, in each layout, with a mask passed or attached."""
-    results, keep = {}, None if mask is None else tf.constant(mask)
-    layouts = [("channels_last", -1, False), ("channels_first", 1, False)]
-    if mask is not None:
-        layouts.append(("channels_last", -1, True))
-    for layout, axis, brought in layouts:
-        layer = namespace.Projection(**made_of, data_format=layout, dtype=x.dtype.name)
-        leaf, ct = (tf.constant(np.moveaxis(a, -1, axis)) for a in (x, cotangent))
-        with tf.GradientTape() as tape:
-            tape.watch(leaf)
-            if brought:
-                leaf._keras_mask = keep
-            value = layer(leaf) if brought else layer(leaf, mask=keep)
-        dx, dw = tape.gradient(value, [leaf, layer.weight.value], ct)
-        value, dx = (np.moveaxis(to_array(a), axis, -1) for a in (value, dx))
-        results[f"{layout}, its own mask" if brought else layout] = value, dx, to_array(dw)
-    return results
+def check_tables(method):
+    x = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
+    pool = namespace.CompactBilinearPool(5, 4096, method=method, seed=1)
+    expected, names = pool(x), set(pool.tables._fields) - {"dim"}
+    assert {w.name for w in pool.non_trainable_weights} == names
+    assert not pool.trainable_weights
+    # the tables are saved with the model if they were not drawn with a seed
+    own = namespace.CompactBilinearPool(5, 4096, method=method, tables=pool.tables)
+    assert own.seed is None
+    model = keras.Sequential([keras.Input((5,)), own])
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model.keras")
+        loaded = keras.models.load_model(Path(folder) / "model.keras")
+    for twin in (loaded, copy.deepcopy(own), type(pool).from_config(pool.get_config())):
+        np.testing.assert_array_equal(twin(x), expected)
+    packed = namespace.CompactBilinearPool(5, 4096, method=method, seed=1, dtype="mixed_float16")
+    assert packed(x).dtype == tf.float16
+    for table, other in zip(packed.tables, pool.tables, strict=True):
+        np.testing.assert_array_equal(table, other)  # not rounded
