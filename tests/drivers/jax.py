@@ -14,7 +14,7 @@ from flax import nnx
 from jax import export
 
 import bilinear.jax as namespace
-from bilinear.testing import Case, assert_within, truth, vjp_truth
+from bilinear.testing.parity import check_layer
 
 from . import TF32, Driver, freeze, kit_driver, thaw, to_canonical
 from . import _jax_training as trainer
@@ -129,7 +129,6 @@ class Jax(Driver):
 
     def check_pool_copies(self):
         pool = namespace.BilinearPool("sum", eps=1e-5, l2_eps=1e-6)
-        x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 4, 5)))
         ways = {
             "copy.deepcopy": copy.deepcopy,
             "pickle": lambda p: pickle.loads(pickle.dumps(p)),
@@ -148,16 +147,15 @@ class Jax(Driver):
             "BilinearPool(reduction='sum', eps=1e-05, l2_eps=1e-06, packed=False, root='signed', "
             "slope_eps=None, norm='floor')"
         )
-        case = Case(
-            (np.asarray(x).reshape(2, 12, 5),), {"reduction": "sum", "eps": 1e-5, "l2_eps": 1e-6}
-        )
-        expected, cotangent = truth("bilinear_pool", case), np.ones((2, 25))
-        (gradient,) = vjp_truth("bilinear_pool", case, cotangent)
+        x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+        given = {"parameters": {"reduction": "sum", "eps": 1e-5, "l2_eps": 1e-6}}
         for name, way in ways.items():
-            result, pull = jax.vjp(way(pool), x)
-            assert_within(np.asarray(result), expected, "float64", name)
-            (pulled,) = pull(jnp.asarray(cotangent))
-            assert_within(np.asarray(pulled).reshape(2, 12, 5), gradient, "float64", name)
+
+            def run(cotangent, maps, way=way):
+                result, pull = jax.vjp(way(pool), *to_arrays(maps))
+                return np.asarray(result), list(map(np.asarray, pull(jnp.asarray(cotangent))))
+
+            check_layer(KIT_DRIVER, "BilinearPool", (x,), **given, mode=name, run=run)
         return [*ways, "repr"]
 
     def forward(self, op, arrays, options, *, mode="eager"):

@@ -40,13 +40,13 @@ def _compiled(op, mode, kinds, options):
 
 
 def _pooled(function, cotangent, maps, layout, pool=None):
-    """Return descriptors and gradients of a layer; check that its result has no Keras mask."""
+    """Return the result and gradients of a layer; check that descriptors have no Keras mask."""
     axis = 1 if layout == "channels_first" else -1
     tensors = [tf.constant(np.moveaxis(m, -1, axis)) for m in maps]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
         result = function(*tensors)
-    assert getattr(result, "_keras_mask", None) is None
+    assert result.ndim > 2 or getattr(result, "_keras_mask", None) is None
     learned = [] if pool is None else sorted(pool.trainable_weights, key=lambda w: w.name)
     sources = [*tensors, *(w.value for w in learned)]
     ct = tf.constant(np.moveaxis(cotangent, -1, axis))  # of descriptors or of a feature map
@@ -177,7 +177,9 @@ class TensorFlow(Driver):
         def attached(leaf):
             leaf = tf.identity(leaf)
             leaf._keras_mask = tf.constant(mask)
-            return layer(leaf)
+            result = layer(leaf)
+            np.testing.assert_array_equal(result._keras_mask, mask)
+            return result
 
         return _pooled(attached, cotangent, [x], "channels_last", layer)
 
