@@ -40,12 +40,9 @@ class Projected:
     """`hadamard_pool` of projected streams, with the methods of `Operator`."""
 
     def __init__(self, arrays: Sequence[Any], weights: Sequence[Any], options: dict) -> None:
-        masked = [select_locations(x, options.get("mask")) for x in arrays]
-        self.streams, self.weights, self.options = (
-            Case(tuple(masked)),
-            Case(tuple(weights)),
-            options,
-        )
+        keep = options.get("mask")
+        self.streams = Case(tuple(select_locations(x, keep) for x in arrays))
+        self.weights, self.options = Case(tuple(weights)), options
 
     def value(self, acc: str | None = None) -> Any:
         return self._pooled(acc).value(acc)
