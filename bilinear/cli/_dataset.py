@@ -43,10 +43,7 @@ def select_split(
     *,
     allow_all: bool = False,
 ) -> tuple[Sequence[Item], dict[str, Any]]:
-    """Return the images of a split, and fraction and seed if the split depends on them.
-
-    Values that are None come from the run that wrote the model `file`, or from `DEFAULTS`.
-    """
+    """Return the images of a split; None is the value of the run of `file`, or from `DEFAULTS`."""
     pairs = {"fraction": fraction, "seed": seed}
     given = {name: value for name, value in pairs.items() if value is not None}
     options: dict[str, Any] = {}

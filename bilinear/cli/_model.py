@@ -18,10 +18,7 @@ from ._console import say
 
 
 class Model:
-    """The model of a file, opened in a framework, for batches of up to `batch_size` images.
-
-    Each batch is padded to `batch_size`, so that a compiler compiles only one shape.
-    """
+    """A file's model; batches are padded to `batch_size`, so that a compiler sees one shape."""
 
     def __init__(self, path: Path, framework: str | None, batch_size: int) -> None:
         self.description = read_description(path)

@@ -22,10 +22,7 @@ RANGE = {
 
 
 class Spec(NamedTuple):
-    """The shape of an array, the name of its dtype and, where it matters, its device.
-
-    `shape` is None where even the rank is unknown, and an entry is None where that size is unknown.
-    """
+    """Shape, dtype name and device of an array; a shape or size that is unknown is None."""
 
     shape: Sequence[Any] | None
     dtype: str
@@ -98,10 +95,7 @@ def check_operands(
     channels_first: bool = False,
     rank: int | None = None,
 ) -> None:
-    """Check location features, ``rank=3``, or feature maps that are pooled together.
-
-    Sizes that are None are left to the run-time checks of the backend.
-    """
+    """Check features (`rank` 3) or maps; sizes that are None are left to the backend's run time."""
     for name, spec in (("x", x), ("y", y)):
         if spec is None:
             continue
@@ -179,10 +173,7 @@ def check_weight(
     *,
     empty: int | None = None,
 ) -> None:
-    """A learned array of the dtype of `x` and of the expected sizes, as far as they are known.
-
-    Only the axis `empty` may be of size 0.
-    """
+    """Check a weight of the dtype of `x`, as far as sizes are known; only axis `empty` may be 0."""
     check_float(op, name, weight.dtype)
     if weight.dtype != x.dtype:
         received = f"x {x.dtype} and {name} {weight.dtype}"
@@ -208,11 +199,7 @@ def check_batch_norm(shape: Sequence[Any], channel_axis: int) -> None:
 
 
 def check_images(images: Spec, *, channels_first: bool, channels: int | None, least: int) -> None:
-    """A batch of normalized images that a named backbone can take.
-
-    `channels` is None for a custom network, which checks its images itself; `least` is the
-    smallest height and width that leave one location.
-    """
+    """Check a batch of images; `channels` is None for a custom network, `least` the least side."""
     layout = "(N, 3, H, W)" if channels_first else "(N, H, W, 3)"
     if images.dtype not in ACCUMULATION:
         remedy = "load_image gives what the model takes; raw pixels must be scaled first."

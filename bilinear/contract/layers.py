@@ -62,12 +62,7 @@ class Layer(NamedTuple):
 
 
 def check_arguments(layer: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments of a constructor and return them in their normal form.
-
-    `given` may have other entries too, such as ``self``.
-
-    Raises: ValueError and TypeError that name the class and the argument.
-    """
+    """Check a constructor's arguments and return them in normal form; other entries are ignored."""
     normal = {}
     for name, (kind, _) in LAYERS[layer].arguments.items():
         value = given[name]
@@ -89,10 +84,7 @@ def argument_text(layer: str, instance: object) -> str:
 
 
 def check_channels(op: str, channels: Any, *found: Any) -> None:
-    """Check that a layer got one feature map for each of `channels`, with that many channels.
-
-    `found` are the channels of each feature map, None where they are not known yet.
-    """
+    """Check that there is one map for each of `channels`; None in `found` is not known yet."""
     counts = as_list(channels)
     if len(found) != len(counts):
         made_for = plain_channels(channels)
@@ -122,11 +114,7 @@ def check_call(
     channels: Any = None,
     options: DescriptorOptions | None = None,
 ) -> None:
-    """Check all that a layer is called with; its constructor has checked its arguments.
-
-    `channels` are those that the layer was made for, None for any; the eps of `options` must be in
-    the range of the dtype of x.
-    """
+    """Check what a layer made for `channels` (None: any) is called with, and the range of eps."""
     check_operands(op, x, y, mask, channels_first=channels_first)
     if channels is not None:
         maps = [x] if y is None else [x, y]

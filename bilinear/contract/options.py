@@ -33,10 +33,7 @@ class DescriptorOptions(NamedTuple):
 
 
 def is_standard(options: DescriptorOptions) -> bool:
-    """Whether root and norm are the signed root and the L2 norm with a lower bound.
-
-    Not a property, because Dynamo of PyTorch 2.8 does not trace properties of a NamedTuple.
-    """
+    """Whether root and norm are the defaults. Dynamo 2.8 traces no property of a NamedTuple."""
     return options.root == "signed" and options.slope_eps is None and options.norm == "floor"
 
 

@@ -1,7 +1,4 @@
-"""Layer arguments as files written before version 0.1 name them.
-
-Portable files up to format version 2 and Keras archives of that time use these names.
-"""
+"""Layer arguments as portable files up to format version 2, and Keras archives then, name them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +11,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 
 
 def upgrade_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a layer of class `name` under the current names.
-
-    Arguments that are current already, or that mix the names of both times, stay as they are.
-    """
+    """The arguments of a layer under current names; current or mixed ones stay as they are."""
     renamed = RENAMED.get(name, {})
     only_before = renamed.keys() - set(renamed.values())
     only_now = set(renamed.values()) - renamed.keys()

@@ -80,10 +80,7 @@ def _check_range(name: str, bounds: object, largest: float) -> None:
 
 
 def with_resize(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
-    """Return `preprocessing` with `resize` and `square` of `augmentation`, where they are set.
-
-    Raises: ValueError if `resize` is smaller than the crop.
-    """
+    """Return `preprocessing` with the `resize` and `square` that are set. Raises: ValueError."""
     resize = augmentation.resize or preprocessing.resize
     square = augmentation.square or preprocessing.square
     return replace(preprocessing, resize=resize, square=square)
@@ -135,13 +132,11 @@ def random_resized_crop(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Image.Image:
-    """Take a rectangle of random area, aspect ratio and position; resize it to `shape`.
+    """Resize a rectangle of random area, aspect ratio and position to `shape`, as in torchvision.
 
     The area, as a fraction of the image, is uniform in `scale`. The logarithm of width / height is
     uniform in the logarithm of `ratio`. If none of `TRIES` rectangles fits into the image, the
     central rectangle with the nearest aspect ratio in `ratio` is taken.
-
-    References: Szegedy et al. 2015, as implemented in torchvision.
     """
     width, height = image.size
     low, high = math.log(ratio[0]), math.log(ratio[1])

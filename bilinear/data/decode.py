@@ -21,11 +21,9 @@ from .seeds import AUGMENTATION, generator
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decode an item and apply the preprocessing and augmentation of an epoch.
+    """Decode an item and apply the preprocessing and augmentation of an epoch: (H, W, 3) uint8.
 
-    The result is (H, W, 3) uint8. Normalisation is left to the caller: a worker sends a quarter of
-    the bytes of a float32 array, and copying the rest would take longer than normalising.
-
+    Normalisation is left to the caller: a worker sends a quarter of the bytes of a float32 array.
     Raises: as `read_image` and `cover`; ValueError for a box outside the image.
     """
 
@@ -60,11 +58,7 @@ def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Block SIGINT (Ctrl-C) until the end of this block.
-
-    A worker process that is started here ignores SIGINT from the start. Otherwise SIGINT during its
-    imports would kill it with a traceback. On Windows this does nothing.
-    """
+    """Block SIGINT (except on Windows): during a worker's imports it would print a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -81,11 +75,7 @@ _decoder: Decoder
 
 
 def start_worker(decoder: Decoder) -> None:
-    """Initialise a worker process.
-
-    Ctrl-C reaches every process of a terminal. Workers ignore it, because the parent shuts them
-    down. If the parent is killed, each worker exits by itself.
-    """
+    """Ignore Ctrl-C, since the parent shuts workers down, and exit if the parent is killed."""
     global _decoder  # noqa: PLW0603 (one pipeline per worker process)
     _decoder = decoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the signal mask applies to this thread only

@@ -124,22 +124,17 @@ def _three(name: str, value: Any) -> tuple[float, ...]:
 
 
 def load_image(file: File, preprocessing: Preprocessing) -> np.ndarray:
-    """Load one image file as model input: (H, W, 3) float32.
+    """Load one image file as model input: (H, W, 3) float32. Raises: as `read_image`.
 
     Pillow's bilinear resize is used, which is antialiased. Sizes and crop positions are rounded as
     in torchvision and timm for Pillow images.
-
-    Raises: as `read_image`.
     """
     image = cover(read_image(file), preprocessing, _name(file))
     return normalize(np.asarray(centre_crop(image, preprocessing.shape)), preprocessing)
 
 
 def cover(image: Image.Image, preprocessing: Preprocessing, name: str) -> Image.Image:
-    """Resize an image so that it covers the crop of `preprocessing`.
-
-    Raises: ValueError that names the file if the resized image had more than `MAX_PIXELS` pixels.
-    """
+    """Resize an image so that it covers the crop. Raises: ValueError above `MAX_PIXELS` pixels."""
     height, width = _resized_shape(image.height, image.width, preprocessing)
     if height * width > MAX_PIXELS:
         invariant = f"{name} must have at most {MAX_PIXELS:,} pixels after resizing"
@@ -258,11 +253,7 @@ def _refuse_size(name: str, received: str) -> NoReturn:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The transposition for the EXIF orientation.
-
-    Call it after `load`: some formats store EXIF after the pixels, and Pillow applies the
-    orientation of TIFF files itself.
-    """
+    """The transposition for the EXIF orientation; after `load`, as some formats store EXIF last."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # unreadable EXIF data does not affect the pixels

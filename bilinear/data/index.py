@@ -99,11 +99,7 @@ class Counts(NamedTuple):
 
 
 def check_complete(index: Index, counts: Counts | None) -> Index:
-    """Check that all image files exist and that the index has the published `counts`, if given.
-
-    Returns: `index`.
-    Raises: one ValueError that lists everything that is missing.
-    """
+    """Return `index`. Raises: one ValueError with all missing files and wrong `counts`."""
     problems = _wrong_counts(index, counts) if counts else []
     if missing := _missing(index):
         listed = f"{len(index.items):,} images are listed"

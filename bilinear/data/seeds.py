@@ -1,7 +1,6 @@
 """Random generators of the data pipeline, one for each purpose, epoch and image.
 
-A generator does not depend on earlier draws. So neither the number of workers nor the step at which
-a run was resumed changes the random numbers.
+No generator depends on earlier draws: workers and resumed runs draw the same numbers.
 """
 
 import numpy as np

@@ -1,12 +1,9 @@
-"""Reading and writing the portable file of a trained B-CNN.
+"""Reading and writing the portable file of a trained B-CNN: one safetensors file without pickles.
 
-It is one safetensors file. Its tensors have the canonical names and layouts of `plans`, each SGD
-buffer is stored as ``momentum.<name>``, and the single metadata entry ``"bilinear"`` is the
-`Description` as JSON. Equal content gives equal bytes. Nothing is pickled.
-
-A file is checked before anything is returned: first the description, then the names, shapes and
-dtypes in the file's header, and last the values. `read_description` does the first two, except
-for the tensors of custom modules, so that no model is built from a file that does not fit.
+Its tensors have the canonical names and layouts of `plans`, each SGD buffer is stored as
+``momentum.<name>``, and the metadata entry ``"bilinear"`` is the `Description` as JSON. Equal
+content gives equal bytes. A file is checked before anything is returned: the description, then
+names, shapes and dtypes in its header, both by `read_description`, and last the values.
 """
 
 import os
@@ -51,10 +48,7 @@ def write(
     tensors: Mapping[str, np.ndarray],
     momentum: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a model's file atomically: on an error, the file at `path` stays as it was.
-
-    Raises: ValueError for an invalid description, and for tensors or momentum that do not fit it.
-    """
+    """Write a model's file atomically. Raises: ValueError for tensors that do not fit."""
     op = f"save {os.fsdecode(path)}"
     description.check(op, "Correct it before saving.")
     content = dict(tensors) | {MOMENTUM + name: array for name, array in (momentum or {}).items()}
@@ -82,12 +76,9 @@ def read_description(path: str | os.PathLike) -> Description:
 def read(
     path: str | os.PathLike, expected: Mapping[str, Spec] | None = None, momentum: bool = False
 ) -> Checkpoint:
-    """Read a model's file, checked whole before anything is returned.
+    """Read a model's file. Raises: ValueError naming file and tensor, before anything is returned.
 
-    `expected` is needed only where a stream is `Custom`: shape and dtype of its tensors under
-    their full names (``backbone.…``). Other tensors in it are ignored.
-
-    Raises: ValueError naming file and tensor; OSError where the file cannot be opened.
+    `expected` is needed only where a stream is `Custom`: {full name: shape and dtype}.
     """
     op = f"load {os.fsdecode(path)}"
     with open_tensors(path, op) as file:
@@ -133,10 +124,7 @@ def check_streams(
     backbone: bool = False,
     backbone_b: bool = False,
 ) -> None:
-    """ValueError unless the namespace of `framework` can build the file's streams.
-
-    `backbone` and `backbone_b` say whether the caller gave a module for that stream.
-    """
+    """ValueError unless the namespace of `framework` can build the file's streams."""
     for key, stream, given in (
         ("backbone", description.backbone, backbone),
         ("backbone_b", description.backbone_b, backbone_b),

@@ -3,18 +3,8 @@
     convert("birds.safetensors", "birds.pt")
     convert("birds.pt", "tuned.safetensors", like="birds.safetensors")
 
-| form | what it is | names |
-|---|---|---|
-| ``portable`` | the portable file | ``.safetensors`` |
-| ``torch`` | a ``state_dict`` saved by `torch.save` | ``.pt``, ``.pth`` |
-| ``keras`` | a whole Keras model | ``.keras`` |
-| ``keras-weights`` | the weights of a Keras model | ``.weights.h5`` |
-| ``orbax`` | `nnx.state` of a JAX model, a folder of Orbax | ``.orbax`` |
-
-If a file has another suffix, `framework` selects the form ``torch``, ``keras`` or ``orbax``. All
-values are preserved exactly, in both directions. Only a ``.keras`` archive describes its model. The
-other forms need `like`, a portable file of the same model, and use its description (backbones,
-pool, classes, preprocessing). SGD momentum buffers are dropped.
+docs/convert.md describes the forms. All values are preserved exactly; SGD momentum is dropped.
+Only a ``.keras`` archive describes its model; for other native files `like` does.
 """
 
 import importlib

@@ -36,11 +36,7 @@ class Custom(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """The description of a model in a file; `write` and `from_json` check it.
-
-    `pooling` is ``{"name": "BilinearPool", "reduction": …, "eps": …, "l2_eps": …}``, or the name
-    and the arguments of another pool.
-    """
+    """The description of a model in a file; `write` and `from_json` check it."""
 
     backbone: str | Custom
     backbone_b: str | Custom | None

@@ -1,7 +1,4 @@
-"""What the shared code of `bilinear.models` asks of a framework.
-
-The module ``bilinear.models.<framework>.framework`` answers for each.
-"""
+"""What `bilinear.models` asks of a framework: ``bilinear.models.<framework>.framework`` answers."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -61,10 +58,7 @@ class Framework(Protocol):
     def numpy_function(
         self, model: Any, function: Callable[[Any, Any], Any]
     ) -> Callable[[Any], Any]:
-        """``function(model, images)`` as a function of NumPy arrays, for evaluation.
-
-        Images are (N, H, W, 3); feature maps in the result are (N, h, w, C).
-        """
+        """``function(model, images)`` of NumPy arrays, channels last, for evaluation."""
         ...
 
     def device(self) -> str:

@@ -36,11 +36,7 @@ def read_import(
     *,
     read_pth: ReadPth | None = None,
 ) -> Imported:
-    """Read a checkpoint of other code, and check it whole before anything is returned.
-
-    `read_pth`, where the caller has one, reads what `torch.save` wrote.
-    Raises: ValueError naming file and tensor; OSError where the file cannot be opened.
-    """
+    """Read a checkpoint of other code, checked whole. Raises: ValueError naming file and tensor."""
     path = os.fsdecode(path)
     op = f"import {path}"
     known = _layout(op, layout)

@@ -1,4 +1,4 @@
-"""Keras' own VGG16, read from its HDF5 files into canonical names and layout.
+"""Keras' own VGG16, read from HDF5 files of Keras 1 to 3 into canonical names and layout.
 
 Its weights are Caffe's: they expect blue, green and red from 0 to 255, less the mean. Both are
 converted exactly: the first convolution's input channels are reversed, so that it takes RGB, and
@@ -33,11 +33,7 @@ _REMEDY = "weights= takes VGG16 of keras.applications, as save_weights or save w
 
 
 def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
-    """Return Keras' VGG16 as {canonical name without prefix: array}, in the file's dtype.
-
-    The file is what Keras 1 to 3 write by ``save_weights``, or by ``save`` in the HDF5 format.
-    Raises: ValueError naming file and layer; ImportError without h5py.
-    """
+    """Return Keras' VGG16 as {canonical name without prefix: array}, in the file's dtype."""
     if backbone != "vgg16":
         remedy = "Use weights='imagenet', or torchvision's or timm's file."
         refuse(ValueError, op, "weights of Keras are for 'vgg16'", repr(backbone), remedy)

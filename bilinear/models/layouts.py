@@ -2,25 +2,18 @@
 
 The layouts were read from the code at these commits:
 
-- ``umass``: cvl-umass/bilinear-cnn d6a05aa, with one VGG16, or two on one image. The
-  ``state_dict`` of a DataParallel model, in a dictionary.
-- ``umass-improved``: the same code with ``--matrix_sqrt_iter``. The file also has the identity
-  ``m_sqrt.I``. It does not contain the number of steps of the root; 5 is assumed.
-- ``umass-democratic``: the same code with ``--pooling_method gamma_demo``. The file has the same
-  names as one of ``umass``. It does not contain γ; 0.5 is assumed.
-- ``haomood``: HaoMood/bilinear-cnn bcc2883 and blinear-cnn-faster (its second step). The
-  ``state_dict`` of a DataParallel model.
-- ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69. The ``state_dict``, or ``model`` in a
-  dictionary.
-- ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``. The
-  ``state_dict`` in a dictionary; only the backbone is in DataParallel.
+- ``umass``: cvl-umass/bilinear-cnn d6a05aa, with one VGG16, or two on one image;
+  ``umass-improved`` with ``--matrix_sqrt_iter`` (not in the file: its steps, 5 are assumed);
+  ``umass-democratic`` with ``--pooling_method gamma_demo`` (not in the file: γ, 0.5 is assumed).
+- ``haomood``: HaoMood/bilinear-cnn bcc2883 and blinear-cnn-faster (its second step).
+- ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69.
+- ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``.
 
-All of them flatten in row-major order, and test on the centre crop of an image that is normalised
-as in torchvision. The size is 448 pixels; for ``fast-mpn-bcnn`` on ImageNet, use
-``Preprocessing(224, 256)``. Some code first resizes the image to a square: ``umass`` for Cars,
-Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for Cars and Aircraft, and blinear-cnn-faster always. For
-such a model, use ``Preprocessing(448, square=True)``, and for Aircraft
-``Preprocessing(448, 512, square=True)``.
+All of them flatten in row-major order, and test on the centre crop, 448 pixels, of an image that is
+normalised as in torchvision; for ``fast-mpn-bcnn`` on ImageNet, use ``Preprocessing(224, 256)``.
+Some first resize to a square: ``umass`` for Cars, Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for
+Cars and Aircraft, and blinear-cnn-faster always. For such a model, use
+``Preprocessing(448, square=True)``, and for Aircraft ``Preprocessing(448, 512, square=True)``.
 """
 
 from collections.abc import Mapping
@@ -56,10 +49,8 @@ class Layout:
         streams: prefix of the names of the backbone tensors, for each stream.
         classifier: prefix of the names of the weight and the bias of the classifier.
         pooling: the preset in `bilinear.presets` that the classifier was trained with.
-        backbones: the named backbones that the code supports, a pair for two streams. The first
-            one is the default.
-        numbered: whether the layers of the backbone are named by their index in one
-            `nn.Sequential`. False: they have torchvision's names.
+        backbones: the named backbones of the code, pairs for two streams; the default is the first.
+        numbered: backbone layers have their index in one `nn.Sequential`, not torchvision's names.
         order: order of the features, as in `permute_classifier`.
         preprocessing: preprocessing of the test images of the code.
         differs: why `BCNN` cannot compute the same as the code; empty if it can.

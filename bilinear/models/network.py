@@ -66,10 +66,7 @@ class Network(Generic[Tensor]):
         return self._framework.resample(*maps)
 
     def logits(self, *maps: Tensor, **mode: bool | None) -> Tensor:
-        """Return the logits of the feature maps that `feature_maps` returns.
-
-        `mode` is ``training=`` in Keras, which keeps no mode in the model.
-        """
+        """Return the logits of the maps of `feature_maps`; `mode` is ``training=`` in Keras."""
         pooled = self.pool(*self.prepared(maps), **mode)
         return pooled if self.classifier is None else self.classifier(pooled)
 
@@ -93,10 +90,7 @@ class Network(Generic[Tensor]):
         return plans.channels_last(array) if self._is_transposed(name) else array
 
     def to_canonical(self, name: str, array: Any) -> np.ndarray:
-        """Return a parameter, or its gradient, as a NumPy array in canonical layout.
-
-        Tensors of custom modules keep their layout.
-        """
+        """Return a parameter or gradient in canonical layout; that of a custom module as it is."""
         array = self._framework.to_numpy(array)
         return plans.channels_first(array) if self._is_transposed(name) else array
 

@@ -1,9 +1,7 @@
 """VGG16 and ResNet18 as data: the layers, names, feature maps and shapes for every framework.
 
-A network is a tuple of layers that are applied in order, with torchvision's names, and its
-tensors are in torchvision's layout: convolutions ``(outputs, inputs, height, width)``, the
-classifier ``(outputs, inputs)``. `channels_last` and `channels_first` convert one array between
-that and the layout of Keras and Flax. All arrays here are NumPy's.
+A network is a tuple of layers in their order, with torchvision's names and layouts. `channels_last`
+and `channels_first` convert an array between that and the layout of Keras and Flax.
 """
 
 import math
@@ -62,10 +60,7 @@ class MaxPool(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Two 3×3 convolutions beside a shortcut: ``relu(bn2 conv2 relu(bn1 conv1 x) + shortcut x)``.
-
-    The shortcut is x itself, or the `downsample` pair where the size or the channels change.
-    """
+    """``relu(bn2 conv2 relu(bn1 conv1 x) + shortcut x)``; the shortcut is x or `downsample`."""
 
     name: str
     inputs: int
@@ -217,11 +212,7 @@ class Head(NamedTuple):
 def bcnn_shapes(
     backbone: str | None, backbone_b: str | None, head: Head, taps: Sequence[str] | None = None
 ) -> dict[str, Shape]:
-    """Return {name: shape} of a B-CNN's tensors, without its pool's, in canonical order.
-
-    Streams come first, then projections, then the classifier. A stream that is None (absent, or
-    a custom module) contributes nothing; `taps` belong to the first stream.
-    """
+    """Return {name: shape} of streams, projections and classifier in canonical order."""
     shapes: dict[str, Shape] = {}
     for prefix, stream in (("backbone.", backbone), ("backbone_b.", backbone_b)):
         if stream is not None:

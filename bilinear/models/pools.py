@@ -121,11 +121,7 @@ def describe_named_pool(
 
 
 def describe_pool(op: str, pool: Any) -> dict[str, Any]:
-    """Describe a pool of this package as the portable file does.
-
-    Optional arguments with their default are left out, and each value has the normal form of its
-    argument, so that equal models give equal bytes.
-    """
+    """Describe a pool of this package in normal form, so that equal models give equal bytes."""
     name = type(pool).__name__
     if not _is_of_package(pool):
         known = ", ".join(POOLS)

@@ -27,12 +27,7 @@ Model = TypeVar("Model", bound=Network[Any])
 
 
 class Files(Generic[Model, Tensor]):
-    """The functions of one namespace that read and write files.
-
-    Args:
-        model: the namespace's `BCNN`.
-        framework: the functions of its framework.
-    """
+    """The functions of one namespace, given its `BCNN` and framework, that read and write files."""
 
     def __init__(self, model: type[Model], framework: Framework) -> None:
         self._model: Any = model

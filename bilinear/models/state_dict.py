@@ -30,10 +30,7 @@ def read_saved(op: str, path: str, read_pth: ReadPth | None, open_it: str = "") 
 
 
 def state_tensors(op: str, saved: Any) -> dict[str, np.ndarray]:
-    """Return the tensors of a ``state_dict``, bare or under ``state_dict`` or ``model``.
-
-    The prefixes of DataParallel and `torch.compile` and ``num_batches_tracked`` are left out.
-    """
+    """Return a ``state_dict``'s tensors without prefixes of DataParallel and `torch.compile`."""
     tensors: dict[str, np.ndarray] = {}
     for entry in ("state_dict", "model"):
         if isinstance(saved, Mapping) and isinstance(saved.get(entry), Mapping):

@@ -12,11 +12,10 @@ from .tensorfile import open_tensors, specs
 
 
 def summarize(path: str | os.PathLike) -> dict[str, Any]:
-    """Return a file's description and the sizes of its parts, as JSON values.
+    """Return a file's description and the sizes of its parts, as JSON values, from its header.
 
     ``parameters`` counts what is trained, ``other`` statistics and tables, both by the first word
-    of the tensors' names: ``backbone``, ``projection``, ``pool``, ``classifier``. The values of
-    the tensors are not read, so a file of any size is summarised at once.
+    of the tensors' names: ``backbone``, ``projection``, ``pool``, ``classifier``.
 
     Raises: what `read_description` raises.
     """

@@ -53,11 +53,7 @@ _BACKBONE = "weights= takes the tensors of torchvision's or timm's network of th
 def stream_weights(
     weights: Any, backbone: object, backbone_b: object = None
 ) -> tuple[Weights, Weights]:
-    """Return the weights of each stream, (first, second); None for a stream without weights.
-
-    A single value is for all named backbones; they must be of one architecture unless it is
-    ``"imagenet"``.
-    """
+    """Return the weights of both streams; one file is for backbones of one architecture."""
     names = [stream if isinstance(stream, str) else None for stream in (backbone, backbone_b)]
     if isinstance(weights, (tuple, list)):
         if len(weights) != 2:
@@ -99,9 +95,7 @@ def backbone_tensors(
 ) -> dict[str, np.ndarray]:
     """Return a pretrained backbone as {canonical name without prefix: array}, in the file's dtype.
 
-    `weights` is ``"imagenet"`` (downloaded once, then read from the cache; its hash is checked
-    every time), the path of a ``.safetensors`` file, of an ``.h5`` file of Keras' VGG16, or, where
-    the caller has `read_pth`, of a ``.pth`` file.
+    ``"imagenet"`` is downloaded once, then read from the cache; its hash is checked every time.
     """
     expected = tensor_shapes(backbone)
     path = _fetch(backbone) if weights == "imagenet" else _existing(weights)

@@ -84,13 +84,7 @@ def check_pipelines(
 def validate(
     feed: Feed, num_classes: int, after_batch: Callable[[int], None]
 ) -> tuple[float, float, np.ndarray]:
-    """Mean cross-entropy, accuracy, and the number of images of each class.
-
-    Args:
-        after_batch: called after each batch with the number of images so far.
-
-    Raises: ValueError for a label outside the classes.
-    """
+    """Mean cross-entropy, accuracy, images of each class. Raises: ValueError for a wrong label."""
     loss, correct, counts = 0.0, 0, np.zeros(num_classes, np.int64)
     for batch in feed.validation.epoch(0):
         check_labels(batch.labels, num_classes)

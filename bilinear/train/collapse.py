@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 LEARNED, USELESS = 0.9, 0.99
-"""Fractions of the chance-level loss: a network at or below the first has learned something, one
-at or above the second has not. Between them it may still be starting to learn."""
+"""Fractions of the chance-level loss: up to the first it is learned, from the second not."""
 
 
 class Chance(NamedTuple):
@@ -42,12 +41,8 @@ def accuracy_before_collapse(
     are not, in loss *and* accuracy, by more than the noise of the number of images. In the first
     epoch of a phase one such epoch is enough where it also has less than half of the accuracy:
     the learning rate of the phase is too large. A small data set overfits to a loss above chance
-    level at a good accuracy; that is no collapse.
-
-    Args:
-        now: validation loss and accuracy.
-        history: those of the earlier epochs of the phase.
-        before: those that the phase started with, None where they say nothing about it.
+    level at a good accuracy; that is no collapse. `now`, `history` and `before` are the loss and
+    accuracy of this epoch, of the earlier ones of the phase, and of its start (None: unknown).
     """
     earlier = [*([] if before is None else [before]), *history]
     for loss, accuracy in (now, *history[-1:]):

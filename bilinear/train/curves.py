@@ -20,11 +20,7 @@ TRAINING, VALIDATION, PHASE = "#1f5fa8", "#d1600a", "#777777"
 
 
 class Curves:
-    """Call it with each event after it was logged; it draws at the end of an epoch.
-
-    The end of a phase is always drawn, and the end of the run by `finish`. Raises: OSError naming
-    the file; the run can be resumed.
-    """
+    """Draw the figure after an epoch or phase, and by `finish`. Raises: OSError naming the file."""
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock

@@ -103,8 +103,7 @@ def make_preprocessing(images: Images, weights: Preprocessing | None) -> Preproc
 def open_pipelines(
     recipe: Recipe, index: Index, preprocessing: Preprocessing, workers: int = 0
 ) -> Iterator[tuple[Pipeline, Pipeline, Pipeline]]:
-    """Batches of the training split with the augmentation of the recipe, of the validation split,
-    and of the training split without augmentation."""
+    """Pipelines for training with augmentation, for validation, and for training without it."""
     images = recipe.images
     augmentation = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
     options: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}

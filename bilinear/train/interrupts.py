@@ -10,9 +10,8 @@ from contextlib import contextmanager
 def deferred_interrupts() -> Iterator[Callable[[], bool]]:
     """Inside the block, record the first SIGINT instead of raising KeyboardInterrupt.
 
-    The block receives a function that returns whether a SIGINT arrived. A second SIGINT raises
-    KeyboardInterrupt at once. Threads other than the main thread receive no signals; for them
-    nothing changes.
+    The block receives a function that returns whether a SIGINT arrived; a second one raises
+    KeyboardInterrupt at once. Nothing changes in threads other than the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

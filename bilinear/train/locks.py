@@ -17,14 +17,9 @@ def exclusive_lock(
 ) -> Iterator[Callable[[], None]]:
     """Hold an exclusive advisory lock on `path`, which is created if it does not exist.
 
-    The block receives a function that raises OSError once the lock file was deleted or replaced:
-    from then on another process can acquire the same path. Call it before each write.
-
-    Args:
-        waiting: called every 0.2 seconds while another process holds the lock. Default: None,
-            which does not wait.
-
-    Raises: BlockingIOError where another process holds the lock and `waiting` is None.
+    The block receives a function to call before each write: it raises OSError once the lock file
+    was deleted or replaced, so that another process can acquire the path. `waiting` is called every
+    0.2 s while another process holds the lock; without it, BlockingIOError is raised.
     """
     lock = FileLock(path, blocking=False)
     while not lock.is_locked:

@@ -96,10 +96,7 @@ NAMED_RECIPES: dict[str, Callable[..., Recipe]] = {
 
 
 def named_recipe(name: str, **options: Any) -> Recipe:
-    """The recipe of a name; `options` are those of its function.
-
-    Raises: ValueError for an unknown name.
-    """
+    """The recipe of a name; `options` are those of its function. Raises: ValueError if unknown."""
     if name not in NAMED_RECIPES:
         known = ", ".join(map(repr, NAMED_RECIPES))
         remedy = "A recipe of your own is a path that ends in .json."

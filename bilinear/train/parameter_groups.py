@@ -138,10 +138,7 @@ def draw_tensors(
     tensors: Mapping[str, np.ndarray],
     seed: Sequence[int],
 ) -> dict[str, np.ndarray]:
-    """New initial values of the selected tensors, equal in every framework.
-
-    Raises: ValueError for tensors without a plan: those of pools and user-defined backbones.
-    """
+    """New values of tensors, equal in every framework. Raises: ValueError for those of pools."""
     names = select_tensors(selector, streams, list(tensors))
     classifier = tensors.get("classifier.weight")
     size = None if classifier is None else classifier.shape[1]
@@ -165,12 +162,11 @@ def check_updates(
     """After the first step of a phase, check that exactly the tensors of its plan changed.
 
     A single tensor or layer may stay equal: its gradient is 0 where the ReLUs behind it are 0. A
-    whole backbone, projection, pool or classifier may not, except where its step was too small to
-    change the rounded value, which `momenta` show, or where a classifier of zeros blocks every
-    gradient.
+    whole module may not, except where its step was too small to change the rounded value, which
+    `momenta` show, or where a classifier of zeros blocks every gradient.
 
-    Raises: RuntimeError for a frozen tensor that changed, for a group that left one of these
-        modules unchanged, and for a backbone whose BatchNorm statistics did not change.
+    Raises: RuntimeError for a frozen tensor that changed, for a group that left a backbone,
+        projection, pool or classifier unchanged, and for unchanged BatchNorm statistics.
     """
     changed = {name for name, old in before.items() if not np.array_equal(old, after[name])}
     if wrong := sorted(changed - plan.trained.keys() - plan.statistics):

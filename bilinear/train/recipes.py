@@ -22,8 +22,7 @@ FORMAT = "bilinear-recipe"
 VERSION = 1
 
 MAX_BACKBONE_LEARNING_RATE = 0.1
-"""Largest learning rate of a group that holds backbone parameters. Published values are 1e-4 to
-1e-2; the 1.0 that classifiers on unit descriptors use destroys a backbone within a few steps."""
+"""Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
 
 Backbone = Annotated[str, one_of(BACKBONES)]
 

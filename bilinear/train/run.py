@@ -98,10 +98,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the exclusive lock of the run. Raises: BlockingIOError where another process does.
-
-        `save` stops with an OSError once the lock file was deleted.
-        """
+        """Hold the exclusive lock. Raises: BlockingIOError; in `save` OSError if it was deleted."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
@@ -148,10 +145,7 @@ class Run:
         tensors: Mapping[str, np.ndarray],
         buffers: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the state, after the metrics so far have reached the disk.
-
-        Raises: ValueError for a tensor that is not finite; the previous state is still there.
-        """
+        """Write the state, after the metrics. Raises: ValueError for a tensor with NaN or inf."""
         op = f"save {self.state}"
         self._check_lock()
         with open(self.metrics, "rb+") as file:
@@ -166,11 +160,7 @@ class Run:
     def load(
         self, like: Mapping[str, np.ndarray], start: Progress
     ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The last state: progress, tensors and momentum. The metrics are truncated to it.
-
-        Args:
-            like: tensors with the names, shapes and dtypes of the model.
-            start: the progress with which the run would start now.
+        """The last state, to which the metrics are truncated; `start` is that of a new run.
 
         Raises: ValueError that names the file, for a state that is damaged or of another model,
             recipe, data or cache.

@@ -6,11 +6,8 @@ epoch   ``loss/training``, ``loss/validation`` and ``accuracy/validation``
 phase   ``phase``: its number, from 1
 ======  ======================================================================
 
-Steps count over all phases; values are float32. When a process continues the run, its event
-files are deleted and written again from the metrics, so that a truncated line has no event. The
-times are those of writing.
-
-`tensorboard` has a writer of whole files too, but it imports TensorFlow wherever that is
+Steps count over all phases; values are float32. A process that continues the run writes all events
+again from the metrics. TensorBoard's own writer of whole files imports TensorFlow wherever that is
 installed, and reports a full disk minutes later, from its own thread.
 """
 
@@ -32,10 +29,7 @@ PREFIX = "events.out.tfevents."
 
 
 class TensorBoardLog:
-    """Call it with each event after it was logged.
-
-    Raises: OSError naming the file; the run can be resumed.
-    """
+    """Call it with each event after it was logged. Raises: OSError naming the file."""
 
     def __init__(self, run: Run, recipe: Recipe) -> None:
         self._run = run
@@ -50,10 +44,7 @@ class TensorBoardLog:
             append(self._path, self.encode(event))
 
     def finish(self) -> None:
-        """Write the events so far, also of a run in which nothing was left to train.
-
-        The first call replaces the event files by one with all metrics.
-        """
+        """Write the events so far; the first call replaces the files by one with all metrics."""
         if self._path is not None:
             return
         folder = self._run.events

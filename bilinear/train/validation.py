@@ -40,11 +40,7 @@ def reject(requirement: str) -> NoReturn:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
 def validated(cls: Made) -> Made:
-    """Decorate a class as a frozen dataclass whose values are checked on creation.
-
-    Raises (on creation): ValueError that names the path to the first wrong field, such as
-        ``phases.0.epochs``.
-    """
+    """Make a frozen dataclass whose creation raises ValueError with the path to a wrong field."""
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
     create, names = made.__init__, [f.name for f in dataclasses.fields(made)]
 

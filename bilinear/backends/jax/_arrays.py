@@ -42,10 +42,7 @@ def round_to(x: ArrayLike, result: jax.Array) -> jax.Array:
 
 
 def select_locations(x: ArrayLike, mask: ArrayLike | None) -> jax.Array:
-    """`x` (N, L, C) in the accumulation dtype, with 0 where the mask is False.
-
-    It selects and does not multiply: 0 · NaN would be NaN.
-    """
+    """`x` (N, L, C) in the accumulation dtype, 0 where the mask is False (0 · NaN would be NaN)."""
     if mask is not None:
         x = jnp.where(jnp.asarray(mask)[:, :, None], x, 0.0)
     return upcast(x)
@@ -58,10 +55,7 @@ def select_streams(x, y, mask) -> tuple[jax.Array, jax.Array]:
 
 
 def count_locations(x: jax.Array, mask: ArrayLike | None, dtype: str = "") -> jax.Array:
-    """Number of valid locations of each sample, at least 1: (N, 1), or (1, 1) without a mask.
-
-    In `dtype`, by default that of `x` (N, L, C).
-    """
+    """Number of valid locations of each sample, at least 1: (N, 1), or (1, 1) without a mask."""
     dtype = dtype or x.dtype.name
     if mask is None:
         return jnp.asarray(x.shape[1], dtype).reshape(1, 1)  # an array: L may be symbolic
@@ -82,9 +76,6 @@ def einsum(rule: str, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _precision() -> jax.lax.Precision | None:
-    """Full precision, or None where the user has set a precision for JAX, which then decides.
-
-    JAX's own default rounds float32 factors to fewer digits on a GPU or TPU.
-    """
+    """Full precision, or None where the user set one; JAX's default rounds float32 on GPUs."""
     user_set = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     return jax.lax.Precision.HIGHEST if user_set is None else None

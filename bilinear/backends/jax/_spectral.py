@@ -1,15 +1,13 @@
 """The matrix root by eigenvectors, whose derivatives are finite for equal eigenvalues and zeros.
 
-Derivatives of eigenvectors divide by differences of eigenvalues; derivatives of the root do not.
-Therefore eigenvectors U and eigenvalues λ are constants here. In their basis the root is
-H = diag(√λ), and for the matrix B = Uᵀ a U, which varies, the derivative is ``K ∘ dB`` with
-K_ij = 1 / (√λi + √λj). A step
+Derivatives of eigenvectors divide by differences of eigenvalues, so eigenvectors U and eigenvalues
+λ are constants here. For B = Uᵀ a U and K_ij = 1 / (√λi + √λj), a step
 
     H ← H + K ∘ (B − H H − the value of B − H H)
 
-adds 0 to the value of H and makes its derivatives exact to one order more: if H has an error E of
-order n in a change of B, H H has the error ``diag(√λ) E + E diag(√λ)`` plus terms of order n + 1,
-and K removes the former. Where two eigenvalues count as 0, K is 0.
+adds 0 to the value H = diag(√λ) and makes its derivatives exact to one order more: if H has an
+error E of order n in a change of B, H H has the error ``diag(√λ) E + E diag(√λ)`` plus terms of
+order n + 1, and K removes the former. Where two eigenvalues count as 0, K is 0.
 """
 
 import jax

@@ -76,10 +76,7 @@ def bilinear_scores_unchecked(x, weight, bias, y, mask, options: DescriptorOptio
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
 def _sums(x, y, w, z, eps, packed) -> tuple[jax.Array, jax.Array]:
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one block of rows of the matrix at a time.
-
-    In a loop, because XLA would copy all blocks of the weight first for consecutive steps.
-    """
+    """``W s`` and ``‖s‖²`` by row blocks, in a loop: unrolled, XLA would copy all of W first."""
     blocks = [
         functools.partial(_block_sums, eps=eps, rows=rows, packed=packed)
         for rows in row_blocks(x.shape[2])
@@ -138,10 +135,6 @@ def _packed_rows(m: jax.Array) -> jax.Array:
 
 
 def _norm(square: jax.Array, eps: float) -> jax.Array:
-    """The root of a squared norm, at least `eps`.
-
-    The root is taken of a value that is never 0, so that no derivative of the branch which
-    `where` drops is infinite. NaN is not <= eps: it stays in the norm.
-    """
+    """The root of a squared norm, at least `eps`, of a value that is never 0; NaN stays."""
     short = jnp.sqrt(jax.lax.stop_gradient(square)) <= float(eps)  # NumPy's eps would be float64
     return jnp.where(short, float(eps), jnp.sqrt(jnp.where(short, 1.0, square)))

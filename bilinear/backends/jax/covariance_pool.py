@@ -26,10 +26,7 @@ def covariance_pool(
 
 
 def covariance_pool_unchecked(x, y, mask) -> jax.Array:
-    """The formula, in the accumulation dtype.
-
-    Features are centred before they are multiplied, so that a large mean costs no digits.
-    """
+    """The formula; features are centred before the product, so a large mean costs no digits."""
     x = select_locations(x, mask)
     z = count_locations(x, mask)[:, :, None]
     x_centred = _center(x, mask, z)

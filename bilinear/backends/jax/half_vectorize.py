@@ -47,11 +47,9 @@ def _upper_triangle_jvp(primals, tangents):
 def pack_triangles(matrices: jax.Array, count: int) -> jax.Array:
     """The upper triangle, and for a `count` of 2 the lower one too: (N, count, C(C+1)/2).
 
-    Entry (c, d), c <= d, of the second triangle is (d, c) of the matrix, and 0 on the diagonal.
-
-    A scatter, because its transpose, which the reverse mode runs, then is a gather: a transpose
-    that scatters takes ten times as long on a CPU. The indices are computed, because constants
-    would be held between the passes.
+    The second triangle is 0 on the diagonal. A scatter, because its transpose is a gather: the
+    opposite takes ten times as long on a CPU. Indices as constants would be held between the
+    passes.
     """
     samples, channels = matrices.shape[:2]
     size = packed_size(channels)

@@ -57,14 +57,11 @@ def _newton_schulz(y: jax.Array, steps: int) -> jax.Array:
 
 
 def _scale(a: jax.Array, normalize: Normalize) -> tuple[jax.Array, jax.Array]:
-    """The trace or norm of each matrix, replaced by 1 where it is not positive, and where it is.
-
-    `where` stands before the root, so that no derivative of it is infinite.
-    """
+    """The trace or norm of each matrix, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         s = jnp.trace(a, axis1=1, axis2=2)[:, None, None]
         zero = s <= 0
         return jnp.where(zero, 1.0, s), zero
     square = jnp.sum(a * a, axis=(1, 2), keepdims=True)
     zero = square <= 0
-    return jnp.sqrt(jnp.where(zero, 1.0, square)), zero
+    return jnp.sqrt(jnp.where(zero, 1.0, square)), zero  # no derivative of it is infinite

@@ -36,10 +36,7 @@ convert_to_tensor = tf.convert_to_tensor
 def input_specs(
     op: str, maps: Sequence[Any], masks: Sequence[Any]
 ) -> tuple[Spec, list[Spec], list[Spec]]:
-    """Static shapes and dtypes: of the first map, of the others, and of the masks, None left out.
-
-    Only masks may be of unknown rank.
-    """
+    """Specs of the first map, of the others and of the masks; only masks may have no rank."""
     found: dict[str, list[Spec]] = {"x": [], "y": [], "mask": []}
     names = "x", *["y"] * (len(maps) - 1), *["mask"] * len(masks)
     for name, value in zip(names, (*maps, *masks), strict=True):
@@ -59,10 +56,7 @@ def input_specs(
 def to_locations(
     op: str, maps: Sequence[Any], masks: Sequence[Any], channels_first: bool
 ) -> tuple[list[tf.Tensor], Any]:
-    """Feature maps as (N, L, C), and the conjunction of their masks as (N, L), or None.
-
-    Sizes that were unknown while the function was traced are checked at run time.
-    """
+    """Maps as (N, L, C), and the conjunction of masks as (N, L) or None, checked at run time."""
     x, *others = map(tf.convert_to_tensor, maps)  # variables become tensors
     eager = tf.executing_eagerly()  # all sizes are known then
     for other in [] if eager else others or [None]:

@@ -1,21 +1,17 @@
 """The matrix root by eigenvectors, whose derivatives are finite for equal eigenvalues and zeros.
 
-The derivatives of eigenvectors divide by differences of eigenvalues; the derivatives of the root do
-not. Eigenvectors U and eigenvalues λ are therefore constants here. In their basis the root is
-H = diag(√λ), and the derivative with respect to B = Uᵀ a U is ``K ∘ dB``, K_ij = 1 / (√λi + √λj).
-A step
+Derivatives of eigenvectors divide by differences of eigenvalues, so eigenvectors U and eigenvalues
+λ are constants here. For B = Uᵀ a U and K_ij = 1 / (√λi + √λj), a step
 
     H ← H + K ∘ (B − H H)
 
-changes the value by at most the distance of B from diag(λ), which it corrects, and makes the
-derivatives of H exact to one order more: if H has an error E of order n in a change of B, then H H
-has the error ``diag(√λ) · E + E · diag(√λ)`` plus terms of order n + 1, and K removes the former.
-Where two eigenvalues count as 0, K is 0.
+changes the value H = diag(√λ) by at most the distance of B from diag(λ), which it corrects, and
+makes its derivatives exact to one order more: if H has an error E of order n in a change of B, then
+H H has the error ``diag(√λ) · E + E · diag(√λ)`` plus terms of order n + 1, and K removes the
+former. Where two eigenvalues count as 0, K is 0.
 
 XLA stops its Jacobi rotations when the entries off the diagonal are 1e-6 of the matrix, in float64
-too. The eigenvectors are therefore refined, which squares their error (Ogita, Aishima, "Iterative
-Refinement for Symmetric Eigenvalue Decomposition", Japan J. Industrial and Applied Mathematics 35,
-2018).
+too. The eigenvectors are therefore refined, which squares their error (Ogita, Aishima, 2018).
 """
 
 import numpy as np
@@ -64,11 +60,7 @@ def _decompose(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, t
 
 
 def _refine(a: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Eigenvalues, and eigenvectors whose error is the square of the error before.
-
-    Entries off the diagonal at the level of rounding are ignored, and so are entries between
-    eigenvalues that are treated as equal. At the end the vectors are made orthonormal again.
-    """
+    """Eigenvalues, and orthonormal eigenvectors whose error is the square of the error before."""
     s = tf.matmul(u, tf.matmul(a, u), transpose_a=True)
     values = tf.linalg.diag_part(s)
     off = tf.abs(s - tf.linalg.diag(values))

@@ -47,9 +47,8 @@ def floor_norm(z: tf.Tensor, eps: float) -> tf.Tensor:
 def floor_root(square: tf.Tensor, eps: float) -> tf.Tensor:
     """Root of a squared norm, at least `eps`.
 
-    The root is computed from a value that is never 0, so that no derivative of the branch that
-    `where` drops is infinite. NaN is not <= eps, so it stays in the norm and reaches every entry
-    (XLA's maximum would drop it).
+    The root is computed from a value that is never 0, so that no derivative of a dropped branch is
+    infinite. NaN is not <= eps, so it stays in the norm (XLA's maximum would drop it).
     """
     floor = constant(eps, square)
     short = tf.sqrt(tf.stop_gradient(square)) <= floor

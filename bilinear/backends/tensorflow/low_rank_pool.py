@@ -94,10 +94,7 @@ def activate(p: tf.Tensor, activation: Activation) -> tf.Tensor:
 def ensure_weight_sizes(
     op: str, x: tf.Tensor, name: str, weight: tf.Tensor, layout: str, expected: Sequence[Any]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`x`, after a run-time check of the sizes of a weight, and the weight with a known rank.
-
-    `expected` has an integer, a scalar tensor, or None (any size) for each axis.
-    """
+    """`x` and a weight of known rank, after a run-time check of its sizes; None is any size."""
     known = all(size is None or isinstance(size, int) for size in expected)
     if weight.shape.is_fully_defined() and known:
         return x, weight

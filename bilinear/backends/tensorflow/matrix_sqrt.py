@@ -74,16 +74,13 @@ def _newton_schulz(y: tf.Tensor, steps: int) -> tf.Tensor:
 
 
 def _scale(a: tf.Tensor, normalize: Normalize) -> tuple[tf.Tensor, tf.Tensor]:
-    """Divisor of each matrix, and where it is not positive; there the divisor is 1.
-
-    `where` precedes the root, so that no derivative of the root is infinite.
-    """
+    """Divisor of each matrix, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         square = tf.linalg.trace(a)[:, None, None]
     else:
         square = tf.reduce_sum(a * a, [1, 2], keepdims=True)
     dead = tf.stop_gradient(square) <= constant(0, a)
-    s = tf.where(dead, constant(1, a), square)
+    s = tf.where(dead, constant(1, a), square)  # first, so that no derivative is infinite
     return (s if normalize == "trace" else tf.sqrt(s)), dead
 
 

@@ -1,16 +1,12 @@
 """The forward and the backward pass of `bilinear_pool`, into given memory, without derivatives.
 
-On a CPU they process `count` samples at a time, so that intermediate matrices stay in the cache and
-their memory is reused. The matrices of one stream are symmetric: only blocks on and above the
-diagonal are multiplied, and roots and norms are those of the packed upper triangle.
+On a CPU they process `count` samples at a time, so that intermediate matrices stay in the cache.
+The matrices of one stream are symmetric: only blocks on and above the diagonal are multiplied. The
+gradient of a packed descriptor, ``v = w z / n`` with w = √2 off the diagonal and 1 on it, is
 
-The gradient of a packed descriptor, ``v = w z / n`` with w = √2 off the diagonal and 1 on it, is
-``x S`` with one symmetric matrix,
+    x S,   S = (γ − v ⟨v, γ⟩) / (n² Z |v|), no projection at or below the floor; 0·γ where z = 0
 
-    S = (γ − v ⟨v, γ⟩) / (n² Z |v|), without the projection at or below the floor; 0·γ where z = 0
-
-at both (c, d) and (d, c). The gradient has the factor w twice: one is in ``|v|``, the other makes
-up for the two triangles of S.
+The gradient has the factor w twice: in ``|v|``, and to make up for the two triangles of S.
 """
 
 import torch
@@ -25,8 +21,7 @@ BLOCK = 96
 """Rows of a symmetric matrix in one product on a CPU."""
 
 APART = 16
-"""Padding between the rows of a matrix that is read by columns: rows at distances of a power of 2
-would compete for few cache lines."""
+"""Padding of rows that are read by columns: rows a power of 2 apart would share few cache lines."""
 
 
 def forward(
@@ -83,11 +78,7 @@ def backward(
     divisor: Tensor,
     above: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The first-order gradients, which are never differentiated; an unwanted one is empty.
-
-    It is a custom operator of plain tensors, so that PyTorch can map it over cotangents.
-    `divisor` is ``2 n Z``.
-    """
+    """The first-order gradients; `divisor` is ``2 n Z``. PyTorch can map a custom operator."""
     dx, dy = (
         torch.empty_like(a if want else a[:0], memory_format=torch.contiguous_format)
         for a, want in ((x, want_x), (y, want_y))

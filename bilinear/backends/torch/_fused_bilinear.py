@@ -1,15 +1,13 @@
 """`bilinear_pool` as one autograd function that holds little between the passes.
 
 With ``u = z / n`` the descriptor of a sample, ``z`` its signed root and ``n`` the norm (or its
-floor), all that the gradient needs can be read off the output: ``|z| = n |u|``, so the slope of
-the root is ``1 / (2 n |u|)``. From a cotangent γ,
+floor), the slope of the root can be read off the output: ``1 / (2 n |u|)``. From a cotangent γ,
 
     h = (γ − u ⟨u, γ⟩) / (2 n Z |z|), without the projection at or below the floor; 0·γ where z = 0
 
-and the gradients are ``y hᵀ`` and ``x h``; for one stream ``x (h + hᵀ)``, one product. Between the
-passes the inputs, the output (in float32 for half-precision dtypes) and n are held.
-`_bilinear_passes` has the passes that are not differentiated; second derivatives and compilers use
-the plain operations here.
+and the gradients are ``y hᵀ`` and ``x h``; for one stream ``x (h + hᵀ)``, one product. The inputs,
+the output (in float32 for half-precision dtypes) and n are held. `_bilinear_passes` has the passes
+that are not differentiated; second derivatives and compilers use the plain operations here.
 """
 
 import functools
@@ -25,9 +23,7 @@ from .l2_normalize import floor_norm
 from .signed_sqrt import signed_sqrt_jvp, signed_sqrt_plain
 
 CHUNK = 8 * 2**20
-"""Bytes of the matrices that are processed together on a CPU. Smaller parts stay in a nearer cache,
-but each pass over one waits for all threads.
-"""
+"""Bytes of matrices that are processed together on a CPU, few enough for a near cache."""
 
 
 def bilinear_pool_plain(

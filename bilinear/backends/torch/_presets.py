@@ -13,16 +13,11 @@ def preset(name: str, *, published_backward: bool = False, **arguments: Any) -> 
 
     Args:
         name: a name of `bilinear.presets.PRESETS`.
-        published_backward: whether to use the published backward pass instead of the derivative.
-            Default False.
+        published_backward: use the published backward pass, not the derivative. Default False.
         arguments: further arguments of the layer; they replace those of the preset.
 
-    Returns:
-        The layer.
-
-    Raises:
-        ValueError for an unknown name, or for ``published_backward=True`` if the preset has no such
-        backward pass; the errors of the layer.
+    Raises: ValueError for an unknown name, or for ``published_backward=True`` if the preset has no
+        such backward pass; the errors of the layer.
 
     Example:
         >>> preset("umass").root

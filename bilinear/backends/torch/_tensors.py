@@ -73,8 +73,7 @@ def autocast_off(x: Tensor) -> AbstractContextManager[Any]:
 def use_plain_operations() -> bool:
     """Whether to compute without a custom `torch.autograd.Function`.
 
-    This is so for compilers, which fuse plain operations, and under a forward derivative of a
-    forward derivative, where PyTorch 2.13 silently loses the outer tangent of a Function.
+    Compilers fuse plain operations. Under nested forward derivatives a Function loses a tangent.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
         return True
@@ -82,11 +81,7 @@ def use_plain_operations() -> bool:
 
 
 class _Matmul(torch.autograd.Function):
-    """A batched matrix product whose gradient ignores autocast too.
-
-    Without it, the backward of bmm would run under the autocast that is on when the gradient is
-    computed (or, when compiled, traced).
-    """
+    """A batched matrix product whose gradient ignores the autocast that is on at that time."""
 
     generate_vmap_rule = True
 

@@ -1,8 +1,7 @@
-"""Indices between a symmetric C × C matrix and its packed upper triangle.
+"""Indices between a symmetric C × C matrix and its packed triangle, (0, 0) … (0, C-1), (1, 1) …
 
-The packed triangle has the entries (0, 0) … (0, C-1), (1, 1) … On a CPU the indices are cached for
-the last four C, 12 C² bytes. The cache holds NumPy arrays, because a tensor would belong to the
-mode or the transform in which it was made: inference, fake tensors, a level of `torch.func`.
+On a CPU the indices are cached for the last four C, 12 C² bytes, as NumPy arrays: a tensor would
+belong to the mode or transform in which it was made (inference, fake tensors, `torch.func`).
 """
 
 import functools
@@ -37,9 +36,8 @@ def diagonal_entries(channels: int, like: Tensor) -> Tensor:
 def triangle_blocks(channels: int, rows: int, like: Tensor) -> list[tuple[slice, slice, Tensor]]:
     """Split the triangle into blocks of `rows` rows, each of which is one matrix product.
 
-    Returns:
-        For each block its rows, whose start is its first column too; its packed entries; and their
-        flat indices in the block, whose rows have ``channels - first row`` columns.
+    A block has its rows, whose start is its first column too, its packed entries, and their flat
+    indices in the block, whose rows have ``channels - first row`` columns.
     """
     if rows >= channels:
         return [(slice(0, channels), slice(None), packed_to_flat(channels, like))]

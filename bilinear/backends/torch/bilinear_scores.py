@@ -86,21 +86,16 @@ def bilinear_scores_unchecked(
 def _plain(
     x: Tensor, y: Tensor | None, weight: Tensor, z: Tensor | int, eps: float, packed: bool
 ) -> tuple[Tensor, Tensor]:
-    """`_Sums` of the whole matrix, which compilers split themselves.
-
-    It uses `upper_triangle`, since Inductor 2.13 fails on a second derivative of index_select.
-    """
+    """`_Sums` of the whole matrix, which compilers split themselves."""
     rows = slice(0, x.shape[2])
     m = signed_sqrt_plain(_matrix(x, x if y is None else y, z, rows, False), eps)
+    # Inductor 2.13 fails on a second derivative of index_select, which `_flat` uses.
     s = scale_off_diagonal(upper_triangle(m), x.shape[2]) if packed else m.flatten(1)
     return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
 
 
 class _Sums(torch.autograd.Function):
-    """``W s`` (N, K) and ``‖s‖²`` (N, 1), one row block of the matrix in memory at a time.
-
-    Only the inputs are saved; the derivatives compute the roots again.
-    """
+    """``W s`` (N, K) and ``‖s‖²`` (N, 1), by row blocks; derivatives compute the roots again."""
 
     generate_vmap_rule = True
 
@@ -183,10 +178,7 @@ def _in_place(
     packed: bool,
     one_stream: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The first-order gradients; for one stream the first is their sum and the second is empty.
-
-    It is a custom operator, so that PyTorch can map it over cotangents.
-    """
+    """The first-order gradients, for one stream their sum. PyTorch can map a custom operator."""
     dx, dw = torch.zeros_like(x), torch.empty_like(weight, memory_format=torch.contiguous_format)
     dy = dx if one_stream else torch.zeros_like(y)
     for rows in row_blocks(x.shape[2]):

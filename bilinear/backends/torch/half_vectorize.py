@@ -36,10 +36,7 @@ def half_vectorize_unchecked(g: Tensor, isometric: bool) -> Tensor:
 
 
 def upper_triangle(g: Tensor) -> Tensor:
-    """The entries on and above the diagonal, in the accumulation dtype.
-
-    They are gathered, because the gradient of other ways to index takes 5 to 100 times as long.
-    """
+    """The entries on and above the diagonal. Other indexing than a gather has a slow gradient."""
     samples, channels = g.shape[:2]
     return upcast(g.flatten(1).gather(1, packed_to_flat(channels, g).expand(samples, -1)))
 

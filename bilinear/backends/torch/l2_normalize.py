@@ -46,10 +46,9 @@ def floor_norm(z: Tensor, eps: float) -> Tensor:
 def norm_from_square(square: Tensor, eps: float) -> Tensor:
     """The root of the square of a norm, not below `eps`.
 
-    The root is taken of a value that is never 0, so that no derivative of the branch which
-    `where` drops is infinite. NaN is not <= eps: it stays in the norm and reaches every entry. The
-    floor is a tensor, since a function that PyTorch 2.13 compiled computes with an older eps where
-    one number is both compared and selected.
+    The root is taken of a value that is never 0, so that no derivative of the dropped branch is
+    infinite. NaN is not <= eps: it stays. The floor is a tensor, since a function that PyTorch 2.13
+    compiled computes with an older eps where one number is both compared and selected.
     """
     floor = torch.full_like(square, eps)
     short = square.detach().sqrt() <= floor

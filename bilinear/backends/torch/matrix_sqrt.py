@@ -71,32 +71,27 @@ def _newton_schulz(y: Tensor, steps: int) -> Tensor:
 
 
 def _scale(a: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
-    """What the matrices are divided by, and where that cannot be; there it is 1.
-
-    `where` stands before the root, so that no derivative of it is infinite.
-    """
+    """What the matrices are divided by, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         s = a.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
         dead = s <= 0
         return torch.where(dead, 1.0, s), dead
     square = (a * a).sum((-2, -1), keepdim=True)
     dead = square <= 0
-    return torch.where(dead, 1.0, square).sqrt(), dead
+    return torch.where(dead, 1.0, square).sqrt(), dead  # no derivative of it is infinite
 
 
 def _spectral_root(a: Tensor, tol: float | None) -> Tensor:
     """``U diag(√λ) Uᵀ``, whose derivatives are finite for equal eigenvalues and zeros.
 
-    Derivatives of eigenvectors divide by differences of eigenvalues, those of the root do not. So
-    eigenvectors U and eigenvalues λ are constants here. In their basis the root is H = diag(√λ),
-    and the derivative by the matrix B = Uᵀ a U is ``K ∘ dB``, K_ij = 1 / (√λi + √λj). A step
+    Derivatives of eigenvectors divide by differences of eigenvalues, so eigenvectors U and
+    eigenvalues λ are constants here. For B = Uᵀ a U and K_ij = 1 / (√λi + √λj), a step
 
         H ← H + K ∘ (B − H H − its value)
 
-    leaves the value as it is (it adds 0), and makes the derivatives of H those of the root of B to
-    one order more: with H off by terms of order n in a change of B, H H is off by
-    ``diag(√λ) · off + off · diag(√λ)`` and terms of order n + 1, and K takes the former back.
-    Where two eigenvalues count as 0, K is 0.
+    leaves the value H = diag(√λ) and makes its derivatives exact to one order more: with H off by
+    terms E of order n in a change of B, H H is off by ``diag(√λ) · E + E · diag(√λ)`` and terms of
+    order n + 1, and K takes the former back. Where two eigenvalues count as 0, K is 0.
     """
     u, roots, k = _eigen(a.detach(), tol)
     b = matmul(matmul(u.mT, a), u)

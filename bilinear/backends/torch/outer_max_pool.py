@@ -4,10 +4,6 @@ Let W[l,c,d] be one over the number of locations that share the maximum of (c, d
 locations. W is a constant to every derivative, so the maximum and its derivatives of any order are
 
     Σ_l W[l,c,d] a[l,c] b[l,d],   Σ_d W[l,c,d] g[c,d] b[l,d]   and   Σ_c W[l,c,d] g[c,d] a[l,c]
-
-No block holds all N·L·C·D products: those of a few channels c are computed and compared with the
-maxima, then those of the next channels. When compiled, traced, or under a forward derivative of a
-forward derivative, the products are in one piece.
 """
 
 from collections.abc import Iterator

@@ -104,9 +104,6 @@ def signed_sqrt_jvp(dg: Tensor, s: Tensor) -> Tensor:
 
 
 def signed_sqrt_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
-    """Of ``share · g`` in place of `g`, without a gradient; `sign` is space of its size.
-
-    It is 0 at 0; the sign of NaN is 0, and 0 · NaN is NaN.
-    """
+    """The root of ``share · g`` in place of `g`; `sign` is space of its size. 0 · NaN is NaN."""
     torch.sign(g, out=sign)
     return torch.addcmul(g.new_tensor(eps), g, sign, value=share, out=g).sqrt_().mul_(sign)

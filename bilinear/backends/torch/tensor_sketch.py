@@ -71,8 +71,6 @@ def tensor_sketch_unchecked(
 
 
 def count_sketch(x: Tensor, h: Tensor, s: Tensor, dim: int) -> Tensor:
-    """The count sketch over the last axis: what falls into one bin is added.
-
-    Not by `index_add`, whose forward derivative PyTorch 2.13 compiles into another number.
-    """
+    """The count sketch over the last axis: what falls into one bin is added."""
+    # not by index_add, whose forward derivative PyTorch 2.13 compiles into another number
     return x.new_zeros(*x.shape[:-1], dim).scatter_add(-1, h.expand(x.shape), x * s.to(x.dtype))

@@ -1,9 +1,6 @@
 """The named feature extractors as Flax modules: torchvision's layers under Flax's names.
 
 Modules are constructed with zeros and without random keys; their owner assigns the weights.
-Convolutions and the classifier follow JAX's precision setting. Its default on a GPU is
-TensorFloat-32, which has 10 bits of mantissa; ``jax.default_matmul_precision("highest")`` computes
-them in float32.
 """
 
 from typing import Any
@@ -82,11 +79,8 @@ class Linear(nnx.Module):
 class BatchNorm(nnx.Module):
     """torch's batch normalisation over all axes but the last, in the accumulation dtype.
 
-    In training mode the biased variance of the batch normalises, and the unbiased variance updates
-    ``var`` with torch's momentum; `flax.nnx.BatchNorm` would store the biased one. ``train()`` and
-    ``eval()`` set ``use_running_average``.
-
-    Raises: ValueError in training mode for a single value per channel.
+    In training the biased variance of the batch normalises, and the unbiased one updates ``var``
+    with torch's momentum; `flax.nnx.BatchNorm` would store the biased one.
     """
 
     def __init__(self, plan: plans.BatchNorm, dtype: str) -> None:
@@ -167,11 +161,9 @@ class Block(nnx.Module):
 
 
 class Backbone(nnx.Module):
-    """The layers of a plan in sequence: images (N, H, W, 3) to feature maps (N, h, w, C).
+    """The layers of a plan: images (N, H, W, 3) to feature maps (N, h, w, C), a tuple with `taps`.
 
-    With `taps` it returns a tuple of the feature maps of these layers. A layer named
-    ``group.index`` is entry ``index`` of the list ``group``. Images are cast to the dtype of the
-    parameters.
+    A layer named ``group.index`` is entry ``index`` of the list ``group``.
     """
 
     def __init__(self, name: str, dtype: str, taps: tuple[str, ...] | None = None) -> None:

@@ -162,10 +162,7 @@ def _stream(backbone: Any, dtype: str, taps: tuple[str, ...] | None = None) -> A
 
 
 def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
-    """Canonical name (no prefix) -> variable; variables of pools and custom modules by their path.
-
-    The state of random generators and intermediate values are left out.
-    """
+    """Canonical name -> variable, without random generators; custom modules by their path."""
     if isinstance(part, Backbone):
         return part.canonical()
     if isinstance(part, Linear):

@@ -24,10 +24,7 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 
 
 def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
-    """Return `model` with the ``nnx.state(model)`` of a folder, or with its pure dictionary.
-
-    Names, shapes and dtypes are checked before values are read.
-    """
+    """Return `model` with a folder's ``nnx.state(model)`` or its pure dictionary, checked first."""
     os.listdir(path)  # the same errors for a path that cannot be opened as anywhere
     path = os.path.abspath(path)
     if not os.path.isfile(os.path.join(path, "_METADATA")):

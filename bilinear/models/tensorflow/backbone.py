@@ -22,11 +22,7 @@ BATCH_NORM = {
 
 
 class Conv(keras.layers.Layer):
-    """A convolution with an HWIO kernel: (N, H, W, inputs) to (N, h, w, outputs).
-
-    Padding is equal on every side. ``"SAME"`` has the faster gradients, and is used except for
-    stride 2, where it pads unequally.
-    """
+    """A convolution, padded equally; "SAME" has faster gradients, but is unequal for stride 2."""
 
     def __init__(self, plan: plans.Conv, **kwargs: Any) -> None:
         super().__init__(name=plan.name, **kwargs)
@@ -53,8 +49,7 @@ class BatchNorm(keras.layers.Layer):
     In training the biased variance of the batch normalises, and the unbiased one updates
     ``moving_variance`` with PyTorch's momentum; `keras.layers.BatchNormalization` stores the
     biased one. As there, a frozen layer (``trainable = False``) computes as in evaluation.
-    Raises: ValueError in training where a channel has one value. Sizes unknown when a
-        tf.function is traced are checked at run time; XLA words the error otherwise.
+    Sizes unknown when a tf.function is traced are checked at run time.
     """
 
     def __init__(self, plan: plans.BatchNorm, **kwargs: Any) -> None:
@@ -115,11 +110,7 @@ def _update(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class Backbone(keras.layers.Layer):
-    """The layers of a plan in order: images (N, H, W, 3) to feature maps (N, h, w, C).
-
-    With `taps` it returns a tuple of these maps. `parts` has the convolutions and normalisations
-    by torchvision's names; the caller sets their variables.
-    """
+    """The layers of a plan: images (N, H, W, 3) to a map (N, h, w, C), or to the maps of `taps`."""
 
     def __init__(self, architecture: str, taps: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

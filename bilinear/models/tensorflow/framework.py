@@ -78,10 +78,9 @@ def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _shrunk(x: tf.Tensor, axis: int, old: Any, new: Any) -> tf.Tensor:
-    """Resample `x` from `old` to `new` <= `old` positions along an axis of the image.
+    """Resample an axis; `tf.image.resize` is not used because it returns float32 for every dtype.
 
-    Position i is at ``(i + ½) · old / new − ½`` of the old axis, between two of its
-    positions. `tf.image.resize` is not used because it returns float32 for every dtype.
+    Position i is at ``(i + ½) · old / new − ½`` of the old axis, between two of its positions.
     """
     doubled = (2 * tf.range(new) + 1) * old - new  # 2 · new times the position, exactly
     low = doubled // (2 * new)
@@ -103,10 +102,7 @@ def numpy_function(model: Any, function: Callable[..., Any]) -> Callable[[np.nda
 
 
 def pool_variables(pool: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """Name -> variable of a pool; ``pool.<name>`` for a pool within it.
-
-    Where two variables have one name, each name is preceded by its position.
-    """
+    """Name -> variable of a pool; variables of equal name are preceded by their position."""
     inner = getattr(pool, "pool", None)
     within = pool_variables(inner) if isinstance(inner, keras.layers.Layer) else {}
     theirs = {id(variable) for variable in within.values()}

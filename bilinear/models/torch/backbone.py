@@ -37,11 +37,9 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The layers of a plan in order: images (N, 3, H, W) to feature maps (N, C, h, w).
+    """The layers of a plan: images (N, 3, H, W) to feature maps (N, C, h, w), a tuple with `taps`.
 
-    With `taps`, names of some of the layers, it returns a tuple of their feature maps. A layer
-    named ``group.index`` becomes entry ``index`` of the `nn.Sequential` ``group``, so that
-    ``state_dict()`` has torchvision's names.
+    A layer ``group.index`` is entry ``index`` of the `nn.Sequential` ``group``, as in torchvision.
     """
 
     def __init__(self, layers: Sequence[plans.Layer], taps: Sequence[str] = ()) -> None:

@@ -206,8 +206,7 @@ def _device(name: str | None) -> torch.device:
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Make cuDNN deterministic, with its other settings unchanged. `torch.backends.cudnn.flags`
-    would disable cuDNN and enable TF32, whatever the user had set."""
+    """Make cuDNN deterministic. `torch.backends.cudnn.flags` would disable it and enable TF32."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
@@ -238,11 +237,7 @@ def _upcast(logits: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer that writes the gradient of its weight into one buffer, without accumulation.
-
-    The gradient of a classifier on 262,144 features takes hundreds of megabytes: allocating it in
-    each step would take longer than the matrix product.
-    """
+    """A linear layer with one buffer for its weight gradient, which takes long to allocate."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, gradient: Tensor) -> Tensor:

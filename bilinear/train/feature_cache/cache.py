@@ -1,11 +1,8 @@
 """Phases with frozen backbones, on feature maps that are computed once and stored on disk.
 
-A frozen backbone is in evaluation mode, so its feature maps of an image are the same in every
-epoch. What follows it (projections, pool, classifier) is computed in each step and may train.
-
-An augmented image looks different in every epoch. The versions that the first `views` epochs of a
-phase show are stored, and the later epochs show them again in turn. With as many views as epochs,
-a run sees the same images as without a cache.
+The maps of an image are the same in every epoch; projections, pool and classifier may train. The
+versions of augmented images that the first `views` epochs of a phase show are shown again in turn:
+with as many views as epochs, a run sees the same images as without a cache.
 """
 
 import functools
@@ -97,11 +94,7 @@ class Batch(NamedTuple):
 
 
 class PipelineCache(NamedTuple):
-    """A cache of the images of two pipelines.
-
-    `training` is the pipeline whose views are stored. With ``views=None`` it has no augmentation,
-    and the order of the pipeline that trains the other phases.
-    """
+    """A cache of two pipelines; with ``views=None``, `training` has no augmentation."""
 
     cache: Cache
     training: Pipeline
@@ -112,11 +105,7 @@ class PipelineCache(NamedTuple):
         return PhaseCache(self, engine, range(first, first + phase.epochs))
 
     def check(self, engine: Engine, pairs: Sequence[tuple[Phase, Plan]], *, new: bool) -> None:
-        """Before a run: some phase must be able to use the cache, and a `new` run needs space.
-
-        Raises: what `PhaseCache` raises; ValueError where backbones train in every phase, and for
-            more bytes than the limit; OSError for more bytes than the disk has free.
-        """
+        """Refuse a cache that no phase can use (ValueError), or without space (or OSError)."""
         if not any(plan.backbones_are_frozen for _, plan in pairs):
             invariant = "a cache needs a phase in which no backbone trains"
             refuse(ValueError, "cache", invariant, "a recipe without one", "Leave the cache out.")
@@ -141,7 +130,7 @@ class PhaseCache:
     """The cache of one phase: some views of each training image, one of each validation image."""
 
     def __init__(self, of: PipelineCache, engine: Engine, epochs: range) -> None:
-        """Args: `epochs` are those of the phase, counted as the training pipeline counts them.
+        """`epochs` are those of the phase, counted as the pipeline counts them.
 
         Raises: ValueError for a user-defined backbone or a pipeline that skips images; OSError
             that names a missing image.
@@ -176,10 +165,7 @@ class PhaseCache:
         return [*self.training, self.validation]
 
     def check(self) -> str:
-        """What the phase is going to store and how it augments, before any image is read.
-
-        Raises: ValueError for more bytes than the limit, OSError for more than the disk has free.
-        """
+        """What the phase stores and augments. Raises: ValueError or OSError for too many bytes."""
         folder, limit = Path(self.cache.folder), self.cache.limit
         maps = [view.maps for view in self.views]
         stored = format_bytes(check_space(folder, limit, self.description, maps))

@@ -91,10 +91,7 @@ class MapSet(NamedTuple):
 
 
 class FeatureMaps:
-    """The feature maps of a complete folder, memory-mapped and indexed by image.
-
-    Raises: ValueError that names a damaged or foreign file; OSError where one cannot be opened.
-    """
+    """A complete folder, memory-mapped. Raises: ValueError that names a damaged or foreign file."""
 
     def __init__(self, of: MapSet) -> None:
         file, expected, count = of.folder / "maps.json", of.describe(), of.count
@@ -129,13 +126,7 @@ def write_maps(
 ) -> None:
     """Write a folder of feature maps, unless another process has done so meanwhile.
 
-    Other writers to the same cache wait until this one ends.
-
-    Args:
-        maps: the folder and its content.
-        batches: computes the feature maps of some images after the other.
-        limit: bytes of the whole cache, these included.
-        waiting: called again and again while another process writes.
+    Other writers to the same cache wait until this one ends; `waiting` is called meanwhile.
 
     Raises: ValueError for feature maps above the limit, or of other shapes or another number than
         announced; OSError that names the file which cannot be written.
@@ -161,13 +152,7 @@ def write_maps(
 
 
 def check_space(cache: Path, limit: int, description: str, asked: Sequence[MapSet]) -> int:
-    """The bytes of these feature maps that the folder of a cache has already.
-
-    Args:
-        description: of the feature maps, for error messages.
-
-    Raises: ValueError for more bytes than the limit, OSError for more than the disk has free.
-    """
+    """The bytes that are stored already. Raises: ValueError or OSError if the others do not fit."""
     _remove_leftovers(cache)
     sizes, there = {maps.folder: maps.bytes for maps in asked}, folder_sizes(cache)
     others = sum(size for path, size in there.items() if path not in sizes)

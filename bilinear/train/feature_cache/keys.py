@@ -1,7 +1,6 @@
 """The key of a set of feature maps: everything known to determine them, as JSON.
 
-On one machine, equal keys mean equal feature maps. Another machine of the same kind may round
-differently; no key records that.
+On one machine, equal keys mean equal maps; another of the same kind may round differently.
 """
 
 import hashlib
@@ -28,8 +27,7 @@ def is_augmented(pipeline: Pipeline) -> bool:
 
 
 def model_key(engine: Engine) -> dict[str, Any]:
-    """The part of the key that a model and its framework determine: versions, settings, machine,
-    backbones and their weights."""
+    """What a model and its framework determine: versions, settings, machine, backbones, weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(engine.tensors().items()):
         if name.partition(".")[0] in BACKBONES:
@@ -47,12 +45,10 @@ def model_key(engine: Engine) -> dict[str, Any]:
 
 
 def images_key(pipeline: Pipeline) -> dict[str, Any]:
-    """The part of the key that the images of a split determine, except the epoch.
+    """What the images of a split determine, except the epoch. Raises: OSError that names a file.
 
-    A file of another size or modification time counts as changed. The batch size belongs to the
-    key because another one may round differently.
-
-    Raises: OSError that names a file which cannot be read.
+    A file of another size or modification time counts as changed; another batch size may round
+    differently.
     """
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation

@@ -95,10 +95,7 @@ class FeatureMapLayer(keras.layers.Layer):
 
 
 class Pool(FeatureMapLayer):
-    """Base of the layers that pool feature maps to descriptors; no mask leaves them.
-
-    A subclass defines `pool_locations`, or `call` itself.
-    """
+    """Base of the layers that pool maps to descriptors by `pool_locations`; no mask leaves them."""
 
     def build(self, x_shape: Any, y_shape: Any = None) -> None:
         """Do nothing: all weights are created by the constructor."""
