@@ -50,18 +50,15 @@ class Files(Generic[Model, Tensor]):
         Args:
             model: a `BCNN`.
             path: of the file; its name usually ends in ``.safetensors``.
-            classes: names of the classes in the order of the logits; None writes
-                ``model.classes``.
+            classes: class names in the order of the logits; None writes ``model.classes``.
             preprocessing: of the images; None writes ``model.preprocessing``.
             momentum: SGD buffers by canonical parameter name, each with the shape of
                 ``model.canonical()[name]``; None writes none.
             name: name of a custom backbone (a pair for two). Such a file opens only in the
                 framework that wrote it.
 
-        Raises:
-            ValueError: for tensors that are not finite, wrong class names, a custom pool,
-                or momentum of a tensor that is not a parameter.
-            OSError: if the file cannot be written.
+        Raises: ValueError for tensors that are not finite, wrong class names, a custom pool, or
+            momentum of a tensor that is not a parameter; OSError if the file cannot be written.
         """
         op = f"save {os.fsdecode(path)}"
         policy = getattr(model, "dtype_policy", None)  # of Keras
@@ -131,13 +128,10 @@ class Files(Generic[Model, Tensor]):
             backbone_b: the same for the second stream.
             momentum: also return the SGD momentum buffers, by canonical parameter name.
 
-        Returns:
-            The `BCNN`; with ``momentum=True``, a pair of the `BCNN` and the buffers.
+        Returns: the `BCNN`; with ``momentum=True``, a pair of the `BCNN` and the buffers.
 
-        Raises:
-            ValueError: for a file that is truncated, not written by `save`, of a newer format, or
-                inconsistent. The message names the file and the tensor.
-            OSError: if the file cannot be read.
+        Raises: ValueError naming file and tensor, for a file that is truncated, not written by
+            `save`, of a newer format, or inconsistent; OSError if the file cannot be read.
         """
         op = f"load {os.fsdecode(path)}"
         if num_classes is not None:
@@ -184,9 +178,7 @@ class Files(Generic[Model, Tensor]):
             file: a path or a binary stream.
             preprocessing: usually ``model.preprocessing``.
 
-        Raises:
-            ValueError: for a file that is not a complete image, or is too large. The message names
-                the file.
+        Raises: ValueError naming the file, if it is not a complete image, or is too large.
         """
         return self._framework.images(load_array(file, preprocessing)[None])
 
@@ -214,11 +206,9 @@ class Files(Generic[Model, Tensor]):
                 None detects it from the tensor names.
             num_classes: expected number of classes; None accepts any.
 
-        Raises:
-            ValueError: for a checkpoint of another layout, for tensors that are missing, unknown,
-                of a wrong shape or not finite, and for ``"hawkeye"``, whose network differs. The
-                message names the file and the tensor.
-            OSError: if the file cannot be read.
+        Raises: ValueError naming file and tensor, for a checkpoint of another layout, for tensors
+            that are missing, unknown, of a wrong shape or not finite, and for ``"hawkeye"``, whose
+            network differs; OSError if the file cannot be read.
         """
         found = read_import(path, layout, backbone, num_classes, read_pth=self._framework.read_pth)
         model = self._model(**found.arguments, seed=UNFILLED)

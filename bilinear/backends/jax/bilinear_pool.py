@@ -43,11 +43,10 @@ def bilinear_pool(
 
     Returns: Array (N, C·D), row-major; or (N, C(C+1)/2) if packed.
     Cost: time N·L·C·D. The inputs and the output are saved for the backward pass; with another
-        `root` or `norm`, or a `slope_eps`, a multiple of the output.
-        With the defaults and under jit, the forward pass needs at most 2 times the bytes of inputs
-        and output, and both passes 3.5 times the bytes of inputs, output and their cotangents.
-        With `packed`, the factors are 3.25 and 3.75. Half-precision arrays count as float32; for
-        them the factors are 2.5 and 4, and 3.25 and 4.5 with `packed`.
+        `root` or `norm`, or a `slope_eps`, a multiple of the output. Under jit, the forward pass
+        needs at most 2 times (packed: 3.25) the bytes of inputs and output, and both passes 3.5
+        (3.75) times those of inputs, output and their cotangents, for half precision, counted as
+        float32, 2.5 (3.25) and 4 (4.5) times.
     Specification: `bilinear.reference.bilinear_pool`.
     """
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)

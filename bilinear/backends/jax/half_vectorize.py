@@ -13,8 +13,7 @@ def half_vectorize(g: ArrayLike, *, isometric: bool = True) -> jax.Array:
 
     Args:
         g: matrices (N, C, C); C must be known when traced, N may be symbolic.
-        isometric: multiply entries above the diagonal by √2, so that inner products and norms of
-            symmetric matrices are those of their vectors.
+        isometric: multiply entries above the diagonal by √2, which preserves inner products.
 
     Returns: Array (N, C(C+1)/2).
     Cost: time and memory N·C(C+1)/2, the gradient N·C².

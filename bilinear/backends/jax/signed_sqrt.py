@@ -16,10 +16,8 @@ def signed_sqrt(
     Args:
         g: array of any shape.
         eps: added inside the root, at least 0.
-        root: ``"signed"``; ``"shifted"``, which is continuous at 0; or ``"unsigned"``, for
-            values that are not negative.
-        slope_eps: positive, or None for the true derivative. A value replaces the derivative by
-            a published backward pass; needs ``root="signed"`` and ``eps=0``.
+        root: ``"signed"``; ``"shifted"``, continuous at 0; or ``"unsigned"``, for values >= 0.
+        slope_eps: None, or positive for a published backward pass of ``"signed"`` with ``eps=0``.
 
     Returns: Array of the shape of g.
     Cost: time and memory of the size of g.

@@ -21,8 +21,7 @@ def signed_sqrt(
         g: tensor of any shape.
         eps: added inside the signed square root; a Python number, 0 or normal and positive.
         root: "signed", or the published variants "shifted" and "unsigned".
-        slope_eps: replaces the derivative by a published backward pass; needs root="signed" and
-            eps=0. None keeps the derivative.
+        slope_eps: None, or positive for a published backward pass of root="signed" with eps=0.
 
     Returns: The shape and dtype of g.
     """

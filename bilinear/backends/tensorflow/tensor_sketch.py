@@ -38,8 +38,7 @@ def tensor_sketch(
         y: (N, L, D) features of a second stream; None means y = x.
         tables: hashes and signs of the channels of x and y, see `sketch_tables`.
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
-        reduction: "mean" divides the sum by the number of valid locations, "sum" does not, and
-            "none" does not pool.
+        reduction: "mean" or "sum" over the valid locations, or "none", which does not pool.
 
     Returns: (N, dim), or (N, L, dim) for "none", in the dtype of x.
     """

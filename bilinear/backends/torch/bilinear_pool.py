@@ -37,22 +37,17 @@ def bilinear_pool(
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        packed: whether to return the upper triangle of one stream, as `half_vectorize` does.
-            Default False.
+        packed: return the upper triangle of one stream, as `half_vectorize` does. Default False.
         root: form of `signed_sqrt`. Default ``"signed"``.
         slope_eps: published slope of `signed_sqrt`; None is the derivative. Default None.
         norm: form of `l2_normalize`. Default ``"floor"``.
 
-    Returns:
-        Descriptors (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
-
+    Returns: Descriptors (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
     Cost: time N·L·C·D. The inputs and the output are saved for the backward pass; with another
-        root or norm than the default, a multiple of the output.
-        With the default root and norm, the forward pass needs at most 2 times the bytes of inputs
-        and output. Both passes need 1.5 times the bytes of inputs, output and their cotangents, or
-        2 times if packed. Half-precision arrays count as float32; for them both passes need 2.25
-        times, or 2.75 times if packed.
-        On a CPU, the indices of the upper triangle, 12 C² bytes, are cached for the last four C.
+        root or norm than the default, a multiple of the output. With the default, the forward pass
+        needs at most 2 times the bytes of inputs and output, and both passes 1.5 times (packed: 2)
+        those of inputs, output and their cotangents, or 2.25 (2.75) times for half precision,
+        counted as float32. On a CPU, indices of 12 C² bytes are cached for the last four C.
 
     Example:
         >>> bilinear_pool(torch.rand(2, 49, 8)).shape

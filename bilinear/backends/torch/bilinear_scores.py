@@ -42,9 +42,7 @@ def bilinear_scores(
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
         packed: whether `weight` is for packed descriptors of one stream. Default False.
 
-    Returns:
-        Scores (N, K) in the dtype of x.
-
+    Returns: Scores (N, K) in the dtype of x.
     Cost: time N·C·D·(L + K), and three times that for the gradient. Memory about 4·N·C·D / 8
         besides the inputs and their gradients. Only the inputs are saved for the backward pass; in
         compiled code, the compiler chooses what is saved.

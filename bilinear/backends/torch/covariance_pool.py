@@ -17,9 +17,7 @@ def covariance_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None =
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
 
-    Returns:
-        Covariances (N, C, D) in the dtype of x.
-
+    Returns: Covariances (N, C, D) in the dtype of x.
     Cost: time N·L·C·D; memory N·C·D and two centred copies of the features.
 
     Example:

@@ -32,9 +32,7 @@ def democratic_weights(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         detach_target: whether the gradient treats the targets as constants. Default False.
 
-    Returns:
-        Weights (N, L) in the dtype of x.
-
+    Returns: Weights (N, L) in the dtype of x.
     Cost: time O(N·L²·(C + steps)), memory O(N·L² + N·L·steps).
 
     Example:

@@ -32,9 +32,7 @@ def hadamard_pool(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
-    Returns:
-        Sums (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
-
+    Returns: Sums (N, pairs · R / rank) in the dtype of x, in the order (0, 1), (0, 2), …, (1, 2), …
     Cost: time and memory N·L·R for each pair. No array of size R² is formed.
 
     Example:

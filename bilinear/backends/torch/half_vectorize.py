@@ -14,12 +14,9 @@ def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
 
     Args:
         g: matrices (N, C, C).
-        isometric: whether entries above the diagonal are multiplied by √2, which preserves inner
-            products and norms. Default True.
+        isometric: multiply entries above the diagonal by √2: equal inner products. Default True.
 
-    Returns:
-        Vectors (N, C(C+1)/2) in the dtype of g.
-
+    Returns: Vectors (N, C(C+1)/2) in the dtype of g.
     Cost: time and memory N·C(C+1)/2, the gradient N·C².
 
     Example:

@@ -18,9 +18,7 @@ def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Ten
         eps: lower bound of the norm, a positive number. Default 1e-12.
         norm: ``"floor"``, or ``"added"`` for ``z / √(‖z‖₂² + eps)``. Default ``"floor"``.
 
-    Returns:
-        Vectors in the shape and dtype of z.
-
+    Returns: Vectors in the shape and dtype of z.
     Cost: time and memory of the size of z.
 
     Example:

@@ -35,9 +35,7 @@ def low_rank_pool(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
-    Returns:
-        Sums (N, R / rank) in the dtype of x.
-
+    Returns: Sums (N, R / rank) in the dtype of x.
     Cost: time N·L·(C + D)·R, memory N·L·R. No array of size C·D is formed.
 
     Example:

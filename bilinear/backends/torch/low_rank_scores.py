@@ -28,12 +28,9 @@ def low_rank_scores(
         u_minus: negative factors, (K, C, r₋). One of r₊ and r₋ may be 0.
         bias: (K,).
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
-        reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
-            locations. Default ``"sum"``, unlike in other operators.
+        reduction: ``"sum"`` (default, as published) or ``"mean"`` over the valid locations.
 
-    Returns:
-        Scores (N, K) in the dtype of x.
-
+    Returns: Scores (N, K) in the dtype of x.
     Cost: time N·L·C·K·(r₊ + r₋), memory N·L·K·(r₊ + r₋); the (N, C, C) matrix is never formed.
 
     Example:

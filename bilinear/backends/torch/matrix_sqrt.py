@@ -26,15 +26,12 @@ def matrix_sqrt(
         a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
         method: ``"newton_schulz"`` iterates, ``"eigen"`` is exact. Default ``"newton_schulz"``.
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
-        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
-            ``"trace"``.
+        normalize: what the iteration divides by, ``"trace"`` (default) or ``"frobenius"``.
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
 
-    Returns:
-        Roots (N, C, C) in the dtype of a. With ``"eigen"``, derivatives up to the third order are
-        exact.
-
+    Returns: Roots (N, C, C) in the dtype of a.
+    Gradient: with ``"eigen"``, derivatives up to the third order are exact.
     Cost: time N·C³, times 3·steps, or about 20 for ``"eigen"``. The gradient needs memory for
         4·steps, or about 12, matrices per sample.
 

@@ -29,13 +29,10 @@ def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = 
         y: features of the second stream, (N, L, D); None is one stream, y = x. Default None.
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
 
-    Returns:
-        Maxima (N, C, D) in the dtype of x.
-
+    Returns: Maxima (N, C, D) in the dtype of x.
     Cost: time O(N·L·C·D). Memory O(N·C·D) and one block of products, forward and backward: N·L·D
-        values for each of as many channels as fit into 32 MiB, but at least one channel. In
-        compiled or traced code, and in a forward derivative of a forward derivative, one block has
-        all products; a compiler may fuse it with the sums that follow.
+        values for each of as many channels as fit into 32 MiB, at least one; for all channels in
+        compiled or traced code, and in a forward derivative of a forward derivative.
 
     Example:
         >>> outer_max_pool(torch.rand(2, 49, 8)).shape

@@ -27,9 +27,7 @@ def outer_pool(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
 
-    Returns:
-        Matrices (N, C, D) in the dtype of x.
-
+    Returns: Matrices (N, C, D) in the dtype of x.
     Cost: time O(N·L·C·D), twice that for the gradient; memory N·C·D beside x and y.
 
     Example:

@@ -27,9 +27,7 @@ def random_maclaurin(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool. Default ``"mean"``.
 
-    Returns:
-        Features (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
-
+    Returns: Features (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
     Cost: time N·L·(C + D)·dim, memory N·L·dim.
 
     Example:

@@ -22,9 +22,7 @@ def signed_sqrt(
         slope_eps: positive number for a published backward pass, ``1 / (2 (√|g| + slope_eps))``,
             which needs ``root="signed"`` and ``eps=0``; None is the derivative. Default None.
 
-    Returns:
-        Roots in the shape and dtype of g.
-
+    Returns: Roots in the shape and dtype of g.
     Cost: time and memory of the size of g.
 
     Example:

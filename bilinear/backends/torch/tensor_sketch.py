@@ -29,9 +29,7 @@ def tensor_sketch(
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
         reduction: ``"mean"``, ``"sum"``, or ``"none"``, which does not pool. Default ``"mean"``.
 
-    Returns:
-        Sketches (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
-
+    Returns: Sketches (N, dim), or (N, L, dim) for ``"none"``, in the dtype of x.
     Cost: time N·L·C·D and memory N·C·D for one matrix product, which is faster than Fourier
         transforms at every location. For ``"none"``, time N·L·(C + D + dim log dim) and memory
         N·L·dim.

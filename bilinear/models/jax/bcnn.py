@@ -29,27 +29,22 @@ class BCNN(nnx.Module, Network[jax.Array]):
             layer4, 1/32), or a `flax.nnx.Module` that maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
-        pool: a pooling layer of this package, or the name of a layer or preset, which is made with
-            its defaults for the feature maps of the model. A custom pool needs a
-            ``descriptor_size`` method. None is ``"BilinearPool"``. A pool with a ``num_classes``
-            attribute computes the logits, and no linear classifier follows it.
-        projection: number of channels, at least 1, to which the feature maps of each stream are
-            projected before pooling, by a learned 1×1 convolution without bias; None for no
-            projection.
+        pool: a pooling layer, or the name of a layer or preset, which is made with its defaults for
+            the model. A custom pool needs a ``descriptor_size`` method; one with a ``num_classes``
+            attribute computes the logits without a linear classifier. None is ``"BilinearPool"``.
+        projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
+            projects the feature maps of each stream before pooling; None for no projection.
         taps: names of the feature maps of a named backbone that the pool receives instead of its
             last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
-            ``.safetensors`` file or of an ``.h5`` file of Keras' VGG16, or a pair of
-            these for two streams. The path of a portable file, written by `save`, starts from
-            its backbones, projection and pool, with a new classifier: if `backbone_b`, `pool`,
-            `projection` or `taps` is None, it is then read from the file; otherwise it must be
-            equal to the file's. None draws all weights from `seed`.
+            ``.safetensors`` file or of an ``.h5`` file of Keras' VGG16, or a pair of these for two
+            streams. A portable file, written by `save`, gives its backbones, projection and pool;
+            `backbone_b`, `pool`, `projection` and `taps` must be None or equal to the file's. The
+            classifier is new. None draws all weights from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
-        seed: non-negative integer; the same seed gives the same initial weights in every
-            framework. None draws different weights each time.
-        rngs: random number streams of Flax; when given, the seed is drawn from
-            ``rngs.params()`` and `seed` is ignored.
+        seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
+        rngs: random streams of Flax; ``rngs.params()`` then gives the seed. Default None.
         dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
             Custom modules keep theirs.
 

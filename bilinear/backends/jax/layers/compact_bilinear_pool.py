@@ -31,8 +31,7 @@ class CompactBilinearPool(Pool, Module):
         channels: C for one stream, [C, D] for two.
         dim: length of the descriptor, default 8192.
         method: ``"tensor_sketch"`` (default) or ``"random_maclaurin"``.
-        seed: non-negative integer, default 0; the same seed gives the same tables in every
-            framework. None draws different tables each time.
+        seed: non-negative integer, for equal tables in every framework; None is random. Default 0.
         rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
         tables: `SketchTables` or `MaclaurinTables` to use, default None; `seed` is then ignored.
         reduction: ``"mean"`` (default) over the valid locations, or ``"sum"``.

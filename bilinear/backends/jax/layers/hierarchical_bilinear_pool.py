@@ -20,13 +20,12 @@ class HierarchicalBilinearPool(Pool, Module):
     """Bilinear pooling across layers: products of every pair of projected feature maps.
 
     ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, …))``, where each pair is normalized separately.
-    The projections u1 (C₁, dim), u2 (C₂, dim), … are learned.
+    The projections u1 (C₁, dim), … are learned, initially normal with deviation 1/√Cᵢ.
 
     Args:
         channels: list of the channels Cᵢ of each feature map, two or more.
         dim: number of channels after the projections, default 8192.
-        seed: non-negative integer, default 0; the same seed gives the same projections, normal with
-            deviation 1/√Cᵢ, in every framework. None draws different ones each time.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
         reduction: ``"mean"`` (default) over the valid locations, or ``"sum"``.
         eps: added inside the signed square root, at least 0. Default 1e-10.

@@ -17,15 +17,13 @@ class LowRankBilinearClassifier(Pool, Module):
 
     There is no root and no normalisation. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with
     r₊ + r₋ = rank; r₊ is the larger one if `rank` is odd. u_plus (num_classes, C, r₊), u_minus
-    (num_classes, C, r₋) and bias (num_classes,) are learned.
+    (num_classes, C, r₋), normal with deviation 1/√(C · rank), and bias, 0, are learned.
 
     Args:
         channels: C.
         num_classes: length of the scores. `BCNN` uses a layer with this attribute as classifier.
         rank: of the matrix of each class, default 8.
-        seed: non-negative integer, default 0; the same seed gives the same projections, normal with
-            deviation 1/√(C · rank), in every framework. None draws different ones each time. The
-            bias is initially 0.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
         reduction: ``"sum"`` (default, as published) or ``"mean"`` over the valid locations.
 

@@ -18,16 +18,15 @@ from ._layer import Module, Pool
 class LowRankBilinearPool(Pool, Module):
     """Low-rank bilinear pooling: ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``.
 
-    u (C, dim · rank) and v (D, dim · rank) are learned. Without activation, ``rank=1`` is the
-    pooling of MLB (Kim et al.), and a larger rank is that of MFB (Yu et al.).
+    u (C, dim · rank) and v (D, dim · rank) are learned, initially normal with deviation 1/√C.
+    Without activation, ``rank=1`` is the pooling of MLB (Kim et al.), a larger rank that of MFB.
 
     Args:
         channels: C for one stream, [C, D] for two.
         dim: length of the descriptor, default 8192.
         rank: number of products that are summed for each entry, default 1.
         activation: of the projections, None (default), ``"tanh"``, ``"relu"`` or ``"sigmoid"``.
-        seed: non-negative integer, default 0; the same seed gives the same projections, normal with
-            deviation 1/√C, in every framework. None draws different ones each time.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
         reduction: ``"mean"`` (default) over the valid locations, or ``"sum"``.
         eps: added inside the signed square root, at least 0. Default 1e-10.

@@ -13,17 +13,16 @@ from ._layer import FeatureMapLayer, Module
 
 
 class Projection(FeatureMapLayer, Module):
-    """A 1×1 convolution without bias from C channels to `dim`; weight (dim, C) is learned.
+    """A 1×1 convolution without bias from C channels to `dim`; its weight (dim, C) is learned.
 
     Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
-    values, 128 channels one of 16 thousand.
+    values, 128 channels one of 16 thousand. The weight is first normal with deviation 1/√C.
 
     Args:
         channels: C.
         dim: channels of the result.
         activation: None (default) or ``"relu"``.
-        seed: non-negative integer, default 0; the same seed gives the same weight, normal with
-            deviation 1/√C, in every framework. None draws different ones each time.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         rngs: if given, the seed is drawn from ``rngs.params()``. Default None.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, *spatial, dim), 0 where the mask is

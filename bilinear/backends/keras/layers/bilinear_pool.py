@@ -19,11 +19,9 @@ class BilinearPool(Pool):
         reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
-        packed: return the upper triangle of the symmetric matrix, with √2 off the diagonal; one
-            feature map only. Default False.
+        packed: return the upper triangle, with √2 off the diagonal, of one map. Default False.
         root: "signed" (default), or the published variants "shifted" and "unsigned".
-        slope_eps: replaces the derivative of the root by a published backward pass; needs
-            root="signed" and eps=0. Default None.
+        slope_eps: None (default), or positive for the published slope of `signed_sqrt`.
         norm: "floor" (default) or "added", see `l2_normalize`.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.

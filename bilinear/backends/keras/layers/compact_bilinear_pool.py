@@ -26,8 +26,7 @@ class CompactBilinearPool(Pool):
         channels: C for one feature map, or [C, D] for two.
         dim: length of the descriptor, default 8192.
         method: "tensor_sketch" (default) or "random_maclaurin".
-        seed: non-negative integer; the same seed gives the same tables in every framework. Default
-            0. None draws different tables each time.
+        seed: non-negative integer, for equal tables in every framework; None is random. Default 0.
         tables: `SketchTables` or `MaclaurinTables` to use instead; `seed` is then ignored.
         reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.

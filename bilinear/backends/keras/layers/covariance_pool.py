@@ -21,8 +21,8 @@ class CovariancePool(Pool):
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
         steps: number of Newton-Schulz steps, at least 1, default 5.
         normalize: scale of the iteration, "trace" (default) or "frobenius".
-        tol: for "eigen", eigenvalues up to this fraction of the largest count as 0, at least 0
-            and below 1; None (default) is C times the unit roundoff.
+        tol: for "eigen", in [0, 1): eigenvalues up to this fraction of the largest count as 0;
+            None (default) is C times the unit roundoff.
         isometric: multiply the entries above the diagonal by √2. Default False, as published.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.

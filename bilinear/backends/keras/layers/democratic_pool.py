@@ -27,9 +27,8 @@ class DemocraticPool(Pool):
     O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps), plus the cost of `pool`.
 
     Args:
-        pool: a layer of one feature map with the same data format; it is called with the scaled
-            feature map and the mask, and may be a classifier. None (default) is
-            ``BilinearPool("sum")``.
+        pool: a layer of one feature map and ``mask=`` with the same data format, also a
+            classifier. None (default) is ``BilinearPool("sum")``.
         gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling), default 0.5.
         damping: exponent of a step, above 0 and at most 1, default 0.5.
         steps: number of Sinkhorn steps, at least 1, default 10.

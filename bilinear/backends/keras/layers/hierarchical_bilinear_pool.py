@@ -24,15 +24,14 @@ class HierarchicalBilinearPool(Pool):
     Args:
         channels: list with the channels of each feature map, two or more.
         dim: number of channels after the projections, default 8192.
-        seed: non-negative integer; the same seed gives the same initial weights in every framework.
-            Default 0. None draws different weights each time. They are normal with deviation 1/√Cᵢ.
+        seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm of each pair, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes: u1, u2, … (Cᵢ, dim), learned.
+    Attributes: u1, u2, … (Cᵢ, dim), learned; initially normal with deviation 1/√Cᵢ.
     Shape: (N, *spatial, Cᵢ) with equal spatial sizes, in channels_first (N, Cᵢ, *spatial) -> (N,
         pairs · dim), in the order of `hadamard_pool`.
     References: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV

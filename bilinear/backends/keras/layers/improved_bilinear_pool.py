@@ -21,8 +21,8 @@ class ImprovedBilinearPool(Pool):
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
         steps: number of Newton-Schulz steps, at least 1, default 5.
         normalize: scale of the iteration, "trace" or "frobenius" (default).
-        tol: for "eigen", eigenvalues up to this fraction of the largest count as 0, at least 0
-            and below 1; None (default) is C times the unit roundoff.
+        tol: for "eigen", in [0, 1): eigenvalues up to this fraction of the largest count as 0;
+            None (default) is C times the unit roundoff.
         reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         root: "signed" (default), or the published variants "shifted" and "unsigned".

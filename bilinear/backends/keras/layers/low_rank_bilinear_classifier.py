@@ -23,16 +23,13 @@ class LowRankBilinearClassifier(Pool):
         channels: C.
         num_classes: length of the scores. `BCNN` uses a layer with this attribute as classifier.
         rank: rank of the matrix of each class, default 8. r₊ = ⌈rank / 2⌉ and r₋ = ⌊rank / 2⌋.
-        seed: non-negative integer; the same seed gives the same initial weights in every framework.
-            Default 0. None draws different weights each time. They are normal with deviation
-            1/√(C · rank); the bias is initially 0.
-        reduction: "sum" (default, as published) or "mean", which divides by the number of valid
-            locations.
+        seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
+        reduction: "sum" (default, as published) or "mean" over the valid locations.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes: u_plus (num_classes, C, r₊), u_minus (num_classes, C, r₋) and bias (num_classes,),
-        learned.
+    Attributes: u_plus (num_classes, C, r₊) and u_minus (num_classes, C, r₋), initially normal with
+        deviation 1/√(C · rank), and bias (num_classes,), initially 0; all learned.
     Shape: (N, *spatial, C), in channels_first (N, C, *spatial) -> (N, num_classes).
     References: Kong, Fowlkes, CVPR 2017, section 3.
     """

@@ -27,15 +27,14 @@ class LowRankBilinearPool(Pool):
         dim: length of the descriptor, default 8192.
         rank: number of products that are summed for each entry, default 1.
         activation: of the projections, None (default), "tanh", "relu" or "sigmoid".
-        seed: non-negative integer; the same seed gives the same initial weights in every framework.
-            Default 0. None draws different weights each time. They are normal with deviation 1/√C.
+        seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         reduction: "mean" (default) over the valid locations, or "sum".
         eps: added inside the signed square root; 0 or a normal positive number, default 1e-10.
         l2_eps: lower bound of the norm, a normal positive number, default 1e-12.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes: u (C, dim · rank) and v (D, dim · rank), learned.
+    Attributes: u (C, dim · rank) and v (D, dim · rank), learned; normal with deviation 1/√C.
     Shape: (N, *spatial, C) and (N, *spatial, D), in channels_first (N, C, *spatial) -> (N, dim).
     References: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """

@@ -21,12 +21,11 @@ class Projection(FeatureMapLayer):
         channels: C.
         dim: channels of the result.
         activation: None (default) or "relu", whose slope at 0 is 0.
-        seed: non-negative integer; the same seed gives the same initial weights in every framework.
-            Default 0. None draws different weights each time. They are normal with deviation 1/√C.
+        seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         data_format: "channels_last", "channels_first", or None for the default of Keras.
         **kwargs: arguments of `keras.layers.Layer`, such as `dtype` and `name`.
 
-    Attributes: weight (dim, C), learned.
+    Attributes: weight (dim, C), learned; initially normal with deviation 1/√C.
     Shape: (N, *spatial, C) -> (N, *spatial, dim), in channels_first (N, C, *spatial) -> (N, dim,
         *spatial).
     """

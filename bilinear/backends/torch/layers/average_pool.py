@@ -13,8 +13,7 @@ class AveragePool(Pool):
     ``z[n, c] = (1/Z) Σ_l x[n, l, c]``, without root and without normalization.
 
     Args:
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) boolean -> (N, C).
     Cost: time N·L·C.

@@ -18,13 +18,11 @@ class BilinearPool(Pool):
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
         packed: whether to return the upper triangle of one stream, C(C+1)/2 values. Default False.
-        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`. Default
-            ``"signed"``.
+        root: ``"signed"`` (default), ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`.
         slope_eps: positive number for the published slope ``1 / (2 (√|g| + slope_eps))``, which
             needs ``root="signed"`` and ``eps=0``; None is the derivative. Default None.
         norm: ``"floor"`` or ``"added"``, see `l2_normalize`. Default ``"floor"``.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
         (N, C(C+1)/2) if packed. Spatial shapes are equal, of any number of axes.

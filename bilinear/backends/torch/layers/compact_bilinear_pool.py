@@ -24,18 +24,14 @@ class CompactBilinearPool(Pool):
         channels: C for one stream, or [C, D] for two.
         dim: length of the descriptor, a positive integer. Default 8192.
         method: ``"tensor_sketch"`` or ``"random_maclaurin"``. Default ``"tensor_sketch"``.
-        seed: non-negative integer; the same seed gives the same tables in every framework. None
-            draws random tables. Default 0.
-        tables: `SketchTables` or `MaclaurinTables` to use instead of drawn ones; `seed` is then
-            ignored. Default None.
+        seed: non-negative integer, for equal tables in every framework; None is random. Default 0.
+        tables: `SketchTables` or `MaclaurinTables` in place of drawn ones (`seed`). Default None.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
         device: device of the tables; None is PyTorch's default device.
-        dtype: has no effect. The tables are integers, and the descriptor has the dtype of the
-            feature maps.
+        dtype: has no effect: the tables are integers, the descriptor has the dtype of the maps.
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) boolean -> (N, dim).
     Cost: that of the operator; tables of 2 (C + D) or (C + D)·dim entries.
@@ -44,8 +40,7 @@ class CompactBilinearPool(Pool):
         >>> CompactBilinearPool(512)(torch.rand(2, 512, 28, 28)).shape
         torch.Size([2, 8192])
 
-    References:
-        Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
+    References: Gao, Beijbom, Zhang, Darrell, "Compact Bilinear Pooling", CVPR 2016.
     """
 
     class_name = "CompactBilinearPool"

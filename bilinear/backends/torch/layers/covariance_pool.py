@@ -18,13 +18,11 @@ class CovariancePool(Pool):
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
-        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
-            ``"trace"``.
+        normalize: what the iteration divides by, ``"trace"`` (default) or ``"frobenius"``.
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
         isometric: whether entries above the diagonal are multiplied by √2. Default False.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2).
     Cost: time N·(L·C² + about 3·steps·C³).
@@ -33,8 +31,7 @@ class CovariancePool(Pool):
         >>> CovariancePool()(torch.rand(2, 64, 7, 7)).shape
         torch.Size([2, 2080])
 
-    References:
-        Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
+    References: Li, Xie, Wang, Zuo, ICCV 2017 (``method="eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
     class_name = "CovariancePool"

@@ -26,8 +26,7 @@ class DemocraticPool(Pool):
         eps: added to the base of each power, a positive number. Default 1e-10.
         weight_eps: added to α inside the root, a positive number. Default 1e-8.
         detach_target: whether the gradient treats the targets as constants. Default False.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> what `pool` returns for x.
     Cost: time O(N·L²·(C + steps)) and memory O(N·L² + N·L·steps) for L locations, plus the
@@ -37,8 +36,7 @@ class DemocraticPool(Pool):
         >>> DemocraticPool()(torch.rand(2, 64, 7, 7)).shape
         torch.Size([2, 4096])
 
-    References:
-        Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
+    References: Lin, Maji, Koniusz, "Second-order Democratic Aggregation", ECCV 2018.
     """
 
     class_name = "DemocraticPool"

@@ -25,13 +25,11 @@ class HierarchicalBilinearPool(Pool):
     Args:
         channels: number of channels of each map, a list of two or more positive integers.
         dim: number of channels after the projections, a positive integer. Default 8192.
-        seed: non-negative integer; the same seed gives the same initial values in every framework.
-            None draws random initial values. Default 0.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
@@ -44,9 +42,8 @@ class HierarchicalBilinearPool(Pool):
         >>> HierarchicalBilinearPool([512, 512, 512], 1024)(x, x, x).shape
         torch.Size([2, 3072])
 
-    References:
-        Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV 2018,
-        section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
+    References: Yu et al., "Hierarchical Bilinear Pooling for Fine-Grained Visual Recognition", ECCV
+        2018, section 3; one norm for each pair as in ChaojianYu/Hierarchical-Bilinear-Pooling.
     """
 
     class_name = "HierarchicalBilinearPool"

@@ -17,17 +17,14 @@ class ImprovedBilinearPool(Pool):
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
         steps: number of Newton–Schulz steps, a positive integer. Default 5.
-        normalize: norm that the iteration divides by, ``"trace"`` or ``"frobenius"``. Default
-            ``"frobenius"``.
+        normalize: what the iteration divides by, ``"trace"`` or ``"frobenius"`` (default).
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
-        root: ``"signed"``, ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`. Default
-            ``"signed"``.
+        root: ``"signed"`` (default), ``"shifted"`` or ``"unsigned"``, see `signed_sqrt`.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C²).
     Cost: time N·(L·C² + about 3·steps·C³).
@@ -36,8 +33,7 @@ class ImprovedBilinearPool(Pool):
         >>> ImprovedBilinearPool()(torch.rand(2, 64, 7, 7)).shape
         torch.Size([2, 4096])
 
-    References:
-        Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
+    References: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
 
     class_name = "ImprovedBilinearPool"

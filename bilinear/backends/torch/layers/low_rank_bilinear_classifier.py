@@ -23,12 +23,9 @@ class LowRankBilinearClassifier(Pool):
         channels: C, a positive integer.
         num_classes: number of scores, a positive integer.
         rank: rank of the matrix of each class, a positive integer. Default 8.
-        seed: non-negative integer; the same seed gives the same initial values in every framework.
-            None draws random initial values. Default 0.
-        reduction: ``"sum"`` as published, or ``"mean"``, which divides by the number of valid
-            locations. Default ``"sum"``, unlike in other layers.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
+        reduction: ``"sum"`` (default, as published) or ``"mean"`` over the valid locations.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
@@ -39,8 +36,7 @@ class LowRankBilinearClassifier(Pool):
         >>> LowRankBilinearClassifier(512, 200)(torch.rand(2, 512, 28, 28)).shape
         torch.Size([2, 200])
 
-    References:
-        Kong, Fowlkes, CVPR 2017, section 3.
+    References: Kong, Fowlkes, CVPR 2017, section 3.
     """
 
     class_name = "LowRankBilinearClassifier"

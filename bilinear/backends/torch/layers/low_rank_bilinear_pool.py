@@ -16,24 +16,20 @@ from ._feature_map_layer import DataFormat, Pool
 class LowRankBilinearPool(Pool):
     """Low-rank bilinear pooling with learned projections u and v.
 
-    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each of the `dim` entries of the
-    descriptor is a bilinear form of rank at most `rank`. Without activation, ``rank=1`` is the
-    pooling of MLB (Kim et al.), and a larger rank is that of MFB (Yu et al.). Parameters:
-    u (C, dim · rank) and v (D, dim · rank). The descriptor has the dtype of the feature maps; the
-    parameters are cast to their accumulation dtype.
+    ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``, in the dtype of the feature maps.
+    Without activation, ``rank=1`` is the pooling of MLB (Kim et al.), and a larger rank is that of
+    MFB (Yu et al.). Parameters: u (C, dim · rank) and v (D, dim · rank).
 
     Args:
         channels: C for one stream, or [C, D] for two.
         dim: length of the descriptor, a positive integer. Default 8192.
         rank: number of products summed in each entry, a positive integer. Default 1.
         activation: of the projections: ``"tanh"``, ``"relu"``, ``"sigmoid"`` or None. Default None.
-        seed: non-negative integer; the same seed gives the same initial values in every framework.
-            None draws random initial values. Default 0.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
         reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
@@ -44,8 +40,7 @@ class LowRankBilinearPool(Pool):
         >>> LowRankBilinearPool(512, 1024)(torch.rand(2, 512, 28, 28)).shape
         torch.Size([2, 1024])
 
-    References:
-        Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
+    References: Kim et al., ICLR 2017, section 3; Yu et al., ICCV 2017, section 3.
     """
 
     class_name = "LowRankBilinearPool"

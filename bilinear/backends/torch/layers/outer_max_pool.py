@@ -16,8 +16,7 @@ class OuterMaxPool(Pool):
     Args:
         eps: added inside the signed square root, 0 or a positive number. Default 1e-10.
         l2_eps: lower bound of the norm, a positive number. Default 1e-12.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D).
     Cost: that of `outer_max_pool`.

@@ -22,10 +22,8 @@ class Projection(FeatureMapLayer):
         channels: C, a positive integer.
         dim: number of channels of the result, a positive integer.
         activation: None, or ``"relu"``, whose slope at exactly 0 is 0. Default None.
-        seed: non-negative integer; the same seed gives the same initial values in every framework.
-            None draws random initial values. Default 0.
-        data_format: ``"channels_first"``, (N, C, *spatial), or ``"channels_last"``,
-            (N, *spatial, C), such as the tokens of a ViT. Default ``"channels_first"``.
+        seed: non-negative integer, for equal values in every framework; None is random. Default 0.
+        data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
         device: device of the parameters; None is PyTorch's default device.
         dtype: `torch.dtype` of the parameters, or its name; None is `torch.get_default_dtype()`.
 
