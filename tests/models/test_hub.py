@@ -9,11 +9,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from safetensors.numpy import save
 
 from bilinear.models import plans
 from bilinear.models.weights import PINS
 
-from .test_weights import COUNTERS, FC, numbered, write_sparse
+from .test_weights import numbered, rest
 
 
 def test_pins_name_a_commit_and_a_hash():
@@ -51,10 +52,8 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    shapes = plans.tensor_shapes("resnet18") | COUNTERS | FC
-    file = write_sparse(tmp_path / "served", shapes, numbered("resnet18"))
-    monkeypatch.setattr(Hub, "content", file.read_bytes())
+def hub(monkeypatch):
+    monkeypatch.setattr(Hub, "content", save(numbered("resnet18") | rest("resnet18", "timm")))
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         server.requests = []
         server.sha256 = hashlib.sha256(Hub.content).hexdigest()

@@ -1,11 +1,8 @@
 """Pretrained backbones from files in torchvision's and timm's layout, and which stream takes which.
 
-The files have the real names and shapes of every tensor, heads included; what a test does not
-write in one stays a hole of zeros, so that VGG16's heads take no room on the disk.
+The files have the real names of every tensor, heads included, and the real shapes but of the heads.
 """
 
-import json
-import math
 from pathlib import Path
 
 import ml_dtypes
@@ -16,52 +13,17 @@ from safetensors.numpy import save_file
 from bilinear.models import plans
 from bilinear.models.weights import backbone_tensors, stream_weights
 
-FC = {"fc.weight": (1000, 512), "fc.bias": (1000,)}
-TORCHVISION_VGG = {
-    "classifier.0.weight": (4096, 25088),
-    "classifier.0.bias": (4096,),
-    "classifier.3.weight": (4096, 4096),
-    "classifier.3.bias": (4096,),
-    "classifier.6.weight": (1000, 4096),
-    "classifier.6.bias": (1000,),
-}
-TIMM_VGG = {
-    "pre_logits.fc1.weight": (4096, 512, 7, 7),
-    "pre_logits.fc1.bias": (4096,),
-    "pre_logits.fc2.weight": (4096, 4096, 1, 1),
-    "pre_logits.fc2.bias": (4096,),
-    "head.fc.weight": (1000, 4096),
-    "head.fc.bias": (1000,),
-}
-COUNTERS = {
-    name.replace("running_mean", "num_batches_tracked"): ()
+COUNTERS = [
+    name.replace("running_mean", "num_batches_tracked")
     for name in plans.tensor_shapes("resnet18")
     if name.endswith("running_mean")
-}
+]
 HEADS = {
-    ("resnet18", "torchvision"): FC | COUNTERS,
-    ("resnet18", "timm"): FC,
-    ("vgg16", "torchvision"): TORCHVISION_VGG,
-    ("vgg16", "timm"): TIMM_VGG,
+    ("resnet18", "torchvision"): ("fc",),
+    ("resnet18", "timm"): ("fc",),
+    ("vgg16", "torchvision"): ("classifier.0", "classifier.3", "classifier.6"),
+    ("vgg16", "timm"): ("pre_logits.fc1", "pre_logits.fc2", "head.fc"),
 }
-
-
-def write_sparse(path, shapes, content):
-    """A safetensors file of float32 (counters int64): `content` where given, holes elsewhere."""
-    header, end = {"__metadata__": {"format": "pt"}}, 0
-    for name, shape in shapes.items():
-        kind, size = ("I64", 8) if name.endswith("num_batches_tracked") else ("F32", 4)
-        start, end = end, end + size * math.prod(shape)
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, array in content.items():
-            file.seek(8 + len(text) + header[name]["data_offsets"][0])
-            file.write(array.astype("<f4").tobytes())
-        file.truncate(8 + len(text) + end)
-    return path
 
 
 def numbered(backbone):
@@ -70,23 +32,21 @@ def numbered(backbone):
     return {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(shapes.items())}
 
 
+def rest(backbone, source):
+    """The other tensors of a published file; NaN in a head would be refused if it were read."""
+    nan = np.full(2, np.nan, np.float32)
+    heads = {f"{name}.{p}": nan for name in HEADS[backbone, source] for p in ("weight", "bias")}
+    counted = COUNTERS if (backbone, source) == ("resnet18", "torchvision") else ()
+    return heads | {name: np.array(7) for name in counted}
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
-    return {
-        (backbone, source): write_sparse(
-            folder / f"{backbone}.{source}.safetensors",
-            plans.tensor_shapes(backbone) | heads,
-            numbered(backbone) | poisoned(heads),
-        )
-        for (backbone, source), heads in HEADS.items()
-    }
-
-
-def poisoned(heads):
-    """NaN in the last bias of a head, which would be refused if it were read."""
-    biases = [name for name in heads if heads[name] == (1000,)]
-    return {name: np.full(1000, np.nan) for name in biases}
+    paths = {named: folder / f"{'.'.join(named)}.safetensors" for named in HEADS}
+    for (backbone, source), path in paths.items():
+        save_file(numbered(backbone) | rest(backbone, source), path)
+    return paths
 
 
 def packed(changes):
