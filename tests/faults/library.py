@@ -150,6 +150,7 @@ WRITE, DESCRIBE = "models.portable:write", "models.portable:describe_pool"
 FILES = ("tests/models/test_files.py",)
 MOMENTUM = ("tests/models/test_pooled_models.py", "-k", "momentum")
 POOLS = ("tests/models/test_pools.py", "tests/models/test_description.py")
+PLANS = ("tests/models/test_plans.py",)
 
 
 @fault("momentum is missing in the file", WRITE, MOMENTUM, "torch")
@@ -178,7 +179,7 @@ def _(f, self):
     return json.dumps(json.loads(f(self)) | {"format_version": 1})
 
 
-@fault("projections are drawn as small as the classifier", "models.plans:_initial", POOLS)
+@fault("projections are drawn as small as the classifier", "models.plans:_initial", PLANS)
 def _(f, rng, name, shape, dtype):
     drawn = f(rng, name, shape, dtype)
     return (drawn * (0.01 * shape[1] ** 0.5)).astype(dtype) if "projection" in name else drawn

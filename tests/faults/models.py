@@ -12,7 +12,7 @@ from .layers import METHODS
 
 OTHER = {"torch": "jax", "tensorflow": "torch", "jax": "torch"}
 """Networks are compared with those of another framework."""
-MODELS = ("tests/models/test_models.py", "-k", "resnet18 or variance")
+MODELS = ("tests/models/test_models.py", "-k", "resnet18")
 RESAMPLING = ("tests/models/test_models.py", "-k", "feature_maps")
 TAPS = ("tests/models/test_pooled_models.py", "-k", "maps")
 

@@ -79,16 +79,6 @@ def test_round_trip(path, dtype):
     assert checkpoint.read(path, layout(tensors)).momentum is None
 
 
-def test_only_custom_backbones_need_an_expectation(path):
-    description = describe(backbone="vgg16", backbone_b=TINY, descriptor_size=1024)
-    tensors = plans.initial_tensors("vgg16", None, plans.Head(3, 1024), seed=0)
-    own = {"backbone_b.conv.weight": np.ones((2, 3), np.float32)}
-    checkpoint.write(str(path), description, tensors | own)
-    found = checkpoint.read(str(path), layout(own))
-    assert_same(found.tensors, tensors | own)
-    assert list(found.tensors)[-1] == "classifier.bias"
-
-
 def test_equal_content_gives_equal_bytes(tmp_path):
     tensors = tiny()
     momentum = {"classifier.bias": tensors["classifier.bias"]}

@@ -8,7 +8,7 @@ import pytest
 from bilinear.models import checkpoint, plans
 from bilinear.models.description import Custom
 
-from .test_checkpoint import POOL, assert_same, both_ways, describe, layout, tiny
+from .test_checkpoint import POOL, assert_same, both_ways, describe, tiny
 
 SEEDED = {"channels": 2, "seed": 0, "reduction": "mean"}
 EPS = {"eps": 1e-10, "l2_eps": 1e-12}
@@ -29,49 +29,16 @@ def sketched(**changes):
     return tiny() | TABLES | changes
 
 
-@pytest.mark.parametrize(
-    ("pooling", "size", "prefix"), [(SKETCH, 4, "pool."), (DEMOCRATIC, 4, "pool.pool.")]
-)
-def test_tables_keep_their_integers(path, pooling, size, prefix):
-    description = describe(pooling=pooling, descriptor_size=size)
-    tables = {prefix + name.removeprefix("pool."): array for name, array in TABLES.items()}
-    checkpoint.write(path, description, tiny() | tables)
-    found = checkpoint.read(path, layout(tiny()))
-    assert found.description == checkpoint.read_description(path) == description
-    assert_same(found.tensors, tiny() | tables)
-
-
-def test_a_pool_that_is_the_classifier_leaves_none_in_the_file(path):
+def test_a_pool_that_is_the_classifier_allows_no_other(path):
     description = describe(pooling=SCORES, descriptor_size=3)
     learned = {
         "pool.u_plus": np.ones((3, 2, 2), np.float32),
         "pool.u_minus": np.ones((3, 2, 1), np.float32),
         "pool.bias": np.zeros(3, np.float32),
     }
-    kept = {name: array for name, array in tiny().items() if not name.startswith("classifier.")}
-    checkpoint.write(path, description, kept | learned, {"pool.bias": np.ones(3, np.float32)})
-    found = checkpoint.read(path, layout(kept), momentum=True)
-    assert_same(found.tensors, kept | learned)
-    assert set(found.momentum or ()) == {"pool.bias"}
     for words in both_ways(path, description, tiny() | learned):
         assert "'classifier." in words
         assert "must not be there" in words
-
-
-def test_several_maps_and_projections_have_their_tensors(path):
-    own = Custom("net", "torch", (2, 3))
-    description = describe(backbone=own, pooling=LEVELS, descriptor_size=4)
-    learned = {"pool.u1": np.ones((2, 4), np.float32), "pool.u2": np.ones((3, 4), np.float32)}
-    checkpoint.write(path, description, tiny() | learned)
-    assert_same(checkpoint.read(path, layout(tiny())).tensors, tiny() | learned)
-    pair = {"backbone_b": Custom("net", "torch", 3), "projection": 2, "pooling": POOL}
-    weights = {
-        "projection.weight": np.ones((2, 2), np.float32),
-        "projection_b.weight": np.ones((2, 3), np.float32),
-    }
-    checkpoint.write(path, describe(**pair), tiny() | weights)
-    assert_same(checkpoint.read(path, layout(tiny())).tensors, tiny() | weights)
-    assert checkpoint.read_description(path) == describe(**pair)
 
 
 def test_taps_cut_the_network_after_the_last(path):
@@ -86,17 +53,6 @@ def test_taps_cut_the_network_after_the_last(path):
     whole = plans.initial_tensors("resnet18", None, description.head, seed=0)
     with pytest.raises(ValueError, match=r"'backbone\.layer3.*must not be there"):
         checkpoint.write(path, description, whole)
-
-
-def test_projections_are_drawn_after_the_streams_in_unit_scale():
-    head = plans.Head(3, 50, ((40, 1000), (40, 64)))
-    tensors = plans.initial_tensors(None, None, head, seed=1, dtype="float64")
-    rng = np.random.default_rng(1)
-    for name, (dim, channels) in zip(tensors, head.projections, strict=False):
-        expected = rng.standard_normal((dim, channels)) * (1 / channels**0.5)
-        np.testing.assert_array_equal(tensors[name], expected, err_msg=name)
-    assert list(tensors)[:2] == ["projection.weight", "projection_b.weight"]
-    assert np.array_equal(tensors["classifier.weight"], rng.standard_normal((3, 50)) * 0.01)
 
 
 @pytest.mark.parametrize(
