@@ -180,26 +180,25 @@ def test_a_state_dict_of_a_training_script(tmp_path: Path) -> None:
 
 
 @needs_torch
-def test_left_out_momentum_is_reported(tmp_path: Path) -> None:
+def test_left_out_momentum_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     model = driver("torch").model("resnet18", 3, taps=("layer1",), projection=8)
     x, labels = images(2, (32, 32), "float32"), np.array([0, 2])
     state = driver("torch").sgd_step(model, x, labels, None, lr=0.1, momentum=0.9)
     file = tmp_path / "a.safetensors"
     driver("torch").save(model, file, momentum=driver("torch").momentum(model, state))
     assert convert(file, tmp_path / "a.pt").momentum_left
-    typer = pytest.importorskip("typer")
-    app = typer.Typer()
-    app.command()(importlib.import_module("bilinear.cli.convert").convert)
-    run = importlib.import_module("typer.testing").CliRunner().invoke
-    there = run(app, [str(file), str(tmp_path / "own"), "--to", "torch"])
-    assert there.exit_code == 0, there.output
-    assert "(portable) -> " in there.stdout
-    assert "SGD momentum buffers were dropped" in there.stderr
-    arguments = [str(tmp_path / "own"), str(tmp_path / "b.safetensors"), "--from", "torch"]
-    back = run(app, [*arguments, "--like", str(file)])
-    assert back.exit_code == 0, back.output
-    assert "(torch) -> " in back.stdout
-    assert not back.stderr
+    pytest.importorskip("typer")
+    run, own = importlib.import_module("bilinear.cli").run, tmp_path / "own"
+    back = own, tmp_path / "b.safetensors", "--from", "torch", "--like", file
+    for words, said, warned in (
+        ((file, own, "--to", "torch"), "(portable) -> ", "SGD momentum buffers were dropped"),
+        (back, "(torch) -> ", ""),
+    ):
+        assert run(["convert", *map(str, words)]) == 0
+        out, err = capsys.readouterr()
+        assert said in out
+        assert warned in err
+        assert bool(err) == bool(warned)
 
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="of Keras' files")

@@ -140,26 +140,6 @@ def test_equal_arguments_are_accepted_and_others_refused(backend: str, tmp_path:
 
 
 @over_backends
-def test_files_with_a_custom_backbone(backend: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    own, x = driver(backend).custom_network, images(2, (12, 12), "float32")
-    model = driver(backend).model(own(7), 3, channels=7, pool="CovariancePool")
-    driver(backend).save(model, path, name="mine")
-    with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
-        driver(backend).model("vgg16", 4, weights=path)
-    built = driver(backend).model(own(7, seed=9), 4, weights=path)
-    opened = driver(backend).load(path, num_classes=4, backbone=own(7, seed=9))
-    model.reset_classifier(4)
-    expected = driver(backend).logits(model, x)
-    np.testing.assert_array_equal(driver(backend).logits(built, x), expected)
-    np.testing.assert_array_equal(driver(backend).logits(opened, x), expected)
-    with pytest.raises(ValueError, match="backbone"):
-        driver(backend).model(own(8), 4, weights=path, channels=7)
-    with pytest.raises(ValueError, match=r"channels must be that of the file, \(7,\); got \(8,\)"):
-        driver(backend).model(own(8), 4, weights=path, channels=8)
-
-
-@over_backends
 def test_wrong_arguments_are_refused(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     model = build(backend, "projection")

@@ -15,32 +15,36 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 @over_backends
 def test_custom_backbone(backend: str, tmp_path: Path) -> None:
     """It is saved only under a name, and opened only in its framework with the module."""
-    path = tmp_path / "model.safetensors"
-    own = driver(backend).custom_network(7)
-    model = driver(backend).model(own, CLASSES, channels=7)
-    x = images(2, (12, 12), "float32")
-    logits = driver(backend).logits(model, x)
+    path, x = tmp_path / "model.safetensors", images(2, (12, 12), "float32")
+    one, own = driver(backend), driver(backend).custom_network
+    model = one.model(own(7), CLASSES, channels=7, pool="CovariancePool")
+    logits = one.logits(model, x)
     with pytest.raises(ValueError, match=r"name=None\. Pass name="):
-        driver(backend).save(model, path)
-    driver(backend).save(model, path, name="mine")
+        one.save(model, path)
+    one.save(model, path, name="mine")
     for reader in PRESENT:
-        if reader == backend:
-            with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
-                driver(reader).load(path)
-        else:
-            with pytest.raises(ValueError, match=f"backbone is 'mine'.*of {backend}"):
-                driver(reader).load(path)
-    fresh = driver(backend).custom_network(7, seed=9)
-    untouched = driver(backend).model(fresh, CLASSES, channels=7)
-    before = driver(backend).tensors(untouched)
-    opened = driver(backend).load(path, backbone=fresh)
-    np.testing.assert_array_equal(driver(backend).logits(opened, x), logits)
-    after = driver(backend).tensors(untouched)
+        words = "must be given" if reader == backend else f"of {backend}"
+        with pytest.raises(ValueError, match=f"backbone is 'mine'.*{words}"):
+            driver(reader).load(path)
+    with pytest.raises(ValueError, match=r"backbone is 'mine'.*must be given"):
+        one.model("vgg16", 4, weights=path)
+    fresh = own(7, seed=9)
+    untouched = one.model(fresh, CLASSES, channels=7)
+    before = one.tensors(untouched)
+    np.testing.assert_array_equal(one.logits(one.load(path, backbone=fresh), x), logits)
+    opened = one.load(path, num_classes=4, backbone=fresh)
+    after = one.tensors(untouched)
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array, err_msg="the caller's module changed")
-    other = driver(backend).custom_network(8)
+    model.reset_classifier(4)
+    for other in opened, one.model(own(7, seed=9), 4, weights=path):
+        np.testing.assert_array_equal(one.logits(other, x), one.logits(model, x))
     with pytest.raises(ValueError, match="backbone"):
-        driver(backend).load(path, backbone=other)
+        one.load(path, backbone=own(8))
+    with pytest.raises(ValueError, match="backbone"):
+        one.model(own(8), 4, weights=path, channels=7)
+    with pytest.raises(ValueError, match=r"channels must be that of the file, \(7,\); got \(8,\)"):
+        one.model(own(8), 4, weights=path, channels=8)
 
 
 STREAMS = {  # a number is a custom backbone with that many channels
