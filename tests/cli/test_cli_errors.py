@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
-import bilinear
 from bilinear import __version__
 from bilinear.analysis.descriptors import open_descriptors
 from bilinear.cli import _console, app, run
@@ -273,18 +272,6 @@ def test_ctrl_c_exits_with_130_and_keeps_the_output(model: Path, photos: Path) -
     assert len(lines) < 20_000
     for line in lines:
         json.loads(line)
-
-
-def test_without_its_packages_the_error_names_the_pip_command(tmp_path: Path) -> None:
-    (tmp_path / "bilinear").symlink_to(Path(bilinear.__file__).parent)
-    command = [sys.executable, "-S", "-m", "bilinear", "info", "x"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "bilinear: The command line needs typer and rich, not installed here; "
-        "pip install 'bilinear[cli]' installs what it needs.\n"
-    )
 
 
 @needs_a_framework

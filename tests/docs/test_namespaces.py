@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bilinear
@@ -98,9 +99,11 @@ def run(code: str, *flags: str, **environment: str) -> subprocess.CompletedProce
 def test_importing_bilinear_imports_no_framework_and_is_fast() -> None:
     code = "import time; t = time.perf_counter(); import bilinear; print(time.perf_counter() - t)"
     assert min(float(run(code).stdout) for _ in range(3)) < 0.1
-    roots = {name for names, _ in BACKENDS.values() for name in names} | {"typer"}
+    roots = {name for names, _ in BACKENDS.values() for name in names} | {"typer", "scipy"}
+    assert "bilinear.data" not in run("import sys, bilinear; print(*sys.modules)").stdout.split()
     modules = ["bilinear", *(f"bilinear.{name}" for name in FREE)]
-    commands = ["bilinear.cli"] if importlib.util.find_spec("typer") else []
+    commands = ["bilinear.cli", "bilinear.train.tensorboard_log"]
+    commands = commands if importlib.util.find_spec("typer") else []
     result = run(IMPORTS.format(modules=modules + commands, roots=roots))
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [*modules, *(f"{name} typer" for name in commands)]
@@ -116,16 +119,34 @@ def test_a_namespace_needs_no_other_framework(namespace: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("namespace", BACKENDS)
-def test_a_missing_framework_names_the_pip_command(namespace: str, tmp_path: Path) -> None:
-    """In a process without site-packages, with only this package on the path."""
+BARE = ("numpy", "numpy.libs", "ml_dtypes", "safetensors", "PIL", "pillow.libs")
+COMMAND = "import sys; from bilinear.__main__ import main; sys.argv = ['bilinear', 'info']; main()"
+MISSING = {
+    **{name: (f"bilinear.{name}", roots, name) for name, (roots, _) in BACKENDS.items()},
+    "train": ("bilinear.train", ("pydantic",), "cli"),
+    "command": ("The command line", ("typer", "rich"), "cli"),
+}
+"""What needs packages, the packages, and the extra that installs them."""
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_a_missing_package_names_the_pip_command(case: str, tmp_path: Path) -> None:
+    """Without site-packages. Training needs the dependencies of the bare library before others."""
     (tmp_path / "bilinear").symlink_to(Path(bilinear.__file__).parent)
-    result = run(f"import bilinear.{namespace}", "-S", PYTHONPATH=str(tmp_path))
-    last = result.stderr.strip().splitlines()[-1]
-    assert last == (
-        f"ImportError: bilinear.{namespace} needs {' and '.join(BACKENDS[namespace][0])}, "
-        f"not installed here; pip install 'bilinear[{namespace}]' installs what it needs."
+    for name in BARE if case == "train" else ():
+        if (found := Path(np.__file__).parents[1] / name).exists():
+            (tmp_path / name).symlink_to(found)
+    what, packages, extra = MISSING[case]
+    code = COMMAND if case == "command" else f"import {what}"
+    result = run(code, "-S", PYTHONPATH=str(tmp_path))
+    lines = result.stderr.strip().splitlines()
+    start = "bilinear" if case == "command" else "ImportError"
+    assert lines[-1] == (
+        f"{start}: {what} needs {' and '.join(packages)}, "
+        f"not installed here; pip install 'bilinear[{extra}]' installs what it needs."
     )
+    if case == "command":
+        assert (result.returncode, len(lines)) == (2, 1)
 
 
 @pytest.mark.parametrize("namespace", BACKENDS)
