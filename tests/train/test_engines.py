@@ -23,7 +23,7 @@ from ..subjects import PRESENT, driver
 from ..tolerances import RUN
 from ..training import CLASSES, MODEL, contents, data, engine, events, recipe, shared_folder
 from .test_resuming import Stopping
-from .test_trajectories import divergence
+from .test_trajectories import assert_together
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 PAIRS = list(itertools.combinations(PRESENT, 2))
@@ -62,14 +62,7 @@ def test_runs_agree_between_frameworks() -> None:
             )
             assert len(first) == {"step": 12, "epoch": 4}[kind]
             assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
-        first, second = state(a), state(b)
-        assert first.keys() == second.keys()
-        for name in first:
-            if np.array_equal(first[name], start().get(name)):
-                np.testing.assert_array_equal(second[name], first[name], name)
-                continue
-            apart = divergence(first, second, start(), [name])
-            assert apart <= RUN, f"{a} against {b}: {name} differs by {apart:.3g} of its change"
+        assert_together(state(a), state(b), start(), f"{a} against {b}")
 
 
 @over_backends

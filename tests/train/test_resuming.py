@@ -146,25 +146,6 @@ def test_a_full_disk_is_reported_with_the_file_and_the_run_resumes(
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_model_that_fails_in_validation_loses_no_step(
-    undisturbed: dict[str, bytes], tmp_path: Path
-) -> None:
-    """`test_fit` has images that cannot be read in training and in validation."""
-
-    class Failing(Linear):
-        def evaluate(self, images: np.ndarray) -> np.ndarray:
-            raise MemoryError("no room for the maps")
-
-    with pytest.raises(MemoryError, match="no room"):
-        finish(tmp_path, engine=Failing())
-    before = contents(tmp_path)["metrics.jsonl"]
-    assert len(events(tmp_path, "step")) == 3
-    assert saved_step(tmp_path) == 3
-    finish(tmp_path, resume=True)
-    assert contents(tmp_path) == undisturbed
-    assert contents(tmp_path)["metrics.jsonl"].startswith(before)
-
-
 def test_a_loss_that_is_not_finite_is_reported_with_its_step(tmp_path: Path) -> None:
     training, validation = data()
     training.images[5, 0, 0, 0] = np.nan
