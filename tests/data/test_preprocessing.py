@@ -81,14 +81,6 @@ def test_a_batch_contains_the_single_images(tmp_path):
     assert load_images([], preprocessing).shape == (0, 16, 24, 3)
 
 
-def test_one_bad_file_in_a_batch_is_named(tmp_path):
-    good = stored(photograph(), tmp_path / "good.png")
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"?")
-    with pytest.raises(ValueError, match=r"bad\.png must be a complete image"):
-        load_images([good, bad], RAW)
-
-
 def test_a_long_image_that_would_become_too_large_is_refused(tmp_path):
     path = stored(Image.new("L", (50_000, 1)), tmp_path / "strip.png")
     with pytest.raises(

@@ -107,23 +107,6 @@ def test_the_heat_sums_to_the_logit() -> None:
     assert_rounded(result, expected.numpy(), terms, scale=float(summed))
 
 
-def test_the_figure_is_written(tmp_path: Path) -> None:
-    crops = textures.texture_crops("test", 1, seed=0)
-    n = len(CLASSES)
-    predictions = [(label + (label == 2)) % n for label in range(n)]
-    figure.draw(
-        tmp_path / "demo.png",
-        crops.images,
-        crops.labels.tolist(),
-        predictions,
-        torch.linspace(-1, 1, 16 * n).view(n, 4, 4),
-        np.eye(n, dtype=int),
-        CLASSES,
-        "a title",
-    )
-    assert (tmp_path / "demo.png").stat().st_size > 10_000
-
-
 def test_the_whole_demo_in_small(tmp_path: Path, monkeypatch, capsys) -> None:
     """Two seeds with few crops: training, the table, the file and the figure."""
     # the real function would restrict all later tests to two cores

@@ -78,9 +78,3 @@ def test_the_commands_of_the_cli_page_run_as_printed(tmp_path, monkeypatch, caps
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert {name for name, *_ in commands(page)} == names - {"convert"}  # it has its own page
     assert all(f"| `{name} " in text for name in names)
-
-
-def test_there_are_commands_to_parse() -> None:
-    found = commands(ROOT / "docs" / "reproduce.md")
-    assert [name for name, *_ in found].count("train") == 5
-    assert {words[2] for words in found if words[0] == "train"} >= {"CUB_200_2011", "stanford_cars"}
