@@ -1,15 +1,16 @@
 """Pretrained backbones from a hub: the real client, against a server on loopback."""
 
+import functools
 import hashlib
 import os
 import re
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from bilinear.models import plans
 from bilinear.models.weights import PINS
@@ -26,37 +27,30 @@ def test_pins_name_a_commit_and_a_hash():
     assert PINS["resnet18"].size == 46_807_446
 
 
-class Hub(BaseHTTPRequestHandler):
-    """A hub with one file: metadata for HEAD, bytes for GET."""
+class Hub(SimpleHTTPRequestHandler):
+    """A hub with one file."""
 
-    path_served = f"/{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/"
-    content = b""
-
-    def do_HEAD(self):
-        self.server.requests.append(f"{self.command} {self.path}")
-        found = self.path == self.path_served + "model.safetensors"
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(self.content) if found else 0))
-        if found:
-            self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", PINS["resnet18"].revision)
-        self.end_headers()
-        return found
-
-    def do_GET(self):
-        if self.do_HEAD():
-            self.wfile.write(self.content)
+    def end_headers(self):
+        self.send_header("ETag", f'"{self.server.sha256}"')
+        self.send_header("X-Repo-Commit", PINS["resnet18"].revision)
+        super().end_headers()
 
     def log_message(self, *_):
-        pass
+        self.server.requests.append(f"{self.command} {self.path}")
+
+
+SERVED = f"{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/model.safetensors"
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr(Hub, "content", save(numbered("resnet18") | rest("resnet18", "timm")))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.requests = []
-        server.sha256 = hashlib.sha256(Hub.content).hexdigest()
+def hub(tmp_path):
+    file = tmp_path / "served" / SERVED
+    file.parent.mkdir(parents=True)
+    save_file(numbered("resnet18") | rest("resnet18", "timm"), file)
+    handler = functools.partial(Hub, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.requests, server.file = [], file
+        server.sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -105,7 +99,7 @@ def test_hub_file_is_downloaded_once(hub, tmp_path):
     assert first.returncode == 0, first.stderr
     assert first.stdout.split() == ["100", "2.0", "99.0"]
     assert "model.safetensors" in first.stderr  # the progress bar
-    assert f"GET {Hub.path_served}model.safetensors" in hub.requests
+    assert f"GET /{SERVED}" in hub.requests
     seen = len(hub.requests)
     hub.server_close()
     again = fetch(hub.url, tmp_path, hub.sha256)
@@ -137,8 +131,8 @@ def test_offline_error_says_what_to_download_by_hand(tmp_path):
     assert f"at revision {pin.revision} by hand and pass its path as weights=." in message
 
 
-def test_missing_repository_raises_the_same_error(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(Hub, "path_served", "/nothing/")
+def test_missing_repository_raises_the_same_error(hub, tmp_path):
+    hub.file.unlink()
     result = fetch(hub.url, tmp_path)
     assert "by hand and pass its path as weights=." in result.stderr
     assert "NotFound" in result.stderr
