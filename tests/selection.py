@@ -110,7 +110,6 @@ ELSEWHERE = {
     "test_logits_gradients_and_statistics_agree": _unless(architecture=("resnet18",)),
     "test_float32_errs_no_more_than_the_other_frameworks": lambda **_: True,
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
-    "test_initial_weights_are_equal_in_every_framework": _unless(architecture=BOTH),
     "test_inputs_of_explain_are_equal_in_every_framework": _unless(case=EXPLAINED),
     "test_extreme_sizes": _unless(size=[(17, 40)]),
     "test_three_ways_give_one_model": _unless(backend=FIRST),

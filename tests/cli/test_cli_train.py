@@ -79,12 +79,10 @@ def test_printed_recipes_can_be_read(name: str, tmp_path: Path, command) -> None
 
 
 def test_set_changes_a_recipe(command) -> None:
-    words = "train", "bcnn-two-phase", "--print"
-    text = command(*words, "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2")
+    changes = "--set", "model.backbone=resnet18", "--set", "phases.0.epochs=2"
+    text = command("train", "bcnn-two-phase", "--print", *changes)
     made = Recipe.from_json(text)
     assert (made.model.backbone, made.phases[0].epochs) == ("resnet18", 2)
-    message = "phases.9.epochs: what follows in phases is one of 0, 1; got 9"
-    assert message in command(*words, "--set", "phases.9.epochs=2", code=2)
 
 
 @pytest.mark.parametrize(

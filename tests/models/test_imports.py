@@ -220,9 +220,6 @@ def test_wrong_checkpoint_is_refused_with_the_cause(file, words: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    def fail(_):
-        raise RuntimeError("Weights only load failed\nand much more")
-
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(b"12")
     with pytest.raises(ValueError, match=r"must hold a state_dict; got builtins\.list"):
@@ -230,7 +227,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     words = r"a\.pth\.tar: PyTorch's own files.*; got a\.pth\.tar\. Convert it there once"
     for path, options, message in (
         ("a.pth.tar", {"read_pth": None}, words),
-        ("a.pth", {"read_pth": fail}, r"must be one that torch\.load.*Error: Weights only load"),
         ("a.npz", {}, r"must be a \.safetensors or one of .*; got a\.npz"),
         (cut, {}, r"cut\.safetensors: the file must be a complete"),
     ):

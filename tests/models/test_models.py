@@ -1,4 +1,4 @@
-"""B-CNNs with equal weights are equal in every framework: logits, gradients, statistics.
+"""B-CNNs of one seed are equal in every framework: logits, gradients, statistics.
 
 A rigorous rounding bound for a whole network is vacuous, so in float64 frameworks are compared
 with each other to the statistical estimates in `tolerances.py`, and in float32 each with its own
@@ -40,19 +40,6 @@ def build(backend: str, architecture: str, **options):
 
 def test_every_named_backbone_is_tested() -> None:
     assert {a["backbone"] for a in ARCHITECTURES.values()} == set(BACKBONES)
-
-
-@needs_two
-@over_architectures
-def test_initial_weights_are_equal_in_every_framework(architecture: str) -> None:
-    """Values, names, shapes and order from one seed."""
-    tensors = [driver(b).tensors(build(b, architecture, seed=3, dtype="bfloat16")) for b in PRESENT]
-    for other in tensors[1:]:
-        assert list(other) == list(tensors[0])
-        for name, array in tensors[0].items():
-            np.testing.assert_array_equal(
-                other[name].view(np.int16), array.view(np.int16), err_msg=name
-            )
 
 
 @needs_two
@@ -152,7 +139,6 @@ def test_bad_arguments_and_images(backend: str) -> None:
         (TypeError, "backbone must be", {"backbone": 3}),
         (ValueError, "num_classes must be a positive integer; got 0", {"num_classes": 0}),
         (ValueError, "dtype must be one of", {"dtype": "int8"}),
-        (ValueError, "vgg16 has 512 channels; got 64", {"channels": 64}),
     ):
         with pytest.raises(kind, match=words):
             model(**{"backbone": "vgg16", "num_classes": CLASSES} | arguments)

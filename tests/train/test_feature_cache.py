@@ -249,9 +249,6 @@ def test_the_limit_holds_for_all_phases_together(
         short.check(first, chosen, new=False)
         with pytest.raises(ValueError, match="must stay within"):
             short.check(first, chosen, new=True)
-    own: Any = Linear()
-    with pytest.raises(ValueError, match="cached feature maps need named backbones"):
-        one.check(own, pairs[2:], new=True)
 
 
 @present
