@@ -1,9 +1,8 @@
 """A loaded model as functions of NumPy arrays, alike in every framework."""
 
+import functools
 import importlib
 from typing import Any
-
-import numpy as np
 
 
 class Inference:
@@ -21,26 +20,14 @@ class Inference:
     def __init__(self, model: Any, framework: str) -> None:
         adapter = importlib.import_module(f"{__package__}.{framework}.framework")
         self.device: str = adapter.device()
-        self._logits = adapter.numpy_function(model, lambda model, images: model(images))
-        self._descriptors = adapter.numpy_function(
-            model, lambda model, images: model.descriptors(images)
-        )
-        self._stages = adapter.numpy_function(model, _stages)
-
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Return the logits, (N, num_classes)."""
-        return self._logits(images)
-
-    def descriptors(self, images: np.ndarray) -> np.ndarray:
-        """Return the descriptors, (N, D)."""
-        return self._descriptors(images)
-
-    def stages(self, images: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-        """Return the maps that the pool receives, each (N, h, w, C), descriptors and logits."""
-        return self._stages(images)
+        make = functools.partial(adapter.numpy_function, model)
+        self.logits: Any = make(lambda model, images: model(images))
+        self.descriptors: Any = make(lambda model, images: model.descriptors(images))
+        self.stages: Any = make(_stages)
 
 
 def _stages(model: Any, images: Any) -> Any:
+    """The maps that the pool receives, each (N, h, w, C), descriptors and logits."""
     maps = model.pooled_maps(images)
     descriptors = model.pool(*maps)
     return maps, descriptors, model.classifier(descriptors)

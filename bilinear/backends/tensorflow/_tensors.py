@@ -138,6 +138,15 @@ def ensure_locations(op: str, x: tf.Tensor, y: Any, mask: Any) -> tuple[tf.Tenso
         return set_rank(x, 3), set_rank(y, 3), set_rank(mask, 2)
 
 
+def operands(
+    op: str, x: Any, y: Any, mask: Any, check: Callable[..., None], *options: Any
+) -> tuple[tf.Tensor, Any, Any]:
+    """Operands of an operator on (N, L, C) as tensors, after its check and all run-time checks."""
+    x, y, mask = to_tensors(op, x, y, mask)
+    check(spec(x), spec(y), spec(mask), *options)
+    return ensure_locations(op, x, y, mask)
+
+
 def ensure_table_sizes(op: str, x: tf.Tensor, y: Any, tables: Any) -> tf.Tensor:
     """`x`, computed only after unknown numbers of channels were checked against the tables."""
     check_entries(op, tables)

@@ -8,7 +8,7 @@ from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ...contract.options import is_standard
 from ...contract.pooling import check_bilinear_pool
 from ._fused_bilinear import fused_bilinear_pool
-from ._tensors import ensure_locations, sizes, spec, to_tensors, without_autograph
+from ._tensors import operands, sizes, without_autograph
 from .half_vectorize import scale_off_diagonal, upper_triangle
 from .l2_normalize import l2_normalize_unchecked
 from .outer_pool import outer_pool_unchecked
@@ -52,11 +52,8 @@ def bilinear_pool(
 
     Returns: (N, C·D), or (N, C(C+1)/2) if packed, in the dtype of x.
     """
-    op = "bilinear_pool"
-    x, y, mask = to_tensors(op, x, y, mask)
     options = DescriptorOptions(reduction, eps, l2_eps, packed, root, slope_eps, norm)
-    check_bilinear_pool(spec(x), spec(y), spec(mask), options)
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands("bilinear_pool", x, y, mask, check_bilinear_pool, options)
     return bilinear_pool_unchecked(x, y, mask, options)
 
 

@@ -84,9 +84,8 @@ def bilinear_scores(
 def bilinear_scores_unchecked(x, weight, bias, y, mask, options: DescriptorOptions) -> tf.Tensor:
     reduction, eps, l2_eps, packed = options[:4]
     x, w = select_locations(upcast(x), mask), upcast(weight)
-    y = x if y is None else select_locations(upcast(y), mask)
+    streams = x, x if y is None else select_locations(upcast(y), mask)
     z = count_locations(x, mask, reduction)
-    streams = (x,) if y is None else (x, y)
     # the rows are split into blocks where their number is known
     sums = _recompute_sums if isinstance(x.shape[2], int) else _sums
     products, square = sums(w, streams, z, eps, packed)
@@ -135,8 +134,7 @@ def _block_sums(w, streams, z, eps, packed, rows) -> _Pair:
 def _gradients(cotangents, w, streams, z, eps, packed) -> list[tf.Tensor]:
     """Gradients of the weight and the streams, in differentiable steps."""
     of_products, of_square = cotangents
-    x, y = streams[0], streams[-1]
-    of_x, of_y, of_w = [], [], []
+    (x, y), of_x, of_y, of_w = streams, [], [], []
     for rows in row_blocks(x.shape[2]):
         m = _roots(streams, z, eps, rows, packed)
         s, of = _flat(m, packed), entries(rows, sizes(y)[2], packed)
@@ -149,8 +147,7 @@ def _gradients(cotangents, w, streams, z, eps, packed) -> list[tf.Tensor]:
         first = rows.start if packed else 0
         of_x.append(tf.matmul(y[:, :, first:], dg, transpose_b=True))
         of_y.append(tf.pad(tf.matmul(x[:, :, rows], dg), [[0, 0], [0, 0], [first, 0]]))
-    dx, dy, dw = tf.concat(of_x, 2), tf.add_n(of_y), tf.concat(of_w, 1)
-    return [dw, dx + dy] if len(streams) == 1 else [dw, dx, dy]
+    return [tf.concat(of_w, 1), tf.concat(of_x, 2), tf.add_n(of_y)]
 
 
 def _roots(streams: _Streams, z: Any, eps: float, rows: slice, packed: bool) -> tf.Tensor:

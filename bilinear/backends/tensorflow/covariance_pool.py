@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.matrices import check_covariance_pool
-from ._tensors import ensure_locations, spec, to_tensors, upcast, without_autograph
+from ._tensors import operands, upcast, without_autograph
 from .outer_pool import count_locations, select_locations
 
 
@@ -23,10 +23,7 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
     Returns: (N, C, D) in the dtype of x.
     """
-    op = "covariance_pool"
-    x, y, mask = to_tensors(op, x, y, mask)
-    check_covariance_pool(spec(x), spec(y), spec(mask))
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands("covariance_pool", x, y, mask, check_covariance_pool)
     return tf.cast(covariance_pool_unchecked(x, y, mask), x.dtype)
 
 

@@ -7,16 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.aggregation import check_outer_max_pool
-from ._tensors import (
-    constant,
-    ensure_locations,
-    sizes,
-    spec,
-    to_tensors,
-    upcast,
-    without_autograph,
-    without_tape,
-)
+from ._tensors import constant, operands, sizes, upcast, without_autograph, without_tape
 from .outer_pool import select_locations
 
 BLOCK = 8
@@ -42,10 +33,7 @@ def outer_max_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
     Returns: (N, C, D) in the dtype of x.
     """
-    op = "outer_max_pool"
-    x, y, mask = to_tensors(op, x, y, mask)
-    check_outer_max_pool(spec(x), spec(y), spec(mask))
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands("outer_max_pool", x, y, mask, check_outer_max_pool)
     return tf.cast(outer_max_pool_unchecked(x, y, mask), x.dtype)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from ...contract import ACCUMULATION, Reduction
 from ...contract.pooling import check_outer_pool
-from ._tensors import constant, ensure_locations, shape, spec, to_tensors, upcast, without_autograph
+from ._tensors import constant, operands, shape, upcast, without_autograph
 
 
 @without_autograph
@@ -26,10 +26,7 @@ def outer_pool(
 
     Returns: (N, C, D) in the dtype of x.
     """
-    op = "outer_pool"
-    x, y, mask = to_tensors(op, x, y, mask)
-    check_outer_pool(spec(x), spec(y), spec(mask), reduction)
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands("outer_pool", x, y, mask, check_outer_pool, reduction)
     return tf.cast(outer_pool_unchecked(x, y, mask, reduction), x.dtype)
 
 

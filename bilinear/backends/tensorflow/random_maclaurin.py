@@ -5,15 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
-from ._tensors import (
-    constant,
-    ensure_locations,
-    ensure_table_sizes,
-    spec,
-    to_tensors,
-    upcast,
-    without_autograph,
-)
+from ._tensors import constant, ensure_table_sizes, operands, upcast, without_autograph
 from .outer_pool import count_locations, select_locations
 
 
@@ -41,9 +33,7 @@ def random_maclaurin(
     Returns: (N, dim), or (N, L, dim) for "none", in the dtype of x.
     """
     op = "random_maclaurin"
-    x, y, mask = to_tensors(op, x, y, mask)
-    check_random_maclaurin(spec(x), spec(y), spec(mask), reduction, tables)
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands(op, x, y, mask, check_random_maclaurin, reduction, tables)
     x = ensure_table_sizes(op, x, y, tables)
     return tf.cast(random_maclaurin_unchecked(x, y, tables, mask, reduction), x.dtype)
 

@@ -5,16 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ...contract.sketches import SketchReduction, SketchTables, check_tensor_sketch
-from ._tensors import (
-    constant,
-    ensure_locations,
-    ensure_table_sizes,
-    sizes,
-    spec,
-    to_tensors,
-    upcast,
-    without_autograph,
-)
+from ._tensors import constant, ensure_table_sizes, operands, sizes, upcast, without_autograph
 from .outer_pool import outer_pool_unchecked, select_locations
 
 
@@ -43,9 +34,7 @@ def tensor_sketch(
     Returns: (N, dim), or (N, L, dim) for "none", in the dtype of x.
     """
     op = "tensor_sketch"
-    x, y, mask = to_tensors(op, x, y, mask)
-    check_tensor_sketch(spec(x), spec(y), spec(mask), reduction, tables)
-    x, y, mask = ensure_locations(op, x, y, mask)
+    x, y, mask = operands(op, x, y, mask, check_tensor_sketch, reduction, tables)
     x = ensure_table_sizes(op, x, y, tables)
     return tf.cast(tensor_sketch_unchecked(x, y, tables, mask, reduction), x.dtype)
 
