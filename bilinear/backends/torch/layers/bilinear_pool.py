@@ -25,7 +25,7 @@ class BilinearPool(Pool):
         data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), y (N, D, *spatial), mask (N, *spatial) -> (N, C·D), or
-        (N, C(C+1)/2) if packed. Spatial shapes are equal, of any number of axes.
+        (N, C(C+1)/2) if packed. Spatial shapes are equal, of any number of axes (ViT tokens: 1).
     Cost: that of `bilinear_pool`.
 
     Example:
