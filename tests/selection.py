@@ -116,7 +116,6 @@ ELSEWHERE = {
     "test_every_framework_opens_the_files_of_every_other": _unless(architecture=BOTH),
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),
-    "test_feature_maps_are_those_of_the_whole_network": lambda **_: True,
     "test_one_file_in_every_framework": _unless(case=POOLS),
     # training: 20 float64 steps of one network; processes are killed in one framework; the cache
     # of each engine is tested without the command

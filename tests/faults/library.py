@@ -149,6 +149,7 @@ def _(f, self, backbone):
 WRITE, DESCRIBE = "models.portable:write", "models.portable:describe_pool"
 FILES = ("tests/models/test_files.py",)
 MOMENTUM = ("tests/models/test_pooled_models.py", "-k", "momentum")
+PACKED = ("tests/models/test_pooled_models.py", "-k", "packed")
 POOLS = ("tests/models/test_pools.py", "tests/models/test_description.py")
 PLANS = ("tests/models/test_plans.py",)
 
@@ -163,7 +164,7 @@ def _(f, path, description, tensors, momentum):
     return f(path, dataclasses.replace(description, classes=None), tensors, momentum)
 
 
-@fault("the arguments of the pool are missing in the file", DESCRIBE, FILES, "torch")
+@fault("the arguments of the pool are missing in the file", DESCRIBE, PACKED, "torch")
 def _(f, op, pool):
     found = f(op, pool)
     return {**found, "eps": 1e-10, "l2_eps": 1e-12} if "eps" in found else found

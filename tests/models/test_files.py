@@ -63,16 +63,6 @@ def test_a_framework_that_narrows_float64_refuses_such_a_file(tmp_path: Path) ->
             driver(backend).load(path)
 
 
-@over_backends
-def test_pooling_arguments_are_read_by_every_framework(backend: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    pool = driver(backend).pool(reduction="sum", eps=1e-3, l2_eps=1e-6)
-    driver(backend).save(build(backend, "resnet18", taps=("layer1",), pool=pool), path)
-    for reader in PRESENT:
-        opened = driver(reader).load(path).pool
-        assert (opened.reduction, opened.eps, opened.l2_eps) == ("sum", 1e-3, 1e-6)
-
-
 def donor(backend: str) -> dict[str, np.ndarray]:
     """The tensors of a ResNet18 of another seed, by their names in torchvision's files."""
     tensors = driver(backend).tensors(build(backend, "resnet18", seed=11))

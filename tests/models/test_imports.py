@@ -50,11 +50,8 @@ def peer(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", PRESENT)
-def test_imported_model_gives_the_logits_of_the_original_code(backend: str, peer, tmp_path) -> None:
-    """At a size and with a number of classes that none of that code was written for.
-
-    The model's own file, in another framework where there is one, still gives them.
-    """
+def test_imported_model_gives_the_logits_of_the_original_code(backend: str, peer) -> None:
+    """At a size and with a number of classes that none of that code was written for."""
     name, folder, images, expected = peer
     if name not in IN_EVERY_FRAMEWORK and backend != PRESENT[0]:
         pytest.skip("its names are read by the same lines in every framework")
@@ -67,12 +64,6 @@ def test_imported_model_gives_the_logits_of_the_original_code(backend: str, peer
     assert (*model.streams.names, None)[:2] == backbones
     assert model.preprocessing == Preprocessing()
     assert model.classes is None
-    if name == "umass":
-        reader = PRESENT[PRESENT.index(backend) - 1]
-        driver(backend).save(model, tmp_path / "model.safetensors")
-        opened = driver(reader).load(tmp_path / "model.safetensors")
-        assert relative_error(driver(reader).logits(opened, images), expected) <= LOGITS["float32"]
-        assert opened.preprocessing == model.preprocessing
 
 
 def state(layout: str, backbone: Backbones = "vgg16", **changes) -> dict:

@@ -86,6 +86,10 @@ def test_descriptors_and_feature_maps(backend: str, architecture: str) -> None:
     sizes = {"vgg16": (4, 5), "resnet18": (2, 3)}
     names = [v for k, v in ARCHITECTURES[architecture].items() if k.startswith("backbone")]
     assert [m.shape for m in maps] == [(2, *sizes[n], 512) for n in names]
+    if len(names) == 1:
+        taps = {"vgg16": ("relu5_3", "relu4_1"), "resnet18": ("layer4", "layer1")}[names[0]]
+        cut = build(backend, architecture, dtype="float64", taps=taps)
+        np.testing.assert_array_equal(driver(backend).feature_maps(cut, x)[0], maps[0])
     descriptors = driver(backend).descriptors(model, x)
     assert descriptors.shape == (2, 512 * 512)
     terms = 2 * 512 + 40  # √ of those of a norm, whose roundings are independent, and the rest
