@@ -64,20 +64,15 @@ def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.Monke
         assert all(0 < low <= median <= high for low, median, high in found["ratios"].values())
 
 
-@pytest.mark.parametrize("section", ["memory", "models", "cache", "scaling"])
-def test_sections_without_gpu_support_are_refused(
-    section: str, capsys: pytest.CaptureFixture
-) -> None:
+@pytest.mark.parametrize("section", ["memory", "models", "cache", "scaling", "operators"])
+def test_what_needs_another_gpu_is_refused(section: str, capsys, monkeypatch) -> None:
+    """A section without GPU support, or a machine on which no framework finds one."""
+    monkeypatch.setattr(command, "in_new_process", lambda *_: None)
     with pytest.raises(SystemExit):
-        command.main(["--device", "cuda", f"--{section}"])
-    assert f"can run on a GPU; got --{section}. " in capsys.readouterr().err
-
-
-def test_a_missing_gpu_is_refused(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "in_new_process", lambda *_: None)  # no framework finds one
-    with pytest.raises(SystemExit):
-        command.main(["--device", "cuda", "--framework", "jax"])
-    assert "must find a GPU; got none in jax. " in capsys.readouterr().err
+        command.main(["--device", "cuda", "--framework", "jax", f"--{section}"])
+    absent = "must find a GPU; got none in jax. "
+    message = absent if section == "operators" else f"can run on a GPU; got --{section}. "
+    assert message in capsys.readouterr().err
 
 
 def test_rows_slower_in_most_rounds_are_listed() -> None:
