@@ -17,16 +17,6 @@ SCORES = SEEDED | {"name": "LowRankBilinearClassifier", "num_classes": 3, "rank"
 LEVELS = SEEDED | EPS | {"name": "HierarchicalBilinearPool", "channels": [2, 3], "dim": 4}
 DEMOCRATIC = {"name": "DemocraticPool", "pool": SKETCH, "gamma": 0.5, "damping": 0.5, "steps": 10}
 DEMOCRATIC |= {"eps": 1e-10, "weight_eps": 1e-8, "detach_target": False}
-TABLES = {
-    "pool.h1": np.array([3, 0]),
-    "pool.s1": np.array([1, -1], np.int8),
-    "pool.h2": np.array([0, 1]),
-    "pool.s2": np.array([-1, -1], np.int8),
-}
-
-
-def sketched(**changes):
-    return tiny() | TABLES | changes
 
 
 def test_a_pool_that_is_the_classifier_allows_no_other(path):
