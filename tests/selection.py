@@ -49,8 +49,9 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
 
 
 def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
-    """Run one dtype, another one for the next operator."""
-    return dtype != [*DTYPES][OPERATORS.index(op) % len(DTYPES)]
+    """Run every second operator, each in another dtype."""
+    turn, other = divmod(OPERATORS.index(op), 2)
+    return bool(other) or dtype != list(DTYPES)[turn % len(DTYPES)]
 
 
 def _compiled(driver: Driver, op: str, dtype: str, mode: str) -> bool:
@@ -110,9 +111,11 @@ ELSEWHERE = {
     "test_logits_gradients_and_statistics_agree": _unless(architecture=("resnet18",)),
     "test_float32_errs_no_more_than_the_other_frameworks": lambda **_: True,
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
+    "test_extreme_sizes": _unless(backbone=("resnet18",), size=[(17, 40)]),
     "test_inputs_of_explain_are_equal_in_every_framework": _unless(case=EXPLAINED),
-    "test_extreme_sizes": _unless(size=[(17, 40)]),
     "test_three_ways_give_one_model": _unless(backend=FIRST),
+    "test_weights_from_a_file_set_the_backbones_and_leave_the_classifier": _unless(backend=FIRST),
+    "test_native_export_gives_equal_logits": _unless(backend=FIRST),
     "test_every_framework_opens_the_files_of_every_other": _unless(architecture=BOTH),
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),
@@ -122,6 +125,8 @@ ELSEWHERE = {
     "test_runs_agree_and_can_change_their_framework": lambda **_: True,
     "test_float32_runs_diverge_no_faster_than_a_perturbed_run": lambda **_: True,
     "test_the_cache_is_reported_and_reused": _unless(backend=FIRST),
+    "test_a_trained_model_is_evaluated": _unless(backend=FIRST),
+    "test_a_view_for_each_epoch_equals_the_run_without_a_cache": _unless(backend=FIRST),
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
     "test_kills_and_ctrl_c_with_a_cache_and_a_worker": lambda **_: True,
     # documents: README commands in one framework; benchmarks, which users do not run
@@ -129,6 +134,7 @@ ELSEWHERE = {
     "test_every_vector_passes": _unless(subject=("reference", *FIRST)),
     "test_the_whole_demo_in_small": lambda **_: True,
     "test_a_run_writes_its_result": lambda **_: True,
+    "test_operators_and_layers_are_measured": lambda **_: True,
     "test_little_is_held_between_the_passes": _unless(dtype=("float32",)),
     "test_little_is_held_by_a_tape": lambda **_: True,
     "test_the_peak_of_a_step_includes_its_gradients": lambda **_: True,
@@ -137,7 +143,6 @@ ELSEWHERE = {
     "test_plain_networks_agree_with_the_models": _unless(backend=FIRST),
     "test_an_epoch_with_cached_feature_maps_is_measured": _unless(backend=FIRST),
     "test_growth_is_measured": _unless(backend=FIRST),
-    "test_operators_and_layers_are_measured": _unless(backend=FIRST),
     "test_heads_are_measured_and_agree": _unless(backend=FIRST),
     "test_scores_copy_no_weight": lambda **_: True,
 }
@@ -150,11 +155,13 @@ RULES = {
     "test_each_other": _each_other,
     "test_compiled": _compiled,
     "test_adjoint": _adjoint,
+    "test_ties_share_the_gradient_exactly": _unless(dtype=("float32",), masked=(True,)),
+    "test_bilinear_pool_of_many_channels": _unless(dtype=("float32",)),
     "test_layer": _layer,
     "test_jvp": _turns("jvps", 1),
-    "test_second_derivative": _turns("hvps", 1),
+    "test_second_derivative": _turns("hvps", 1, 8),
     "test_vmap_over_every_argument": _turns("vmaps", 1),
-    "test_global_settings_do_not_change_results": _turns("global_settings", 1),
+    "test_global_settings_do_not_change_results": _turns("global_settings", 1, 8),
     "test_singular_points_compiled_by_inductor": _inductor,
     "test_wrappers": _turns("wrappers", 1),
     "test_gradient_checkers_of_the_frameworks_pass": lambda **_: True,

@@ -182,7 +182,7 @@ def test_only_one_shape_is_compiled(framework: str, folder: Path, capsys) -> Non
         images = np.zeros((count, 24, 24, 3), np.float32)
         assert model.logits(images).shape == (count, 3)
         assert model.descriptors(images).shape == (count, 64)
-    for call in (model._inference._logits, model._inference._descriptors):
+    for call in (model._inference.logits, model._inference.descriptors):
         compiled = inspect.getclosurevars(call).nonlocals["compiled"]
         count = {"jax": "_cache_size", "tensorflow": "experimental_get_tracing_count"}[framework]
         assert getattr(compiled, count)() == 1
