@@ -104,10 +104,10 @@ def plain_channels(channels: Any) -> Any:
     return [int(c) for c in channels] if _is_listed(channels) else int(channels)
 
 
-WHOLE = Kind("an integer from 0 up", _is_integer, lambda v: v >= 0, int)
+WHOLE = Kind("a non-negative integer", _is_integer, lambda v: v >= 0, int)
 COUNT = Kind("a positive integer", _is_integer, _is_count, int)
 SEED = Kind(
-    "None or an integer from 0 up",
+    "None or a non-negative integer",
     _optional(_is_integer),
     _optional(lambda v: v >= 0),
     lambda v: None if v is None else int(v),
@@ -155,7 +155,7 @@ RELU = choice(None, "relu", remedy="None leaves the projection linear.")
 SHARE = Kind("a number from 0 to 1", _is_real, lambda v: 0 <= v <= 1, float)
 POSITIVE_SHARE = Kind("a number above 0 and at most 1", _is_real, lambda v: 0 < v <= 1, float)
 TOLERANCE = Kind(
-    "None or a number from 0 up and below 1",
+    "None or a number of at least 0 and below 1",
     _optional(_is_real),
     _optional(lambda v: 0 <= v < 1),
     _optional_float,

@@ -80,7 +80,7 @@ class Layout:
         name = presets.describe(self.pooling)["name"]
         pool = POOLS[name]
         if "channels" in pool.arguments:
-            invariant = "pooling must be a preset without tensors of its own"
+            invariant = "pooling must be a preset without tensors"
             remedy = "Load such a checkpoint into a BCNN with that pool by assign()."
             refuse(ValueError, "Layout", invariant, repr(self.pooling), remedy)
         most = max(len(backbone_names(backbone)) for backbone in self.backbones)

@@ -99,6 +99,6 @@ def named_recipe(name: str, **options: Any) -> Recipe:
     """The recipe of a name; `options` are those of its function. Raises: ValueError if unknown."""
     if name not in NAMED_RECIPES:
         known = ", ".join(map(repr, NAMED_RECIPES))
-        remedy = "A recipe of your own is a path that ends in .json."
+        remedy = "A custom recipe is a path that ends in .json."
         refuse(ValueError, "recipe", f"its name must be one of {known}", repr(name), remedy)
     return NAMED_RECIPES[name](**options)

@@ -62,12 +62,14 @@ def make_plan(
         if not chosen:
             received = f"{group.parameters!r}, whose parameters are all in earlier groups"
             remedy = "Put the narrower group first, or remove this one."
-            _refuse(phase, "every group must have parameters of its own", received, remedy)
+            _refuse(
+                phase, "every group must have parameters that no other group has", received, remedy
+            )
         has_backbone = any(_root(name) in BACKBONES for name in chosen)
         if has_backbone and group.learning_rate > MAX_BACKBONE_LEARNING_RATE:
             most = f"the learning rate of a backbone must be at most {MAX_BACKBONE_LEARNING_RATE}"
             received = f"{group.learning_rate} for {group.parameters!r}"
-            _refuse(phase, most, received, "Give the head a group of its own, before this one.")
+            _refuse(phase, most, received, "Put the head into a separate group, before this one.")
         left = [name for name in left if name not in selected]
         groups.append(chosen)
     trained = {name for group in groups for name in group}
@@ -76,7 +78,7 @@ def make_plan(
     for root in _custom_backbones(streams):
         inside = {name for name in learned if _root(name) == root}
         if trained & inside and not inside <= trained:
-            invariant = f"{root}, a user-defined backbone, must train whole or not at all"
+            invariant = f"{root}, a user-defined backbone, must train all of its parameters or none"
             received = f"{len(trained & inside)} of {len(inside)} parameters"
             _refuse(phase, invariant, received, f"Select {root!r}, 'all' or 'head'.")
         if trained & inside:

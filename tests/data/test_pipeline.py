@@ -168,9 +168,9 @@ def test_each_purpose_and_key_has_its_own_generator():
     [
         ({"batch_size": 0}, "batch_size must be a positive integer"),
         ({"prefetch": 0}, "prefetch must be a positive integer"),
-        ({"workers": -1}, "workers must be an integer from 0 up; got -1"),
-        ({"workers": None}, "workers must be an integer from 0 up"),
-        ({"seed": -1}, "seed must be an integer from 0 up"),
+        ({"workers": -1}, "workers must be a non-negative integer; got -1"),
+        ({"workers": None}, "workers must be a non-negative integer"),
+        ({"seed": -1}, "seed must be a non-negative integer"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
         ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
         ({"batch_size": 12, "drop_last": True}, "train split must have at least one full batch"),

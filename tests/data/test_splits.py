@@ -77,5 +77,5 @@ def test_an_official_validation_split_is_not_changed(tmp_path):
 def test_an_invalid_fraction_is_refused(tmp_path, fraction):
     with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
         validation_split(plain(tmp_path, 3), fraction)
-    with pytest.raises(ValueError, match="seed must be an integer from 0 up"):
+    with pytest.raises(ValueError, match="seed must be a non-negative integer"):
         validation_split(plain(tmp_path, 3), seed=-1)

@@ -83,7 +83,7 @@ def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
 def test_seeds_are_none_or_integers_from_0_up(seed) -> None:
     error = ValueError if seed == -1 else TypeError
-    sentence = "seed must be None or an integer from 0 up"
+    sentence = "seed must be None or a non-negative integer"
     for _, draw in METHODS:
         with pytest.raises(error, match=f"{draw.__name__}: {sentence}"):
             draw(3, None, 8, seed)

@@ -224,8 +224,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ({"backbones": ("vgg16", ("vgg16", "vgg16"))}, "at most the 1 of streams; got ('vgg16', "),
         ({"order": "rows"}, "order must be 'row-major' or 'column-major'; got 'rows'"),
         ({"pooling": "nobody"}, "name must be one of default, paper"),
-        ({"pooling": "fast-mpn-cbp"}, "must be a preset without tensors of its own; got 'fast-mpn"),
-        ({"pooling": "lrbp"}, "must be a preset without tensors of its own; got 'lrbp'"),
+        ({"pooling": "fast-mpn-cbp"}, "must be a preset without tensors; got 'fast-mpn"),
+        ({"pooling": "lrbp"}, "must be a preset without tensors; got 'lrbp'"),
         (
             {"streams": ("a.", "b."), "pooling": "isqrt-cov", "backbones": (("vgg16", "vgg16"),)},
             "CovariancePool takes one map; got 2",

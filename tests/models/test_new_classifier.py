@@ -146,7 +146,7 @@ def test_wrong_arguments_are_refused(backend: str, tmp_path: Path) -> None:
     driver(backend).save(model, path, momentum={})
     for words, arguments in (
         ("num_classes must be a positive integer; got 0", {"num_classes": 0}),
-        ("seed must be None or an integer from 0 up; got -1", {"num_classes": 2, "seed": -1}),
+        ("seed must be None or a non-negative integer; got -1", {"num_classes": 2, "seed": -1}),
     ):
         with pytest.raises(ValueError, match=words):
             model.reset_classifier(**arguments)

@@ -200,7 +200,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         "LowRankBilinearClassifier takes one map; got 2",
         {"backbone_b": "resnet18", "pool": "lrbp"},
     ),
-    ("BCNN: seed must be None or an integer from 0 up; got", {"seed": -1}),
+    ("BCNN: seed must be None or a non-negative integer; got", {"seed": -1}),
     (  # otherwise no file could describe it
         "u of LowRankBilinearPool must be of the model's dtype float16; got float32",
         {"pool": Layer("LowRankBilinearPool", {"channels": 64, "dim": 2})}
