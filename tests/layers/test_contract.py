@@ -32,7 +32,7 @@ NOT_MADE = [
     ),
     ("LowRankBilinearPool", {"channels": [3, 2, 1], "dim": 4}, "channels must be a positive"),
     ("LowRankBilinearPool", {"channels": 3, "dim": 0}, "dim must be a positive"),
-    ("LowRankBilinearPool", {"channels": 3, "dim": 4, "seed": -1}, "seed must be None or an int"),
+    ("LowRankBilinearPool", {"channels": 3, "dim": 4, "seed": -1}, "seed must be None or a non"),
     ("LowRankBilinearClassifier", {"channels": 3, "num_classes": 0, "rank": 2}, "num_classes"),
     ("HierarchicalBilinearPool", {"channels": [3], "dim": 4}, "channels must be a list of two"),
     ("Projection", {"channels": 3, "dim": 2, "activation": "tanh"}, "activation must be None or"),

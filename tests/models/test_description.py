@@ -62,7 +62,7 @@ POOLS = [
     ),
     (SKETCH | {"dim": 0}, "dim of CompactBilinearPool must be a positive integer; got 0"),
     (SKETCH | {"method": "sha"}, "method .* must be 'tensor_sketch' or .*got 'sha'"),
-    (SKETCH | {"seed": -1}, "seed of CompactBilinearPool must be None or an integer from"),
+    (SKETCH | {"seed": -1}, "seed of CompactBilinearPool must be None or a non-negative"),
     (SKETCH | {"eps": -1.0}, "eps of CompactBilinearPool must be 0 or a normal"),
     (SKETCH | {"l2_eps": 0}, "l2_eps of CompactBilinearPool must be a normal positive"),
     (SKETCH | {"channels": 3}, r"channels of CompactBilinearPool must be \(2,\); got 3"),
