@@ -103,7 +103,9 @@ class _Gradients(_Linear):
         with autocast_off(a):
             for part, products in _products(x, y):
                 reached, share = _shares(products, largest[:, part], mask)
-                shared = torch.where(reached, (g[:, part] * share)[:, None], 0.0)
+                # not g[:, part], which is g itself in one block: batched gradients refuse an alias
+                g_part = g.narrow(1, part.start, share.shape[1])
+                shared = torch.where(reached, (g_part * share)[:, None], 0.0)
                 of_a.append((shared @ b[..., None])[..., 0])
                 of_b = of_b + (a[:, :, None, part] @ shared)[:, :, 0]
         return torch.cat(of_a, 2), of_b
