@@ -127,11 +127,12 @@ def check_call(
         check_options(op, options, x.dtype, y)
 
 
-def descriptor_length(layer: str, instance: object, *channels: int) -> int:
-    """The length of the descriptor that `instance` makes of feature maps with these channels."""
-    if len(channels) > LAYERS[layer].maps[1]:
-        check_one_stream(layer, *channels)
-    return LAYERS[layer].size(read_arguments(layer, instance), channels)
+def descriptor_length(layer: str, instance: object, *channels: int | None) -> int:
+    """The length of the descriptor of maps with these channels; None is a map that is not given."""
+    given = [c for c in channels if c is not None]
+    if len(given) > LAYERS[layer].maps[1]:
+        check_one_stream(layer, *given)
+    return LAYERS[layer].size(read_arguments(layer, instance), given)
 
 
 def _outer_size(arguments: Arguments, channels: Sizes) -> int:

@@ -41,22 +41,22 @@ def like(form: str, path: Path) -> Path | None:
 @pytest.mark.parametrize("case", CASES)
 def test_conversion_there_and_back_gives_equal_bytes(form: str, case: str, tmp_path: Path) -> None:
     """The form is that of the file's name, or the framework's for whole models, or is given."""
-    told: Any = ({}, {})
+    options: Any = ({}, {})  # of the two conversions
     own, back = tmp_path / f"model{FORMS[form].suffixes[-1]}", tmp_path / "back.safetensors"
     if case != "projected":
         own = tmp_path / "own"
-        told = ({"source_form": "portable", "target_form": form}, {"source_form": form})
+        options = ({"source_form": "portable", "target_form": form}, {"source_form": form})
     if case == "tables" and form != "keras-weights":
-        told = ({"framework": FORMS[form].framework},) * 2
+        options = ({"framework": FORMS[form].framework},) * 2
     file, backend = saved(tmp_path / "a.safetensors", form, **CASES[case]), FORMS[form].framework
-    assert convert(file, own, **told[0])[:2] == ("portable", form)
+    assert convert(file, own, **options[0])[:2] == ("portable", form)
     # a model of the same shape and other numbers: only the description may be taken from it
     other = driver(backend).load(file)
     tensors = driver(backend).tensors(other)
     shifted = {k: (v + 1).astype(v.dtype) for k, v in tensors.items() if not k.startswith("pool.")}
     driver(backend).assign(other, shifted)
     driver(backend).save(other, tmp_path / "like.safetensors")
-    done = convert(own, back, like=like(form, tmp_path / "like.safetensors"), **told[1])
+    done = convert(own, back, like=like(form, tmp_path / "like.safetensors"), **options[1])
     assert (done.source, done.target, done.momentum_left) == (form, "portable", False)
     assert done.tensors == len(tensors)
     assert back.read_bytes() == file.read_bytes()

@@ -54,8 +54,7 @@ class Pool(FeatureMapLayer):
 
     def descriptor_size(self, channels: int, channels_b: int | None = None) -> int:
         """Length of the descriptor of one or two feature maps with these channels."""
-        given = [c for c in (channels, channels_b) if c is not None]
-        return descriptor_length(self.class_name, self, *given)
+        return descriptor_length(self.class_name, self, channels, channels_b)
 
 
 class StaticPool(Pool):
