@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and writing of whole buffers."""
+"""Atomic replacement of files, writing of whole buffers, and opening of regular files."""
 
 import errno
 import os
@@ -12,6 +12,38 @@ TEMPORARY = ".bilinear-{}.tmp"
 """Name of a temporary file, in the folder of the file that it will replace."""
 LEFTOVERS = TEMPORARY.format("*"), ".tmp??????"
 """Patterns of temporary files that a killed process leaves. safetensors uses the second one."""
+
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a regular file for reading in binary mode; symbolic links are followed.
+
+    The kind of file is checked on the open descriptor, so the file cannot be exchanged in between.
+    Opening never waits, for example for a process that writes to a FIFO.
+
+    Raises: OSError that names `path` if it cannot be opened or is not a regular file.
+    """
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    for name in ("O_NONBLOCK", "O_NOCTTY"):  # Windows has neither
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags)
+    kind = stat.S_IFMT(os.fstat(handle).st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):  # `open` itself refuses a folder
+        os.close(handle)
+        received = _KINDS.get(kind, "a special file")
+        requirement = f"{os.fsdecode(path)}: the path must name a regular file; got {received}"
+        raise OSError(f"{requirement}. Copy the data to a file, and name that file.")
+    return handle
 
 
 @contextmanager

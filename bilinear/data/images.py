@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from PIL import Image
 
+from .._files import open_regular
 from ..contract import message, refuse
 
 File = str | os.PathLike | BinaryIO
@@ -196,11 +197,11 @@ def read_image(file: File) -> Image.Image:
 
     Raises: ValueError that names the file if it is not an image, is damaged, truncated or empty,
         has more than `MAX_PIXELS` pixels (checked in its header, before decoding), or has values
-        outside these scales; OSError if the path cannot be opened; TypeError if `file` is neither
-        a path nor a binary file object.
+        outside these scales; OSError if the path cannot be opened or is not a regular file;
+        TypeError if `file` is neither a path nor a binary file object.
     """
     if isinstance(file, (str, os.PathLike)):
-        with open(file, "rb") as stream:
+        with open_regular(file) as stream:
             return _decode(stream, _name(file))
     if not hasattr(file, "read"):
         received = f"{type(file).__module__}.{type(file).__qualname__}"
