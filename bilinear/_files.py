@@ -46,6 +46,38 @@ def _open_regular(path: str, flags: int) -> int:
     return handle
 
 
+_PLACEHOLDERS = (
+    (
+        (b"version https://git-lfs.github.com/spec/",),
+        "a Git LFS pointer",
+        "Fetch the file itself: git lfs pull.",
+    ),
+    (
+        (b"<!doctype html", b"<html"),
+        "an HTML page",
+        "The server sent a page in place of the file; download the file itself.",
+    ),
+)
+
+
+def placeholder(file: BinaryIO) -> tuple[str, str] | None:
+    """Recognize what stands in place of a file after an incomplete download.
+
+    Args:
+        file: at its start, where it is again afterwards.
+
+    Returns: what the file is, and the remedy; None if it is neither a Git LFS pointer nor an HTML
+        page.
+    """
+    start = file.read(128)
+    file.seek(0)
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for prefixes, received, remedy in _PLACEHOLDERS:
+        if text.startswith(prefixes):
+            return received, remedy
+    return None
+
+
 @contextmanager
 def replace_file(path: str | os.PathLike) -> Iterator[str]:
     """Yield the name of an empty temporary file; replace `path` with it at the end of the block.

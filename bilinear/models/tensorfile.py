@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .._files import replace_file
+from .._files import open_regular, placeholder, replace_file
 from ..contract import ACCUMULATION, Spec, message, refuse
 
 _WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
@@ -29,11 +29,20 @@ def readable(
         raise ValueError(message(op, invariant, received, remedy)) from error
 
 
+def open_checkpoint(op: str, path: str | os.PathLike) -> BinaryIO:
+    """Open a regular file. Raises: ValueError for what stands in place of a file of a model."""
+    file = open_regular(path)
+    if found := placeholder(file):
+        file.close()
+        refuse(ValueError, op, "the file must hold the tensors of a model", *found)
+    return file
+
+
 @contextmanager
 def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
     """Open a safetensors file and check its header; tensors are read one by one on request."""
     path = os.fsdecode(path)
-    with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
+    with open_checkpoint(op, path):
         pass
     try:
         file = safe_open(path, framework="np")
@@ -67,7 +76,7 @@ def check_layout(
     """Raise ValueError for the first tensor that is missing, unknown or of another spec."""
     for name in expected:
         if name not in found:
-            _refuse_tensor(op, name, "must be there", f"only {len(found)} others", remedy)
+            _refuse_tensor(op, name, "must be there", _others(found, expected), remedy)
     for name in found:
         if name not in expected:
             _refuse_tensor(op, name, "must not be there", f"it, {_text(found[name])}", remedy)
@@ -118,6 +127,13 @@ def check_values(op: str, name: str, array: np.ndarray, values: range) -> np.nda
 
 def _refuse_tensor(op: str, name: str, invariant: str, received: str, remedy: str) -> NoReturn:
     refuse(ValueError, op, f"tensor {name!r} {invariant}", received, remedy)
+
+
+def _others(found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> str:
+    """The number of the tensors that were found, and three of their names, unknown ones first."""
+    names = sorted(found, key=lambda name: name in expected)[:3]
+    listed = f", such as {', '.join(map(repr, names))}" if names else ""
+    return f"only {len(found)} others{listed}"
 
 
 def _text(spec: Spec) -> str:

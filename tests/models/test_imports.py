@@ -163,7 +163,8 @@ REFUSED = [  # the layout of the file, its changes, how it is read, and the erro
     ),
     (
         ("haomood", {"features.28.bias": None}, {}),
-        "tensor 'features.28.bias' must be there; got only 27 others. The file is not a B-CNN",
+        "tensor 'features.28.bias' must be there; got only 27 others, such as 'features.0.weight', "
+        "'features.0.bias', 'features.2.weight'. The file is not a B-CNN",
     ),
     (("haomood", {"fc.weight": None}, {"num_classes": 4}), "tensor 'fc.weight' must be there"),
     (
