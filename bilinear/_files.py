@@ -1,12 +1,14 @@
 """Atomic replacement of files, writing of whole buffers, and opening of regular files."""
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, cast
 
 TEMPORARY = ".bilinear-{}.tmp"
 """Name of a temporary file, in the folder of the file that it will replace."""
@@ -22,28 +24,48 @@ _KINDS = {
 }
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
-    """Open a regular file for reading in binary mode; symbolic links are followed.
+def open_regular(path: str | os.PathLike, mode: str = "rb", buffering: int = -1) -> BinaryIO:
+    """Open a regular file in a binary mode, as `open`; symbolic links are followed.
 
     The kind of file is checked on the open descriptor, so the file cannot be exchanged in between.
     Opening never waits, for example for a process that writes to a FIFO.
 
     Raises: OSError that names `path` if it cannot be opened or is not a regular file.
     """
-    return open(path, "rb", opener=_open_regular)
+    return cast("BinaryIO", open(path, mode, buffering, opener=_open_regular))
+
+
+def read_regular(path: str | os.PathLike) -> bytes:
+    """Read a regular file. Raises: OSError that names `path`."""
+    with open_regular(path) as file, name_in_errors(path):
+        return file.read()
+
+
+def file_checksum(path: str | os.PathLike) -> str:
+    """SHA-256 of a regular file, in hexadecimal. Raises: OSError that names `path`."""
+    with open_regular(path) as file, name_in_errors(path):
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open_regular(path: str, flags: int) -> int:
     for name in ("O_NONBLOCK", "O_NOCTTY"):  # Windows has neither
         flags |= getattr(os, name, 0)
-    handle = os.open(path, flags)
-    kind = stat.S_IFMT(os.fstat(handle).st_mode)
-    if kind not in (stat.S_IFREG, stat.S_IFDIR):  # `open` itself refuses a folder
+    handle = os.open(path, flags, 0o666)
+    try:
+        _check_regular(path, os.fstat(handle), "Copy the data to a file, and name that file.")
+    except OSError:
         os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(path: str | os.PathLike, status: os.stat_result, remedy: str) -> None:
+    """Refuse a special file. A folder passes: the functions of the system refuse it themselves."""
+    kind = stat.S_IFMT(status.st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
         received = _KINDS.get(kind, "a special file")
         requirement = f"{os.fsdecode(path)}: the path must name a regular file; got {received}"
-        raise OSError(f"{requirement}. Copy the data to a file, and name that file.")
-    return handle
+        raise OSError(f"{requirement}. {remedy}")
 
 
 _PLACEHOLDERS = (
@@ -86,11 +108,13 @@ def replace_file(path: str | os.PathLike) -> Iterator[str]:
     exception the old file stays. If `path` is a symbolic link, the file that it points to is
     replaced. The permissions of a replaced file are preserved.
 
-    Raises: OSError that names `path` if it cannot be written.
+    Raises: OSError that names `path` if it cannot be written or is a special file.
     """
     target = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if os.path.exists(target):
+        _check_regular(path, os.stat(target), "Choose another name for the output.")
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, TEMPORARY.format(secrets.token_hex(8)))
     try:
@@ -118,7 +142,17 @@ def name_in_errors(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # it has a text of this library, which names the file
+            raise
         raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
+
+
+def write_text(
+    path: str | os.PathLike, text: str, *, newline: str | None = None, errors: str = "strict"
+) -> None:
+    """Replace a file by one with this text, in UTF-8. Raises: OSError that names `path`."""
+    with replace_file(path) as temporary, name_in_errors(path):
+        Path(temporary).write_text(text, encoding="utf-8", errors=errors, newline=newline)
 
 
 def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:
@@ -127,7 +161,7 @@ def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | No
     Raises: OSError that names `name`, or `path` if `name` is None. A part of `data` may have been
         written.
     """
-    with name_in_errors(name or path), open(path, "ab", buffering=0) as file:
+    with name_in_errors(name or path), open_regular(path, "ab", buffering=0) as file:
         write_all(file, data)
 
 

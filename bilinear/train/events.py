@@ -1,7 +1,10 @@
 """The events of a run: lines of ``metrics.jsonl``, and what the `watch` argument receives."""
 
-import json
 from dataclasses import asdict, dataclass
+
+from pydantic import TypeAdapter
+
+from .._json import format_json, parse_json
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,20 @@ Event = Metric | ImagesValidated | CacheMessage | CacheProgress
 
 _TYPES: dict[str, type[Metric]] = {"phase": PhaseStarted, "step": StepDone, "epoch": EpochDone}
 
+_ADAPTERS = {name: TypeAdapter(kind) for name, kind in _TYPES.items()}
+
 
 def encode(event: Metric) -> str:
     """One line of the metrics, without its end."""
     name = next(name for name, kind in _TYPES.items() if isinstance(event, kind))
     values = {key: value for key, value in asdict(event).items() if value is not None}
-    return json.dumps({"event": name} | values, allow_nan=False, separators=(",", ":"))
+    return format_json({"event": name} | values, separators=(",", ":"))
 
 
 def decode(line: bytes | str) -> Metric:
-    """The inverse of `encode`."""
-    values = json.loads(line)
-    return _TYPES[values.pop("event")](**values)
+    """The inverse of `encode`. Raises: ValueError for other lines."""
+    values = parse_json(line)
+    name = values.pop("event", None) if isinstance(values, dict) else None
+    if name not in [*_TYPES]:
+        raise ValueError(f"{line[:80]!r}")
+    return _ADAPTERS[name].validate_python(values)

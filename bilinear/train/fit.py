@@ -11,6 +11,7 @@ from .._require import require_packages
 from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
 from ..data.images import Preprocessing
+from .checksums import ImageFiles
 from .engines import build
 from .events import Event, Metric
 from .feature_cache import Cache, PipelineCache
@@ -74,6 +75,7 @@ def fit(
     preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
     with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
         cached = training if cache and cache.views else fixed
+        run.files = ImageFiles(index, training)
         best = train(
             recipe,
             engine,

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .._files import file_checksum
 from ..contract import refuse
 from ..data.images import Preprocessing
 from . import parameter_groups
@@ -122,7 +123,7 @@ class _Loop:
                 text = f"{run.folder} was started elsewhere ({', '.join(differences)} differ)"
                 warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
             run.remove_leftovers()
-            self.progress, tensors, buffers = run.load(tensors, self.progress)
+            self.progress, tensors, buffers = run.load(tensors, self.progress, self.recipe.phases)
             self.engine.assign(tensors)
             return buffers
         if not (resume and run.exists()):
@@ -166,7 +167,7 @@ class _Loop:
         engine, index = self.engine, self.progress.phase
         if index and phase.start == "best":
             best = self.run.best_of_phase(index - 1, self.recipe.phases[index - 1].name)
-            engine.assign(read_tensors(best, engine.tensors()))
+            engine.assign(read_tensors(best, engine.tensors(), self.progress.chosen))
         if phase.reinitialize is not None:
             model = engine.streams, engine.num_classes, engine.tensors()
             seed = [self.recipe.seed, index]
@@ -272,6 +273,7 @@ class _Loop:
         if phase.is_over(self._monitored()):
             chosen = self._monitored().index(min(self._monitored()))
             progress.before = progress.history[chosen]
+            progress.chosen = file_checksum(self.run.best_of_phase(progress.phase, phase.name))
             progress.phase, progress.epoch, progress.history = progress.phase + 1, 0, []
 
     def _save(self) -> None:

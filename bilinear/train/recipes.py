@@ -184,7 +184,7 @@ class Phase:
 
     def is_over(self, history: Sequence[float]) -> bool:
         """Whether `epochs` are done, or the last `patience` of them were not the best so far."""
-        if len(history) == self.epochs:
+        if len(history) >= self.epochs:
             return True
         if self.patience is None or len(history) <= self.patience:
             return False

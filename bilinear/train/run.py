@@ -5,12 +5,13 @@
     recipe.json        the recipe
     environment.json   packages, machine, settings of the framework
     data.json          how the validation split was made, by `bilinear train`
+    images.json        checksum of each image file, by `fit`
     metrics.jsonl      one event in each line, see `events`
     events/            the metrics for TensorBoard, by `tensorboard_log`
     curves.png         the metrics as a figure, by `curves`
     best.safetensors   portable file of the best epoch, by validation
     phases/            portable file of the best epoch of each phase
-    state.safetensors  everything that resuming needs
+    state.safetensors  everything that resuming needs, with its checksum
 
 Files are replaced whole or not at all. The state is written last and records the length of the
 metrics; resuming truncates them to it. So the directory is consistent after a kill at any time.
@@ -18,30 +19,36 @@ TensorBoard's events and the curves are rebuilt from the metrics.
 """
 
 import functools
-import json
+import hashlib
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from .. import __version__
-from .._files import LEFTOVERS, append, replace_file
+from .._files import LEFTOVERS, append, file_checksum, open_regular, read_regular, write_text
+from .._json import format_json, parse_json, read_json
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, specs, write_tensors
+from .checksums import ImageFiles, tensors_checksum
 from .events import Metric, decode, encode
 from .locks import exclusive_lock
-from .recipes import Recipe
+from .recipes import Phase, Recipe
+from .validation import Natural
 
 ENTRY = "bilinear-run"
 _DAMAGED = "Another program changed the files of the run; restore them or start a new run."
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 @dataclass
@@ -54,35 +61,50 @@ class Progress:
     """Checksum of the data, empty if none was given."""
     cache: str = ""
     """The `views` of the cache, if any: they decide which images the model sees."""
-    phase: int = 0
-    epoch: int = 0
+    phase: Natural = 0
+    epoch: Natural = 0
     """In the phase."""
-    passes: int = 0
+    passes: Natural = 0
     """Epochs of all phases; decides the order of the images."""
-    batch: int = 0
+    batch: Natural = 0
     """The next batch of the epoch."""
-    step: int = 0
+    step: Natural = 0
     """Of all phases."""
-    loss: float = 0.0
+    loss: Finite = 0.0
     """Sum over the images of the epoch so far."""
-    images: int = 0
-    history: list[list[float]] = field(default_factory=list)
+    images: Natural = 0
+    history: list[list[Finite]] = field(default_factory=list)
     """Validation loss and accuracy of each epoch of the phase."""
-    before: list[float] | None = None
+    before: list[Finite] | None = None
     """The best of those of the phase before."""
-    best: float | None = None
+    chosen: str = ""
+    """Checksum of the file of the best epoch of the phase before."""
+    best: Finite | None = None
     """The monitored measure of the best epoch so far, smaller is better."""
-    metrics: int = 0
+    metrics: Natural = 0
     """Bytes of the metrics."""
+    metrics_checksum: str = ""
+    checksum: str = ""
+    """Of the other fields and the tensors."""
+
+    def check(self, op: str, phases: Sequence[Phase]) -> None:
+        """Refuse a position that a run with these phases cannot have. Raises: ValueError."""
+        lengths = [phase.epochs for phase in phases] + [1]  # after the last phase: epoch 0
+        inside = self.phase < len(lengths) and self.epoch < lengths[self.phase]
+        if not inside or not len(self.history) == self.epoch <= self.passes:
+            invariant = "the state must be in one of the phases of the recipe"
+            refuse(ValueError, op, invariant, f"epoch {self.epoch} of phase {self.phase}", _DAMAGED)
 
 
 class Run:
-    """The files of one run. Errors are OSErrors that name the file."""
+    """The files of one run. Errors name the file; resuming compares `files` if they are given."""
 
     def __init__(self, folder: str | os.PathLike) -> None:
+        self.files: ImageFiles | None = None
         self.folder = Path(folder)
         self.recipe = self.folder / "recipe.json"
         self.environment = self.folder / "environment.json"
+        self.images = self.folder / "images.json"
         self.metrics = self.folder / "metrics.jsonl"
         self.events = self.folder / "events"
         self.curves = self.folder / "curves.png"
@@ -116,14 +138,19 @@ class Run:
             invariant = "a new run needs a directory without one"
             refuse(FileExistsError, "train", invariant, f"{self.folder}", remedy)
         (self.folder / "phases").mkdir(parents=True, exist_ok=True)
-        _write_text(self.environment, json.dumps(environment, indent=2, sort_keys=True) + "\n")
-        self.metrics.write_bytes(b"")
-        _write_text(self.recipe, recipe.to_json())
+        write_text(self.environment, format_json(environment, indent=2, sort_keys=True) + "\n")
+        if self.files:
+            self.files.write(self.images)
+        write_text(self.metrics, "")
+        write_text(self.recipe, recipe.to_json())
 
     def differences(self, environment: Mapping[str, Any]) -> list[str]:
         """The entries of an environment that differ from those when the run was created."""
-        old = json.loads(self.environment.read_text(encoding="utf-8"))
-        new = json.loads(json.dumps(environment))
+        op = f"resume {self.folder}"
+        old, new = read_json(op, self.environment, _DAMAGED), parse_json(format_json(environment))
+        if not isinstance(old, dict):
+            invariant = f"{self.environment} must have a JSON object"
+            refuse(ValueError, op, invariant, type(old).__name__, _DAMAGED)
         return [key for key in new if old.get(key) != new[key]]
 
     def remove_leftovers(self) -> None:
@@ -137,7 +164,15 @@ class Run:
         append(self.metrics, encode(event).encode() + b"\n")
 
     def read_metrics(self) -> list[Metric]:
-        return [decode(line) for line in self.metrics.read_bytes().splitlines()]
+        """The events so far. Raises: OSError; ValueError that names the file and the line."""
+        events = []
+        for number, line in enumerate(read_regular(self.metrics).splitlines(), 1):
+            try:
+                events.append(decode(line))
+            except ValueError as error:
+                invariant = f"line {number} of {self.metrics} must be an event of the run"
+                refuse(ValueError, f"resume {self.folder}", invariant, f"{error}"[:200], _DAMAGED)
+        return events
 
     def save(
         self,
@@ -148,22 +183,23 @@ class Run:
         """Write the state, after the metrics. Raises: ValueError for a tensor with NaN or inf."""
         op = f"save {self.state}"
         self._check_lock()
-        with open(self.metrics, "rb+") as file:
+        with open_regular(self.metrics, "rb+") as file:
             os.fsync(file.fileno())
-            progress.metrics = file.seek(0, os.SEEK_END)
+            metrics = file.read()
+        progress.metrics, progress.metrics_checksum = len(metrics), _sha256(metrics)
         content = dict(tensors) | {MOMENTUM + name: array for name, array in buffers.items()}
         for name, array in content.items():
             _check_finite(op, name, array)
-        data = json.dumps(asdict(progress), allow_nan=False)
-        write_tensors(op, self.state, content, {ENTRY: data})
+        progress.checksum = _checksum(progress, content)
+        write_tensors(op, self.state, content, {ENTRY: format_json(asdict(progress))})
 
     def load(
-        self, like: Mapping[str, np.ndarray], start: Progress
+        self, like: Mapping[str, np.ndarray], start: Progress, phases: Sequence[Phase]
     ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The last state, to which the metrics are truncated; `start` is that of a new run.
 
         Raises: ValueError that names the file, for a state that is damaged or of another model,
-            recipe, data or cache.
+            recipe, data or cache, and for images that changed after the run had read them.
         """
         op = f"resume {self.folder}"
         with open_tensors(self.state, op) as file:
@@ -183,18 +219,29 @@ class Run:
                 for name in like
                 if MOMENTUM + name in saved
             }
-        with open(self.metrics, "rb+") as file:
-            length = file.seek(0, os.SEEK_END)
-            if length < progress.metrics:
-                invariant = f"{self.metrics.name} must have at least {progress.metrics} bytes"
-                refuse(ValueError, op, invariant, f"{length} bytes", _DAMAGED)
+        content = tensors | {MOMENTUM + name: array for name, array in buffers.items()}
+        if (found := _checksum(progress, content)) != progress.checksum:
+            invariant = f"{self.state} must have the checksum {progress.checksum}"
+            refuse(ValueError, op, invariant, found, _DAMAGED)
+        progress.check(op, phases)
+        with open_regular(self.metrics, "rb+") as file:
+            metrics = file.read(progress.metrics)
+            if _sha256(metrics) != progress.metrics_checksum:
+                invariant = f"{self.metrics} must begin with the metrics of the run"
+                refuse(ValueError, op, invariant, f"{len(metrics)} other bytes", _DAMAGED)
+            if self.files:
+                self.files.check(op, self.images, progress)
             file.truncate(progress.metrics)
         return progress, tensors, buffers
 
 
-def read_tensors(path: Path, names: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """These tensors of a portable file."""
+def read_tensors(
+    path: Path, names: Mapping[str, Any], checksum: str | None = None
+) -> dict[str, np.ndarray]:
+    """These tensors of a portable file. Raises: ValueError for a file with another checksum."""
     op = f"resume {path}"
+    if checksum is not None and (found := file_checksum(path)) != checksum:
+        refuse(ValueError, op, f"the file must have the checksum {checksum}", found, _DAMAGED)
     with open_tensors(path, op) as file:
         return {name: _check_finite(op, name, file.get_tensor(name)) for name in names}
 
@@ -223,15 +270,23 @@ def _check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _decode_progress(op: str, text: str | None) -> Progress:
+    invariant = "the state must be one of this version"
     try:
-        data = json.loads(text or "")
+        data = parse_json(text or "")
+        if isinstance(data, dict) and data.keys() == {f.name for f in fields(Progress)}:
+            return TypeAdapter(Progress).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        refuse(ValueError, op, invariant, f"{first['loc']}: {first['msg']}", _DAMAGED)
     except ValueError:
-        data = None
-    if not isinstance(data, dict) or data.keys() != {f.name for f in fields(Progress)}:
-        refuse(ValueError, op, "the state must be one of this version", f"{text}"[:80], _DAMAGED)
-    return Progress(**data)
+        pass
+    refuse(ValueError, op, invariant, f"{text}"[:80], _DAMAGED)
 
 
-def _write_text(path: Path, text: str) -> None:
-    with replace_file(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
+def _checksum(progress: Progress, tensors: Mapping[str, np.ndarray]) -> str:
+    text = format_json(asdict(replace(progress, checksum="")))
+    return _sha256((text + tensors_checksum(tensors)).encode())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

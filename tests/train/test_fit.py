@@ -63,11 +63,18 @@ def test_mean_and_std_come_from_the_weights() -> None:
     assert make_preprocessing(named_recipe("bcnn-two-phase").images, None) == Preprocessing(448)
 
 
+def swap(one: Path, other: Path) -> None:
+    one.rename(one.with_name("swap"))
+    other.rename(one)
+    one.with_name("swap").rename(other)
+
+
 @pytest.mark.skipif(not PRESENT, reason="no framework is installed")
 def test_a_damaged_image_file_is_named_and_the_run_resumes(index: Index, tmp_path: Path) -> None:
     """After its repair the run ends as an undisturbed one and repeats no step.
 
-    First a training image of the last batch is damaged, then a validation image.
+    First a training image of the last batch is damaged, then a validation image. Other changes of
+    the images are refused.
     """
     driver(PRESENT[0])
     fit(small(), PRESENT[0], index, tmp_path / "whole")
@@ -87,6 +94,14 @@ def test_a_damaged_image_file_is_named_and_the_run_resumes(index: Index, tmp_pat
             assert json.loads((file.metadata() or {})[ENTRY])["step"] == steps
     fit(small(), PRESENT[0], index, folder, resume=True)
     assert contents(folder) == contents(tmp_path / "whole")
+    swap(index.root / "blue", index.root / "green")
+    with pytest.raises(ValueError, match=r"must be those of the run; got 12 changed: blue/0\.jpg"):
+        fit(small(), PRESENT[0], index, folder, resume=True)
+    swap(index.root / "blue", index.root / "green")
+    pixels = index.root / "red" / "5.jpg"
+    pixels.write_bytes((index.root / "red" / "4.jpg").read_bytes())
+    with pytest.raises(ValueError, match=r"got 1 changed: red/5\.jpg"):
+        fit(small(), PRESENT[0], index, folder, resume=True)
     model = driver(PRESENT[0]).load(tmp_path / "whole" / "best.safetensors")
     assert model.classes == ("blue", "green", "red")
     assert model.preprocessing == PREPROCESSING

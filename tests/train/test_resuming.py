@@ -79,7 +79,7 @@ def test_a_run_is_not_started_twice_or_resumed_with_another_recipe(tmp_path: Pat
     with pytest.raises(ValueError, match="the data must be that of the run, of checksum 'sum'"):
         finish(tmp_path, resume=True, data="other")
     (tmp_path / "metrics.jsonl").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl must have at least"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl must begin with the metrics"):
         finish(tmp_path, resume=True, data="sum")
 
 
@@ -117,6 +117,39 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         finish(tmp_path, resume=True)
     state.write_bytes(whole.replace(b'\\"history\\"', b'\\"History\\"'))
     with pytest.raises(ValueError, match="the state must be one of this version"):
+        finish(tmp_path, resume=True)
+
+
+def test_a_flipped_bit_in_any_file_that_resuming_reads_is_refused(tmp_path: Path) -> None:
+    """Before the second phase, which starts from the best weights of the first one."""
+    with pytest.raises(InterruptedError):
+        finish(tmp_path, pipelines=(Stopping(6), data()[1]))
+    rng = np.random.default_rng(0)
+    for name in "state.safetensors", "metrics.jsonl", "phases/1-head.safetensors":
+        path = tmp_path / name
+        whole = path.read_bytes()
+        for bit in rng.integers(8 * len(whole), size=20):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            with pytest.raises(ValueError, match=path.name if "state" not in name else "resume"):
+                finish(tmp_path, resume=True)
+        path.write_bytes(whole)
+    finish(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [{"phase": 3}, {"epoch": 1}, {"epoch": 9, "passes": 9, "history": 9 * [[1.0, 0.5]]}],
+    ids=str,
+)
+def test_a_state_outside_the_phases_is_refused(position: dict[str, Any], tmp_path: Path) -> None:
+    """With a correct checksum. It would train until it is stopped."""
+    finish(tmp_path)
+    run = Run(tmp_path)
+    with run.lock():
+        run.save(Progress(linear_recipe().checksum(), **position), Linear().tensors(), {})
+    with pytest.raises(ValueError, match="must be in one of the phases of the recipe; got epoch"):
         finish(tmp_path, resume=True)
 
 
@@ -169,7 +202,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_step(tmp_path: Path) -> 
 def saved_step(folder: Path) -> int:
     """The number of steps in the state."""
     recipe = Recipe.from_json((folder / "recipe.json").read_text())
-    return Run(folder).load(Linear().tensors(), Progress(recipe.checksum()))[0].step
+    return Run(folder).load(Linear().tensors(), Progress(recipe.checksum()), recipe.phases)[0].step
 
 
 def test_weights_that_are_not_finite_are_never_saved(

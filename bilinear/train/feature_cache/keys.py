@@ -16,6 +16,7 @@ import PIL
 from ... import __version__
 from ...contract import refuse
 from ...data import Pipeline
+from ..checksums import tensors_checksum
 from ..engines import Engine
 from ..parameter_groups import BACKBONES
 
@@ -28,11 +29,8 @@ def is_augmented(pipeline: Pipeline) -> bool:
 
 def model_key(engine: Engine) -> dict[str, Any]:
     """What a model and its framework determine: versions, settings, machine, backbones, weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(engine.tensors().items()):
-        if name.partition(".")[0] in BACKBONES:
-            digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
-            digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+    tensors = engine.tensors().items()
+    weights = {name: array for name, array in tensors if name.partition(".")[0] in BACKBONES}
     return {
         "bilinear": __version__,
         "numpy": np.__version__,
@@ -40,7 +38,7 @@ def model_key(engine: Engine) -> dict[str, Any]:
         "engine": engine.environment(),
         "backbones": engine.streams.names,
         "taps": engine.streams.taps,
-        "weights": digest.hexdigest(),
+        "weights": tensors_checksum(weights),
     }
 
 
