@@ -56,6 +56,14 @@ def test_bilinear_pool_of_many_channels(
         check_against_reference(kit_driver(backend), "bilinear_pool", case, cotangent)
 
 
+@over_backends
+def test_both_gradients_of_one_stream_are_added_before_rounding(backend: str) -> None:
+    kit, case = kit_driver(backend), Case((normal("bfloat16", 2, 5, 6),))
+    cotangent = normal("bfloat16", 2, 36, seed=2)
+    for mode in kit.modes[:2]:
+        check_against_reference(kit, "bilinear_pool", case, cotangent, mode=mode)
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["full", "packed"])
 @pytest.mark.parametrize("backend", PRESENT)
 def test_no_intermediate_value_of_the_gradient_overflows(backend: str, packed: bool) -> None:

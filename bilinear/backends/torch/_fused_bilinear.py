@@ -30,6 +30,7 @@ def bilinear_pool_plain(
     x: Tensor, y: Tensor | None, z: Tensor | int, eps: float, l2_eps: float, packed: bool
 ) -> Tensor:
     """The formula in plain operations, in the accumulation dtype: what compilers see."""
+    x = upcast(x)  # once, so that both gradients of one stream are added before they are rounded
     s, n = _root_and_norm(x, x if y is None else y, z, eps, l2_eps, packed)
     return s / n
 
