@@ -79,6 +79,28 @@ def check_sign_tables(op: str, tables: Any, c: int | None, d: int | None) -> Non
     _check_table(op, "w2", tables.w2, (d, tables.w1.shape[1]), SIGNS)
 
 
+def to_bits(name: str, table: np.ndarray, dim: int) -> np.ndarray:
+    """Return a table of dim bins as booleans, which casts and averages of a model do not change.
+
+    A sign becomes True for +1; a bin becomes its binary digits, in a last axis.
+    """
+    if name[0] != "h":
+        return table > 0
+    return (table[:, None] >> np.arange(max(1, (dim - 1).bit_length())) & 1).astype(bool)
+
+
+def from_bits(name: str, bits: Any, array_module: Any = np) -> Any:
+    """Return the int64 or int8 table of `to_bits`; `array_module` is NumPy or has its functions.
+
+    `bits` may have been cast to real numbers, or averaged with equal ones.
+    """
+    xp = array_module
+    true = bits > 0.5
+    if name[0] != "h":
+        return xp.where(true, 1, -1).astype("int8")
+    return xp.where(true, 2 ** xp.arange(bits.shape[1]), 0).sum(1)
+
+
 def check_entries(op: str, tables: Any) -> None:
     """ValueError where a NumPy table has an entry out of range."""
     for name, table in tables._asdict().items():

@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from ..contract import Spec
+from ..contract.sketches import from_bits, to_bits
 from ..data.images import Preprocessing
 from . import plans
 from .construction import Parts, check_classes, draw_classifier
 from .framework import Framework
-from .pools import check_descriptors
+from .pools import check_descriptors, table_sizes
 from .streams import STREAMS, Streams
 
 Tensor = TypeVar("Tensor")
@@ -87,11 +88,15 @@ class Network(Generic[Tensor]):
 
     def to_own(self, name: str, array: np.ndarray) -> np.ndarray:
         """Return a canonical tensor, or its gradient, in the layout of the framework."""
+        if (dim := table_sizes(self.pool).get(name)) is not None:
+            return to_bits(name.rpartition(".")[2], array, dim)
         return plans.channels_last(array) if self._is_transposed(name) else array
 
     def to_canonical(self, name: str, array: Any) -> np.ndarray:
         """Return a parameter or gradient in canonical layout; that of a custom module as it is."""
         array = self._framework.to_numpy(array)
+        if array.dtype.kind != "i" and name in table_sizes(self.pool):
+            return from_bits(name.rpartition(".")[2], array)
         return plans.channels_first(array) if self._is_transposed(name) else array
 
     def _is_transposed(self, name: str) -> bool:

@@ -193,5 +193,15 @@ def remake_pool(pool: Any, make: MakeLayer, num_classes: int, seed: int | None) 
     return presets.make_layer(described, make)
 
 
+def table_sizes(pool: Any, prefix: str = "pool.") -> dict[str, int]:
+    """Canonical names of the random tables of a pool -> the dim of their layer."""
+    if _is_of_package(pool) and hasattr(pool, "pool"):
+        return table_sizes(pool.pool, f"{prefix}pool.")
+    if not _is_of_package(pool) or not hasattr(type(pool), "tables"):
+        return {}
+    names = ("h1", "s1", "h2", "s2") if pool.method == "tensor_sketch" else ("w1", "w2")
+    return {prefix + name: pool.dim for name in names}
+
+
 def _is_of_package(pool: Any) -> bool:
     return type(pool).__module__.startswith("bilinear.") and type(pool).__name__ in POOLS

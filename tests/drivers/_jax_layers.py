@@ -77,3 +77,17 @@ def check_tables(method):
     compiled = nnx.jit(lambda pool, x: pool(x))(pool, x)
     np.testing.assert_allclose(compiled, expected, **RECOMPUTED)
     assert "seed=1" in repr(pool)
+
+
+def check_constants(method):
+    pool = namespace.CompactBilinearPool(16, 4096, method=method, seed=1)
+    state = average = averaged = nnx.state(pool)
+    for _ in range(50):
+        averaged = jax.tree.map(lambda a, v: 0.9999 * a + 0.0001 * v, average, state)
+        average = jax.tree.map(lambda a, v: a.astype(v.dtype), averaged, state)
+    cast = jax.tree.map(lambda v: v.astype(jnp.bfloat16), state)
+    for changed in (averaged, average, cast):
+        other = namespace.CompactBilinearPool(16, 4096, method=method, seed=2)
+        nnx.update(other, changed)
+        for found, table in zip(other.tables, pool.tables, strict=True):
+            np.testing.assert_array_equal(found, table)

@@ -59,3 +59,14 @@ def check_tables(method):
     assert packed(x).dtype == tf.float16
     for table, other in zip(packed.tables, pool.tables, strict=True):
         np.testing.assert_array_equal(table, other)  # not rounded
+
+
+def check_constants(method):
+    pool = namespace.CompactBilinearPool(16, 4096, method=method, seed=1)
+    other = namespace.CompactBilinearPool(16, 4096, method=method, seed=2)
+    other.set_weights(pool.get_weights())
+    for _ in range(50):
+        pairs = zip(other.get_weights(), pool.get_weights(), strict=True)
+        other.set_weights([0.9999 * average + 0.0001 * value for average, value in pairs])
+    for found, table in zip(other.tables, pool.tables, strict=True):
+        np.testing.assert_array_equal(found, table)

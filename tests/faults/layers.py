@@ -99,14 +99,14 @@ for _layer in TWO_STREAMS[:1] + TWO_STREAMS[3:]:
 
 
 def tables_are_not_state(framework: str) -> None:
-    """In PyTorch plain attributes, in Keras rounded, in Flax learned."""
+    """In PyTorch they are not saved, in Keras and Flax they are learned."""
     layer = class_of(framework, "CompactBilinearPool")
     if framework == "torch":
-        layer.register_buffer = lambda self, name, table, **_: setattr(self, name, table)
+        layer._save_to_state_dict = lambda self, *_: None
     elif framework == "tensorflow":
         add_weight = layer.add_weight
         layer.add_weight = lambda self, *arguments, **options: add_weight(
-            self, *arguments, **options | {"dtype": "float16", "autocast": False}
+            self, *arguments, **options | {"trainable": True}
         )
     else:
         module = sys.modules[layer.__module__]

@@ -80,6 +80,12 @@ def test_tables_are_part_of_the_model(backend: str, method: str) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@over_backends
+@pytest.mark.parametrize("method", [method for method, _ in METHODS])
+def test_averages_and_casts_leave_the_tables(backend: str, method: str) -> None:
+    layer_checks(backend).check_constants(method)
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
 def test_seeds_are_none_or_integers_from_0_up(seed) -> None:
     error = ValueError if seed == -1 else TypeError
@@ -103,6 +109,20 @@ def test_without_a_seed_each_layer_has_other_tables(backend: str, method, draw) 
     assert first.seed is None
     assert (np.asarray(first.tables[0]) != np.asarray(second.tables[0])).any()
     assert (draw(64, None, 8, None)[0] != draw(64, None, 8, None)[0]).any()
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="needs PyTorch")
+def test_processes_of_one_training_have_equal_tables(monkeypatch) -> None:
+    """PyTorch's DistributedDataParallel exchanges parameters and buffers, not constants."""
+    import torch  # noqa: PLC0415
+
+    from bilinear.torch import CompactBilinearPool  # noqa: PLC0415
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match="seed must be an integer where several processes"):
+        CompactBilinearPool(4, 8, seed=None)
+    assert CompactBilinearPool(4, 8).seed == 0
 
 
 @over_methods

@@ -145,12 +145,6 @@ class BCNN(nnx.Module, Network[jax.Array]):
         for name, array in tensors.items():
             own[name][...] = jnp.array(self.to_own(name, array), own[name][...].dtype)
 
-    def to_canonical(self, name: str, array: Any) -> np.ndarray:
-        """As in every framework; without x64, JAX has the int64 tables of a pool as int32."""
-        found = super().to_canonical(name, array)
-        narrow = name.startswith("pool.") and found.dtype == np.int32
-        return found.astype(np.int64) if narrow else found
-
 
 def _stream(backbone: Any, dtype: str, taps: tuple[str, ...] | None = None) -> Any:
     return Backbone(backbone, dtype, taps) if isinstance(backbone, str) else backbone

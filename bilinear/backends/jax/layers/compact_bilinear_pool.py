@@ -9,7 +9,13 @@ from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM
-from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ....contract.sketches import (
+    MaclaurinTables,
+    SketchMethod,
+    SketchTables,
+    from_bits,
+    to_bits,
+)
 from ...initial_values import layer_tables
 from .._arrays import ArrayLike
 from ..random_maclaurin import random_maclaurin_unchecked
@@ -18,14 +24,16 @@ from ._layer import Module, Pool
 
 
 class Table(nnx.Variable):
-    """A table of random integers that is never learned."""
+    """A random table, as booleans (`bilinear.contract.sketches.to_bits`); never learned."""
 
 
 class CompactBilinearPool(Pool, Module):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` over all locations.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
-    integer variables of type `Table`: part of `nnx.state`, but not parameters.
+    variables of type `Table`: part of `nnx.state`, but not parameters. They store the binary digits
+    of the integers, which casts and averages of a model (`nnx.EMA`) do not change; `tables` has
+    the integers.
 
     Args:
         channels: C for one stream, [C, D] for two.
@@ -63,13 +71,14 @@ class CompactBilinearPool(Pool, Module):
         made = layer_tables(self.class_name, self.channels, self.dim, method, self.seed, tables)
         self.seed = self.seed if tables is None else None
         for name, table in made.items():
-            setattr(self, name, Table(jnp.asarray(table)))
+            setattr(self, name, Table(jnp.asarray(to_bits(name, table, self.dim))))
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
         """The tables as the operator takes them."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
-        own = {name: getattr(self, name)[...] for name in kind._fields if name != "dim"}
+        names = [name for name in kind._fields if name != "dim"]
+        own = {name: from_bits(name, getattr(self, name)[...], jnp) for name in names}
         return kind(**own, **({"dim": self.dim} if kind is SketchTables else {}))
 
     def __call__(

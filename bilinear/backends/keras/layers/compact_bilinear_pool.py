@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from ....contract import EPS, L2_EPS, Reduction
 from ....contract.layers import DIM
-from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
+from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables, to_bits
 from ...initial_values import layer_tables
 from .. import operators
 from ._feature_map_layer import Pool
@@ -17,8 +18,9 @@ from ._feature_map_layer import Pool
 class CompactBilinearPool(Pool):
     """Compact bilinear pooling, ``l2_normalize(signed_sqrt(sketch))`` of one or two feature maps.
 
-    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are integer weights (h1, s1, h2,
-    s2, or w1, w2): they are saved with the model, not trained, and not changed by a dtype policy.
+    The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are weights (h1, s1, h2, s2, or
+    w1, w2) that are saved with the model and not trained. They store the binary digits of the
+    integers, which averages of ``get_weights()`` do not change; `tables` has the integers.
     Cost: that of the operator. The gradient needs memory for C·D + dim values per sample, or
     2·L·dim for "random_maclaurin". The tables have 2 (C + D) or (C + D)·dim entries.
 
@@ -58,16 +60,15 @@ class CompactBilinearPool(Pool):
         arrays = layer_tables(self.class_name, channels, self.dim, method, self.seed, tables)
         if tables is not None:
             self.seed = None
-        for name, table in arrays.items():
-            options = {"dtype": table.dtype.name, "trainable": False, "autocast": False}
-            self.add_arrays({name: table}, **options)
+        bits = {name: to_bits(name, table, self.dim) for name, table in arrays.items()}
+        self.add_arrays(bits, dtype="bool", trainable=False, autocast=False)
 
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
         """The tables as arguments of the operator."""
         kind = SketchTables if self.method == "tensor_sketch" else MaclaurinTables
         names = [name for name in kind._fields if name != "dim"]
-        tensors = [operators().convert_to_tensor(getattr(self, name)) for name in names]
+        tensors = [_from_bits(name, getattr(self, name)) for name in names]
         return kind(*tensors, *([self.dim] if kind is SketchTables else []))
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
@@ -75,3 +76,11 @@ class CompactBilinearPool(Pool):
         x = ops.ensure_table_sizes(self.class_name, x, y, tables)
         sketch = getattr(ops, f"{self.method}_unchecked")
         return self.root_and_norm(sketch(x, y, tables, mask, self.reduction), x)
+
+
+def _from_bits(name: str, weight: keras.Variable) -> Any:
+    """Return the int64 or int8 table of `bilinear.contract.sketches.to_bits`."""
+    bits, ops = operators().convert_to_tensor(weight), keras.ops
+    if name[0] != "h":
+        return ops.where(bits, ops.cast(1, "int8"), ops.cast(-1, "int8"))
+    return ops.sum(ops.cast(bits, "int64") * 2 ** np.arange(weight.shape[1]), axis=1)
