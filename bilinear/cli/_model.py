@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,9 @@ class Model:
         self.batch_size = batch_size
         framework = select_framework(framework)
         namespace = importlib.import_module(f"bilinear.{framework}")
-        self._inference = Inference(namespace.load(path), framework)
+        model = namespace.load(path)
+        check_described(path, model, self.description)
+        self._inference = Inference(model, framework)
         self.framework = name_and_version(framework)
         self.device = self._inference.device
         say(f"{path} in {self.framework} on {self.device}")
@@ -47,6 +50,15 @@ class Model:
         batch = np.concatenate([images, padding]).astype(DTYPES[self.description.dtype])
         result = call(batch)[:count]
         return result if result.dtype == np.float64 else result.astype(np.float32)
+
+
+def check_described(path: Path, model: Any, description: Description) -> None:
+    """ValueError if the file was replaced between the reading of its description and `load`."""
+    for name in ("num_classes", "classes", "preprocessing"):
+        found, expected = getattr(model, name), getattr(description, name)
+        if found != expected:
+            invariant = f"the file must not be replaced while it is read: {name} was {expected}"
+            refuse(ValueError, f"load {path}", invariant, f"{found}", "Run the command again.")
 
 
 def preprocessing_of(description: Description, op: str) -> Preprocessing:

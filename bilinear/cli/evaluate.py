@@ -53,6 +53,7 @@ def evaluate(
     items, options = select_split(file, index, split, fraction, seed)
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
+    check_classes(model.description, index.classes)  # the file may have been replaced
     reader = Reader(Images(index.root, items, index.classes), model.preprocessing, workers)
     logits: list[np.ndarray] = []
     labels: list[int] = []

@@ -21,10 +21,9 @@ from ..data.images import normalize
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ..models.inference import Inference
-from ..models.tensorfile import open_tensors
 from ._console import say
 from ._images import read_one
-from ._model import preprocessing_of, select_framework
+from ._model import check_described, preprocessing_of, select_framework
 from ._options import AsJson, Banner, Framework, ModelFile
 
 
@@ -57,14 +56,16 @@ def explain(
     say(f"{file} in {framework}")
     pixels = read_one(image, preprocessing, banner)
     model = importlib.import_module(f"bilinear.{framework}").load(file)
+    check_described(file, model, description)
     stages = Inference(model, framework).stages(normalize(pixels[None], preprocessing))
     features, descriptors, logits = stages
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = features[0][0], features[1][0] if len(features) == 2 else None
-    with open_tensors(file, op) as tensors:  # only the values of one class are read
-        weight = np.asarray(tensors.get_slice("classifier.weight")[index])
-        bias = float(tensors.get_slice("classifier.bias")[index])
-    found = explain_score(first, second, descriptors[0], weight, bias)
+    weight, bias = (
+        model.to_canonical(name, model.canonical()[name])[index]
+        for name in ("classifier.weight", "classifier.bias")
+    )
+    found = explain_score(first, second, descriptors[0], weight, float(bias))
     report: dict[str, Any] = {
         "class": description.classes[index] if description.classes else f"{index}",
         "index": index,

@@ -7,7 +7,8 @@ names, shapes and dtypes in its header, both by `read_description`, and last the
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,13 @@ from ..contract.layers import TensorSpec
 from . import pools
 from .description import DAMAGED, Custom, Description
 from .plans import DTYPES, bcnn_shapes, is_parameter
+from .tensor_reader import TensorReader
 from .tensorfile import (
     check_finite,
     check_layout,
     check_values,
     open_tensors,
     spec,
-    specs,
     write_tensors,
 )
 
@@ -61,16 +62,58 @@ def write(
     write_tensors(op, path, content, {ENTRY: description.to_json()})
 
 
-def read_description(path: str | os.PathLike) -> Description:
-    """Read a file's description without its tensors. Raises: as `read`, except for values."""
-    op = f"load {os.fsdecode(path)}"
-    with open_tensors(path, op) as file:
-        description = _description(op, file)
+class PortableFile:
+    """An open portable file: its description, checked with the header, and its tensors."""
+
+    def __init__(self, op: str, reader: TensorReader) -> None:
+        self._op, self.reader = op, reader
+        self.description = description = _description(op, reader)
         own = _custom_prefixes(description)
         own += tuple(MOMENTUM + prefix for prefix in own)
-        found = {name: known for name, known in specs(file).items() if not name.startswith(own)}
+        found = {k: known for k, known in reader.specs().items() if not k.startswith(own)}
         _check(op, found, _wanted(description, {}), DAMAGED)
-        return description
+
+    def read(
+        self, expected: Mapping[str, Spec] | None = None, momentum: bool = False
+    ) -> Checkpoint:
+        """Read the tensors; the arguments are those of the function `read`."""
+        op, reader, description = self._op, self.reader, self.description
+        custom = _custom_prefixes(description)
+        if custom and expected is None:
+            invariant = "a file with a custom backbone must be opened with that module"
+            remedy = "Use load(path, backbone=module)."
+            refuse(ValueError, op, invariant, f"no module for {custom[0][:-1]}", remedy)
+        wanted, found = _wanted(description, expected or {}), reader.specs()
+        _check(op, found, wanted, DAMAGED)
+        kept = [name.removeprefix(MOMENTUM) for name in found if name.startswith(MOMENTUM)]
+        if momentum and not kept:
+            remedy = "Load without momentum=True: training then starts with empty buffers."
+            refuse(ValueError, op, "momentum=True needs a file saved with momentum", "none", remedy)
+        tables = _tables(description)
+        tensors = {k: _check_values(op, k, reader.get_tensor(k), tables) for k in wanted}
+        if not momentum:
+            return Checkpoint(description, tensors)
+        buffers = {name: reader.get_tensor(MOMENTUM + name) for name in wanted if name in kept}
+        for name, array in buffers.items():
+            check_finite(op, MOMENTUM + name, array)
+        return Checkpoint(description, tensors, buffers)
+
+
+@contextmanager
+def open_portable(path: str | os.PathLike) -> Iterator[PortableFile]:
+    """Open a model's file once, so that description and tensors belong together.
+
+    Raises: as `read_description`; at the end of the block, if the file was rewritten in place.
+    """
+    op = f"load {os.fsdecode(path)}"
+    with open_tensors(path, op) as reader:
+        yield PortableFile(op, reader)
+
+
+def read_description(path: str | os.PathLike) -> Description:
+    """Read a file's description without its tensors. Raises: as `read`, except for values."""
+    with open_portable(path) as file:
+        return file.description
 
 
 def read(
@@ -80,28 +123,8 @@ def read(
 
     `expected` is needed only where a stream is `Custom`: {full name: shape and dtype}.
     """
-    op = f"load {os.fsdecode(path)}"
-    with open_tensors(path, op) as file:
-        description = _description(op, file)
-        custom = _custom_prefixes(description)
-        if custom and expected is None:
-            invariant = "a file with a custom backbone must be opened with that module"
-            remedy = "Use load(path, backbone=module)."
-            refuse(ValueError, op, invariant, f"no module for {custom[0][:-1]}", remedy)
-        wanted, found = _wanted(description, expected or {}), specs(file)
-        _check(op, found, wanted, DAMAGED)
-        kept = [name.removeprefix(MOMENTUM) for name in found if name.startswith(MOMENTUM)]
-        if momentum and not kept:
-            remedy = "Load without momentum=True: training then starts with empty buffers."
-            refuse(ValueError, op, "momentum=True needs a file saved with momentum", "none", remedy)
-        tables = _tables(description)
-        tensors = {name: _check_values(op, name, file.get_tensor(name), tables) for name in wanted}
-        if not momentum:
-            return Checkpoint(description, tensors)
-        buffers = {name: file.get_tensor(MOMENTUM + name) for name in wanted if name in kept}
-        for name, array in buffers.items():
-            check_finite(op, MOMENTUM + name, array)
-        return Checkpoint(description, tensors, buffers)
+    with open_portable(path) as file:
+        return file.read(expected, momentum)
 
 
 def read_portable(weights: Any) -> Description | None:
@@ -111,9 +134,9 @@ def read_portable(weights: Any) -> Description | None:
     path = os.fsdecode(weights)
     if not path.lower().endswith(".safetensors"):
         return None
-    with open_tensors(path, f"weights {path}") as file:
-        portable = ENTRY in (file.metadata() or {})
-    return read_description(path) if portable else None
+    with open_tensors(path, f"weights {path}") as reader:
+        portable = ENTRY in reader.metadata()
+        return PortableFile(f"load {path}", reader).description if portable else None
 
 
 def check_streams(
@@ -141,8 +164,8 @@ def check_streams(
             refuse(ValueError, op, invariant, f"a module for {stream!r}", f"Leave {key}= out.")
 
 
-def _description(op: str, file: Any) -> Description:
-    metadata = file.metadata() or {}
+def _description(op: str, reader: TensorReader) -> Description:
+    metadata = reader.metadata()
     if ENTRY not in metadata:
         remedy = "Weights of a backbone alone are for BCNN(..., weights=path)."
         received = "a safetensors file without its description"

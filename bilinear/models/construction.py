@@ -54,8 +54,13 @@ class Parts(NamedTuple):
             return self.drawn
         path, description = self.source
         last = "classifier." if description.head.descriptor_size else "pool."
-        found = read(path, specs()).tensors
-        found = {name: array for name, array in found.items() if not name.startswith(last)}
+        checkpoint = read(path, specs())
+        if checkpoint.description != description:
+            invariant = "the file must not be replaced while the model is built"
+            op, remedy = f"weights {os.fsdecode(path)}", "Build the model again."
+            refuse(ValueError, op, invariant, "another description", remedy)
+        found = checkpoint.tensors.items()
+        found = {name: array for name, array in found if not name.startswith(last)}
         return self.drawn | {
             name: array.astype(DTYPES[self.dtype]) if array.dtype.name in DTYPES else array
             for name, array in found.items()

@@ -11,7 +11,7 @@ from .. import presets
 from ..contract import message, refuse
 from ..data.images import File, Preprocessing
 from ..data.images import load_image as load_array
-from .checkpoint import check_streams, read, read_description, write
+from .checkpoint import check_streams, open_portable, write
 from .construction import UNFILLED, check_classes
 from .description import DAMAGED, Custom, Description
 from .framework import Framework
@@ -131,7 +131,8 @@ class Files(Generic[Model, Tensor]):
         Returns: the `BCNN`; with ``momentum=True``, a pair of the `BCNN` and the buffers.
 
         Raises: ValueError naming file and tensor, for a file that is truncated, not written by
-            `save`, of a newer format, or inconsistent; OSError if the file cannot be read.
+            `save`, of a newer format, or inconsistent, or that is rewritten in place meanwhile;
+            OSError if the file cannot be read.
         """
         op = f"load {os.fsdecode(path)}"
         if num_classes is not None:
@@ -140,13 +141,30 @@ class Files(Generic[Model, Tensor]):
                 remedy = "Load without momentum=True: the buffers are those of the old classifier."
                 received = f"num_classes={num_classes}"
                 refuse(ValueError, op, "momentum=True must keep the classifier", received, remedy)
-        description = read_description(path)
+        with open_portable(path) as file:
+            model = self._make(op, file.description, backbone, backbone_b)
+            checkpoint = file.read(model.specs(), momentum)
+        model.assign(checkpoint.tensors)
+        model.classes = checkpoint.description.classes
+        model.preprocessing = checkpoint.description.preprocessing
+        if num_classes is not None:
+            model.reset_classifier(num_classes)
+        _evaluate(model)
+        if checkpoint.momentum is None:
+            return model
+        from_numpy = self._framework.from_numpy
+        return model, {
+            key: from_numpy(model.to_own(key, array)) for key, array in checkpoint.momentum.items()
+        }
+
+    def _make(self, op: str, description: Description, backbone: Any, backbone_b: Any) -> Any:
+        """Make the model of a file, whose tensors are not set yet."""
         given = {"backbone": backbone is not None, "backbone_b": backbone_b is not None}
         check_streams(op, description, self._framework.name, **given)
         self._framework.check_dtype(op, description.dtype)
         first, second = description.resolved.pair
         make = partial(self._framework.layer, dtype=description.dtype)
-        model = self._model(
+        return self._model(
             first or self._framework.copied(backbone),
             description.num_classes,
             backbone_b=second or self._framework.copied(backbone_b),
@@ -157,19 +175,6 @@ class Files(Generic[Model, Tensor]):
             seed=UNFILLED,
             dtype=description.dtype,
         )
-        checkpoint = read(path, model.specs(), momentum)
-        model.assign(checkpoint.tensors)
-        model.classes = description.classes
-        model.preprocessing = description.preprocessing
-        if num_classes is not None:
-            model.reset_classifier(num_classes)
-        _evaluate(model)
-        if checkpoint.momentum is None:
-            return model
-        from_numpy = self._framework.from_numpy
-        return model, {
-            key: from_numpy(model.to_own(key, array)) for key, array in checkpoint.momentum.items()
-        }
 
     def load_image(self, file: File, preprocessing: Preprocessing) -> Tensor:
         """Read an image file as a batch of one image, the input of a `BCNN`.

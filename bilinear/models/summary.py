@@ -5,10 +5,9 @@ import math
 import os
 from typing import Any
 
-from .checkpoint import ENTRY, MOMENTUM, read_description
+from .checkpoint import ENTRY, MOMENTUM, open_portable
 from .description import FORMAT, Custom
 from .plans import DTYPES, is_parameter
-from .tensorfile import open_tensors, specs
 
 
 def summarize(path: str | os.PathLike) -> dict[str, Any]:
@@ -19,10 +18,9 @@ def summarize(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises: what `read_description` raises.
     """
-    description = read_description(path)
-    with open_tensors(path, f"load {os.fsdecode(path)}") as file:
-        found = specs(file)
-        format_version = json.loads(file.metadata()[ENTRY])["format_version"]
+    with open_portable(path) as file:
+        description, found = file.description, file.reader.specs()
+        format_version = json.loads(file.reader.metadata()[ENTRY])["format_version"]
     parameters: dict[str, int] = {}
     other: dict[str, int] = {}
     for name, (shape, dtype, _) in found.items():

@@ -3,16 +3,15 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from .._files import open_regular, placeholder, replace_file
 from ..contract import ACCUMULATION, Spec, message, refuse
-
-_WORDS = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
+from .tensor_reader import TensorReader
 
 
 @contextmanager
@@ -39,35 +38,25 @@ def open_checkpoint(op: str, path: str | os.PathLike) -> BinaryIO:
 
 
 @contextmanager
-def open_tensors(path: str | os.PathLike, op: str) -> Iterator[Any]:
-    """Open a safetensors file and check its header; tensors are read one by one on request."""
-    path = os.fsdecode(path)
-    with open_checkpoint(op, path):
-        pass
-    try:
-        file = safe_open(path, framework="np")
-    except SafetensorError as error:
-        invariant = "the file must be a complete safetensors file"
-        refuse(ValueError, op, invariant, f"{error}", "It is truncated, or of another kind.")
-    with file:
-        yield file
+def open_tensors(path: str | os.PathLike, op: str) -> Iterator[TensorReader]:
+    """Open a safetensors file and check its header; tensors are read one by one on request.
+
+    Raises: ValueError that names the file if it is damaged, or is rewritten in place meanwhile.
+    """
+    with open_checkpoint(op, os.fsdecode(path)) as file:
+        reader = TensorReader(op, file)
+        yield reader
+        reader.check_unchanged()
 
 
-def specs(file: Any) -> dict[str, Spec]:
+def specs(file: TensorReader) -> dict[str, Spec]:
     """Return {name: shape and dtype} of all tensors of an open file, from its header alone."""
-    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    return {name: Spec(tuple(s.get_shape()), _word(s.get_dtype())) for name, s in slices.items()}
+    return file.specs()
 
 
 def spec(array: np.ndarray) -> Spec:
     array = np.asarray(array)
     return Spec(array.shape, array.dtype.name)
-
-
-def _word(dtype: str) -> str:
-    """Return NumPy's name of a dtype of safetensors: BF16 -> bfloat16."""
-    letters = dtype.rstrip("0123456789")
-    return (_WORDS[letters] + dtype[len(letters) :]) if letters in _WORDS else dtype.lower()
 
 
 def check_layout(

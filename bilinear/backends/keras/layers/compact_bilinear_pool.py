@@ -63,6 +63,18 @@ class CompactBilinearPool(Pool):
         bits = {name: to_bits(name, table, self.dim) for name, table in arrays.items()}
         self.add_arrays(bits, dtype="bool", trainable=False, autocast=False)
 
+    def load_own_variables(self, store: Any) -> None:
+        """Set the tables from a file; files written before version 0.1 hold the integers."""
+        names = [weight.name for weight in self.weights]
+        found = {name: np.asarray(store[f"{i}"]) for i, name in enumerate(names) if f"{i}" in store}
+        if len(found) == len(names) and all(a.dtype.kind == "i" for a in found.values()):
+            sketch = self.method == "tensor_sketch"
+            given = SketchTables(**found, dim=self.dim) if sketch else MaclaurinTables(**found)
+            options = self.channels, self.dim, self.method, None
+            tables = layer_tables(self.class_name, *options, given)
+            store = {f"{i}": to_bits(n, tables[n], self.dim) for i, n in enumerate(names)}
+        super().load_own_variables(store)
+
     @property
     def tables(self) -> SketchTables | MaclaurinTables:
         """The tables as arguments of the operator."""
