@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -98,6 +98,24 @@ def placeholder(file: BinaryIO) -> tuple[str, str] | None:
         if text.startswith(prefixes):
             return received, remedy
     return None
+
+
+def check_outputs(
+    outputs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]
+) -> None:
+    """Refuse an output that is an input file, also under the name of a link. Raises: ValueError."""
+    existing = {}
+    for path in outputs:
+        with suppress(OSError):
+            status = os.stat(path)
+            existing[status.st_dev, status.st_ino] = os.fsdecode(path)
+    for path in inputs if existing else ():
+        with suppress(OSError):  # reading the input reports the error
+            status = os.stat(path)
+            if output := existing.get((status.st_dev, status.st_ino)):
+                requirement = f"{output}: an output must not replace an input"
+                received = f"the input {os.fsdecode(path)}"
+                raise ValueError(f"{requirement}; got {received}. Choose another output.")
 
 
 @contextmanager

@@ -178,6 +178,11 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
 
 
+def files_of(path: str | os.PathLike) -> tuple[Path, Path]:
+    """The two files of descriptors: the array, and the JSON file that describes its rows."""
+    return Path(path), _json_path(Path(path))
+
+
 def _json_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..analysis.descriptors import check_disk_space, write_descriptors
+from .._files import check_outputs
+from ..analysis.descriptors import check_disk_space, files_of, write_descriptors
 from ..contract import refuse
 from ..data.folder import is_image
 from ..models import pools
@@ -60,6 +61,8 @@ def descriptors(
         index = open_data(folder, kind, subset, boxes, level)
         chosen, _ = select_split(file, index, split, fraction, seed, allow_all=True)
         selected = Images(index.root, chosen, index.classes)
+    inputs = (selected.root / item.path for item in selected.items)
+    check_outputs(files_of(out), [file, *inputs])
     description = read_description(file)
     if pools.is_classifier(description.pooling):
         received = f"{description.pooling['name']}, which has none"

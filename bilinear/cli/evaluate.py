@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .._files import replace_file
+from .._files import check_outputs, replace_file
 from ..analysis import metrics
 from ..contract import refuse
 from ..models.checkpoint import read_description
@@ -51,6 +51,9 @@ def evaluate(
     """
     index = open_data(data, kind, subset, boxes, level)
     items, options = select_split(file, index, split, fraction, seed)
+    if out:
+        outputs = out / "metrics.json", out / "confusion.csv"
+        check_outputs(outputs, [file, *(index.root / item.path for item in items)])
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
     check_classes(model.description, index.classes)  # the file may have been replaced

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .._files import replace_file
+from .._files import check_outputs, replace_file
 from ..analysis.drawing import add_legend, overlay_heat
 from ..analysis.heat_maps import explain as explain_score
 from ..analysis.heat_maps import top_pairs
@@ -46,6 +46,7 @@ def explain(
     minus the bias. Only models with BilinearPool and a linear classifier can be explained.
     """
     op = f"explain {file}"
+    check_outputs([output], [file, image])
     description = read_description(file)
     if (pool := description.pooling["name"]) != "BilinearPool":
         remedy = "The scores of other pools cannot be divided among locations."

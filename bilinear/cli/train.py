@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from .._files import check_outputs
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
-from ..train import NAMED_RECIPES, Cache, Recipe, events, fit, named_recipe, override
+from ..train import NAMED_RECIPES, Cache, Recipe, Run, events, fit, named_recipe, override
 from ._console import Progress, say
-from ._dataset import DEFAULTS, open_data, record_split
+from ._dataset import DEFAULTS, RECORD, open_data, record_split
 from ._model import select_framework
 from ._options import Boxes, Framework, Kind, Level, Subset
 
@@ -114,6 +115,8 @@ def train(
         refuse(
             ValueError, "train", "DATA and RUN are required", "only a recipe", "Name both folders."
         )
+    if Path(recipe).is_file():
+        check_outputs([*Run(folder).outputs(found), folder / RECORD], [recipe])
     feature_cache = _cache(cache, views, cache_limit)
     framework = select_framework(framework)
     options = _options(framework, device, amp, compiled)

@@ -11,6 +11,7 @@ import importlib
 import os
 from typing import NamedTuple
 
+from .._files import check_outputs
 from .._require import BACKENDS, require
 from ..contract import refuse
 from .checkpoint import MOMENTUM
@@ -74,10 +75,11 @@ def convert(
         framework: ``torch``, ``tensorflow`` or ``jax``: the framework of the native file. It
             selects the form of a file with another suffix.
 
-    Raises: ValueError for an unknown framework or form, for two portable or two native files, for
-        a form of another framework, for `like` if it is missing or not needed, and for tensors
-        that are missing, unknown, not finite, or of another shape or dtype; ImportError if the
-        framework is not installed; OSError if a file cannot be read or written.
+    Raises: ValueError for a target that is an input, for an unknown framework or form, for two
+        portable or two native files, for a form of another framework, for `like` if it is missing
+        or not needed, and for tensors that are missing, unknown, not finite, or of another shape or
+        dtype; ImportError if the framework is not installed; OSError if a file cannot be read or
+        written.
     """
     source, target = os.fsdecode(source), os.fsdecode(target)
     op = f"convert {source}"
@@ -103,6 +105,7 @@ def convert(
         if needed:
             remedy = "Pass like= (--like), a file of the same model."
         refuse(ValueError, op, invariant, f"like={like!r}", remedy)
+    check_outputs([target], [source, *([] if like is None else [like])])
     require(form.framework)
     package = f"{__package__}.{form.framework}"
     native, files = (importlib.import_module(f"{package}.{name}") for name in ("native", "bcnn"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._files import check_outputs
 from .._require import require_packages
 from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
@@ -50,7 +51,8 @@ def fit(
 
     Returns: the path of the best model, by validation.
 
-    Raises: the errors of `train`; ValueError for fewer than two classes; ImportError if the
+    Raises: the errors of `train`; ValueError for fewer than two classes, or if a file of the run is
+        one of the images or the initial weights; ImportError if the
         packages of ``bilinear[cli]`` are not installed.
     """
     require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")
@@ -62,6 +64,8 @@ def fit(
         invariant = "a data set must have two classes or more"
         refuse(ValueError, "train", invariant, f"{len(index.classes)}", remedy)
     run = Run(folder)
+    weights = [] if recipe.model.weights is None else [recipe.model.weights]
+    check_outputs(run.outputs(recipe), weights + [index.root / item.path for item in index.items])
     log, curves = TensorBoardLog(run, recipe), Curves(run)
 
     def notify(event: Event, images: int) -> None:

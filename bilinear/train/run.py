@@ -25,13 +25,12 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
 
 from .. import __version__
 from .._files import LEFTOVERS, append, file_checksum, open_regular, read_regular, write_text
@@ -42,58 +41,10 @@ from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, 
 from .checksums import ImageFiles, tensors_checksum
 from .events import Metric, decode, encode
 from .locks import exclusive_lock
+from .progress import DAMAGED, Progress, decode_progress
 from .recipes import Phase, Recipe
-from .validation import Natural
 
 ENTRY = "bilinear-run"
-_DAMAGED = "Another program changed the files of the run; restore them or start a new run."
-
-Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-@dataclass
-class Progress:
-    """The state of a run beside its tensors, as JSON, which keeps floats bit by bit."""
-
-    recipe: str
-    """Checksum of the recipe."""
-    data: str = ""
-    """Checksum of the data, empty if none was given."""
-    cache: str = ""
-    """The `views` of the cache, if any: they decide which images the model sees."""
-    phase: Natural = 0
-    epoch: Natural = 0
-    """In the phase."""
-    passes: Natural = 0
-    """Epochs of all phases; decides the order of the images."""
-    batch: Natural = 0
-    """The next batch of the epoch."""
-    step: Natural = 0
-    """Of all phases."""
-    loss: Finite = 0.0
-    """Sum over the images of the epoch so far."""
-    images: Natural = 0
-    history: list[list[Finite]] = field(default_factory=list)
-    """Validation loss and accuracy of each epoch of the phase."""
-    before: list[Finite] | None = None
-    """The best of those of the phase before."""
-    chosen: str = ""
-    """Checksum of the file of the best epoch of the phase before."""
-    best: Finite | None = None
-    """The monitored measure of the best epoch so far, smaller is better."""
-    metrics: Natural = 0
-    """Bytes of the metrics."""
-    metrics_checksum: str = ""
-    checksum: str = ""
-    """Of the other fields and the tensors."""
-
-    def check(self, op: str, phases: Sequence[Phase]) -> None:
-        """Refuse a position that a run with these phases cannot have. Raises: ValueError."""
-        lengths = [phase.epochs for phase in phases] + [1]  # after the last phase: epoch 0
-        inside = self.phase < len(lengths) and self.epoch < lengths[self.phase]
-        if not inside or not len(self.history) == self.epoch <= self.passes:
-            invariant = "the state must be in one of the phases of the recipe"
-            refuse(ValueError, op, invariant, f"epoch {self.epoch} of phase {self.phase}", _DAMAGED)
 
 
 class Run:
@@ -114,6 +65,12 @@ class Run:
 
     def best_of_phase(self, index: int, name: str) -> Path:
         return self.folder / "phases" / f"{index + 1}-{name}.safetensors"
+
+    def outputs(self, recipe: Recipe) -> list[Path]:
+        """The files that training this recipe writes or replaces, except ``recipe.json``."""
+        phases = [self.best_of_phase(i, phase.name) for i, phase in enumerate(recipe.phases)]
+        files = [self.environment, self.images, self.metrics, self.curves, self.best, self.state]
+        return files + phases
 
     def exists(self) -> bool:
         return self.recipe.exists()
@@ -147,10 +104,10 @@ class Run:
     def differences(self, environment: Mapping[str, Any]) -> list[str]:
         """The entries of an environment that differ from those when the run was created."""
         op = f"resume {self.folder}"
-        old, new = read_json(op, self.environment, _DAMAGED), parse_json(format_json(environment))
+        old, new = read_json(op, self.environment, DAMAGED), parse_json(format_json(environment))
         if not isinstance(old, dict):
             invariant = f"{self.environment} must have a JSON object"
-            refuse(ValueError, op, invariant, type(old).__name__, _DAMAGED)
+            refuse(ValueError, op, invariant, type(old).__name__, DAMAGED)
         return [key for key in new if old.get(key) != new[key]]
 
     def remove_leftovers(self) -> None:
@@ -171,7 +128,7 @@ class Run:
                 events.append(decode(line))
             except ValueError as error:
                 invariant = f"line {number} of {self.metrics} must be an event of the run"
-                refuse(ValueError, f"resume {self.folder}", invariant, f"{error}"[:200], _DAMAGED)
+                refuse(ValueError, f"resume {self.folder}", invariant, f"{error}"[:200], DAMAGED)
         return events
 
     def save(
@@ -203,7 +160,7 @@ class Run:
         """
         op = f"resume {self.folder}"
         with open_tensors(self.state, op) as file:
-            progress = _decode_progress(op, (file.metadata() or {}).get(ENTRY))
+            progress = decode_progress(op, (file.metadata() or {}).get(ENTRY))
             for what, by in ("recipe", "checksum"), ("data", "checksum"), ("cache", "views"):
                 saved, given = getattr(progress, what), getattr(start, what)
                 if saved != given:
@@ -212,7 +169,7 @@ class Run:
                     refuse(ValueError, op, invariant, repr(given), remedy)
             saved = specs(file)
             found = {k: v for k, v in saved.items() if not k.startswith(MOMENTUM)}
-            check_layout(op, found, {k: spec(v) for k, v in like.items()}, _DAMAGED)
+            check_layout(op, found, {k: spec(v) for k, v in like.items()}, DAMAGED)
             tensors = {name: _check_finite(op, name, file.get_tensor(name)) for name in like}
             buffers = {
                 name: check_finite(op, MOMENTUM + name, file.get_tensor(MOMENTUM + name))
@@ -222,13 +179,13 @@ class Run:
         content = tensors | {MOMENTUM + name: array for name, array in buffers.items()}
         if (found := _checksum(progress, content)) != progress.checksum:
             invariant = f"{self.state} must have the checksum {progress.checksum}"
-            refuse(ValueError, op, invariant, found, _DAMAGED)
+            refuse(ValueError, op, invariant, found, DAMAGED)
         progress.check(op, phases)
         with open_regular(self.metrics, "rb+") as file:
             metrics = file.read(progress.metrics)
             if _sha256(metrics) != progress.metrics_checksum:
                 invariant = f"{self.metrics} must begin with the metrics of the run"
-                refuse(ValueError, op, invariant, f"{len(metrics)} other bytes", _DAMAGED)
+                refuse(ValueError, op, invariant, f"{len(metrics)} other bytes", DAMAGED)
             if self.files:
                 self.files.check(op, self.images, progress)
             file.truncate(progress.metrics)
@@ -241,7 +198,7 @@ def read_tensors(
     """These tensors of a portable file. Raises: ValueError for a file with another checksum."""
     op = f"resume {path}"
     if checksum is not None and (found := file_checksum(path)) != checksum:
-        refuse(ValueError, op, f"the file must have the checksum {checksum}", found, _DAMAGED)
+        refuse(ValueError, op, f"the file must have the checksum {checksum}", found, DAMAGED)
     with open_tensors(path, op) as file:
         return {name: _check_finite(op, name, file.get_tensor(name)) for name in names}
 
@@ -267,20 +224,6 @@ def _packages() -> dict[str, str]:
 
 def _check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind in "iu" else check_finite(op, name, array)
-
-
-def _decode_progress(op: str, text: str | None) -> Progress:
-    invariant = "the state must be one of this version"
-    try:
-        data = parse_json(text or "")
-        if isinstance(data, dict) and data.keys() == {f.name for f in fields(Progress)}:
-            return TypeAdapter(Progress).validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        refuse(ValueError, op, invariant, f"{first['loc']}: {first['msg']}", _DAMAGED)
-    except ValueError:
-        pass
-    refuse(ValueError, op, invariant, f"{text}"[:80], _DAMAGED)
 
 
 def _checksum(progress: Progress, tensors: Mapping[str, np.ndarray]) -> str:
