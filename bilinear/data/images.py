@@ -6,7 +6,6 @@ Pillow decodes and resizes, NumPy normalises. PyTorch models need channels first
 ``torch.from_numpy(images).movedim(-1, 1)``.
 """
 
-import math
 import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,8 +48,8 @@ class Preprocessing:
         size: crop size in pixels: one integer, or (height, width). Default 448.
         resize: length in pixels of the shorter side after resizing, at least `size`. Default
             None: the smallest size that covers the crop.
-        mean: mean of red, green and blue on the scale [0, 1].
-        std: standard deviation of red, green and blue on the scale [0, 1], positive.
+        mean: mean of red, green and blue on the scale [0, 1], from -1e6 to 1e6.
+        std: standard deviation of red, green and blue on the scale [0, 1], from 1e-6 to 1e6.
         square: resize both sides to `resize`, which changes the aspect ratio. Default False.
 
     Raises: ValueError for invalid values.
@@ -114,11 +113,11 @@ def _pixels(name: str, value: object) -> int:
 
 
 def _three(name: str, value: Any) -> tuple[float, ...]:
-    lower = 0 if name == "std" else -math.inf
+    least, most = (1e-6 if name == "std" else -1e6), 1e6  # float32 images stay finite
     listed = list(value) if isinstance(value, (tuple, list, np.ndarray)) else []
-    good = [x for x in listed if isinstance(x, numbers.Real) and lower < float(x) < math.inf]
+    good = [x for x in listed if isinstance(x, numbers.Real) and least <= x <= most]
     if not len(listed) == len(good) == 3:
-        invariant = f"{name} must be three finite numbers{' above 0' if name == 'std' else ''}"
+        invariant = f"{name} must be three numbers from {least:g} to {most:g}"
         remedy = "Pass the values of red, green and blue on the scale [0, 1]."
         refuse(ValueError, "Preprocessing", invariant, repr(value), remedy)
     return tuple(map(float, listed))

@@ -13,6 +13,9 @@ from .._files import open_regular, placeholder, replace_file
 from ..contract import ACCUMULATION, Spec, message, refuse
 from .tensor_reader import TensorReader
 
+_VARIANCES = ("running_var", "moving_variance")
+"""The last words of the names of running variances, in PyTorch and in Keras."""
+
 
 @contextmanager
 def readable(
@@ -88,16 +91,20 @@ def float_specs(
 
 
 def check_finite(op: str, name: str, array: np.ndarray) -> np.ndarray:
-    """Return the array. Raises: ValueError if it holds NaN or an infinity."""
+    """Return the array. Raises: ValueError for NaN, an infinity or a negative running variance."""
+    is_variance = name.endswith(_VARIANCES)
     flat = array.reshape(-1)
     for start in range(0, flat.size, 2**22):  # a classifier's mask at once would be 50 MB
         part = flat[start : start + 2**22]
         bad = ~np.isfinite(part)
+        if is_variance:
+            bad |= part < 0
         if bad.any():
             index = np.unravel_index(start + int(bad.argmax()), array.shape)
             received = f"{part[bad.argmax()]} at {tuple(map(int, index))}"
             remedy = "Use an earlier file: such values spread to every prediction."
-            _refuse_tensor(op, name, "must be finite", received, remedy)
+            invariant = "must be finite and not negative" if is_variance else "must be finite"
+            _refuse_tensor(op, name, invariant, received, remedy)
     return array
 
 

@@ -13,6 +13,8 @@ from bilinear.testing.closeness import assert_rounded
 
 from .test_images import photograph, stored
 
+MEAN = r"mean must be three numbers from -1e\+06 to 1e\+06; got"
+STD = r"std must be three numbers from 1e-06 to 1e\+06; got"
 RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -121,11 +123,15 @@ def test_preprocessing_accepts_numpy_values():
         ({"resize": -1}, "resize must be a positive integer"),
         ({"size": 8, "resize": 7}, "resize must be at least size; got resize 7 and size 8"),
         ({"size": (8, 9), "resize": 8}, "resize must be at least size"),
-        ({"mean": (0, 0)}, "mean must be three finite numbers; got"),
-        ({"mean": 0.5}, "mean must be three finite numbers"),
-        ({"mean": (0, 0, float("nan"))}, "mean must be three finite numbers"),
-        ({"std": (1, 1, 0)}, "std must be three finite numbers above 0"),
-        ({"std": (1, 1, "1")}, "std must be three finite numbers above 0"),
+        ({"mean": (0, 0)}, MEAN),
+        ({"mean": 0.5}, MEAN),
+        ({"mean": (0, 0, float("nan"))}, MEAN),
+        ({"mean": (0, 0, 1e300)}, MEAN),
+        ({"mean": (0, 0, -(10**400))}, MEAN),
+        ({"std": (1, 1, 0)}, STD),
+        ({"std": (1, 1, 1e-46)}, STD),
+        ({"std": (1, 1, 10**400)}, STD),
+        ({"std": (1, 1, "1")}, STD),
         ({"square": 1}, "square must be True or False; got 1"),
     ],
 )

@@ -17,6 +17,7 @@ from bilinear.models.tensorfile import open_tensors
 
 POOL = {"name": "BilinearPool", "reduction": "mean", "eps": 1e-10, "l2_eps": 1e-12}
 TINY = Custom("my_net", "torch", 2)
+VARIANCE = "backbone.norm.running_var"
 
 
 def describe(**changes):
@@ -117,10 +118,11 @@ def both_ways(path, description, tensors, momentum=None):
         checkpoint.write(path, description, tensors, momentum)
     assert path.read_bytes() == b"before"
     assert os.listdir(path.parent) == [path.name]
+    own = {name: spec for name, spec in layout(tensors).items() if name == VARIANCE}
     buffers = {f"momentum.{name}": array for name, array in (momentum or {}).items()}
     save_file(tensors | buffers, path, {"bilinear": description.to_json()})
     with pytest.raises(ValueError, match=f"^load {path}") as late:
-        checkpoint.read(path, layout(tiny()), bool(momentum))
+        checkpoint.read(path, layout(tiny()) | own, bool(momentum))
     return str(caught.value), str(late.value)
 
 
@@ -148,6 +150,7 @@ def zeros(*shape):
     [
         ({"classifier.weight": holed(np.nan)}, "'classifier.weight' must be finite; got n"),
         ({"classifier.weight": holed(-np.inf)}, r"got -inf at \(1, 2\)"),
+        ({VARIANCE: np.float32([0, -1])}, f"'{VARIANCE}' must be finite and not neg.*got -1.0 at"),
         ({"classifier.weight": zeros(4, 3)}, r"float32 \(3, 4\); got float32 \(4"),
         ({"classifier.bias": np.zeros(3)}, r"must be float32 \(3,\); got float64"),
         ({"classifier.scale": zeros(3)}, "'classifier.scale' must not be there"),

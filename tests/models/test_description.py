@@ -1,6 +1,7 @@
 """Descriptions and pools that are refused, in what is written and in what is read."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -19,6 +20,11 @@ def early(path):
     with pytest.raises(ValueError, match=f"^load {path}") as caught:
         checkpoint.read_description(path)
     return str(caught.value)
+
+
+def images(**changes):
+    """The preprocessing of `describe` as JSON, changed."""
+    return describe().preprocessing.to_dict() | changes
 
 
 DESCRIPTIONS = [
@@ -109,6 +115,10 @@ def test_a_description_holds_no_nan(path):
         ({"backbone": {"custom": "net"}}, "a stream must be"),
         ({"preprocessing": {"size": 4}}, "its preprocessing must be valid"),
         ({"preprocessing": 4}, "its preprocessing must be valid"),
+        ({"preprocessing": images(mean=[0, 0, 1e300])}, "valid; got .*mean must be three numbers"),
+        ({"preprocessing": images(std=[1, 1, 1e-46])}, "valid; got .*std must be three numbers"),
+        ({"preprocessing": images(std=[1, 1, 10**400])}, "valid; got .*std must be three numbers"),
+        ({"preprocessing": images(mean=[0, 0, math.inf])}, "valid; got .*mean must be three"),
         ({"classes": "abc"}, "classes must be a tuple of names"),
         ({"library_version": 1}, "library_version must be text"),
         (
