@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import stat
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -116,6 +117,23 @@ def check_outputs(
                 requirement = f"{output}: an output must not replace an input"
                 received = f"the input {os.fsdecode(path)}"
                 raise ValueError(f"{requirement}; got {received}. Choose another output.")
+
+
+def check_uncompressed(file: BinaryIO) -> None:
+    """Raise ValueError for a zip archive whose contents are larger than it, before they are read.
+
+    `torch.save` and Keras compress nothing. The file is at its start, where it is again afterwards.
+    """
+    is_archive = file.read(4) == b"PK\x03\x04"
+    file.seek(0)
+    if is_archive:
+        with zipfile.ZipFile(file) as archive:
+            content = sum(entry.file_size for entry in archive.infolist())
+        size = os.fstat(file.fileno()).st_size
+        if content > size:
+            received = f"{content:,} bytes in an archive of {size:,}"
+            raise ValueError(f"its contents must be stored without compression; got {received}")
+        file.seek(0)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What `bilinear.models` asks of a framework: ``bilinear.models.<framework>.framework`` answers."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Framework(Protocol):
     """Whether convolutions and linear layers have another layout than the canonical one."""
 
     @property
-    def read_pth(self) -> Callable[[str], Any] | None:
+    def read_pth(self) -> Callable[[BinaryIO], Any] | None:
         """Read what `torch.save` wrote, as NumPy arrays; None where only PyTorch can."""
         ...
 

@@ -13,11 +13,10 @@ from ..data.images import Preprocessing
 from . import pools
 from .layouts import LAYOUTS, Backbones, Layout, backbone_names
 from .plans import CHANNELS, DTYPES, Head
-from .state_dict import ReadPth, read_saved, state_tensors
-from .tensorfile import check_finite, check_layout, open_tensors, spec
+from .state_dict import PTH, ReadPth, State, open_state
+from .tensorfile import check_finite, check_layout
 
 _OWN = "Load other networks into a custom module, for BCNN(module, ..., channels=...)."
-_PTH = (".pth", ".pt", ".tar")
 
 
 class Imported(NamedTuple):
@@ -43,16 +42,31 @@ def read_import(
     if backbone not in (None, *known.backbones):
         invariant = f"its backbone must be {' or '.join(map(repr, known.backbones))}"
         refuse(ValueError, op, invariant, repr(backbone), _OWN)
-    arrays = state_tensors(op, _saved(op, path, read_pth))
+    _check_suffix(op, path)
+    every = {name for b in known.backbones for name in known.names(b)} | known.constants.keys()
+    open_it = "import_checkpoint(path, layout)"
+    with open_state(op, path, read_pth, every.__contains__, open_it) as state:
+        return _read(op, layout, known, backbone, num_classes, state)
+
+
+def _read(
+    op: str,
+    layout: str | Layout,
+    known: Layout,
+    backbone: Backbones | None,
+    num_classes: int | None,
+    state: State,
+) -> Imported:
+    found = state.specs
     if backbone is None:
-        fitting = (b for b in known.backbones if known.fits(arrays, b))
+        fitting = (b for b in known.backbones if known.fits(found, b))
         backbone = next(fitting, known.backbones[0])
     names, streams = known.names(backbone), backbone_names(backbone)
-    for name in arrays:
+    for name in found:
         if name not in names and name not in known.constants:
-            _refuse_unknown(op, name, arrays, backbone, layout)
-    weight = arrays.get(f"{known.classifier}weight", np.zeros(num_classes or 1, np.float32))
-    count, dtype = (*weight.shape, 1)[0], weight.dtype.name
+            _refuse_unknown(op, name, found, backbone, layout)
+    head = found.get(f"{known.classifier}weight", Spec((num_classes or 1,), "float32"))
+    count, dtype = (*(head.shape or ()), 1)[0], head.dtype
     if num_classes not in (None, count):
         received = f"num_classes={num_classes}"
         refuse(ValueError, op, f"it has {count} classes", received, "Leave num_classes out.")
@@ -62,13 +76,12 @@ def read_import(
     channels = [CHANNELS[stream] for stream in streams]
     size = pools.size(presets.describe(known.pooling), channels)
     shapes = known.shapes(backbone, Head(count, size))
-    found = {name: spec(array) for name, array in arrays.items()}
     expected = {name: Spec(shape, dtype) for name, shape in shapes.items()}
     remedy = f"The file is not a B-CNN on {' and '.join(streams)} in the layout {layout!r}. {_OWN}"
     check_layout(op, found, expected, remedy)
-    tensors = {own: check_finite(op, their, arrays[their]) for their, own in names.items()}
+    tensors = {own: check_finite(op, their, state.read(their)) for their, own in names.items()}
     if known.order != "row-major":
-        pair = channels[0], channels[-1]
+        weight, pair = tensors["classifier.weight"], (channels[0], channels[-1])
         tensors["classifier.weight"] = permute_classifier(weight, pair, known.order)
     arguments = {
         "backbone": streams[0],
@@ -93,28 +106,23 @@ def _layout(op: str, layout: str | Layout) -> Layout:
     return known
 
 
-def _saved(op: str, path: str, read_pth: ReadPth | None) -> Any:
-    """Read the file. Raises: ValueError for a kind that cannot be read here."""
-    if path.lower().endswith(".safetensors"):
-        with open_tensors(path, op) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    if not path.lower().endswith(_PTH):
-        invariant = f"the file must be a .safetensors or one of {', '.join(_PTH)}"
+def _check_suffix(op: str, path: str) -> None:
+    if not path.lower().endswith((".safetensors", *PTH)):
+        invariant = f"the file must be a .safetensors or one of {', '.join(PTH)}"
         remedy = "Rename it with the suffix of its format."
         refuse(ValueError, op, invariant, os.path.basename(path), remedy)
-    return read_saved(op, path, read_pth, "import_checkpoint(path, layout)")
 
 
 def _refuse_unknown(
-    op: str, name: str, arrays: Mapping[str, Any], backbone: Backbones, layout: str | Layout
+    op: str, name: str, found: Mapping[str, Any], backbone: Backbones, layout: str | Layout
 ) -> NoReturn:
     """Name the first unknown tensor, and the layouts that have all of the file's tensors."""
     fitting = [
         f"layout={other!r}, backbone={known!r}"
         for other, candidate in LAYOUTS.items()
         for known in candidate.backbones
-        if candidate.fits(arrays, known)
+        if candidate.fits(found, known)
     ]
     invariant = f"{name!r} is not a tensor of layout={layout!r}, backbone={backbone!r}"
     remedy = f"The file fits {' and '.join(fitting)}." if fitting else _OWN
-    refuse(ValueError, op, invariant, f"it and {len(arrays) - 1} others", remedy)
+    refuse(ValueError, op, invariant, f"it and {len(found) - 1} others", remedy)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import message, refuse
+from ..contract import refuse
 from ..data.images import Preprocessing
 from . import plans
-from .tensorfile import check_finite, check_layout, float_specs, readable, spec
+from .hdf5 import hdf5_spec, open_hdf5, reading
+from .tensorfile import check_finite, check_layout, float_specs
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -37,17 +38,21 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     if backbone != "vgg16":
         remedy = "Use weights='imagenet', or torchvision's or timm's file."
         refuse(ValueError, op, "weights of Keras are for 'vgg16'", repr(backbone), remedy)
-    arrays = _arrays(op, path)
     convolutions = dict(_convolutions())
-    found = {name: spec(array) for name, array in arrays.items()}
     shapes: dict[str, plans.Shape] = {}
     for name, conv in convolutions.items():
         shapes[f"{name}/kernel"] = conv.kernel, conv.kernel, conv.inputs, conv.outputs
         shapes[f"{name}/bias"] = (conv.outputs,)
-    expected = float_specs(op, found, shapes, _REMEDY)
-    check_layout(op, found, expected, _REMEDY)
-    for name in expected:
-        check_finite(op, name, arrays[name])
+    with open_hdf5(op, path) as file:
+        with reading(op):
+            datasets = _datasets(file)
+            found = {name: hdf5_spec(dataset) for name, dataset in datasets.items()}
+        expected = float_specs(op, found, shapes, _REMEDY)
+        check_layout(op, found, expected, _REMEDY)
+        with reading(op):
+            arrays = {name: np.asarray(datasets[name]) for name in expected}
+    for name, array in arrays.items():
+        check_finite(op, name, array)
     tensors = {}
     for name, conv in convolutions.items():
         kernel = plans.channels_first(arrays[f"{name}/kernel"])
@@ -69,32 +74,23 @@ def _convolutions() -> Iterator[tuple[str, plans.Conv]]:
                 yield f"block{block}_conv{place}", layer
 
 
-def _arrays(op: str, path: str) -> dict[str, np.ndarray]:
-    """Return {layer/part: array} without heads; parts after the second are numbered."""
-    try:
-        import h5py  # noqa: PLC0415 - needed for these files alone
-    except ImportError as error:
-        invariant = "h5py must be installed to read Keras' HDF5 files"
-        remedy = "Install it: pip install 'bilinear[hdf5]'"
-        raise ImportError(message(op, invariant, f"{error}", remedy)) from error
-    invariant = "the file must be a complete HDF5 file of Keras"
-    remedy = "It is truncated, or of another kind."
-    with readable(op, invariant, remedy), h5py.File(path, "r") as file:
-        return {
-            f"{layer}/{_PARTS.get(i, i)}": np.asarray(dataset)
-            for layer, datasets in _layers(file, h5py.Group).items()
-            for i, dataset in enumerate(datasets)
-            if layer not in HEADS
-        }
+def _datasets(file: Any) -> dict[str, Any]:
+    """Return {layer/part: data set} without heads; parts after the second are numbered."""
+    return {
+        f"{layer}/{_PARTS.get(i, i)}": dataset
+        for layer, datasets in _layers(file).items()
+        for i, dataset in enumerate(datasets)
+        if layer not in HEADS
+    }
 
 
-def _layers(file: Any, group: type) -> dict[str, list[Any]]:
-    """Layer -> its datasets in order, as Keras 1 and 2 or as Keras 3 arrange them."""
+def _layers(file: Any) -> dict[str, list[Any]]:
+    """Layer -> its data sets in order, as Keras 1 and 2 or as Keras 3 arrange them."""
     layers = {}
 
     def visit(path: str, item: Any) -> None:
         parts = path.split("/")
-        if not isinstance(item, group) or parts[0].startswith("optimizer"):
+        if hasattr(item, "shape") or parts[0].startswith("optimizer"):
             return
         if len(item.attrs.get("weight_names", ())):
             layers[parts[-1]] = [item[_text(name)] for name in item.attrs["weight_names"]]

@@ -18,14 +18,10 @@ _VARIANCES = ("running_var", "moving_variance")
 
 
 @contextmanager
-def readable(
-    op: str, invariant: str, remedy: str, unchanged: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
+def readable(op: str, invariant: str, remedy: str) -> Iterator[None]:
     """Turn errors into a ValueError: to read a damaged or foreign file can raise anything."""
     try:
         yield
-    except unchanged:
-        raise
     except Exception as error:
         received = f"{type(error).__name__}: {f'{error}'.strip().partition(chr(10))[0]}"
         raise ValueError(message(op, invariant, received, remedy)) from error

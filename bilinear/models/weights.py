@@ -11,8 +11,8 @@ from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
 from .plans import Shape, tensor_shapes
-from .state_dict import ReadPth, read_saved, state_tensors
-from .tensorfile import check_finite, check_layout, float_specs, open_tensors, spec, specs
+from .state_dict import PTH, ReadPth, open_state
+from .tensorfile import check_finite, check_layout, float_specs
 
 
 class Pin(NamedTuple):
@@ -100,36 +100,34 @@ def backbone_tensors(
     expected = tensor_shapes(backbone)
     path = _fetch(backbone) if weights == "imagenet" else _existing(weights)
     op = f"weights {path}"
-    if path.lower().endswith(".safetensors"):
-        with open_tensors(path, op) as file:
-            found = specs(file)
-            _check_backbone(op, backbone, expected, found)
-            return {name: check_finite(op, name, file.get_tensor(name)) for name in expected}
     if path.lower().endswith(keras_weights.SUFFIXES):
         return keras_weights.keras_tensors(op, backbone, path)
-    saved = read_saved(op, path, read_pth, "BCNN(..., weights=path)")
-    arrays = state_tensors(op, saved)
-    _check_backbone(op, backbone, expected, {name: spec(arrays[name]) for name in arrays})
-    return {name: check_finite(op, name, np.asarray(arrays[name])) for name in expected}
+
+    def known(name: str) -> bool:
+        return name in expected or name.startswith(HEADS)
+
+    with open_state(op, path, read_pth, known, "BCNN(..., weights=path)") as state:
+        _check_backbone(op, backbone, expected, state.specs)
+        return {name: check_finite(op, name, state.read(name)) for name in expected}
 
 
 def _check_backbone(
     op: str, backbone: str, shapes: Mapping[str, Shape], found: Mapping[str, Spec]
 ) -> None:
     found = {name: known for name, known in found.items() if not name.startswith(HEADS)}
-    found = {k: known for k, known in found.items() if not k.endswith(".num_batches_tracked")}
     expected = float_specs(op, found, shapes, _BACKBONE)
     remedy = f"This is not {backbone}. {_BACKBONE}"
     if any(name.startswith("backbone.") for name in found):
-        remedy = "This is a whole B-CNN; pass its path alone, or open it with load(path)."
+        remedy = "This is a whole B-CNN: pass its portable file alone, or open it with load(path)."
     check_layout(op, found, expected, remedy)
 
 
 def _existing(weights: str | os.PathLike) -> str:
     """Return the path as text. Raises: an error that says what `weights` can be."""
     path = os.fsdecode(weights)
-    known = path.lower().endswith((".safetensors", ".pth", ".pt", *keras_weights.SUFFIXES))
-    invariant = "weights must be 'imagenet' or the path of a .safetensors, .pth, .pt or .h5 file"
+    known = path.lower().endswith((".safetensors", *PTH, *keras_weights.SUFFIXES))
+    listed = f".safetensors, {', '.join(PTH)} or {keras_weights.SUFFIXES[0]}"
+    invariant = f"weights must be 'imagenet' or the path of a {listed} file"
     if not os.path.exists(path):
         kind = FileNotFoundError if known else ValueError
         remedy = "Check the spelling; 'imagenet' fetches the pretrained network."

@@ -109,24 +109,25 @@ def _(f, *arguments):
 
 
 @fault("the prefix of DataParallel stays", STATE, IMPORTS)
-def _(f, op, saved):
-    found = f(op, saved)
+def _(f, op, saved, known):
+    found = f(op, saved, known)
     wrapped = any("module." in f"{name}" for name in saved)
     return {f"module.{name}" if wrapped else name: value for name, value in found.items()}
 
 
 @fault("the counters of BatchNorm are imported", STATE, IMPORTS)
-def _(f, op, saved):
+def _(f, op, saved, known):
     counters = {n: v for n, v in saved.items() if f"{n}".endswith("num_batches_tracked")}
-    return f(op, saved) | counters
+    return f(op, saved, known) | counters
 
 
 @fault("one tensor overwrites another of the same name", STATE, IMPORTS)
-def _(f, op, saved):
+def _(f, op, saved, known):
     if not isinstance(saved, dict):
-        return f(op, saved)
+        return f(op, saved, known)
     plain = {f"{name}".removeprefix("module."): value for name, value in saved.items()}
-    return f(op, plain if all(isinstance(v, np.ndarray) for v in plain.values()) else saved)
+    tensors = all(isinstance(v, np.ndarray) for v in plain.values())
+    return f(op, plain if tensors else saved, known)
 
 
 @fault("the order of the features is ignored", "models.imports:permute_classifier", IMPORTS)

@@ -1,6 +1,7 @@
 """Conversion of the portable file to each framework's own files and back."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from bilinear.models.conversion import FORMS, convert
 
 from ..subjects import PRESENT, driver
 from .test_models import images
+from .test_state_dict import PLACEHOLDERS, TOOLS
 
 CASES: dict[str, dict[str, Any]] = {
     "projected": {"projection": 8},
@@ -23,6 +25,7 @@ CASES: dict[str, dict[str, Any]] = {
 FOUND = {name: form for name, form in FORMS.items() if form.framework in PRESENT}
 over_forms = pytest.mark.parametrize("form", FOUND)
 needs_torch = pytest.mark.skipif("torch" not in PRESENT, reason="of PyTorch's files")
+needs_keras = pytest.mark.skipif("tensorflow" not in PRESENT, reason="of Keras' files")
 
 
 def saved(path: Path, form: str, **options: Any) -> Path:
@@ -130,11 +133,26 @@ def test_foreign_file_is_refused(form: str, tmp_path: Path) -> None:
     own, target = tmp_path / f"own{FORMS[form].suffixes[0]}", tmp_path / "out.safetensors"
     with pytest.raises(FileNotFoundError):
         convert(own, target, like=like(form, file))
+    inner = own
     if form == "orbax":
         own.mkdir()
+        inner = own / "_METADATA"
     else:
         own.write_bytes(b"PK\x03\x04 this is no model")
     with pytest.raises(ValueError, match=f"convert {own}: the (file|folder) must be"):
+        convert(own, target, like=like(form, file))
+    for received, content in PLACEHOLDERS.items():
+        inner.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=f"convert {own}: .*tensors of a model; got {received}"
+        ):
+            convert(own, target, like=like(form, file))
+    if form == "orbax":
+        inner.write_bytes(b"{}")
+        inner = own / "values"
+    inner.unlink(missing_ok=True)
+    os.mkfifo(inner)
+    with pytest.raises(OSError, match=f"{inner}: the path must name a regular file; got a FIFO"):
         convert(own, target, like=like(form, file))
     assert not target.exists()
 
@@ -161,14 +179,16 @@ def test_contradictory_arguments_are_refused(tmp_path: Path) -> None:
 
 @needs_torch
 def test_a_state_dict_of_a_training_script(tmp_path: Path) -> None:
-    """One with the names of DataParallel; pickles and values that are not finite are refused."""
+    """As every tool saves it; pickles and values that are not finite are refused."""
     torch = importlib.import_module("torch")
     file = saved(tmp_path / "a.safetensors", "torch", projection=8)
     own, back = tmp_path / "own.pth", tmp_path / "back.safetensors"
     state = driver("torch").load(file).state_dict()
-    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, own)
-    convert(own, back, like=file)
-    assert back.read_bytes() == file.read_bytes()
+    for tool, save in TOOLS.items():
+        torch.save(save(state), own)
+        back.unlink(missing_ok=True)
+        convert(own, back, like=file)
+        assert back.read_bytes() == file.read_bytes(), tool
     broken = state | {"classifier.bias": torch.full((3,), torch.nan)}
     torch.save(broken, own)
     with pytest.raises(ValueError, match=r"tensor 'classifier.bias' must be finite"):
@@ -201,7 +221,7 @@ def test_left_out_momentum_is_reported(tmp_path: Path, capsys: pytest.CaptureFix
         assert bool(err) == bool(warned)
 
 
-@pytest.mark.skipif("tensorflow" not in PRESENT, reason="of Keras' files")
+@needs_keras
 def test_an_archive_of_another_network_is_refused(tmp_path: Path) -> None:
     keras = importlib.import_module("keras")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(tmp_path / "a.keras")

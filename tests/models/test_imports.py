@@ -15,6 +15,7 @@ from bilinear.models.layouts import LAYOUTS, Backbones, Layout, backbone_names
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS
+from .test_state_dict import TOOLS
 
 CLASSES = 3
 PEERS = {  # layout, stand-in, its arguments, the size of its maps, what it is imported into
@@ -74,20 +75,26 @@ def state(layout: str, backbone: Backbones = "vgg16", **changes) -> dict:
     return {name: array for name, array in tensors.items() if array is not None}
 
 
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of other code, whose content `read` gives."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ("a.pth", "folder/a.pth"):
+        Path(name).write_bytes(b"")
+
+
 def read(saved, layout, path="a.pth", **options):
     return read_import(path, layout, **{"read_pth": lambda _: saved} | options)
 
 
-@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_every_wrapping_gives_the_same_tensors(wrap: str, prefix: str) -> None:
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_gives_the_same_tensors(tool: str) -> None:
     """As saved from one device or several, alone or with the rest of a training's state."""
     weight = np.arange(64, dtype=np.float32)
     tensors = state("fast-mpn-bcnn", "resnet18", **{"features.1.weight": weight})
     tensors["features.1.num_batches_tracked"] = np.array(7)
-    tensors = {prefix + name: array for name, array in tensors.items()}
-    saved = tensors if wrap == "bare" else {wrap: tensors, "epoch": 3, "optimizer": {}}
-    found = read(saved, "fast-mpn-bcnn")
+    found = read(TOOLS[tool](tensors), "fast-mpn-bcnn")
     assert list(found.tensors) == canonical("resnet18")
     np.testing.assert_array_equal(found.tensors["backbone.bn1.weight"], weight)
     assert found.arguments["num_classes"] == CLASSES
@@ -182,7 +189,7 @@ REFUSED = [  # the layout of the file, its changes, how it is read, and the erro
     (("haomood", {"epoch": 3}, {}), "'epoch' must be one tensor; got int."),
     (
         ("haomood", {"module.fc.bias": np.zeros(3)}, {}),
-        "'module.fc.bias' must be one tensor; got it twice.",
+        "'fc.bias' must be one tensor; got 'fc.bias' and 'module.fc.bias'.",
     ),
 ]
 WRONG = [  # a tensor of haomood's file, and what it must be

@@ -154,6 +154,31 @@ def test_files_that_are_not_keras_vgg16(tmp_path):
         backbone_tensors("vgg16", tmp_path / "other.h5")
 
 
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"shape": (10**13,), "dtype": "f2"}, r"must be float16 \(64,\); got float16 \(10"),
+        ({"data": np.zeros(64, "f2"), "external": "other"}, "itself; got .* in another file"),
+        (h5py.ExternalLink("other", "a"), "must hold all its data itself; got the link"),
+        (h5py.SoftLink("/block2_conv2/block2_conv2_b_1:0"), "itself; got the link"),
+    ],
+)
+def test_values_are_read_from_the_file_alone(tmp_path, monkeypatch, item, words):
+    """Nothing of another file is read; nothing is allocated before the shapes are known."""
+    monkeypatch.chdir(tmp_path)
+    name = "block1_conv2_b_1:0"
+    path = write_published(tmp_path / "vgg16.h5", {name: None})
+    with h5py.File(path, "a") as file:
+        group = file["block1_conv2"]
+        group.attrs["weight_names"] = ["block1_conv2_W_1:0", name]
+        if isinstance(item, dict):
+            group.create_dataset(name, **item)
+        else:
+            group[name] = item
+    with pytest.raises(ValueError, match=f"weights {path}: .*{words}"):
+        backbone_tensors("vgg16", path)
+
+
 def test_missing_h5py_is_one_sentence_with_a_remedy(tmp_path, monkeypatch):
     path = write_published(tmp_path / "vgg16.h5")
     monkeypatch.setitem(sys.modules, "h5py", None)

@@ -3,6 +3,7 @@
 The files have the real names of every tensor, heads included, and the real shapes but of the heads.
 """
 
+import os
 from pathlib import Path
 
 import ml_dtypes
@@ -11,7 +12,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from bilinear.models import plans
+from bilinear.models.imports import read_import
 from bilinear.models.weights import backbone_tensors, stream_weights
+
+from .test_state_dict import PLACEHOLDERS
 
 COUNTERS = [
     name.replace("running_mean", "num_batches_tracked")
@@ -128,6 +132,26 @@ def test_pth_is_read_where_it_can_be(tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"resnet18\.pth: .*{words}"):
             backbone_tensors("resnet18", path, read_pth=read)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".h5"])
+def test_what_stands_in_place_of_a_file(tmp_path, suffix):
+    if suffix == ".h5":
+        pytest.importorskip("h5py")
+    path = tmp_path / f"vgg16{suffix}"
+    readers = [lambda: backbone_tensors("vgg16", path, read_pth=pytest.fail)]
+    if suffix != ".h5":
+        readers.append(lambda: read_import(path, "haomood", read_pth=pytest.fail))
+    for read in readers:
+        for received, content in PLACEHOLDERS.items():
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match=rf"{path}: .* of a model; got {received}\."):
+                read()
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(OSError, match=f"{path}: the path must name a regular file; got a FIFO"):
+            read()
+        path.unlink()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 from ...contract import Spec, refuse
-from ..tensorfile import check_layout, readable
+from ..tensorfile import check_layout, open_checkpoint, readable
 from .bcnn import BCNN
 
 
@@ -30,6 +30,9 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
     if not os.path.isfile(os.path.join(path, "_METADATA")):
         remedy = "Save nnx.state(model) there with an Orbax StandardCheckpointer."
         refuse(ValueError, op, "the folder must be an Orbax checkpoint", "no _METADATA", remedy)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            open_checkpoint(op, os.path.join(folder, name)).close()
     variables = {
         ".".join(map(str, keys)): node
         for keys, node in nnx.iter_graph(model)

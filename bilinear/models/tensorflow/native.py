@@ -1,19 +1,42 @@
-"""Keras' own files of a B-CNN: a ``.keras`` archive, or weights alone."""
+"""Keras' own files of a B-CNN: a ``.keras`` archive, or weights alone.
 
+An archive is not deserialized by Keras: its configuration is read as the description of a portable
+file is, and compared with the size of its contents before anything is built.
+"""
+
+import dataclasses
+import json
+import math
 import os
 import shutil
+import zipfile
+from functools import partial
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import keras
+import numpy as np
 
-from ..._files import replace_file
+from ... import presets
+from ..._files import check_uncompressed, replace_file
 from ...contract import Spec, refuse
-from ..tensorfile import check_layout, readable
+from ...contract.renamed_arguments import upgrade_arguments
+from ...data.images import Preprocessing
+from .. import plans, pools
+from ..construction import UNFILLED
+from ..description import DAMAGED, Description
+from ..hdf5 import hdf5_spec, open_hdf5, reading
+from ..streams import STREAMS
+from ..tensorfile import check_layout, open_checkpoint, readable
+from . import framework
 from .bcnn import BCNN
 
 _SUFFIXES = {"keras": ".keras", "keras-weights": ".weights.h5"}
+_PACKAGE = "bilinear>"
+"""Prefix of the registered names of this package in Keras."""
+_OPTIMIZER = "optimizer/"
+"""The group of the variables of the optimizer, in the files of a compiled model."""
 
 
 def write_native(op: str, model: BCNN, path: str, form: str) -> None:
@@ -25,16 +48,20 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 
 def read_native(op: str, path: str, form: str, model: BCNN | None) -> BCNN:
     """Return the model of an archive, or `model` with the weights of a file."""
-    with open(path, "rb"):  # the same errors for a path that cannot be opened as anywhere
-        pass
-    if form == "keras":
-        return _archived(op, path)
-    assert model is not None
-    remedy = "They must be the weights of the model that the portable file describes."
-    with TemporaryDirectory() as folder:
-        expected = _datasets(op, _saved(model, folder, form))
-        check_layout(op, _datasets(op, path), expected, remedy)
-        model.load_weights(_suffixed(path, folder, form))
+    with open_checkpoint(op, path) as file, TemporaryDirectory() as folder:
+        given = os.path.join(folder, f"given{_SUFFIXES['keras-weights']}")  # as Keras needs it
+        if form == "keras":
+            model = _unpack(op, file, given)
+        else:
+            with open(given, "wb") as copy:
+                shutil.copyfileobj(file, copy)
+        assert model is not None
+        expected = _datasets(op, _saved(model, folder, "keras-weights"))
+        found = _datasets(op, given)
+        found = {name: spec for name, spec in found.items() if not name.startswith(_OPTIMIZER)}
+        check_layout(op, found, expected, "They must be the weights of the described model.")
+        with reading(op):
+            model.load_weights(given)
     return model
 
 
@@ -47,35 +74,107 @@ def _saved(model: BCNN, folder: str, form: str) -> str:
     return path
 
 
-def _suffixed(path: str, folder: str, form: str) -> str:
-    """Return a path with the suffix that Keras needs: the file itself, or a copy of it."""
-    if path.endswith(_SUFFIXES[form]):
-        return path
-    return shutil.copy(path, os.path.join(folder, "given" + _SUFFIXES[form]))
-
-
-def _archived(op: str, path: str) -> BCNN:
-    """Load an archive in Keras' safe mode, which runs no code of the archive."""
-    invariant = "the file must be one that keras.saving.load_model reads"
-    remedy = "It is damaged, or has layers that are neither Keras' nor bilinear's."
-    with readable(op, invariant, remedy), TemporaryDirectory() as folder:
-        model: Any = keras.saving.load_model(_suffixed(path, folder, "keras"), compile=False)
-    if not isinstance(model, BCNN):
-        received = f"{type(model).__module__}.{type(model).__qualname__}"
-        remedy = "Build a BCNN with it as backbone, and save that."
-        refuse(ValueError, op, "the archive must hold a bilinear.tensorflow.BCNN", received, remedy)
-    return model
-
-
 def _datasets(op: str, path: str) -> dict[str, Spec]:
     """Return {path within an HDF5 file: shape and dtype of the values}."""
     found: dict[str, Spec] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = Spec(item.shape, item.dtype.name)
+            found[name] = hdf5_spec(item)
 
-    remedy = "It is damaged, or of another kind."
-    with readable(op, "the file must be a whole HDF5 file", remedy), h5py.File(path) as file:
+    with open_hdf5(op, path) as file, reading(op):
         file.visititems(visit)
     return found
+
+
+def _unpack(op: str, file: BinaryIO, target: str) -> BCNN:
+    """Copy the weights of an archive to `target`, and return the model that it describes."""
+    invariant = "the file must be an archive of Keras"
+    with readable(op, invariant, "It is damaged, or of another kind."):
+        check_uncompressed(file)
+        with zipfile.ZipFile(file) as archive:
+            data = json.loads(archive.read("config.json"))
+            with archive.open("model.weights.h5") as source, open(target, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+        kind, registered = f"{data['module']}.{data['class_name']}", data["registered_name"]
+    if registered != f"{_PACKAGE}BCNN":
+        remedy = "Build a BCNN with it as backbone, and save that."
+        refuse(ValueError, op, "the archive must hold a bilinear.tensorflow.BCNN", kind, remedy)
+    remedy = "It is damaged, or has a custom backbone or pool: load_model of Keras opens such ones."
+    with readable(op, "the archive must describe a BCNN", remedy):
+        description = _description(data["config"])
+    description.check(op, DAMAGED)
+    needed, stored = _size(description), os.path.getsize(target)
+    if needed > stored:
+        invariant = f"the archive must hold the {needed:,} bytes of the model that it describes"
+        refuse(ValueError, op, invariant, f"{stored:,}", DAMAGED)
+    return _model(description)
+
+
+def _description(config: Any) -> Description:
+    """Describe a model by what `BCNN.get_config` returns."""
+    for stream in STREAMS:
+        if not isinstance(config.get(stream), str | None):
+            raise ValueError(f"{stream} is a custom layer")
+    policy, own = (_policy(given["dtype"]) for given in (config, config["pool"]["config"]))
+    if own.name != policy.name:  # a file has one dtype
+        raise ValueError(f"the pool has the dtype policy {own.name}, the model {policy.name}")
+    classes, taps, preprocessing = (config[key] for key in ("classes", "taps", "preprocessing"))
+    description = Description(
+        backbone=config["backbone"],
+        backbone_b=config.get("backbone_b"),
+        num_classes=config["num_classes"],
+        descriptor_size=1,
+        pooling=_pooling(config["pool"]),
+        classes=classes and tuple(classes),
+        preprocessing=preprocessing and Preprocessing.from_dict(preprocessing),
+        dtype=policy.variable_dtype,
+        projection=config["projection"],
+        taps=taps and tuple(taps),
+    )
+    size = pools.size(description.pooling, description.resolved.pooled)
+    return dataclasses.replace(description, descriptor_size=size)
+
+
+def _policy(dtype: Any) -> keras.DTypePolicy:
+    return keras.DTypePolicy(dtype["config"]["name"] if isinstance(dtype, dict) else dtype)
+
+
+def _pooling(layer: Any) -> dict[str, Any]:
+    """Describe a pool of this package by its serialized configuration."""
+    name = layer["registered_name"].removeprefix(_PACKAGE)
+    given, row = upgrade_arguments(name, layer["config"]), pools.POOLS[name]
+    found = {key: given[key] for key in row.arguments if key in given}
+    if "pool" in found:
+        found["pool"] = _pooling(found["pool"])
+    defaults = {key for key in row.optional & found.keys() if found[key] == row.arguments[key][1]}
+    return {"name": name} | {key: found[key] for key in found if key not in defaults}
+
+
+def _size(description: Description) -> int:
+    """The bytes of all tensors of a model."""
+    streams, dtype = description.resolved, description.dtype
+    shapes = plans.bcnn_shapes(*streams.pair, description.head, description.taps).values()
+    tables = pools.tensors(description.pooling, streams.pooled).values()
+    sizes = [(shape, dtype) for shape in shapes]
+    sizes += [(table.shape, table.dtype or dtype) for table in tables]
+    itemsizes = {kind: np.dtype(plans.DTYPES.get(kind, kind)).itemsize for _, kind in sizes}
+    return sum(math.prod(shape) * itemsizes[kind] for shape, kind in sizes)
+
+
+def _model(description: Description) -> BCNN:
+    make = partial(framework.layer, dtype=description.dtype)
+    first, second = description.resolved.pair
+    build: Any = BCNN
+    model = build(
+        first,
+        description.num_classes,
+        backbone_b=second,
+        pool=presets.make_layer(description.pooling, make),
+        projection=description.projection,
+        taps=description.taps,
+        seed=UNFILLED,
+        dtype=description.dtype,
+    )
+    model.classes, model.preprocessing = description.classes, description.preprocessing
+    return model

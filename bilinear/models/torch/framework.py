@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..._files import check_uncompressed
 from ...backends.torch import layers
 from ...contract import Spec
 
@@ -49,7 +50,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu().contiguous()
+    return _view(tensor.detach().cpu().contiguous())
+
+
+def _view(tensor: Tensor) -> np.ndarray:
+    """Return an array on the memory of a tensor, with its strides."""
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
@@ -94,12 +99,17 @@ def _to_channels_last(result: Any) -> Any:
     return to_numpy(result.movedim(1, -1))
 
 
-def read_pth(path: str) -> Any:
-    """Read what `torch.save` wrote, with tensors as NumPy arrays; no pickled object is trusted."""
-    return _to_arrays(torch.load(path, map_location="cpu", weights_only=True))
+def read_pth(file: BinaryIO) -> Any:
+    """Read what `torch.save` wrote, with tensors as NumPy arrays; no pickled object is trusted.
+
+    The arrays have the strides of the tensors, which may repeat elements. Nothing is allocated for
+    them beyond the size of the file.
+    """
+    check_uncompressed(file)
+    return _to_arrays(torch.load(file, map_location="cpu", weights_only=True))
 
 
 def _to_arrays(saved: Any) -> Any:
     if isinstance(saved, Mapping):
         return {name: _to_arrays(value) for name, value in saved.items()}
-    return to_numpy(saved) if isinstance(saved, Tensor) else saved
+    return _view(saved.detach().cpu()) if isinstance(saved, Tensor) else saved

@@ -17,9 +17,10 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 
 def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
     """Return `model` with the tensors of a ``state_dict``; no pickled object is trusted."""
-    found = state_tensors(op, read_saved(op, path, framework.read_pth))
+    expected = model.specs()
+    found = state_tensors(op, read_saved(op, path, framework.read_pth), expected.__contains__)
     remedy = "Use a state_dict of the model that the portable file describes."
     specs = {name: spec(array) for name, array in found.items()}
-    check_layout(op, specs, model.specs(), remedy)
+    check_layout(op, specs, expected, remedy)
     model.assign(found)
     return model
