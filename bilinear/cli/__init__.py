@@ -4,11 +4,14 @@ Each command has its own file. A command parses its arguments, calls the library
 Results go to stdout, everything else to stderr. `bilinear.cli._errors` lists the exit codes.
 """
 
+import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
+from ..contract import refuse
+from ..data.image_reader import MAX_PIXELS, set_max_pixels
 from ._errors import Settings, run_guarded
 from .convert import convert
 from .descriptors import descriptors
@@ -43,6 +46,9 @@ def main(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show the traceback of an error.")
     ] = False,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Refuse images with more pixels.", metavar="PIXELS")
+    ] = MAX_PIXELS,
     version: Annotated[
         bool,
         typer.Option(
@@ -52,13 +58,18 @@ def main(
 ) -> None:
     """Train, evaluate and apply bilinear CNNs."""
     context.obj.traceback = traceback
+    set_max_pixels(max_pixels)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` defaults to ``sys.argv[1:]``."""
     command = typer.main.get_command(app)
     settings = Settings()
-    return run_guarded(
-        settings,
-        lambda: command.main(arguments, prog_name="bilinear", standalone_mode=False, obj=settings),
-    )
+
+    def call() -> int | None:
+        if "" in (sys.argv[1:] if arguments is None else arguments):
+            remedy = "It would name the current folder; write . for that."
+            refuse(ValueError, "bilinear", "an argument must not be empty", "''", remedy)
+        return command.main(arguments, prog_name="bilinear", standalone_mode=False, obj=settings)
+
+    return run_guarded(settings, call)

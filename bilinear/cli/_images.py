@@ -16,8 +16,8 @@ import numpy as np
 
 from ..data import Item
 from ..data.decode import Decoder
-from ..data.folder import image_files
-from ..data.images import Preprocessing, normalize
+from ..data.images import Preprocessing, check_batch, normalize
+from ..data.listing import image_files
 from ._console import say
 from ._errors import one_line
 
@@ -70,7 +70,11 @@ class Reader:
     def batches(
         self, size: int, advance: Callable[[int], None]
     ) -> Iterator[tuple[np.ndarray, list[Item]]]:
-        """Yield batches in order, all full except the last: normalised images and their items."""
+        """Yield batches in order, all full except the last: normalised images and their items.
+
+        Raises: ValueError if a batch is too large.
+        """
+        check_batch("bilinear", size, self._preprocessing)
         views: list[np.ndarray] = []
         items: list[Item] = []
         for item, future in self._decode_ahead(2 * size):

@@ -9,7 +9,8 @@ import typer
 from .._files import check_outputs
 from ..analysis.descriptors import check_disk_space, files_of, write_descriptors
 from ..contract import refuse
-from ..data.folder import is_image
+from ..data.formats import is_image
+from ..data.listing import list_folder
 from ..models import pools
 from ..models.checkpoint import read_description
 from . import _options
@@ -95,4 +96,4 @@ def _data_folder(inputs: list[str]) -> Path | None:
     folder = Path(inputs[0])
     if len(inputs) > 1 or not folder.is_dir():
         return None
-    return None if any(is_image(path.name) for path in folder.iterdir()) else folder
+    return None if any(map(is_image, list_folder(folder)[1])) else folder

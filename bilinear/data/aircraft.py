@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..contract import refuse
-from .index import Annotations, Box, Counts, Index, Item, Split, check_complete
+from .annotations import Annotations
+from .index import Box, Counts, Index, Item, Split, check_complete
 
 NAME = "FGVC-Aircraft"
 Level = Literal["variant", "family", "manufacturer"]
@@ -36,8 +37,8 @@ def read_aircraft(
         boxes: crop every image to its bounding box. The authors allow this only for training.
         check_counts: compare the number of classes and images with the published numbers.
 
-    Raises: ValueError that lists all missing files, or names the file and the image with
-        contradictory annotations.
+    Raises: ValueError that lists all missing files, or names the file and the line of a
+        contradictory annotation.
     """
     if level not in CLASSES:
         invariant = f"level must be one of {', '.join(CLASSES)}"
@@ -49,19 +50,22 @@ def read_aircraft(
     }
     files = Annotations(NAME, root)
     files.require([names, *lists, BOXES] if boxes else [names, *lists])
-    classes = tuple(line for (line,) in files.rows(names, 1))
-    order = {name: label for label, name in enumerate(classes)}
-    crops: dict[str, Box] = {}
-    for key, values in files.boxes(BOXES).items() if boxes else ():
-        left, top, right, bottom = (int(value) for value in values)
-        # pixels are counted from 1 and both ends are included
-        crops[key] = left - 1, top - 1, right, bottom
-    items = []
+    classes = files.classes(files.rows(names, 1))
+    crops = files.boxes(BOXES, _pixels) if boxes else None
+    items, listed = [], {}
     for file, split in lists.items():
-        for key, name in files.rows(file, 2):
-            if name not in order:
-                received = f"{name!r} for image {key}"
-                files.refuse(f"{root / file} must contain classes listed in {names}", received)
-            items.append(Item(f"images/{key}.jpg", order[name], split, crops.get(key), BANNER))
-    index = Index(root, classes, tuple(items), NAME)
+        for row in files.rows(file, 2):
+            key, name = row.words
+            files.add(listed, key, row)
+            path = files.image(row.place, f"images/{key}.jpg")
+            if name not in classes:
+                invariant = f"{row.place} must give image {key} a class listed in {names}"
+                files.refuse(invariant, repr(name))
+            items.append(Item(path, classes[name], split, files.box(crops, key, BOXES), BANNER))
+    index = Index(root, tuple(classes), tuple(items), NAME)
     return check_complete(index, Counts(class_count, 3334, 3333, 3333) if check_counts else None)
+
+
+def _pixels(left: float, top: float, right: float, bottom: float) -> Box:
+    """Pixels are counted from 1 in the file, and both ends are included."""
+    return int(left) - 1, int(top) - 1, int(right), int(bottom)

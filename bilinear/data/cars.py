@@ -1,27 +1,33 @@
 """Stanford Cars, 196 makes and models.
 
-The folder has either cars_train, cars_test and devkit, or car_ims and cars_annos.mat.
+The folder has either cars_train, cars_test and their annotations, or car_ims and cars_annos.mat.
+Copies on Kaggle have the images in cars_train/cars_train and cars_test/cars_test.
 
 References: Krause, Stark, Deng, Fei-Fei, "3D Object Representations for Fine-Grained
 Categorization", 3dRR-13, 2013.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from .._require import require_packages
-from ..contract import message
-from .index import Annotations, Counts, Index, Item, Split, check_complete
+from .annotations import LARGEST_BOX, Annotations, Row
+from .index import Counts, Index, Item, Split, check_complete
+from .matlab import read_variable
 
 NAME = "Stanford Cars"
 COUNTS = Counts(classes=196, train=8144, validation=0, test=8041)
 COMBINED = "cars_annos.mat"
-META, TRAIN = "devkit/cars_meta.mat", "devkit/cars_train_annos.mat"
-TEST = "cars_test_annos_withlabels.mat"
-"""In the folder itself or in devkit. The file cars_test_annos.mat in devkit has no labels."""
+META, TRAIN, TEST = FILES = (
+    "cars_meta.mat",
+    "cars_train_annos.mat",
+    "cars_test_annos_withlabels.mat",
+)
+"""The file cars_test_annos.mat has no labels."""
+FOLDERS = ("", "devkit/", "car_devkit/devkit/")
+"""Where these files may be."""
+BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+PIXELS = range(LARGEST_BOX)
 
 
 def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> Index:
@@ -35,50 +41,61 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
         check_counts: compare the number of classes and images with the published numbers.
 
     Raises: ValueError that lists all missing files, or names the annotation file that cannot be
-        read; ImportError if SciPy is not installed.
+        read, or a contradictory annotation; ImportError if SciPy is not installed.
     """
-    if (root / COMBINED).is_file():
-        names = _variable(root / COMBINED, "class_names")
-        items = _items(root / COMBINED, "relative_im_path", "", None, boxes)
+    places = {
+        name: [f"{f}{name}" for f in FOLDERS if (root / f / name).is_file()] for name in FILES
+    }
+    separate = (root / "cars_train").is_dir() and not (root / "car_ims").is_dir()
+    if (root / COMBINED).is_file() and not separate:
+        classes = _class_names(root / COMBINED)
+        items = _items(root, COMBINED, "", None, len(classes), boxes)
     else:
-        test = f"devkit/{TEST}" if (root / "devkit" / TEST).is_file() else TEST
-        Annotations(NAME, root).require([META, TRAIN, test])
-        names = _variable(root / META, "class_names")
-        items = _items(root / TRAIN, "fname", "cars_train/", "train", boxes)
-        items += _items(root / test, "fname", "cars_test/", "test", boxes)
-    index = Index(root, tuple(str(name) for name in names), tuple(items), NAME)
+        Annotations(NAME, root).require([name for name in FILES if not places[name]])
+        classes = _class_names(root / places[META][0])
+        items = []
+        splits: dict[str, Split] = {TRAIN: "train", TEST: "test"}
+        for name, split in splits.items():
+            folder = f"cars_{split}/"
+            folder *= 1 + (root / folder / folder).is_dir()
+            items += _items(root, places[name][0], folder, split, len(classes), boxes)
+    index = Index(root, classes, tuple(items), NAME)
     return check_complete(index, COUNTS if check_counts else None)
 
 
-def _items(file: Path, field: str, folder: str, split: Split | None, boxes: bool) -> list[Item]:
-    """`field` has the path below `folder`; without `split` each annotation contains its own."""
-    items = []
-    for one in _variable(file, "annotations"):
-        with _name_in_errors(file):
-            left, top, right, bottom = (int(one[f"bbox_{end}"]) for end in ("x1", "y1", "x2", "y2"))
+def _class_names(file: Path) -> tuple[str, ...]:
+    return tuple(str(name) for name in read_variable(NAME, file, "class_names"))
+
+
+def _items(
+    root: Path, file: str, folder: str, split: Split | None, classes: int, boxes: bool
+) -> list[Item]:
+    """The images of a file below `folder`; without `split` each annotation contains its own."""
+    field = "fname" if split else "relative_im_path"
+    names = [field, "class", *(["test"] if split is None else []), *(BOX if boxes else [])]
+    files, items, paths = Annotations(NAME, root), [], {}
+    for number, one in enumerate(read_variable(NAME, root / file, "annotations"), 1):
+        place = f"annotation {number} of {root / file}"
+        if missing := [name for name in names if name not in (one.dtype.names or ())]:
+            files.refuse(f"{place} must have the fields {', '.join(names)}", f"no {missing[0]}")
+        path = files.image(place, f"{folder}{one[field]}")
+        files.add(paths, path, Row(place, []))
+        label = _integer(files, place, one, "class", range(1, classes + 1)) - 1
+        test = split is None and _integer(files, place, one, "test", range(2))
+        box = None
+        if boxes:
+            left, top, right, bottom = (_integer(files, place, one, n, PIXELS) for n in BOX)
             # pixels are counted from 1 and both ends are included
-            box = (left - 1, top - 1, right, bottom)
-            own_split: Split = split or ("test" if one["test"] else "train")
-            path, label = f"{folder}{one[field]}", int(one["class"]) - 1
-        items.append(Item(path, label, own_split, box if boxes else None))
+            box = files.check_box(place, (left - 1, top - 1, right, bottom))
+        items.append(Item(path, label, split or ("test" if test else "train"), box))
     return items
 
 
-def _variable(file: Path, name: str) -> np.ndarray:
-    require_packages(f"{NAME} ({__name__})", ("scipy",), "cli")
-    from scipy.io import loadmat  # noqa: PLC0415 (only this format needs it)
-
-    with _name_in_errors(file):
-        return np.atleast_1d(loadmat(file, squeeze_me=True, variable_names=[name])[name])
-
-
-@contextmanager
-def _name_in_errors(file: Path) -> Iterator[None]:
-    """Convert any error that SciPy raises for a damaged file to a ValueError that names it."""
-    try:
-        yield
-    except Exception as error:
-        invariant = f"{file} must be the annotation file of the data set in MATLAB format"
-        remedy = "Unpack or download the annotations again."
-        received = f"{type(error).__name__}: {error}"
-        raise ValueError(message(NAME, invariant, received, remedy)) from error
+def _integer(files: Annotations, place: str, one: np.void, name: str, values: range) -> int:
+    """The integer in a field; MATLAB may store it as a floating-point number."""
+    value = np.asarray(one[name])
+    whole = value.dtype.kind in "uif" and not value.ndim and np.isfinite(value) and value % 1 == 0
+    if not (whole and int(value) in values):
+        expected = f"an integer from {values[0]} to {values[-1]}"
+        files.refuse(f"{name} of {place} must be {expected}", f"{one[name]!r}")
+    return int(value)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
@@ -14,7 +14,8 @@ from PIL import Image
 
 from ..contract import refuse
 from .augment import Augmentation, augment
-from .images import Preprocessing, centre_crop, cover, read_image
+from .image_reader import MAX_PIXELS, read_image, set_max_pixels
+from .images import Preprocessing, centre_crop, cover
 from .index import Item
 from .seeds import AUGMENTATION, generator
 
@@ -33,14 +34,38 @@ class Decoder:
     seed: int
 
     def __call__(self, item: Item, epoch: int, position: int) -> np.ndarray:
+        with ExitStack() as reserved:
+            return self._view(item, epoch, position, reserved)
+
+    def _view(self, item: Item, epoch: int, position: int, reserved: ExitStack) -> np.ndarray:
         name = os.fspath(self.root / item.path)
-        image = crop_to_item(read_image(name), item, name)
+        image = read_image(name, reserve=lambda n: reserved.enter_context(_reserve(n)))
+        image = crop_to_item(image, item, name)
         if self.augmentation is None:
             view = centre_crop(cover(image, self.preprocessing, name), self.preprocessing.shape)
         else:
             rng = generator(self.seed, AUGMENTATION, epoch, position)
             view = augment(image, self.preprocessing, self.augmentation, rng, name)
         return np.asarray(view)
+
+
+_reserved = 0
+_changed = threading.Condition()
+
+
+@contextmanager
+def _reserve(pixels: int) -> Iterator[None]:
+    """Wait until all threads of this process decode at most `MAX_PIXELS` together, or this one."""
+    global _reserved  # noqa: PLW0603 (the memory of the process is bounded)
+    with _changed:
+        _changed.wait_for(lambda: _reserved == 0 or _reserved + pixels <= MAX_PIXELS)
+        _reserved += pixels
+    try:
+        yield
+    finally:
+        with _changed:
+            _reserved -= pixels
+            _changed.notify_all()
 
 
 def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
@@ -53,7 +78,7 @@ def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
         received = f"{image.width} × {image.height}, box {item.box}, {item.banner} rows of banner"
         remedy = "Check that the file belongs to the data set."
         refuse(ValueError, "Pipeline", invariant, received, remedy)
-    return image.crop(box)
+    return image if box == (0, 0, *image.size) else image.crop(box)
 
 
 @contextmanager
@@ -74,10 +99,11 @@ def without_interrupts() -> Iterator[None]:
 _decoder: Decoder
 
 
-def start_worker(decoder: Decoder) -> None:
+def start_worker(decoder: Decoder, max_pixels: int) -> None:
     """Ignore Ctrl-C, since the parent shuts workers down, and exit if the parent is killed."""
     global _decoder  # noqa: PLW0603 (one pipeline per worker process)
     _decoder = decoder
+    set_max_pixels(max_pixels)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the signal mask applies to this thread only
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 

@@ -6,34 +6,20 @@ Pillow decodes and resizes, NumPy normalises. PyTorch models need channels first
 ``torch.from_numpy(images).movedim(-1, 1)``.
 """
 
+import math
 import numbers
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, BinaryIO, NoReturn
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .._files import open_regular
-from ..contract import message, refuse
+from ..contract import refuse
+from .image_reader import MAX_PIXELS, File, file_name, read_image
 
-File = str | os.PathLike | BinaryIO
-
-MAX_PIXELS = 89_478_485
-"""Larger images are refused before decoding. Pillow warns about decompression bombs above it."""
-
-_UPRIGHT = {  # EXIF orientation -> transposition that makes the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ORIENTATION = 0x0112
+MAX_BATCH = 2**31
+"""Largest size of a batch of images in bytes."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +60,10 @@ class Preprocessing:
                 invariant = "resize must be at least size"
                 received = f"resize {self.resize} and size {self.size}"
                 refuse(ValueError, "Preprocessing", invariant, received, remedy)
+        if (pixels := max(math.prod(self.shape), (self.resize or 0) ** 2)) > MAX_PIXELS:
+            invariant = f"a resized image must have at most {MAX_PIXELS:,} pixels"
+            remedy = "Reduce size and resize."
+            refuse(ValueError, "Preprocessing", invariant, f"{pixels:,}", remedy)
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
         if not isinstance(self.square, bool):
@@ -129,7 +119,7 @@ def load_image(file: File, preprocessing: Preprocessing) -> np.ndarray:
     Pillow's bilinear resize is used, which is antialiased. Sizes and crop positions are rounded as
     in torchvision and timm for Pillow images.
     """
-    image = cover(read_image(file), preprocessing, _name(file))
+    image = cover(read_image(file), preprocessing, file_name(file))
     return normalize(np.asarray(centre_crop(image, preprocessing.shape)), preprocessing)
 
 
@@ -163,9 +153,22 @@ def normalize(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     return rows.reshape(pixels.shape)
 
 
+def check_batch(op: str, count: int, preprocessing: Preprocessing) -> None:
+    """Raise ValueError if a float32 batch of `count` images has more than `MAX_BATCH` bytes."""
+    rows, columns = preprocessing.shape
+    if (size := 12 * count * rows * columns) > MAX_BATCH:
+        invariant = f"a batch must have at most {MAX_BATCH / 2**30:g} GiB"
+        received = f"{count:,} images of {rows} × {columns} pixels with {size / 2**30:.1f} GiB"
+        refuse(ValueError, op, invariant, received, "Use a smaller batch.")
+
+
 def load_images(files: Iterable[File], preprocessing: Preprocessing) -> np.ndarray:
-    """Load image files as one batch: (N, H, W, 3) float32. Raises: as `read_image`."""
+    """Load image files as one batch: (N, H, W, 3) float32.
+
+    Raises: as `read_image`; ValueError if the batch has more than `MAX_BATCH` bytes.
+    """
     files = list(files)
+    check_batch("load_images", len(files), preprocessing)
     batch = np.empty((len(files), *preprocessing.shape, 3), np.float32)
     for image, file in zip(batch, files, strict=True):
         image[...] = load_image(file, preprocessing)
@@ -183,94 +186,3 @@ def _resized_shape(height: int, width: int, preprocessing: Preprocessing) -> tup
     if rows * width >= columns * height:
         return rows, width * rows // height
     return height * columns // width, columns
-
-
-def read_image(file: File) -> Image.Image:
-    """Read an image from a path or a binary file object as an upright 8-bit RGB image.
-
-    - EXIF orientation is applied. Only the first frame of an animation is read.
-    - Transparent images are composited over white. The colours of transparent pixels are
-      arbitrary, so dropping the alpha channel would show them.
-    - 16-bit values are scaled by 1/257, not clipped. 32-bit integers are read as 16-bit values.
-      Floating-point images are on the scale [0, 1], or [0, 255] if a value exceeds 1.
-
-    Raises: ValueError that names the file if it is not an image, is damaged, truncated or empty,
-        has more than `MAX_PIXELS` pixels (checked in its header, before decoding), or has values
-        outside these scales; OSError if the path cannot be opened or is not a regular file;
-        TypeError if `file` is neither a path nor a binary file object.
-    """
-    if isinstance(file, (str, os.PathLike)):
-        with open_regular(file) as stream:
-            return _decode(stream, _name(file))
-    if not hasattr(file, "read"):
-        received = f"{type(file).__module__}.{type(file).__qualname__}"
-        invariant = "file must be a path or a binary file object"
-        refuse(TypeError, "read_image", invariant, received, "Wrap encoded bytes in io.BytesIO.")
-    return _decode(file, _name(file))
-
-
-def _name(file: File) -> str:
-    if isinstance(file, (str, os.PathLike)):
-        return os.fsdecode(file)
-    return str(getattr(file, "name", f"the {type(file).__name__}"))
-
-
-def _decode(stream: BinaryIO, name: str) -> Image.Image:
-    with _name_in_errors(name):
-        image = Image.open(stream)
-    with image:
-        if not 0 < image.width * image.height <= MAX_PIXELS:
-            _refuse_size(name, f"{image.width} × {image.height}")
-        with _name_in_errors(name):
-            image.load()
-            turn = _turn(image)
-        grey = _grey(name, image) if image.mode.startswith(("I", "F")) else image
-        with _name_in_errors(name):
-            if grey.has_transparency_data:
-                white = Image.new("RGBA", grey.size, "white")
-                grey = Image.alpha_composite(white, grey.convert("RGBA"))
-            rgb = grey.convert("RGB")
-    return rgb if turn is None else rgb.transpose(turn)
-
-
-@contextmanager
-def _name_in_errors(name: str) -> Iterator[None]:
-    """Convert any error that Pillow raises to a ValueError that names the file."""
-    try:
-        yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        _refuse_size(name, str(error))
-    except Exception as error:  # decoders raise many types for damaged data
-        invariant = f"{name} must be a complete image file that Pillow can read"
-        remedy = "The file is damaged or not an image. Download or export it again."
-        received = f"{type(error).__name__}: {error}"
-        raise ValueError(message("read_image", invariant, received, remedy)) from error
-
-
-def _refuse_size(name: str, received: str) -> NoReturn:
-    invariant = f"{name} must have between 1 and {MAX_PIXELS:,} pixels"
-    refuse(ValueError, "read_image", invariant, received, "Reduce its size first.")
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The transposition for the EXIF orientation; after `load`, as some formats store EXIF last."""
-    try:
-        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # unreadable EXIF data does not affect the pixels
-        return None
-
-
-def _grey(name: str, image: Image.Image) -> Image.Image:
-    """Convert one channel of 16 or 32 bits to 8 bits. Pillow's conversion would clip it."""
-    values = np.asarray(image)
-    low, high = values.min(), values.max()  # NaN if any value is
-    largest, scale = (255, "[0, 255]") if image.mode == "F" else (65535, "[0, 65535]")
-    if not (low >= 0 and high <= largest):
-        remedy = "Export it with 8 or 16 bits per channel."
-        invariant = f"values of {name} (mode {image.mode}) must be in {scale}"
-        refuse(ValueError, "read_image", invariant, f"values from {low} to {high}", remedy)
-    if image.mode == "F":
-        grey = np.rint(values * 255 if high <= 1 else values)
-    else:
-        grey = (values.astype(np.uint32) + 128) // 257
-    return Image.fromarray(grey.astype(np.uint8))

@@ -6,10 +6,11 @@ index.classes, len(index.split("train")), index.checksum()
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, NoReturn, get_args
+from typing import Literal, NamedTuple, get_args
 
 from ..contract import refuse
 
@@ -44,7 +45,9 @@ class Index:
         items: the images.
         name: the name of the data set in error messages.
 
-    Raises: ValueError for a label without a class, an unknown split, or an image in two splits.
+    Raises: ValueError for a class name that is empty, not Unicode text or used twice; a label
+        without a class; an unknown split; a path that is absolute or has a part ``.`` or ``..``; or
+        an image in two splits or two classes.
     """
 
     root: Path
@@ -53,20 +56,30 @@ class Index:
     name: str
 
     def __post_init__(self):
-        splits: dict[str, str] = {}
-        for path, label, split, *_ in self.items:
+        _check_classes(self.name, self.classes)
+        first: dict[str, Item] = {}
+        for item in self.items:
+            path, label, split, *_ = item
             if not 0 <= label < len(self.classes):
                 invariant = f"labels must be from 0 to {len(self.classes) - 1}"
                 remedy = "Number the classes from 0, in the order of their names."
                 refuse(ValueError, self.name, invariant, f"{label} for {path}", remedy)
             _check_split(self.name, split)
-            if splits.setdefault(path, split) != split:
-                received = f"{path} in {splits[path]} and in {split}"
-                invariant, remedy = (
-                    "an image must be in one split only",
-                    "Remove it from one of them.",
+            if not is_inside(path):
+                invariant = "paths must be relative to the root, without . and .."
+                refuse(ValueError, self.name, invariant, repr(path))
+            other = first.setdefault(path, item)
+            remedy = "Remove it from one of them."
+            if other.split != split:
+                received = f"{path} in {other.split} and in {split}"
+                refuse(
+                    ValueError, self.name, "an image must be in one split only", received, remedy
                 )
-                refuse(ValueError, self.name, invariant, received, remedy)
+            if other.label != label:
+                received = f"{path} in {self.classes[other.label]} and in {self.classes[label]}"
+                refuse(
+                    ValueError, self.name, "an image must be in one class only", received, remedy
+                )
 
     def split(self, name: Split) -> tuple[Item, ...]:
         """Return the images of one split."""
@@ -81,6 +94,27 @@ class Index:
         """
         listed = json.dumps([self.classes, self.items], separators=(",", ":"))
         return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def is_inside(path: str) -> bool:
+    """Return whether a path stays below the folder it starts from, and has only one spelling."""
+    parts = path.replace(os.sep, "/").split("/")
+    return not ({"", ".", ".."} & {*parts} or "\0" in path or os.path.splitdrive(path)[0])
+
+
+def _check_classes(op: str, classes: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for name in classes:
+        problem = f"{name!r} twice" if name in seen else "" if name.strip() else "an empty name"
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # a folder name that is not UTF-8
+            problem = f"{name!r}, which is not Unicode text"
+        if problem:
+            refuse(
+                ValueError, op, "each class must have its own name", problem, "Rename the class."
+            )
+        seen.add(name)
 
 
 def _check_split(op: str, split: object) -> None:
@@ -130,44 +164,3 @@ def _missing(index: Index) -> list[str]:
         if name not in present[folder]:
             missing.append(item.path)
     return missing
-
-
-class Annotations(NamedTuple):
-    """The text files that annotate a data set. Errors are ValueErrors that name the file."""
-
-    name: str
-    root: Path
-
-    def require(self, files: list[str]) -> None:
-        """Raise one error that lists all missing files."""
-        if missing := [file for file in files if not (self.root / file).is_file()]:
-            received = f"a folder without {', '.join(missing)}"
-            remedy = "Unpack the archive again, including the annotations."
-            invariant = f"{self.root} must contain the annotation files"
-            refuse(ValueError, self.name, invariant, received, remedy)
-
-    def rows(self, file: str, columns: int) -> list[list[str]]:
-        """Split each line into so many words. The last word may contain spaces."""
-        rows = []
-        text = (self.root / file).read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                rows.append(line.strip().split(maxsplit=columns - 1))
-                if len(rows[-1]) < columns:
-                    invariant = f"each line of {self.root / file} must have {columns} columns"
-                    self.refuse(invariant, f"{line!r} in line {number}")
-        return rows
-
-    def boxes(self, file: str) -> dict[str, tuple[float, ...]]:
-        """Image -> four numbers."""
-        boxes = {}
-        for key, *words in self.rows(file, 5):
-            try:
-                boxes[key] = tuple(float(word) for word in words)
-            except ValueError:
-                invariant = f"{self.root / file} must give each image four numbers"
-                self.refuse(invariant, f"{words} for {key}")
-        return boxes
-
-    def refuse(self, invariant: str, received: str) -> NoReturn:
-        refuse(ValueError, self.name, invariant, received, "Unpack the annotations again.")

@@ -17,7 +17,8 @@ from ..contract import message, refuse
 from ..contract.arguments import COUNT, WHOLE, check_argument
 from .augment import Augmentation, with_resize
 from .decode import Decoder, decode, start_worker, without_interrupts
-from .images import Preprocessing, normalize
+from .image_reader import max_pixels
+from .images import Preprocessing, check_batch, normalize
 from .index import Index, Split
 from .seeds import ORDER, generator
 
@@ -99,6 +100,7 @@ class Pipeline:
             refuse(ValueError, "Pipeline", invariant, repr(on_error), remedy)
         if augmentation is not None:
             with_resize(preprocessing, augmentation)  # raises here instead of in a worker
+        check_batch("Pipeline", batch_size, preprocessing)
         count = len(index.split(split))
         if count < (batch_size if drop_last else 1):
             least = "one full batch" if drop_last else "one image"
@@ -167,7 +169,8 @@ class Pipeline:
         if self._workers and self._pool is None:
             context = get_context("spawn")  # fork would copy the threads and locks of a framework
             resource_tracker.ensure_running()  # if a worker started it, it would receive SIGINT
-            self._pool = ProcessPoolExecutor(self._workers, context, start_worker, (self.decoder,))
+            setup = self.decoder, max_pixels()
+            self._pool = ProcessPoolExecutor(self._workers, context, start_worker, setup)
             self._assembler = ThreadPoolExecutor(1)
         return self._yield_batches(epoch, chunks)
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from ..contract import refuse
 from .aircraft import read_aircraft
-from .cars import read_cars
+from .cars import FILES, FOLDERS, read_cars
 from .cub import read_cub
 from .folder import read_folder
 from .index import Index
+from .listing import list_folder
 
 READERS = {"cub": read_cub, "aircraft": read_aircraft, "cars": read_cars, "folder": read_folder}
 
 _MARKERS = {  # one file is enough, so that an incompletely unpacked archive is recognised too
     "cub": ("images.txt", "image_class_labels.txt", "train_test_split.txt"),
     "aircraft": ("data/variants.txt", "variants.txt", "data/images_box.txt", "images_box.txt"),
-    "cars": ("cars_annos.mat", "devkit/cars_meta.mat", "devkit/cars_train_annos.mat"),
+    "cars": ("cars_annos.mat", *(f"{folder}{file}" for folder in FOLDERS for file in FILES)),
 }
 
 
@@ -35,11 +36,15 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
         set does not have; NotADirectoryError if `path` is not a folder.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise NotADirectoryError(f"open_dataset: {root} is not a folder")
-    if kind is None:
-        present = (k for k, files in _MARKERS.items() if any((root / f).is_file() for f in files))
-        kind = next(present, "folder")
+    if not os.fspath(path) or not root.is_dir():
+        name = os.fspath(path) or "an empty name"
+        raise NotADirectoryError(f"open_dataset: {name} is not a folder")
+    if kind is None and (kind := _detect(root)) is None:
+        kind = "folder"
+        if inner := [name for name in sorted(list_folder(root)[0]) if _detect(root / name)]:
+            invariant = f"{root} must be the folder of one data set"
+            received = f"a folder around {', '.join(inner[:5])}"
+            refuse(ValueError, "open_dataset", invariant, received, "Name the inner folder.")
     if kind not in READERS:
         invariant = f"kind must be one of {', '.join(READERS)}, or None"
         refuse(ValueError, "open_dataset", invariant, repr(kind), "None detects the layout.")
@@ -49,3 +54,9 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
         remedy = "Leave out options that this data set does not have."
         refuse(ValueError, f"open_dataset {root}", invariant, ", ".join(unknown), remedy)
     return reader(root, **options)
+
+
+def _detect(root: Path) -> str | None:
+    """The layout of the annotation files in a folder."""
+    present = (k for k, files in _MARKERS.items() if any((root / f).is_file() for f in files))
+    return next(present, None)

@@ -11,6 +11,7 @@ pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.analysis.descriptors import open_descriptors
 from bilinear.cli import run
+from bilinear.cli._images import find_images
 from bilinear.cli.evaluate import compute_report, format_report, most_confused
 from bilinear.data import open_dataset
 from bilinear.train import Group, Images, Phase
@@ -162,3 +163,32 @@ def test_a_warning_is_one_line_without_source_location(planes, capsys) -> None:
     (line,) = (x for x in capsys.readouterr().err.splitlines() if "differ" in x or ".py" in x)
     start = f"bilinear: warning: {model.parent} was started elsewhere (python differ)"
     assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "words", [("predict", "FILE", ""), ("evaluate", "FILE", ""), ("train", "bcnn", "", "run")]
+)
+def test_an_empty_argument_is_not_the_current_folder(command, words) -> None:
+    assert "an argument must not be empty" in command(*words, code=2)
+
+
+def test_images_of_a_folder_are_listed_once_and_others_are_counted(tmp_path: Path) -> None:
+    """Links to the folder itself would repeat every image."""
+    for name in ("a.jpg", "b.gif"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    for name in ("c.heic", "notes.txt"):
+        (tmp_path / name).touch()
+    for name in ("me", "again"):
+        (tmp_path / name).symlink_to(".")
+    with pytest.warns(UserWarning, match=r"2 files are not used: 1 \.heic, 1 \.txt"):
+        found = find_images([str(tmp_path)])
+    assert [Path(item.path).name for item in found.items] == ["a.jpg", "b.gif"]
+
+
+def test_the_number_of_pixels_is_an_option_of_every_command(planes, tmp_path: Path, command):
+    _, model = planes
+    image = tmp_path / "a.png"
+    Image.new("RGB", (60, 40)).save(image)
+    assert command("--max-pixels", 60 * 40 - 1, "predict", model, image, code=1) == ""
+    assert command("--max-pixels", 60 * 40, "predict", model, image)
+    assert command("predict", model, image)

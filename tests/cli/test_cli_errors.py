@@ -60,6 +60,7 @@ def test_invalid_usage_names_the_help_command(line: str, command) -> None:
     assert "--help` lists" in command(*line.split(), code=2)
 
 
+@pytest.mark.filterwarnings("ignore:.*1 file is not used")
 @pytest.mark.parametrize(
     "line", ["info FILE", "predict FILE a.jpg", "evaluate FILE .", "descriptors FILE a b.npy"]
 )

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from bilinear.data import Item, open_dataset, read_aircraft
-from bilinear.data.cars import META, TEST
+from bilinear.data.cars import META, TEST, TRAIN
 from bilinear.data.index import Counts
 
 from .. import datasets
@@ -70,60 +70,30 @@ def test_cars(tmp_path, combined):
 
 
 @needs_scipy
-def test_labels_of_cars_may_be_in_the_devkit(tmp_path):
-    datasets.cars(tmp_path)
-    labels = "cars_test_annos_withlabels.mat"
-    (tmp_path / labels).rename(tmp_path / "devkit" / labels)
-    assert len(open_dataset(tmp_path, check_counts=False).split("test")) == 1
-
-
-def test_a_folder_of_class_folders(tmp_path):
-    datasets.photographs(tmp_path, wren=2, finch=1)
-    datasets.jpeg(tmp_path / "wren" / "more" / "3.JPG")
-    (tmp_path / "wren" / ".hidden.jpg").write_bytes(b"")
-    datasets.jpeg(tmp_path / "wren" / ".ipynb_checkpoints" / "0-checkpoint.jpg")
-    (tmp_path / "wren" / "notes.txt").write_text("seen on Sunday")
-    (tmp_path / "readme.txt").write_text("birds")
-    index = open_dataset(tmp_path)
-    assert index.classes == ("finch", "wren")
-    assert index.items == (
-        Item("finch/0.jpg", 0, "train"),
-        Item("wren/0.jpg", 1, "train"),
-        Item("wren/1.jpg", 1, "train"),
-        Item("wren/more/3.JPG", 1, "train"),
-    )
-
-
-def test_a_folder_with_splits(tmp_path):
-    for part, counts in {"train": (2, 1), "val": (1, 0), "test": (0, 3)}.items():
-        datasets.photographs(tmp_path / part, wren=counts[0], finch=counts[1])
-    index = open_dataset(tmp_path)
-    assert index.classes == ("finch", "wren")
-    assert [len(index.split(split)) for split in ("train", "validation", "test")] == [3, 1, 3]
-    assert index.split("validation") == (Item("val/wren/0.jpg", 1, "validation"),)
-
-
-def test_folders_beside_splits_are_not_classes(tmp_path):
-    """Otherwise the test images would be used for training."""
-    for part in ("train", "val", "test"):
-        datasets.photographs(tmp_path / part, wren=1, finch=1)
-    alone = open_dataset(tmp_path)
-    for path in ("run/curves.png", "run/phases/1.png", "test2/1.jpg", "notes/wren.jpg"):
-        datasets.jpeg(tmp_path / path)
-    assert open_dataset(tmp_path) == alone
-    assert [len(alone.split(split)) for split in ("train", "validation", "test")] == [2, 2, 2]
-    datasets.jpeg(tmp_path / "dev" / "wren" / "more" / "1.jpg")
-    refused(r"must be named train, val, valid, validation, test; got dev\. Rename", tmp_path)
-
-
-def test_splits_without_class_folders_are_refused(tmp_path):
-    datasets.photographs(tmp_path, train=1, test=1, plane=1)
-    refused("train must have class folders with training images; got no subfolder", tmp_path)
-
-
-def test_train_may_be_a_class(tmp_path):
-    index = open_dataset(datasets.photographs(tmp_path, train=1, plane=1))
-    assert index.classes == ("plane", "train")
+@pytest.mark.parametrize("folder", ["", "devkit", "car_devkit/devkit"])
+def test_annotations_and_images_of_cars_may_be_in_other_folders(tmp_path, folder):
+    """Kaggle's copy has the images in cars_train/cars_train, and cars_annos.mat, which lists
+    other names. Without the annotations of these folders, it is refused."""
+    expected = open_dataset(datasets.cars(tmp_path), check_counts=False)
+    for split in ("train", "test"):
+        images = tmp_path / f"cars_{split}"
+        images.rename(tmp_path / "images")
+        images.mkdir()
+        (tmp_path / "images").rename(images / images.name)
+    (tmp_path / "cars_annos.mat").touch()
+    files = [next(tmp_path.rglob(name)) for name in (META, TRAIN, TEST)]
+    files = [file.rename(tmp_path / file.name) for file in files]
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    files = [file.rename(tmp_path / folder / file.name) for file in files]
+    found = open_dataset(tmp_path, check_counts=False)
+    for item, other in zip(found.items, expected.items, strict=True):
+        split, name = other.path.split("/")
+        assert item == other._replace(path=f"{split}/{split}/{name}")
+    for file in files:
+        file.unlink()
+    refused(f"got a folder without {META}, {TRAIN}, {TEST}", tmp_path)
+    (tmp_path / "cars_annos.mat").unlink()
+    refused("got folders named like splits: cars_test, cars_train", tmp_path)
 
 
 # --- incomplete data sets ---
@@ -166,23 +136,74 @@ def test_missing_annotations_are_listed(tmp_path, kind, lost):
     getattr(datasets, kind)(tmp_path)
     root = tmp_path / "data" if kind == "aircraft" else tmp_path
     for file in lost:
-        (root / file).unlink()
+        next(root.rglob(file)).unlink()
     assert f"got a folder without {', '.join(lost)}" in refused("annotation files", tmp_path)
 
 
+CUB_LABELS, CUB_SPLITS = "image_class_labels.txt", "train_test_split.txt"
+CUB_BOXES, PLANES = "bounding_boxes.txt", "data/images_variant_test.txt"
+CONTRADICTIONS = [  # layout, file, text in it, what replaces it, words of the error
+    ("cub", "images.txt", "2 001", "2\n3 001", r"line 2 of .*images\.txt must have 2 columns"),
+    ("cub", "images.txt", "\n2 ", "\n1 ", r"line 2 of .* must not repeat '1'; got also line 1 of"),
+    ("cub", "images.txt", "ss_2.", "ss_1.", r"line 2 of .* must not repeat 'images/.*_1\.jpg'"),
+    ("cub", "images.txt", "001.", "../", r"line 1 of .* must name an image inside"),
+    ("cub", "images.txt", "1 001.", "1 /001.", r"line 1 of .* must name an image inside"),
+    ("cub", "images.txt", "_2.", "_\xff.", r"line 2 of .*images\.txt must be UTF-8 text"),
+    ("cub", CUB_LABELS, "4 2\n", "", r"labels\.txt must give image 4 a known class; got none"),
+    ("cub", CUB_LABELS, "4 2", "4 3", r"line 4 of .*labels\.txt must give .* known class; got 3"),
+    ("cub", CUB_LABELS, "4 2", "4 2\n4 1", r"line 5 of .*labels\.txt must not repeat '4'"),
+    ("cub", CUB_SPLITS, "2 0", "2 x", r"line 2 of .*split\.txt must give .* known split; got x"),
+    ("cub", CUB_SPLITS, "2 0", "2 0\n2 1", r"line 3 of .*split\.txt must not repeat '2'"),
+    ("cub", "classes.txt", "2 002.Laysan", "2 001.Black_footed", r"line 2 of .*must not repeat"),
+    ("cub", CUB_BOXES, "1 5.0", "1 x", r"line 1 of .*boxes\.txt must have four numbers of pixels"),
+    ("cub", CUB_BOXES, "1 5.0", "1 1e300", r"line 1 of .*must have four numbers"),
+    ("cub", CUB_BOXES, "1 5.0", "1 nan", r"line 1 of .*must have four numbers"),
+    ("cub", CUB_BOXES, "20.0", "-20.0", r"line 1 of .*must have a box with pixels in it"),
+    ("cub", CUB_BOXES, "\n2 ", "\n1 ", r"line 2 of .*must not repeat '1'"),
+    ("cub", CUB_BOXES, "\n2 ", "\n5 ", "a box of every image; got none of 2"),
+    ("aircraft", PLANES, "A300B4", "A380", r"line 1 of .*listed in variants\.txt; got 'A380'"),
+    ("aircraft", PLANES, "0000005", "0000004", r"line 2 of .*test\.txt must not repeat"),
+    ("aircraft", PLANES, "0000005", "0000001", r"repeat '0000001'; got also line 2 of .*train"),
+    ("aircraft", PLANES, "0000005", "../5", r"line 2 of .*must name an image inside"),
+    ("aircraft", "data/variants.txt", "A300B4", "F/A-18 Hornet", r"line 2 of .*must not repeat"),
+    ("aircraft", "data/images_box.txt", "0000003", "0000009", "box of every image; got none of 00"),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "text", "other", "words"), CONTRADICTIONS)
+def test_contradictory_annotations_are_refused(tmp_path, kind, file, text, other, words):
+    getattr(datasets, kind)(tmp_path)
+    content = (tmp_path / file).read_bytes()
+    changed = content.replace(text.encode(), other.encode("latin-1"), 1)
+    assert changed != content
+    (tmp_path / file).write_bytes(changed)
+    refused(words, tmp_path, check_counts=False, boxes=True)
+
+
+@needs_scipy
 @pytest.mark.parametrize(
-    ("kind", "file", "text", "words"),
+    ("field", "value", "words"),
     [
-        ("cub", "images.txt", "1 a.jpg\n2\n", r"images\.txt must have 2 columns; got '2' in line"),
-        ("cub", "image_class_labels.txt", "1 1\n2 1\n3 2\n", "class None, training 0 for image 4"),
-        ("cub", "train_test_split.txt", "1 1\n2 x\n3 1\n4 0\n", "class 1, training x for image 2"),
-        ("cub", "bounding_boxes.txt", "1 0 0 x 9\n", r"four numbers; got \['0', '0', 'x', '9'\] f"),
-        ("aircraft", "data/images_variant_val.txt", "02 A380\n", "got 'A380' for image 02"),
+        ("class", 1.7, "class of annotation 2 of .* must be an integer from 1 to 2; got"),
+        ("class", 3, "class of annotation 2 of .* must be an integer from 1 to 2; got"),
+        ("fname", "00001.jpg", "annotation 2 of .* must not repeat 'cars_train/00001.jpg'"),
+        ("fname", "../00002.jpg", "annotation 2 of .* must name an image inside the data set"),
+        ("bbox_x1", 1e300, "bbox_x1 of annotation 2 of .* must be an integer from 0"),
+        ("bbox_x1", 99, "annotation 2 of .* must have a box with pixels in it"),
+        (None, None, "annotation 1 of .* must have the fields fname, class.*; got no class"),
     ],
 )
-def test_contradictory_annotations_are_refused(tmp_path, kind, file, text, words):
-    getattr(datasets, kind)(tmp_path)
-    (tmp_path / file).write_text(text)
+def test_contradictory_annotations_of_cars_are_refused(tmp_path, field, value, words):
+    from scipy.io import loadmat, savemat  # noqa: PLC0415 (absent in some environments)
+
+    file = datasets.cars(tmp_path) / "devkit" / TRAIN
+    annotations = loadmat(file)["annotations"]
+    if field is None:
+        names = (name.replace("class", "kind") for name in annotations.dtype.names)
+        annotations.dtype.names = tuple(names)
+    else:
+        annotations[0, 1][field] = value
+    savemat(file, {"annotations": annotations})
     refused(words, tmp_path, check_counts=False, boxes=True)
 
 
@@ -201,15 +222,6 @@ def test_without_scipy_the_error_names_the_pip_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(ImportError, match=r"Stanford Cars .* needs scipy.*'bilinear\[cli\]'"):
         open_dataset(tmp_path)
-
-
-def test_a_folder_without_images_is_refused(tmp_path):
-    refused("class folders with training images; got no subfolder", tmp_path)
-    datasets.photographs(tmp_path, wren=1, finch=0, owl=0)
-    for name in ("finch", "owl"):
-        (tmp_path / name).mkdir()
-    refused("got none in finch, owl", tmp_path)
-    assert len(open_dataset(tmp_path, check_counts=False).items) == 1
 
 
 def test_invalid_paths_and_kinds_are_refused(tmp_path):

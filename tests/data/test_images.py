@@ -6,8 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import EpsImagePlugin, Image, ImageOps
 
+from bilinear.data import image_reader
 from bilinear.data.images import read_image
 
 
@@ -79,6 +80,38 @@ def test_a_transparent_colour_is_composited_over_white(tmp_path):
     assert (pixels(path)[-1, -1] == grey.getpixel((59, 39))).all()
 
 
+def png(path, values, depth, kind, transparency):
+    """A PNG of any depth with a transparent colour; Pillow writes neither."""
+    channels = 3 if kind == 2 else 1
+    bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(*values.shape, 2), axis=-1)
+    rows = bits[..., -depth:].reshape(len(values), -1)
+    data = zlib.compress(b"".join(b"\0" + np.packbits(row).tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", values.shape[1], len(values), depth, kind, 0, 0, 0)
+    color = np.array(transparency, ">u2").tobytes()
+    assert len(color) == 2 * channels
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, chunk in ((b"IHDR", header), (b"tRNS", color), (b"IDAT", data), (b"IEND", b"")):
+        content += struct.pack(">I", len(chunk)) + name + chunk
+        content += struct.pack(">I", zlib.crc32(name + chunk))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_transparent_colours_of_every_depth_are_composited_over_white(tmp_path, depth):
+    """Pillow keeps the colour in the depth of the file."""
+    largest = 2**depth - 1
+    values = np.array([[0, largest // 3, largest - largest // 3, largest]])
+    clear = largest // 3
+    found = pixels(png(tmp_path / "grey.png", values, depth, 0, clear))[0, :, 0]
+    expected = np.where(values == clear, 255, np.rint(values * 255 / largest))
+    np.testing.assert_array_equal(found, expected[0])
+    if depth >= 8:
+        colors = np.stack([values, values[:, ::-1], values], axis=-1)
+        found = pixels(png(tmp_path / "rgb.png", colors, depth, 2, colors[0, 1]))[0]
+        assert (found == 255).all(axis=-1).tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize("order", ["<u2", ">u2"])
 @pytest.mark.parametrize("kind", ["png", "tif"])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, kind, order):
@@ -114,8 +147,9 @@ def test_floating_values_are_on_the_scale_1_or_255(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
-def test_exif_orientation_is_applied(tmp_path, orientation, kind):
-    """As Pillow applies it."""
+def test_exif_orientation_is_applied(tmp_path, orientation, kind, monkeypatch):
+    """As Pillow applies it, to bands of seven rows."""
+    monkeypatch.setattr(image_reader, "_BAND", 7 * 60)
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = stored(photograph(), tmp_path / f"a.{kind}", exif=exif)
@@ -180,6 +214,43 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         path.write_bytes(content)
         refused(path, "must be a complete image file", path)
     refused(io.BytesIO(b"text"), "the BytesIO must be a complete image", "the BytesIO")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "GIF", "JPEG2000", "TIFF", "TGA", "PPM"])
+def test_listed_formats_are_read_whatever_their_suffix(tmp_path, kind):
+    image = photograph()
+    image.save(tmp_path / "a.jpg", kind)
+    assert np.abs(pixels(tmp_path / "a.jpg") - np.asarray(image, int)).mean() < 16
+
+
+def test_no_image_starts_another_program(tmp_path, monkeypatch):
+    """Pillow would start Ghostscript for EPS, whatever the suffix."""
+    path = tmp_path / "photo.jpg"
+    photograph().save(path, "EPS")
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **_: started.append(a))
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    refused(path, "must be a complete image file", path)
+    assert not started
+
+
+def test_heic_without_its_plugin_is_named(tmp_path):
+    path = tmp_path / "phone.heic"
+    path.write_bytes(struct.pack(">I", 24) + b"ftypheic" + bytes(200))
+    refused(path, "HEIC needs the plugin pillow-heif", path)
+
+
+def test_the_largest_number_of_pixels_can_be_set(tmp_path, monkeypatch):
+    """Also above Pillow's own limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 50)
+    monkeypatch.setattr(image_reader, "_max_pixels", 40 * 50)
+    path = stored(photograph(), tmp_path / "a.png")
+    refused(path, "pixels; got .* allow more with bilinear --max-pixels or set_max_pixels", path)
+    image_reader.set_max_pixels(40 * 60)
+    assert pixels(path).shape == (40, 60, 3)
+    with pytest.raises(ValueError, match="count must be a positive integer"):
+        image_reader.set_max_pixels(0)
 
 
 def png_header(width, height):

@@ -19,6 +19,25 @@ def test_an_image_is_in_one_split_only(tmp_path):
         Index(tmp_path, ("bird",), (Item("a.jpg", 1, "train"),), "mine")
     with pytest.raises(ValueError, match="train, validation, test; got 'val'"):
         Index(tmp_path, ("bird",), (), "mine").split("val")  # type: ignore[arg-type]
+    items = (Item("a.jpg", 0, "train"), Item("a.jpg", 1, "train"))
+    with pytest.raises(ValueError, match=r"one class only; got a\.jpg in bird and in cat"):
+        Index(tmp_path, ("bird", "cat"), items, "mine")
+
+
+@pytest.mark.parametrize("path", ["./a.jpg", "a//b.jpg", "../a.jpg", "b/../a.jpg", "/a.jpg", "a\0"])
+def test_a_path_has_one_spelling_inside_the_data_set(tmp_path, path):
+    """Otherwise one image could be in two splits."""
+    with pytest.raises(ValueError, match=r"mine: paths must be relative to the root, without \. a"):
+        Index(tmp_path, ("bird",), (Item(path, 0, "train"),), "mine")
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [(("a", "b", "a"), "'a' twice"), (("a", " "), "an empty name"), (("\udcff",), "not Unicode")],
+)
+def test_each_class_has_its_own_name(tmp_path, classes, words):
+    with pytest.raises(ValueError, match=f"mine: each class must have its own name; got .*{words}"):
+        Index(tmp_path, classes, (), "mine")
 
 
 def test_the_checksum_depends_on_the_list_only(tmp_path):
