@@ -124,17 +124,24 @@ def _split_folders(root: Path, listed: Mapping[str, dict[str, Files]]) -> list[_
         if name
     ]
     classes = {folder.name for folder in folders}
-    misnamed = [
-        name
-        for name in listed
-        if name not in splits
-        and (classes & counts[name].keys() or (name in nested and _other_words(name) is not None))
-    ]
+    beside = [name for name in listed if counts[name] and name not in splits]
+    alike = [name for name in beside if _other_words(name) is not None]
+    misnamed = [n for n in beside if classes & counts[n].keys() or (n in alike and n in nested)]
     if misnamed:
         invariant = f"splits in {root} must be named {', '.join(SPLIT_NAMES)}"
         remedy = "Rename the folder if it is a split, or move it elsewhere."
         refuse(ValueError, "folder", invariant, ", ".join(misnamed), remedy)
+    unclear = [n for n in beside if n not in alike and not _is_run(n, listed[n][""])]
+    if splits == ["train"] and unclear:  # train may be a class
+        received = f"train with folders in it, beside images in {_listed(unclear)}"
+        remedy = "Move them elsewhere, or, if train is a class, put its images directly into it."
+        _refuse_classes(root, received, remedy)
     return folders
+
+
+def _is_run(folder: str, files: Files) -> bool:
+    """Whether these are the files of a training run."""
+    return all(f"{folder}/{file}" in files for file in RUN_FILES)
 
 
 def _other_words(name: str) -> tuple[str, ...] | None:
@@ -150,10 +157,8 @@ def _named_like_splits(names: Iterable[str]) -> list[str]:
     for name in names:
         if (words := _other_words(name)) is not None:
             alike[words].append(name)
-    found = [name for group in alike.values() for name in group]
-    return (
-        found if len(found) == len(names) else [n for g in alike.values() if len(g) > 1 for n in g]
-    )
+    all_of_them = sum(map(len, alike.values())) == len(names)
+    return [n for group in alike.values() if all_of_them or len(group) > 1 for n in group]
 
 
 def _check_classes(root: Path, folders: Iterable[_Folder]) -> None:
@@ -161,7 +166,7 @@ def _check_classes(root: Path, folders: Iterable[_Folder]) -> None:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for folder in folders:
         found[folder.name] += folder.counts
-        if all(f"{folder.path}/{file}" in folder.files for file in RUN_FILES):
+        if _is_run(folder.path, folder.files):
             received = f"the folder of a training run, {folder.path}"
             _refuse_classes(root, received, "Move the run elsewhere.")
     classes = {name: counts for name, counts in found.items() if counts}
@@ -174,7 +179,7 @@ def _check_classes(root: Path, folders: Iterable[_Folder]) -> None:
             "For CUB, Cars or Aircraft, name the folder with the annotation files."
         )
         _refuse_classes(root, f"folders named like splits: {_listed(splits)}", remedy)
-    remedy = "Name the folder that contains the class folders. Put nested images one level up."
+    remedy = "Name the folder of the class folders. If these are classes, put images directly in."
     if inner := [name for name in nested if _named_like_splits(filter(None, classes[name]))]:
         _refuse_classes(root, f"folders with splits in them: {_listed(inner)}", remedy)
     if classes and not any(counts[""] for counts in classes.values()):

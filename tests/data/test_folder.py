@@ -73,6 +73,7 @@ NOT_A_CLASS = {
     "a/wren/1 b/wren/2 b/finch/3": "got a, b without own images, with wren in them",
     "train/birds/wren/1": "got birds without own images, with wren in them",
     "birds/train/wren/1 birds/test/wren/2 notes/3": "got folders with splits in them: birds",
+    "train/steam/1 train/diesel/2 plane/3": "got train with .* in it, beside images in plane",
     "train/wren/1 val/wren/2 Testing/owl/3": "must be named train, val, .*; got Testing",
 }
 
@@ -87,7 +88,7 @@ def test_folders_that_are_not_classes_are_refused(tmp_path, files):
 @pytest.mark.parametrize(
     ("files", "classes"),
     [
-        ("train/wren/1 train/finch/2 run/3", ("finch", "wren")),
+        ("train/wren/1 train/finch/2 test/3", ("finch", "wren")),
         ("bullet_train/1 test_tube/2 plane/3", ("bullet_train", "plane", "test_tube")),
         ("wren/2019/1 finch/2020/2", ("finch", "wren")),
         ("wren/1 finch/young/2 owl/young/3", ("finch", "owl", "wren")),
@@ -106,6 +107,11 @@ def test_a_training_run_is_not_a_class(tmp_path):
     for name in ("recipe.json", "metrics.jsonl"):
         (tmp_path / "run" / name).touch()
     refused("got the folder of a training run, run. Move the run elsewhere", tmp_path)
+    for name in ("wren", "finch"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "train" / name)
+    with pytest.warns(UserWarning, match="3 files are not used"):
+        assert open_dataset(tmp_path).classes == ("finch", "wren")
 
 
 def test_a_folder_around_a_data_set_is_refused(tmp_path):

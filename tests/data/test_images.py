@@ -206,6 +206,17 @@ def test_a_truncated_image_is_refused(tmp_path, kind):
         refused(path, "must be a complete image file", path)
 
 
+def test_a_jpeg_with_a_damaged_scan_is_read_as_documented(tmp_path):
+    """Its decoder goes on with other pixels and reports nothing."""
+    path = stored(photograph(), tmp_path / "a.jpg")
+    content = bytearray(path.read_bytes())
+    middle = len(content) - 200
+    content[middle : middle + 20] = bytes(20)
+    path.write_bytes(content)
+    assert (pixels(path) != np.asarray(photograph())).any()
+    assert "not report such damage" in " ".join((read_image.__doc__ or "").split())
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = stored(photograph(), tmp_path / "bad.png")
     flipped = bytearray(path.read_bytes())
