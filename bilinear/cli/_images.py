@@ -5,6 +5,7 @@ resizes. The preprocessing is that of `bilinear.data` without augmentation.
 """
 
 import glob
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 from ..data import Item
 from ..data.decode import Decoder
 from ..data.images import Preprocessing, check_batch, normalize
-from ..data.listing import image_files
+from ..data.listing import image_files, walk
 from ._console import say
 from ._errors import one_line
 
@@ -53,7 +54,19 @@ def _expand(name: str) -> list[str]:
         return [str(path / inside) for inside in image_files(path)] or [name]
     if path.exists():
         return [name]
-    return sorted(glob.glob(name, recursive=True)) or [name]  # reading it reports an error
+    return sorted(_match(name)) or [name]  # reading it reports an error
+
+
+def _match(pattern: str) -> set[str]:
+    """The paths that match a glob pattern; ``**`` follows links once, unlike in `glob`."""
+    before, recursive, rest = f"/{pattern}/".partition("/**/")
+    if not recursive:
+        return {*glob.glob(pattern)}
+    top, rest = before[1:] or ("/" if pattern[0] == "/" else ""), rest.strip("/") or "*"
+    tops = [path for path in _match(top) if Path(path).is_dir()] if top else [""]
+    folders = [os.path.join(top, folder) for top in tops for folder, _ in walk(Path(top))]
+    found = {path for folder in folders for path in _match(os.path.join(glob.escape(folder), rest))}
+    return {path for path in found if not Path(path).is_dir()}
 
 
 class Reader:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .formats import is_image
@@ -30,14 +30,13 @@ def list_folder(root: Path, folder: str = "") -> tuple[list[str], dict[str, str]
     return [entry.name for entry in sorted(folders, key=os.DirEntry.is_symlink)], files
 
 
-def list_files(root: Path, folder: str = "") -> dict[str, str]:
-    """List the visible files at any depth below a folder: {path below `root`: real path}, sorted.
+def walk(root: Path, folder: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each visible folder at any depth below a folder, and its files as `list_folder` does.
 
-    Symbolic links are followed, but no folder and no file is listed twice.
+    Symbolic links are followed, but no folder is visited twice.
 
     Raises: OSError that names a folder that cannot be listed.
     """
-    found: dict[str, str] = {}
     visited: set[str] = set()
     pending = [folder]
     while pending:
@@ -46,9 +45,17 @@ def list_files(root: Path, folder: str = "") -> dict[str, str]:
             continue
         visited.add(real)
         folders, files = list_folder(root, parent)
-        found |= files
+        yield parent, files
         # the last one is visited next: links come after the folders that they may lead to
         pending += [f"{parent}/{name}" if parent else name for name in reversed(folders)]
+
+
+def list_files(root: Path, folder: str = "") -> dict[str, str]:
+    """List the visible files at any depth below a folder: {path below `root`: real path}, sorted.
+
+    Symbolic links are followed, but no file is listed twice. Raises: as `walk`.
+    """
+    found = {path: real for _, files in walk(root, folder) for path, real in files.items()}
     return unique(dict(sorted(found.items())))
 
 

@@ -1,5 +1,6 @@
 """The images that a command reads from a data set: splits, boxes, levels and banners."""
 
+import glob
 import json
 from pathlib import Path
 
@@ -183,6 +184,22 @@ def test_images_of_a_folder_are_listed_once_and_others_are_counted(tmp_path: Pat
     with pytest.warns(UserWarning, match=r"2 files are not used: 1 \.heic, 1 \.txt"):
         found = find_images([str(tmp_path)])
     assert [Path(item.path).name for item in found.items] == ["a.jpg", "b.gif"]
+
+
+@pytest.mark.parametrize("pattern", ["**/*.jpg", "**", "a/**/*.jpg", "*/**/**/[12].jpg", "**/b/*"])
+def test_patterns_follow_links_once(tmp_path: Path, monkeypatch, pattern: str) -> None:
+    """Python's glob would visit two links to their own folder 2^40 times."""
+    for name in ("a/1.jpg", "a/b/2.jpg", "c[1]/b/1.jpg", ".hidden/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    places = {"": pattern, f"{tmp_path}/": f"{glob.escape(str(tmp_path))}/{pattern}"}
+    expected = {path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()}
+    for name in ("a/me", "a/again", "a/b/up"):
+        (tmp_path / name).symlink_to("..")
+    for start, words in places.items():
+        found = [item.path for item in find_images([words]).items]
+        assert found == sorted(f"{start}{path}" for path in expected)
 
 
 def test_the_number_of_pixels_is_an_option_of_every_command(planes, tmp_path: Path, command):

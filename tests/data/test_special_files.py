@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from bilinear._files import open_regular
-from bilinear.data.images import read_image
+from bilinear.data import Pipeline, open_dataset
+from bilinear.data.annotations import Annotations
+from bilinear.data.images import Preprocessing, read_image
+
+from .. import datasets
 
 if not hasattr(os, "mkfifo"):
     pytest.skip("the system has no FIFOs", allow_module_level=True)
@@ -53,3 +57,20 @@ def test_regular_files_and_links_to_them_are_opened(tmp_path: Path) -> None:
         open_regular(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_regular(tmp_path / "nowhere")
+
+
+def test_special_files_in_data_sets_are_refused(fifo: Path) -> None:
+    root = datasets.photographs(fifo.parent / "photos", wren=1, finch=1)
+    fifo.rename(root / "finch" / "1.jpg")
+    with (
+        Pipeline(open_dataset(root), batch_size=3, preprocessing=Preprocessing(8)) as pipeline,
+        pytest.raises(OSError, match=r"1\.jpg: .* regular file; got a FIFO"),
+    ):
+        next(pipeline.epoch(0))
+    cub = datasets.cub(fifo.parent / "cub")
+    (cub / "images.txt").unlink()
+    os.mkfifo(cub / "images.txt")
+    with pytest.raises(ValueError, match=r"got a folder without images\.txt"):
+        open_dataset(cub)
+    with pytest.raises(OSError, match=r"images\.txt: .* regular file; got a FIFO"):
+        next(Annotations("CUB", cub).rows("images.txt", 2))
