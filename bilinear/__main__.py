@@ -1,5 +1,6 @@
 """Entry point of ``python -m bilinear`` and the command ``bilinear``; needs ``bilinear[cli]``."""
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -11,6 +12,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # file names may contain bytes that are not text
             stream.reconfigure(errors="backslashreplace")
+    # the memory of decoded images in blocks of this size returns to the system when they are freed
+    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     try:
         require_packages("The command line", ("typer", "rich"), "cli")
     except ImportError as error:
