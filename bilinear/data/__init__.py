@@ -13,6 +13,7 @@ from .augment import Augmentation
 from .cars import read_cars
 from .cub import read_cub
 from .folder import read_folder
+from .image_reader import set_max_pixels
 from .index import Index, Item
 from .pipeline import Batch, Pipeline
 from .readers import open_dataset
@@ -29,5 +30,6 @@ __all__ = [
     "read_cars",
     "read_cub",
     "read_folder",
+    "set_max_pixels",
     "validation_split",
 ]

@@ -160,7 +160,9 @@ def _is_heic(stream: BinaryIO) -> bool:
 
 def _refuse_size(name: str, received: str) -> NoReturn:
     invariant = f"{name} must have between 1 and {_max_pixels:,} pixels"
-    remedy = "Reduce its size, or allow more with bilinear --max-pixels or set_max_pixels."
+    remedy = (
+        "Reduce its size, or allow more (bilinear --max-pixels, or bilinear.data.set_max_pixels)."
+    )
     refuse(ValueError, "read_image", invariant, received, remedy)
 
 
