@@ -8,6 +8,7 @@ Categorization", 3dRR-13, 2013.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +34,13 @@ PIXELS = range(LARGEST_BOX)
 def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> Index:
     """Read the index of Stanford Cars with its official splits: 8,144 training, 8,041 test images.
 
-    SciPy is required to read the annotations.
-
     Args:
         root: the folder of the data set.
         boxes: crop every image to its bounding box.
         check_counts: compare the number of classes and images with the published numbers.
 
     Raises: ValueError that lists all missing files, or names the annotation file that cannot be
-        read, or a contradictory annotation; ImportError if SciPy is not installed.
+        read, or a contradictory annotation.
     """
     places = {
         name: [f"{f}{name}" for f in FOLDERS if (root / f / name).is_file()] for name in FILES
@@ -64,7 +63,7 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
 
 
 def _class_names(file: Path) -> tuple[str, ...]:
-    return tuple(str(name) for name in read_variable(NAME, file, "class_names"))
+    return tuple(f"{name}" for name in read_variable(NAME, file, "class_names"))
 
 
 def _items(
@@ -76,7 +75,7 @@ def _items(
     files, items, paths = Annotations(NAME, root), [], {}
     for number, one in enumerate(read_variable(NAME, root / file, "annotations"), 1):
         place = f"annotation {number} of {root / file}"
-        if missing := [name for name in names if name not in (one.dtype.names or ())]:
+        if missing := [name for name in names if name not in one]:
             files.refuse(f"{place} must have the fields {', '.join(names)}", f"no {missing[0]}")
         path = files.image(place, f"{folder}{one[field]}")
         files.add(paths, path, Row(place, []))
@@ -91,11 +90,11 @@ def _items(
     return items
 
 
-def _integer(files: Annotations, place: str, one: np.void, name: str, values: range) -> int:
+def _integer(files: Annotations, place: str, one: dict[str, Any], name: str, values: range) -> int:
     """The integer in a field; MATLAB may store it as a floating-point number."""
-    value = np.asarray(one[name])
-    whole = value.dtype.kind in "uif" and not value.ndim and np.isfinite(value) and value % 1 == 0
-    if not (whole and int(value) in values):
+    value = one[name]
+    whole = isinstance(value, np.ndarray) and value.size == 1 and float(value[0]).is_integer()
+    if not (whole and int(value[0]) in values):
         expected = f"an integer from {values[0]} to {values[-1]}"
-        files.refuse(f"{name} of {place} must be {expected}", f"{one[name]!r}")
-    return int(value)
+        files.refuse(f"{name} of {place} must be {expected}", f"{value}")
+    return int(value[0])

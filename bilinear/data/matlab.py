@@ -1,132 +1,142 @@
-"""MATLAB files, read by SciPy after a check of their structure.
+"""Cell and struct arrays in MATLAB files.
 
-SciPy reads nested arrays by recursion, which can end the process, and allocates an array of the
-size in its header before it reads the elements.
+Damaged files end the process in SciPy's reader: it reads nested arrays by recursion, and it looks
+element types up without a check. This reader knows the types of annotation files only.
 
 References: MathWorks, "MAT-File Format", level 5.
 """
 
-import io
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .._files import open_regular
-from .._require import require_packages
 from ..contract import message
 
 MAX_BYTES = 2**24
 """Largest size of a file, after decompression. That of Stanford Cars has about 7 MB."""
 MAX_DEPTH = 8
 """Largest depth of nested arrays. The annotations of Stanford Cars have a depth of 2."""
-_MATRIX, _COMPRESSED = 14, 15
-_CELL, _STRUCT = 1, 2
-_PLAIN = (4, *range(6, 16))
-"""Classes of character and numeric arrays; sparse ones are not in use."""
+MAX_RANK = 32
+_INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
+_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
+_NUMBERS |= {12: "i8", 13: "u8"}
+_TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16-{}", 16: "utf-8", 17: "utf-16-{}", 18: "utf-32-{}"}
+_CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)
 _COMPLEX = 0x0800
-"""Flag of an array with two elements, for the real and the imaginary part."""
+_EMPTY = np.zeros(0)
 
 
-def read_variable(op: str, file: Path, name: str) -> np.ndarray:
-    """Read one variable of a MATLAB file, squeezed, with at least one dimension.
+def read_variable(op: str, file: Path, name: str) -> list[Any]:
+    """Read the elements of a cell array, or of a struct array as dictionaries.
 
-    Raises: ValueError that names the file if it is damaged, deeper than `MAX_DEPTH` or larger than
-        `MAX_BYTES`; OSError if it cannot be opened; ImportError if SciPy is not installed.
+    Within them, text is a string, numbers are a flat array, and cell and struct arrays are lists.
+
+    Raises: ValueError that names the file if it is damaged, has another kind of variable, is deeper
+        than `MAX_DEPTH` or larger than `MAX_BYTES`; OSError if it cannot be opened.
     """
-    require_packages(f"{op} ({__name__})", ("scipy",), "cli")
-    from scipy.io import loadmat  # noqa: PLC0415 (only this format needs it)
-
     with open_regular(file) as stream:
         content = stream.read(MAX_BYTES + 1)
     try:
-        checked = io.BytesIO(_check(content))
-        return np.atleast_1d(loadmat(checked, squeeze_me=True, variable_names=[name])[name])
-    except Exception as error:  # SciPy raises many types for a damaged file
+        return _find(content, name.encode())
+    except (ValueError, struct.error) as error:
         invariant = f"{file} must be the annotation file of the data set in MATLAB format"
         remedy = "Unpack or download the annotations again."
-        received = f"{type(error).__name__}: {error}"
-        raise ValueError(message(op, invariant, received, remedy)) from error
+        raise ValueError(message(op, invariant, f"{error}", remedy)) from error
 
 
-def _check(content: bytes) -> bytes:
-    """Return the file without compression. Raises: ValueError or struct.error for a bad one."""
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+def _find(content: bytes, name: bytes) -> list[Any]:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or content[:1] == b"\0":
         raise ValueError("no header of a MATLAB 5 file")
-    parts, position, size = [content[:128]], 128, 128
-    while position < len(content):
-        kind, length = struct.unpack_from(f"{order}II", content, position)
-        element = content[position : position + 8 + length]
-        if len(element) < 8 + length:
-            raise ValueError("a truncated file")
-        position += 8 + length
-        if kind == _COMPRESSED:
-            decompress = zlib.decompressobj()
-            element = decompress.decompress(element[8:], MAX_BYTES - size + 1)
-            if not decompress.eof and len(element) <= MAX_BYTES - size:
-                raise ValueError("a truncated element")
-        size += len(element)
-        if size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES:,} bytes after decompression")
-        _check_matrices(element, order)
-        parts.append(element)
-    return b"".join(parts)
+    left = MAX_BYTES
+    for kind, data in _elements(content[128:], order):
+        array = _decompress(data, order, left) if kind == _COMPRESSED else data
+        left -= len(array)
+        if left < 0:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes")
+        if kind not in (_MATRIX, _COMPRESSED):
+            raise ValueError(f"an element of type {kind} in place of an array")
+        found, value = _array(array, order, 1, name)
+        if found == name and isinstance(value, list):
+            return value
+    raise ValueError(f"no cell or struct array {name.decode()}")
 
 
-def _check_matrices(data: bytes, order: str) -> None:
-    """Check the depth of arrays, and that each consists of the elements that its header announces.
-
-    SciPy reads as many elements as are announced, also beyond the end of the array.
-    """
-    kind, start, stop, position = _element(data, 0, order)
-    if kind != _MATRIX or position != len(data):
+def _decompress(data: bytes, order: str, limit: int) -> bytes:
+    """The only element of compressed data; if it has more than `limit` bytes, a part of it."""
+    try:
+        unpacked = zlib.decompressobj().decompress(data, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"{error}") from error
+    if len(unpacked) > limit:
+        return unpacked
+    ((kind, array),) = _elements(unpacked, order)
+    if kind != _MATRIX:
         raise ValueError(f"an element of type {kind} in place of an array")
-    pending = [(start, stop, 1)]
-    while pending:
-        start, stop, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            raise ValueError(f"more than {MAX_DEPTH} nested arrays")
-        (flags,) = struct.unpack_from(f"{order}I", data, start + 8)
-        _, first, last, position = _element(data, start + 16, order)
-        shape = struct.unpack_from(f"{order}{(last - first) // 4}i", data, first)
-        array_class, count = flags & 0xFF, math.prod(shape)
-        if min(shape, default=0) < 0 or count > stop - start:
-            raise ValueError(f"an array of shape {shape} in {stop - start} bytes")
-        *_, position = _element(data, position, order)  # the name
-        announced, children = count, []
-        if array_class == _STRUCT:
-            _, first, _, position = _element(data, position, order)
-            (length,) = struct.unpack_from(f"{order}i", data, first)
-            _, first, last, position = _element(data, position, order)
-            announced = count * ((last - first) // length)
-        elif array_class in _PLAIN:
-            announced = 1 + bool(flags & _COMPLEX)
-        elif array_class != _CELL:
-            raise ValueError(f"an array of class {array_class}")
-        found = 0
-        while position < stop:
-            kind, first, last, position = _element(data, position, order)
-            if (kind == _MATRIX) == (array_class in _PLAIN):
-                raise ValueError(f"an element of type {kind} in an array of class {array_class}")
-            if kind == _MATRIX and first < last:
-                children.append((first, last, depth + 1))
-            found += 1
-        if position != stop or found != announced:
-            raise ValueError(f"{found} elements in an array of {announced}")
-        pending += children
+    return array
 
 
-def _element(data: bytes, position: int, order: str) -> tuple[int, int, int, int]:
-    """The type of an element, the start and the end of its data, and the next position."""
-    kind, length = struct.unpack_from(f"{order}II", data, position)
-    if kind >> 16:  # a small element: type and length in the first four bytes
-        return kind & 0xFFFF, position + 4, position + 4 + (kind >> 16), position + 8
-    stop = position + 8 + length
-    if stop > len(data):
-        raise ValueError("a truncated element")
-    return kind, position + 8, stop, stop + (-length % 8 if kind != _MATRIX else 0)
+def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """The types and data of elements that follow each other up to the end."""
+    position = 0
+    while position < len(data):
+        kind, length = struct.unpack_from(f"{order}II", data, position)
+        start, padding = position + 8, -length % 8 if kind not in (_MATRIX, _COMPRESSED) else 0
+        if kind >> 16:  # a small element: length, type and data are in eight bytes
+            kind, length, start = kind & 0xFFFF, kind >> 16, position + 4
+            padding = 4 - length
+        position = start + length + padding
+        if padding < 0 or position > len(data):
+            raise ValueError("a truncated element")
+        yield kind, data[start : start + length]
+
+
+def _array(data: bytes, order: str, depth: int, wanted: bytes = b"") -> tuple[bytes, Any]:
+    """The name and the value of an array. The value is None if the name is not `wanted`."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} nested arrays")
+    if not data:
+        return b"", _EMPTY
+    elements = _elements(data, order)
+    first = [next(elements, (0, b"")) for _ in range(3)]
+    if [kind for kind, _ in first] != [_UINT32, _INT32, _INT8]:
+        raise ValueError("a header that is not that of an array")
+    (_, flags), (_, shape), (_, name) = first
+    if name != wanted:
+        return name, None
+    (word,) = struct.unpack_from(f"{order}I", flags)
+    sizes = np.frombuffer(shape[: 4 * MAX_RANK], f"{order}i4").tolist()
+    array_class, count = word & 0xFF, math.prod(sizes)
+    if word & _COMPLEX or len(shape) > 4 * MAX_RANK or min(sizes, default=-1) < 0:
+        raise ValueError(f"an array of class {array_class} and shape {sizes}")
+    rest = list(elements)
+    if array_class == _STRUCT:
+        (_, length), (_, names), *rest = rest
+        fields = _split(names, *struct.unpack(f"{order}i", length))
+        count *= len(fields)
+    if array_class in (_CELL, _STRUCT):
+        if len(rest) != count or any(kind != _MATRIX for kind, _ in rest):
+            raise ValueError(f"{len(rest)} elements in an array of {count}")
+        values = [_array(element, order, depth + 1)[1] for _, element in rest]
+        if array_class == _CELL:
+            return name, values
+        rows = (values[k : k + len(fields)] for k in range(0, count, len(fields)))
+        return name, [dict(zip(fields, row, strict=True)) for row in rows]
+    ((kind, content),) = rest
+    if array_class == _CHAR and kind in _TEXTS:
+        return name, content.decode(_TEXTS[kind].format("le" if order == "<" else "be"))
+    if array_class in _NUMERIC and kind in _NUMBERS:
+        return name, np.frombuffer(content, f"{order}{_NUMBERS[kind]}")
+    raise ValueError(f"an array of class {array_class} with data of type {kind}")
+
+
+def _split(names: bytes, length: int) -> list[str]:
+    """Field names of a fixed length, filled with zeros."""
+    parts = (names[k : k + length] for k in range(0, len(names), length))
+    return [part.partition(b"\0")[0].decode() for part in parts]
