@@ -47,11 +47,11 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
     }
     separate = (root / "cars_train").is_dir() and not (root / "car_ims").is_dir()
     if (root / COMBINED).is_file() and not separate:
-        classes = _class_names(root / COMBINED)
+        classes = _class_names(root, COMBINED)
         items = _items(root, COMBINED, "", None, len(classes), boxes)
     else:
         Annotations(NAME, root).require([name for name in FILES if not places[name]])
-        classes = _class_names(root / places[META][0])
+        classes = _class_names(root, places[META][0])
         items = []
         splits: dict[str, Split] = {TRAIN: "train", TEST: "test"}
         for name, split in splits.items():
@@ -62,8 +62,10 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
     return check_complete(index, COUNTS if check_counts else None)
 
 
-def _class_names(file: Path) -> tuple[str, ...]:
-    return tuple(f"{name}" for name in read_variable(NAME, file, "class_names"))
+def _class_names(root: Path, file: str) -> tuple[str, ...]:
+    names = enumerate(read_variable(NAME, root / file, "class_names"), 1)
+    rows = (Row(f"class {number} of {root / file}", [f"{name}"]) for number, name in names)
+    return tuple(Annotations(NAME, root).classes(rows))
 
 
 def _items(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from .._files import open_regular
 from ..contract import check_argument, message, refuse
@@ -109,7 +109,7 @@ def _read(stream: BinaryIO, name: str, reserve: Callable[[int], object] | None) 
         return _decode(image, name)
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
+def _decode(image: ImageFile.ImageFile, name: str) -> Image.Image:
     with _name_in_errors(name):
         _scale_transparency(image)
         image.load()
@@ -174,7 +174,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _scale_transparency(image: Image.Image) -> None:
+def _scale_transparency(image: ImageFile.ImageFile) -> None:
     """Convert the transparent colour of a PNG from the depth of the file to that of its pixels."""
     color = image.info.get("transparency")
     depth = image.tile[0][3] if image.format == "PNG" and image.tile else None

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
 from bilinear.data import Item, open_dataset, read_aircraft
@@ -204,6 +205,15 @@ def test_contradictory_annotations_of_cars_are_refused(tmp_path, field, value, w
         annotations[0, 1][field] = value
     savemat(file, {"annotations": annotations})
     refused(words, tmp_path, check_counts=False, boxes=True)
+
+
+@needs_scipy
+def test_classes_of_cars_with_the_same_name_are_refused(tmp_path):
+    from scipy.io import savemat  # noqa: PLC0415 (absent in some environments)
+
+    file = datasets.cars(tmp_path) / "devkit" / META
+    savemat(file, {"class_names": np.array([["Hummer", "Hummer"]], dtype=object)})
+    refused(f"class 2 of {file} must not repeat 'Hummer'; got also class 1", tmp_path)
 
 
 @needs_scipy
