@@ -1,23 +1,27 @@
-"""HDF5 files, opened so that nothing outside of them is read."""
+"""HDF5 files, read through a copy that a separate process makes (`hdf5_copy`)."""
 
-import math
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..contract import Spec, message, refuse
 from .tensorfile import open_checkpoint, readable
 
-_CHUNK = 2**20
-"""Bytes of a chunk that may be larger than its data set, as the chunks of h5py may be."""
+_WHOLE = "the file must be a complete HDF5 file of Keras that holds all its data itself"
+_REMEDY = "It is truncated, of another kind, compressed, or refers to other files."
 
 
 @contextmanager
 def open_hdf5(op: str, path: str) -> Iterator[Any]:
-    """Open an HDF5 file whose data are in the file itself, and yield its root group.
+    """Open a copy of the data sets of an HDF5 file, and yield its root group.
 
-    Raises: ValueError for a file that is damaged, or that has links, external storage, virtual data
-        sets or chunks larger than their data; ImportError without h5py; OSError as `open`.
+    Raises: ValueError for a file that is damaged, has links or virtual data sets, or whose values
+        are compressed or in another file; ImportError without h5py; OSError as `open_regular`.
     """
     try:
         import h5py  # noqa: PLC0415 - needed for these files alone
@@ -25,46 +29,31 @@ def open_hdf5(op: str, path: str) -> Iterator[Any]:
         invariant = "h5py must be installed to read Keras' HDF5 files"
         remedy = "Install it: pip install 'bilinear[hdf5]'"
         raise ImportError(message(op, invariant, f"{error}", remedy)) from error
-    with open_checkpoint(op, path) as opened:
-        with reading(op):
-            file = h5py.File(opened, "r")
-        with file:
-            with reading(op):
-                foreign = _foreign(h5py, file)
-            if foreign:
-                remedy = "Save the model again, without links, virtual data sets or other files."
-                refuse(ValueError, op, "the file must hold all its data itself", foreign, remedy)
+    with open_checkpoint(op, path) as opened, TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "copy.weights.h5")  # the suffix that Keras needs
+        command = [sys.executable, "-P", "-m", f"{__package__}.hdf5_copy", copy]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            command, stdin=opened, capture_output=True, env=environment, check=False
+        )
+        if done.returncode:
+            refuse(ValueError, op, _WHOLE, _cause(done), _REMEDY)
+        with h5py.File(copy, "r") as file:
             yield file
 
 
+def _cause(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The last line that the process printed, or the signal that ended it."""
+    if done.returncode < 0:
+        return f"{signal.Signals(-done.returncode).name} in the HDF5 library"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
 def reading(op: str) -> AbstractContextManager[None]:
-    """Convert what h5py raises for a damaged file to a ValueError."""
-    return readable(
-        op, "the file must be a complete HDF5 file of Keras", "It is truncated, or of another kind."
-    )
+    """Convert errors for a file whose groups are not those of Keras to a ValueError."""
+    return readable(op, _WHOLE, _REMEDY)
 
 
 def hdf5_spec(dataset: Any) -> Spec:
     return Spec(dataset.shape, dataset.dtype.name)
-
-
-def _foreign(h5py: Any, file: Any) -> str:
-    """Describe the first item whose values are not stored at its place; "" if there is none."""
-    found: list[str] = []
-
-    def visit_link(name: bytes, link: Any) -> None:
-        if link.type != h5py.h5l.TYPE_HARD:
-            found.append(f"the link {name.decode(errors='replace')!r}")
-
-    def visit_item(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.external or item.is_virtual:
-            found.append(f"{name!r} in another file")
-        chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
-        if item.chunks and chunk > max(item.nbytes, _CHUNK):
-            found.append(f"{name!r}, {item.nbytes:,} bytes in a chunk of {chunk:,}")
-
-    file.id.links.visit(visit_link, info=True)
-    file.visititems(visit_item)
-    return found[0] if found else ""

@@ -157,9 +157,9 @@ def test_files_that_are_not_keras_vgg16(tmp_path):
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ({"shape": (10**13,), "dtype": "f2"}, r"must be float16 \(64,\); got float16 \(10"),
+        ({"shape": (10**13,), "dtype": "f2"}, r"itself; got .* of shape \(10{13},\) in a file of"),
         ({"data": np.zeros(64, "f2"), "external": "other"}, "itself; got .* in another file"),
-        (h5py.ExternalLink("other", "a"), "must hold all its data itself; got the link"),
+        (h5py.ExternalLink("other", "a"), "itself; got the link"),
         (h5py.SoftLink("/block2_conv2/block2_conv2_b_1:0"), "itself; got the link"),
     ],
 )

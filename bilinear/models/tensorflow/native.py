@@ -49,19 +49,20 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 def read_native(op: str, path: str, form: str, model: BCNN | None) -> BCNN:
     """Return the model of an archive, or `model` with the weights of a file."""
     with open_checkpoint(op, path) as file, TemporaryDirectory() as folder:
-        given = os.path.join(folder, f"given{_SUFFIXES['keras-weights']}")  # as Keras needs it
+        given = os.path.join(folder, "given.h5")
         if form == "keras":
             model = _unpack(op, file, given)
         else:
             with open(given, "wb") as copy:
                 shutil.copyfileobj(file, copy)
         assert model is not None
-        expected = _datasets(op, _saved(model, folder, "keras-weights"))
-        found = _datasets(op, given)
-        found = {name: spec for name, spec in found.items() if not name.startswith(_OPTIMIZER)}
-        check_layout(op, found, expected, "They must be the weights of the described model.")
-        with reading(op):
-            model.load_weights(given)
+        with h5py.File(_saved(model, folder, "keras-weights")) as own:
+            expected = _datasets(own)
+        with open_hdf5(op, given) as weights:
+            found = {k: s for k, s in _datasets(weights).items() if not k.startswith(_OPTIMIZER)}
+            check_layout(op, found, expected, "They must be the weights of the described model.")
+            with reading(op):
+                model.load_weights(weights.filename)
     return model
 
 
@@ -74,7 +75,7 @@ def _saved(model: BCNN, folder: str, form: str) -> str:
     return path
 
 
-def _datasets(op: str, path: str) -> dict[str, Spec]:
+def _datasets(file: h5py.File) -> dict[str, Spec]:
     """Return {path within an HDF5 file: shape and dtype of the values}."""
     found: dict[str, Spec] = {}
 
@@ -82,8 +83,7 @@ def _datasets(op: str, path: str) -> dict[str, Spec]:
         if isinstance(item, h5py.Dataset):
             found[name] = hdf5_spec(item)
 
-    with open_hdf5(op, path) as file, reading(op):
-        file.visititems(visit)
+    file.visititems(visit)
     return found
 
 
