@@ -19,17 +19,19 @@ class Row(NamedTuple):
     words: list[str]
 
 
+_UNPACK = "Unpack the archive again, including the annotations."
+
+
 class Annotations(NamedTuple):
     """The text files that annotate a data set. Errors are ValueErrors that name file and line."""
 
     name: str
     root: Path
 
-    def require(self, files: list[str]) -> None:
+    def require(self, files: list[str], remedy: str = _UNPACK) -> None:
         """Raise one error that lists all missing files."""
         if missing := [file for file in files if not (self.root / file).is_file()]:
             received = f"a folder without {', '.join(missing)}"
-            remedy = "Unpack the archive again, including the annotations."
             invariant = f"{self.root} must contain the annotation files"
             refuse(ValueError, self.name, invariant, received, remedy)
 

@@ -24,7 +24,7 @@ META, TRAIN, TEST = FILES = (
     "cars_train_annos.mat",
     "cars_test_annos_withlabels.mat",
 )
-"""The file cars_test_annos.mat has no labels."""
+_LABELS = f"{TEST} is a separate download of the data set: cars_test_annos.mat has no labels."
 FOLDERS = ("", "devkit/", "car_devkit/devkit/")
 """Where these files may be."""
 BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
@@ -50,7 +50,10 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
         classes = _class_names(root, COMBINED)
         items = _items(root, COMBINED, "", None, len(classes), boxes)
     else:
-        Annotations(NAME, root).require([name for name in FILES if not places[name]])
+        missing = [name for name in FILES if not places[name]]
+        if TEST in missing:
+            Annotations(NAME, root).require(missing, _LABELS)
+        Annotations(NAME, root).require(missing)
         classes = _class_names(root, places[META][0])
         items = []
         splits: dict[str, Split] = {TRAIN: "train", TEST: "test"}

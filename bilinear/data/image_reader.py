@@ -8,7 +8,7 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 from PIL import Image, ImageFile
 
-from .._files import open_regular
+from .._files import open_regular, placeholder
 from ..contract import check_argument, message, refuse
 from ..contract.arguments import COUNT
 from .formats import readable_formats
@@ -146,9 +146,12 @@ def _name_in_errors(name: str, stream: BinaryIO | None = None) -> Iterator[None]
     except Exception as error:  # decoders raise many types for damaged data
         invariant = f"{name} must be a complete image file that Pillow can read"
         remedy = "The file is damaged or not an image. Download or export it again."
+        received = f"{type(error).__name__}: {error}"
         if stream is not None and _is_heic(stream):
             remedy = "HEIC needs the plugin pillow-heif: convert the image to JPEG, or register it."
-        received = f"{type(error).__name__}: {error}"
+        elif stream is not None:
+            stream.seek(0)
+            received, remedy = placeholder(stream) or (received, remedy)
         raise ValueError(message("read_image", invariant, received, remedy)) from error
 
 

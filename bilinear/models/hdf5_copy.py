@@ -7,7 +7,7 @@ this ends a separate process; what it copies is safe to read. The last line on s
 import math
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 
@@ -18,9 +18,10 @@ _CHUNK = 2**20
 
 
 def _copy(source: h5py.File, target: h5py.File) -> None:
-    def visit_link(name: bytes, link: Any) -> None:
-        if link.type != h5py.h5l.TYPE_HARD:
-            _refuse(f"the link {name.decode(errors='replace')!r}")
+    def visit_link(name: bytes, link: Any) -> str | None:  # a result ends the visit
+        if link.type == h5py.h5l.TYPE_HARD:
+            return None
+        return f"the link {name.decode(errors='replace')!r}"
 
     def visit_item(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
@@ -29,7 +30,8 @@ def _copy(source: h5py.File, target: h5py.File) -> None:
             written = target.require_group(name)
         written.attrs.update({key: item.attrs[key] for key in _ATTRIBUTES if key in item.attrs})
 
-    source.id.links.visit(visit_link, info=True)
+    if found := source.id.links.visit(visit_link, info=True):
+        _refuse(found)
     _check_datasets(source)
     source.visititems(visit_item)
 
@@ -54,7 +56,7 @@ def _check_datasets(source: h5py.File) -> None:
     source.visititems(visit)
 
 
-def _refuse(received: str) -> None:
+def _refuse(received: str) -> NoReturn:
     sys.exit(received)
 
 

@@ -137,7 +137,10 @@ def test_missing_annotations_are_listed(tmp_path, kind, lost):
     root = tmp_path / "data" if kind == "aircraft" else tmp_path
     for file in lost:
         next(root.rglob(file)).unlink()
-    assert f"got a folder without {', '.join(lost)}" in refused("annotation files", tmp_path)
+    found = refused("annotation files", tmp_path)
+    assert f"got a folder without {', '.join(lost)}" in found
+    assert ("Unpack the archive again" in found) == (TEST not in lost)
+    assert ("is a separate download" in found) == (TEST in lost)
 
 
 CUB_LABELS, CUB_SPLITS = "image_class_labels.txt", "train_test_split.txt"

@@ -252,6 +252,14 @@ def test_heic_without_its_plugin_is_named(tmp_path):
     refused(path, "HEIC needs the plugin pillow-heif", path)
 
 
+def test_what_stands_in_place_of_an_image_is_named(tmp_path):
+    path = tmp_path / "bird.jpg"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(path, "got a Git LFS pointer. Fetch the file itself: git lfs pull", path)
+    path.write_bytes(b"<html><title>Sign in</title>")
+    refused(path, "got an HTML page. The server sent a page", path)
+
+
 def test_the_largest_number_of_pixels_can_be_set(tmp_path, monkeypatch):
     """Also above Pillow's own limit."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 50)

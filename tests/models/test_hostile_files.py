@@ -102,35 +102,18 @@ def test_data_sets_of_keras_are_those_of_the_model(form: str, tmp_path: Path) ->
     arguments: Any = {"like": like(form, file), "target_form": "portable"}
     convert(own, back, **arguments)
     assert back.read_bytes() == file.read_bytes()
-    name, outside = "classifier/vars/1", str(tmp_path / "outside")
-    Path(outside).write_bytes(bytes(12))
-    layout = h5py.VirtualLayout((3,), "f")
-    layout[:] = h5py.VirtualSource(outside, "a", (3,))
+    name = "classifier/vars/1"
     own.rename(tmp_path / "whole")
     for words, change in (
         ("'classifier/vars/1' must be float32 .*; got float64", {"data": np.zeros(3)}),
-        (
-            "'classifier/vars/1' of shape .10{13},. in a file of",
-            {"shape": (10**13,), "dtype": "f"},
-        ),
         ("'extra' must not be there", {"name": "extra", "data": np.zeros(3)}),
-        (
-            "itself; got 'classifier/vars/1' in another",
-            {"data": np.zeros(3, "f"), "external": outside},
-        ),
-        ("itself; got 'classifier/vars/1' in another", {"layout": layout}),
-        ("itself; got the link 'classifier/vars/1'", {"link": h5py.ExternalLink(outside, "a")}),
-        ("itself; got the link 'classifier/vars/1'", {"link": h5py.SoftLink("/classifier/vars/0")}),
-        (
-            "'classifier/vars/1', 12 bytes in a chunk of 4,000,000,000",
-            {"shape": (3,), "dtype": "f", "maxshape": (None,), "chunks": (10**9,)},
-        ),
+        ("'classifier/vars/1' of shape .10{13},. in", {"shape": (10**13,), "dtype": "f"}),
     ):
         shutil.copy(tmp_path / "whole", own)
         with weights_of(own) as path, h5py.File(path, "a") as inner:
             if "name" not in change:
                 del inner[name]
-            replace(inner, **{"name": name} | change)
+            inner.create_dataset(**{"name": name} | change)
         with pytest.raises(ValueError, match=f"convert {own}: .*{words}"):
             convert(own, back, **arguments)
     assert back.read_bytes() == file.read_bytes()
@@ -146,12 +129,3 @@ def weights_of(path: Path) -> Iterator[Path]:
     inner.write_bytes(zipfile.ZipFile(path).read(entry))
     yield inner
     compress(path, **{entry: inner.read_bytes()})
-
-
-def replace(file: Any, name: str, **change: Any) -> None:
-    if "link" in change:
-        file[name] = change["link"]
-    elif "layout" in change:
-        file.create_virtual_dataset(name, change["layout"])
-    else:
-        file.create_dataset(name, **change)

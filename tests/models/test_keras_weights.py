@@ -154,28 +154,39 @@ def test_files_that_are_not_keras_vgg16(tmp_path):
         backbone_tensors("vgg16", tmp_path / "other.h5")
 
 
+VIRTUAL = h5py.VirtualLayout((3,), "f")
+VIRTUAL[:] = h5py.VirtualSource("other", "a", (3,))
+CHUNKED = {"shape": (3,), "dtype": "f", "maxshape": (None,), "chunks": (10**9,)}
+
+
 @pytest.mark.parametrize(
-    ("item", "words"),
+    ("add", "words"),
     [
-        ({"shape": (10**13,), "dtype": "f2"}, r"itself; got .* of shape \(10{13},\) in a file of"),
-        ({"data": np.zeros(64, "f2"), "external": "other"}, "itself; got .* in another file"),
-        (h5py.ExternalLink("other", "a"), "itself; got the link"),
-        (h5py.SoftLink("/block2_conv2/block2_conv2_b_1:0"), "itself; got the link"),
+        (lambda f: f.create_dataset("a", shape=(10**13,), dtype="f"), r"'a' of shape .* in a file"),
+        (lambda f: f.create_dataset("a", **CHUNKED), "'a', 12 bytes in a chunk of 4,000,000,000"),
+        (lambda f: f.create_dataset("a", data=np.ones(3), external="b"), "'a' in another file"),
+        (lambda f: f.create_virtual_dataset("a", VIRTUAL), "'a' in another file"),
+        (lambda f: f.__setitem__("a", h5py.ExternalLink("other", "a")), "the link 'a'"),
+        (lambda f: f.__setitem__("a", h5py.SoftLink("/fc1")), "the link 'a'"),
     ],
 )
-def test_values_are_read_from_the_file_alone(tmp_path, monkeypatch, item, words):
-    """Nothing of another file is read; nothing is allocated before the shapes are known."""
+def test_hdf5_files_must_hold_their_data(tmp_path, monkeypatch, add, words):
+    """Nothing of another file is read, and nothing is allocated for what is not stored."""
     monkeypatch.chdir(tmp_path)
-    name = "block1_conv2_b_1:0"
-    path = write_published(tmp_path / "vgg16.h5", {name: None})
-    with h5py.File(path, "a") as file:
-        group = file["block1_conv2"]
-        group.attrs["weight_names"] = ["block1_conv2_W_1:0", name]
-        if isinstance(item, dict):
-            group.create_dataset(name, **item)
-        else:
-            group[name] = item
-    with pytest.raises(ValueError, match=f"weights {path}: .*{words}"):
+    with h5py.File("vgg16.h5", "w") as file:
+        write_layer(file, "fc1", {"fc1_W_1:0": np.zeros((3, 2), np.float16)})
+        add(file)
+    with pytest.raises(ValueError, match=f"weights vgg16.h5: .* all its data itself; got {words}"):
+        backbone_tensors("vgg16", "vgg16.h5")
+
+
+def test_crash_of_the_hdf5_library_is_an_error(tmp_path, monkeypatch):
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o700)
+    path = write_published(tmp_path / "vgg16.h5")
+    monkeypatch.setattr(sys, "executable", str(crash))
+    with pytest.raises(ValueError, match=f"weights {path}: .*; got SIGSEGV in the HDF5 library"):
         backbone_tensors("vgg16", path)
 
 
