@@ -15,11 +15,13 @@ _ATTRIBUTES = ("name", "weight_names", "dtype")
 """What files of Keras say about their groups and data sets."""
 _CHUNK = 2**20
 """Bytes of a chunk that may be larger than its data set, as the chunks of h5py may be."""
+_HARD_LINK = 0
+"""H5L_TYPE_HARD of the HDF5 library."""
 
 
 def _copy(source: h5py.File, target: h5py.File) -> None:
     def visit_link(name: bytes, link: Any) -> str | None:  # a result ends the visit
-        if link.type == h5py.h5l.TYPE_HARD:
+        if link.type == _HARD_LINK:
             return None
         return f"the link {name.decode(errors='replace')!r}"
 
