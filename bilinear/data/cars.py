@@ -66,9 +66,13 @@ def read_cars(root: Path, *, boxes: bool = False, check_counts: bool = True) -> 
 
 
 def _class_names(root: Path, file: str) -> tuple[str, ...]:
-    names = enumerate(read_variable(NAME, root / file, "class_names"), 1)
-    rows = (Row(f"class {number} of {root / file}", [f"{name}"]) for number, name in names)
-    return tuple(Annotations(NAME, root).classes(rows))
+    files, rows = Annotations(NAME, root), []
+    for number, name in enumerate(read_variable(NAME, root / file, "class_names"), 1):
+        place = f"class {number} of {root / file}"
+        if not isinstance(name, str):
+            files.refuse(f"{place} must be text", f"{name}")
+        rows.append(Row(place, [name]))
+    return tuple(files.classes(rows))
 
 
 def _items(
@@ -80,7 +84,8 @@ def _items(
     files, items, paths = Annotations(NAME, root), [], {}
     for number, one in enumerate(read_variable(NAME, root / file, "annotations"), 1):
         place = f"annotation {number} of {root / file}"
-        if missing := [name for name in names if name not in one]:
+        fields = one.keys() if isinstance(one, dict) else ()
+        if missing := [name for name in names if name not in fields]:
             files.refuse(f"{place} must have the fields {', '.join(names)}", f"no {missing[0]}")
         path = files.image(place, f"{folder}{one[field]}")
         files.add(paths, path, Row(place, []))
@@ -100,6 +105,6 @@ def _integer(files: Annotations, place: str, one: dict[str, Any], name: str, val
     value = one[name]
     whole = isinstance(value, np.ndarray) and value.size == 1 and float(value[0]).is_integer()
     if not (whole and int(value[0]) in values):
-        expected = f"an integer from {values[0]} to {values[-1]}"
+        expected = f"an integer from {values.start} to {values.stop - 1}"
         files.refuse(f"{name} of {place} must be {expected}", f"{value}")
     return int(value[0])

@@ -57,9 +57,7 @@ def set_max_pixels(count: int) -> None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, _max_pixels)
 
 
-def read_image(
-    file: File, *, reserve: Callable[[int], object] = lambda pixels: None
-) -> Image.Image:
+def read_image(file: File, *, reserve: Callable[[int], object] | None = None) -> Image.Image:
     """Read an image from a path or a binary file object as an upright 8-bit RGB image.
 
     - EXIF orientation is applied. Only the first frame of an animation is read.

@@ -211,12 +211,19 @@ def test_contradictory_annotations_of_cars_are_refused(tmp_path, field, value, w
 
 
 @needs_scipy
-def test_classes_of_cars_with_the_same_name_are_refused(tmp_path):
+def test_classes_and_annotations_of_cars_of_another_kind_are_refused(tmp_path):
     from scipy.io import savemat  # noqa: PLC0415 (absent in some environments)
 
     file = datasets.cars(tmp_path) / "devkit" / META
-    savemat(file, {"class_names": np.array([["Hummer", "Hummer"]], dtype=object)})
-    refused(f"class 2 of {file} must not repeat 'Hummer'; got also class 1", tmp_path)
+    for names, words in (
+        (["Hummer", "Hummer"], f"class 2 of {file} must not repeat 'Hummer'; got also class 1"),
+        (["Hummer", 7.0], f"class 2 of {file} must be text"),
+        ([], "class of annotation 1 of .* must be an integer from 1 to 0"),
+    ):
+        savemat(file, {"class_names": np.array([names], dtype=object)})
+        refused(words, tmp_path)
+    savemat(file.with_name(TRAIN), {"annotations": np.array([["text", 1.0]], dtype=object)})
+    refused("annotation 1 of .* must have the fields fname, class; got no fname", tmp_path)
 
 
 @needs_scipy
