@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .arguments import COUNT, FLAG, POSITIVE_SHARE, SHARE, check_argument
+from .arguments import FLAG, POSITIVE_SHARE, SHARE, STEP_COUNT, check_argument
 from .arrays import Spec, check_operands
 from .errors import refuse
 from .options import check_floor
@@ -46,6 +46,6 @@ def check_democratic_weights(
     check_operands(op, x, None, mask, rank=3)
     check_argument(op, "gamma", gamma, SHARE)
     check_argument(op, "damping", damping, POSITIVE_SHARE)
-    check_argument(op, "steps", steps, COUNT)
+    check_argument(op, "steps", steps, STEP_COUNT)
     check_argument(op, "detach_target", detach_target, FLAG)
     check_floor(op, eps, x.dtype)

@@ -106,6 +106,7 @@ def plain_channels(channels: Any) -> Any:
 
 WHOLE = Kind("a non-negative integer", _is_integer, lambda v: v >= 0, int)
 COUNT = Kind("a positive integer", _is_integer, _is_count, int)
+STEP_COUNT = Kind("an integer from 1 to 1000", _is_integer, lambda v: 1 <= v <= 1000, int)
 SEED = Kind(
     "None or a non-negative integer",
     _optional(_is_integer),

@@ -204,7 +204,7 @@ _DESCRIPTOR = {"reduction": Argument(kinds.REDUCTION, "mean"), **_ROOT_AND_NORM}
 def _matrix_root(normalize: str) -> dict[str, Argument]:
     return {
         "method": Argument(kinds.ROOT_METHOD, "newton_schulz"),
-        "steps": Argument(kinds.COUNT, ROOT_STEPS),
+        "steps": Argument(kinds.STEP_COUNT, ROOT_STEPS),
         "normalize": Argument(kinds.NORMALIZATION, normalize),
         "tol": Argument(kinds.TOLERANCE, None),
     }
@@ -288,7 +288,7 @@ LAYERS: dict[str, Layer] = {
             "pool": Argument(kinds.POOL, None),
             "gamma": Argument(kinds.SHARE, GAMMA),
             "damping": Argument(kinds.POSITIVE_SHARE, DAMPING),
-            "steps": Argument(kinds.COUNT, STEPS),
+            "steps": Argument(kinds.STEP_COUNT, STEPS),
             "eps": Argument(kinds.FLOOR, EPS),
             "weight_eps": Argument(kinds.FLOOR, WEIGHT_EPS),
             "detach_target": Argument(kinds.FLAG, False),

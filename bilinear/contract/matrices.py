@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from .arguments import COUNT, NORMALIZATION, ROOT_METHOD, TOLERANCE, check_argument
+from .arguments import NORMALIZATION, ROOT_METHOD, STEP_COUNT, TOLERANCE, check_argument
 from .arrays import LAYOUT_REMEDY, Spec, check_float, check_operands, shape_text
 from .errors import refuse
 
@@ -25,7 +25,7 @@ def check_matrix_sqrt(
 ) -> None:
     op = "matrix_sqrt"
     check_argument(op, "method", method, ROOT_METHOD)
-    check_argument(op, "steps", steps, COUNT)
+    check_argument(op, "steps", steps, STEP_COUNT)
     check_argument(op, "normalize", normalize, NORMALIZATION)
     check_argument(op, "tol", tol, TOLERANCE)
     check_float(op, "a", a.dtype)

@@ -26,7 +26,7 @@ def democratic_weights(
         x: features (N, L, C).
         gamma: γ from 0, equal contributions, to 1, sum pooling.
         damping: τ of each step, in (0, 1].
-        steps: number of steps, at least 1.
+        steps: number of steps, from 1 to 1000.
         eps: positive; added to each divisor and to the base of each power.
         mask: boolean (N, L); only locations where it is True take part. None takes all.
         detach_target: make the target a constant of the gradient, as published code does.

@@ -21,7 +21,7 @@ def matrix_sqrt(
     Args:
         a: matrices (N, C, C).
         method: ``"newton_schulz"`` iterates; ``"eigen"`` is exact, by eigenvectors.
-        steps: of the iteration, at least 1; not used by ``"eigen"``.
+        steps: of the iteration, from 1 to 1000; not used by ``"eigen"``.
         normalize: ``"trace"`` or ``"frobenius"``, which the iteration divides by.
         tol: for ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None means C times the unit roundoff.

@@ -30,7 +30,7 @@ def democratic_weights(
         x: (N, L, C) features.
         gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling).
         damping: exponent of a step, above 0 and at most 1.
-        steps: number of steps, at least 1.
+        steps: number of steps, from 1 to 1000.
         eps: positive; keeps the base of every power away from 0.
         mask: (N, L) boolean, True at the valid locations; None means that all are valid.
         detach_target: treat the targets as constants in the gradient, as published code does.

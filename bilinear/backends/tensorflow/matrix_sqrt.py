@@ -37,7 +37,7 @@ def matrix_sqrt(
     Args:
         a: (N, C, C); its symmetric part is used.
         method: "newton_schulz" iterates, "eigen" decomposes.
-        steps: number of Newton-Schulz steps, at least 1; not used by "eigen".
+        steps: number of Newton-Schulz steps, from 1 to 1000; not used by "eigen".
         normalize: scale of the iteration, "trace" or "frobenius"; not used by "eigen".
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Not used by "newton_schulz".

@@ -25,7 +25,7 @@ def matrix_sqrt(
     Args:
         a: matrices (N, C, C); their symmetric part (a + aᵀ)/2 is used.
         method: ``"newton_schulz"`` iterates, ``"eigen"`` is exact. Default ``"newton_schulz"``.
-        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        steps: number of Newton–Schulz steps, from 1 to 1000. Default 5.
         normalize: what the iteration divides by, ``"trace"`` (default) or ``"frobenius"``.
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.

@@ -21,7 +21,7 @@ class CovariancePool(StaticPool):
 
     Args:
         method: ``"newton_schulz"`` (default) or ``"eigen"``, as in `matrix_sqrt`.
-        steps: of Newton–Schulz, at least 1. Default 5.
+        steps: of Newton–Schulz, from 1 to 1000. Default 5.
         normalize: ``"trace"`` (default) or ``"frobenius"``, of Newton–Schulz.
         tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None (default) is C times the unit roundoff.

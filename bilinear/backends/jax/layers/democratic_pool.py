@@ -24,7 +24,7 @@ class DemocraticPool(Pool, Module):
             is ``BilinearPool("sum")``. If it is a classifier, the result is its scores.
         gamma: γ from 0, equal contributions, to 1, sum pooling. Default 0.5.
         damping: of each Sinkhorn step, in (0, 1]. Default 0.5.
-        steps: number of Sinkhorn steps, at least 1. Default 10.
+        steps: number of Sinkhorn steps, from 1 to 1000. Default 10.
         eps: positive, as in `democratic_weights`. Default 1e-10.
         weight_eps: positive; added to a weight inside the root. Default 1e-8.
         detach_target: as in `democratic_weights`; published code has True. Default False.

@@ -22,7 +22,7 @@ class ImprovedBilinearPool(StaticPool):
 
     Args:
         method: ``"newton_schulz"`` (default) or ``"eigen"``, as in `matrix_sqrt`.
-        steps: of Newton–Schulz, at least 1. Default 5.
+        steps: of Newton–Schulz, from 1 to 1000. Default 5.
         normalize: ``"trace"`` or ``"frobenius"`` (default), of Newton–Schulz.
         tol: of ``"eigen"``, eigenvalues up to this fraction of the largest count as 0;
             None (default) is C times the unit roundoff.

@@ -31,7 +31,7 @@ class DemocraticPool(Pool):
             classifier. None (default) is ``BilinearPool("sum")``.
         gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling), default 0.5.
         damping: exponent of a step, above 0 and at most 1, default 0.5.
-        steps: number of Sinkhorn steps, at least 1, default 10.
+        steps: number of Sinkhorn steps, from 1 to 1000, default 10.
         eps: positive; keeps the base of every power away from 0. Default 1e-10.
         weight_eps: positive; added to α inside the root. Default 1e-8.
         detach_target: treat the targets as constants in the gradient. Default False.

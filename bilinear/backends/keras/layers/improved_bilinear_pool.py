@@ -19,7 +19,7 @@ class ImprovedBilinearPool(Pool):
 
     Args:
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
-        steps: number of Newton-Schulz steps, at least 1, default 5.
+        steps: number of Newton-Schulz steps, from 1 to 1000, default 5.
         normalize: scale of the iteration, "trace" or "frobenius" (default).
         tol: for "eigen", in [0, 1): eigenvalues up to this fraction of the largest count as 0;
             None (default) is C times the unit roundoff.

@@ -22,7 +22,7 @@ class DemocraticPool(Pool):
             a classifier. None is ``BilinearPool("sum")``. Default None.
         gamma: exponent of the target contributions, from 0 (equal) to 1 (sum pooling). Default 0.5.
         damping: exponent of a Sinkhorn step, above 0 and at most 1. Default 0.5.
-        steps: number of Sinkhorn steps, a positive integer. Default 10.
+        steps: number of Sinkhorn steps, from 1 to 1000. Default 10.
         eps: added to the base of each power, a positive number. Default 1e-10.
         weight_eps: added to α inside the root, a positive number. Default 1e-8.
         detach_target: whether the gradient treats the targets as constants. Default False.

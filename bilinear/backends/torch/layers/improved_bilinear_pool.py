@@ -16,7 +16,7 @@ class ImprovedBilinearPool(Pool):
 
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
-        steps: number of Newton–Schulz steps, a positive integer. Default 5.
+        steps: number of Newton–Schulz steps, from 1 to 1000. Default 5.
         normalize: what the iteration divides by, ``"trace"`` or ``"frobenius"`` (default).
         tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
             None is C times the unit roundoff. Default None.
