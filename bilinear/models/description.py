@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .. import __version__
 from ..contract import refuse
@@ -93,7 +93,7 @@ class Description:
         """Raise ValueError for the first invalid field."""
         for holds, invariant, received in _rules(self):
             if not holds:
-                refuse(ValueError, op, invariant, f"{received!r}", remedy)
+                refuse(ValueError, op, invariant, _shortened(f"{received!r}"), remedy)
         pools.check_pooling(op, self.pooling, self.resolved.pooled, self.num_classes, remedy)
         size = pools.size(self.pooling, self.resolved.pooled)
         if self.descriptor_size != size:
@@ -115,9 +115,16 @@ class Description:
     def from_json(cls, text: str, op: str = "load") -> "Description":
         """Parse what `to_json` wrote. Raises: ValueError for other text or a newer version."""
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant)
+            return cls._from_data(data, op)
+        except json.JSONDecodeError as error:
             refuse(ValueError, op, "its description must be JSON", f"{error}", DAMAGED)
+        except RecursionError:
+            invariant = "its description must be JSON without deep nesting"
+            refuse(ValueError, op, invariant, "deep lists or objects", DAMAGED)
+
+    @classmethod
+    def _from_data(cls, data: Any, op: str) -> "Description":
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             received = repr(data.get("format")) if isinstance(data, dict) else type(data).__name__
             refuse(ValueError, op, f"its description must be of format {FORMAT}", received, DAMAGED)
@@ -185,6 +192,21 @@ def _rules(d: Description) -> Iterator[tuple[bool, str, object]]:
     yield is_dtype, f"dtype must be one of {', '.join(DTYPES)}", d.dtype
     version = d.library_version
     yield isinstance(version, str), "library_version must be text", version
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _parse_int(digits: str) -> int:
+    """Return an integer; longer ones could not be printed after a multiplication."""
+    if len(digits) > 100:
+        raise json.JSONDecodeError("an integer of more than 100 digits", digits[:20], 0)
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise json.JSONDecodeError("a number that is not finite", name, 0)
 
 
 def _keys(version: object) -> set[str]:

@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from bilinear.models import checkpoint
-from bilinear.models.description import Custom
+from bilinear.models.description import Custom, Description
 
 from .test_checkpoint import POOL, both_ways, changed, describe, refused, tiny
-from .test_pools import DEMOCRATIC, LEVELS, SCORES, SKETCH
+from .test_pools import DEMOCRATIC, LEVELS, ROOT, SCORES, SKETCH
 
 
 def early(path):
@@ -78,6 +78,8 @@ POOLS = [
     (SKETCH | {"channels": [2, "x"]}, "pooling must have a name, and finite JSON"),
     (DEMOCRATIC | {"gamma": 2}, "gamma of DemocraticPool must be a number from 0 to 1"),
     (DEMOCRATIC | {"pool": SKETCH | {"dim": -4}}, "dim of CompactBilinearPool must be"),
+    (DEMOCRATIC | {"steps": 2**40}, "steps of DemocraticPool must be an integer from 1 to 1000"),
+    (ROOT | {"steps": 2**40}, "steps of CovariancePool must be an integer from 1 to 1000; got 10"),
     (DEMOCRATIC | {"pool": DEMOCRATIC}, "pooling must have a name, and finite JSON"),
     (DEMOCRATIC | {"pool": SCORES}, "the pool of DemocraticPool must give a descriptor; got a L"),
     (DEMOCRATIC | {"pool": 3}, "pool of DemocraticPool must be the description"),
@@ -117,8 +119,9 @@ def test_a_description_holds_no_nan(path):
         ({"preprocessing": 4}, "its preprocessing must be valid"),
         ({"preprocessing": images(mean=[0, 0, 1e300])}, "valid; got .*mean must be three numbers"),
         ({"preprocessing": images(std=[1, 1, 1e-46])}, "valid; got .*std must be three numbers"),
-        ({"preprocessing": images(std=[1, 1, 10**400])}, "valid; got .*std must be three numbers"),
-        ({"preprocessing": images(mean=[0, 0, math.inf])}, "valid; got .*mean must be three"),
+        ({"preprocessing": images(std=[1, 1, 10**99])}, "valid; got .*std must be three numbers"),
+        ({"preprocessing": images(std=[1, 1, 10**400])}, "JSON; got an integer of more than 100"),
+        ({"preprocessing": images(mean=[0, 0, math.inf])}, "JSON; got a number that is not finite"),
         ({"classes": "abc"}, "classes must be a tuple of names"),
         ({"library_version": 1}, "library_version must be text"),
         (
@@ -134,11 +137,25 @@ def test_a_wrong_description_is_refused(path, changes, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": NaN}', "[" * 100_000, '{"a": ' + "9" * 10_000 + "}"]
+    "text",
+    [
+        *("", "{", "[]", '{"format": NaN}', '{"a": -Infinity}'),
+        *("[" * 100_000, '{"a": ' + "9" * 10_000 + "}", '{"a": ' + "9" * 101 + "}"),
+    ],
 )
 def test_a_description_that_is_not_json_is_refused(path, text):
     save_file(tiny(), path, {"bilinear": text})
     refused(path, "its description must be")
+
+
+@pytest.mark.parametrize("key", ["num_classes", "classes", "pooling", "preprocessing", "format"])
+def test_deep_json_is_refused(path, key):
+    """Also where the parser accepts what is too deep to be printed."""
+    for depth in 10, 300, *range(800, 1000, 4), 5000:
+        data = json.loads(describe().to_json()) | {key: "deep"}
+        text = json.dumps(data).replace('"deep"', "[" * depth + "]" * depth)
+        with pytest.raises(ValueError, match=r"^load it: "):
+            Description.from_json(text, "load it")
 
 
 def test_infinity_in_json_is_refused(path):

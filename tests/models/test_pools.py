@@ -16,6 +16,8 @@ SKETCH = SEEDED | EPS | {"name": "CompactBilinearPool", "dim": 4, "method": "ten
 SCORES = SEEDED | {"name": "LowRankBilinearClassifier", "num_classes": 3, "rank": 3}
 LEVELS = SEEDED | EPS | {"name": "HierarchicalBilinearPool", "channels": [2, 3], "dim": 4}
 DEMOCRATIC = {"name": "DemocraticPool", "pool": SKETCH, "gamma": 0.5, "damping": 0.5, "steps": 10}
+ROOT = {"name": "CovariancePool", "method": "newton_schulz", "steps": 5, "normalize": "trace"}
+ROOT |= {"tol": None, "isometric": False}
 DEMOCRATIC |= {"eps": 1e-10, "weight_eps": 1e-8, "detach_target": False}
 
 
