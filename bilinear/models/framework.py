@@ -21,6 +21,8 @@ class Framework(Protocol):
     """The class of custom pools."""
     channels_last: bool
     """Whether convolutions and linear layers have another layout than the canonical one."""
+    linear: str
+    """What `is_linear` accepts, in words."""
 
     @property
     def read_pth(self) -> Callable[[BinaryIO], Any] | None:
@@ -37,6 +39,14 @@ class Framework(Protocol):
 
     def copied(self, module: Any) -> Any:
         """A copy of a custom module, or None of None."""
+        ...
+
+    def unwrapped(self, model: Any) -> Any:
+        """The model within wrappers of the framework that do not change what it computes."""
+        ...
+
+    def is_linear(self, classifier: Any) -> bool:
+        """Whether this is a plain linear layer, with tensors that `canonical` names."""
         ...
 
     def spec(self, tensor: Any) -> Spec:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from ..contract import Spec
+from ..contract import Spec, refuse
+from ..contract.errors import type_name
 from ..contract.sketches import from_bits, to_bits
 from ..data.images import Preprocessing
 from . import plans
@@ -115,6 +116,20 @@ class Network(Generic[Tensor]):
         names = (*STREAMS, "projection", "projection_b", "pool", "classifier")
         parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
+
+    def check_classifier(self, op: str) -> None:
+        """TypeError unless the classifier is one linear layer, or the pool gives the logits."""
+        classifier = self.classifier
+        if classifier is None or self._framework.is_linear(classifier):
+            return
+        names = [name for name in self.canonical() if name.startswith("classifier.")]
+        received = f"a {type_name(classifier)} with the tensors {', '.join(names) or 'none'}"
+        remedy = (
+            "Set model.classifier to its linear layer if other layers of it do nothing in "
+            "evaluation mode, as dropout does; make pruning and weight normalization permanent."
+        )
+        invariant = f"the classifier of a portable file must be {self._framework.linear}"
+        refuse(TypeError, op, invariant, received, remedy)
 
     def specs(self) -> dict[str, Spec]:
         return {name: self._framework.spec(tensor) for name, tensor in self.canonical().items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import presets
 from ..contract import message, refuse
+from ..contract.errors import type_name
 from ..data.images import File, Preprocessing
 from ..data.images import load_image as load_array
 from .checkpoint import check_streams, open_portable, write
@@ -48,7 +49,8 @@ class Files(Generic[Model, Tensor]):
         The file is written atomically: on an error, the file at `path` stays as it was.
 
         Args:
-            model: a `BCNN`.
+            model: a `BCNN` whose classifier is a linear layer, also within wrappers such as those
+                of `torch.compile`, ``DataParallel`` and averages of models.
             path: of the file; its name usually ends in ``.safetensors``.
             classes: class names in the order of the logits; None writes ``model.classes``.
             preprocessing: of the images; None writes ``model.preprocessing``.
@@ -58,9 +60,16 @@ class Files(Generic[Model, Tensor]):
                 framework that wrote it.
 
         Raises: ValueError for tensors that are not finite, wrong class names, a custom pool, or
-            momentum of a tensor that is not a parameter; OSError if the file cannot be written.
+            momentum of a tensor that is not a parameter; TypeError for another model or classifier;
+            OSError if the file cannot be written.
         """
         op = f"save {os.fsdecode(path)}"
+        model = self._framework.unwrapped(model)
+        if not isinstance(model, self._model):
+            invariant = f"model must be a bilinear.{self._framework.name}.BCNN"
+            remedy = "Pass the BCNN that it contains, or save it by your framework's own functions."
+            refuse(TypeError, op, invariant, type_name(model), remedy)
+        model.check_classifier(op)
         policy = getattr(model, "dtype_policy", None)  # of Keras
         if policy is not None and model.pool.dtype_policy.name != policy.name:
             # a file has one dtype, so the pool cannot have a policy of its own
@@ -73,11 +82,15 @@ class Files(Generic[Model, Tensor]):
             remedy = "Pass a list of names."
             refuse(TypeError, op, "classes must be a sequence of names", repr(classes), remedy)
         tensors = {key: model.to_canonical(key, v) for key, v in model.canonical().items()}
+        num_classes = model.num_classes
+        if (weight := tensors.get("classifier.weight")) is not None:  # it may have been replaced
+            num_classes = len(weight)
+            tensors.setdefault("classifier.bias", np.zeros(num_classes, weight.dtype))
         buffers = {key: model.to_canonical(key, v) for key, v in (momentum or {}).items()}
         description = Description(
             backbone=first,
             backbone_b=second,
-            num_classes=model.num_classes,
+            num_classes=num_classes,
             descriptor_size=int(model.pool.descriptor_size(*model.streams.pooled)),
             pooling=describe_pool(op, model.pool),
             classes=None if classes is None else tuple(classes),
@@ -242,7 +255,7 @@ def _dtype(tensors: Mapping[str, np.ndarray]) -> str:
     """The dtype of the parameters that give the logits: the classifier's or the pool's."""
     last = "classifier.weight" if "classifier.weight" in tensors else "pool."
     names = (array.dtype.name for name, array in tensors.items() if name.startswith(last))
-    return next(name for name in names if name in DTYPES)
+    return next((name for name in names if name in DTYPES), "none")  # which is refused
 
 
 def _describe_streams(

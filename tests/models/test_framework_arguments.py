@@ -1,6 +1,7 @@
 """The arguments and methods of `BCNN` that one framework's users expect."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,86 @@ def test_rngs_of_flax() -> None:
     rngs = nnx.Rngs(3)
     weight(rngs=rngs)
     assert (weight(rngs=rngs) != first).any()
+
+
+@needs_torch
+def test_wrapped_models_are_saved(tmp_path: Path) -> None:
+    """Their files are those of the model."""
+    torch = pytest.importorskip("torch")
+    namespace = __import__("bilinear.torch", fromlist=["BCNN"])
+    model, path = namespace.BCNN("vgg16", 3, **CASE), tmp_path / "model.safetensors"
+    namespace.save(model, path)
+    content = path.read_bytes()
+    compiled = torch.compile(model, backend="eager")
+    for wrapped in (
+        torch.nn.DataParallel(model),
+        torch.optim.swa_utils.AveragedModel(model),
+        compiled,
+        torch.nn.DataParallel(compiled),
+    ):
+        namespace.save(wrapped, path)
+        assert path.read_bytes() == content, type(wrapped)
+    model.backbone = torch.compile(model.backbone, backend="eager")
+    model.classifier = torch.compile(model.classifier, backend="eager")
+    namespace.save(model, path)
+    assert path.read_bytes() == content
+    for other in (torch.nn.Sequential(model), model.backbone, None):
+        with pytest.raises(
+            TypeError, match=r"model must be a bilinear\.torch\.BCNN; got .*\. Pass"
+        ):
+            namespace.save(other, path)
+
+
+@needs_torch
+def test_a_changed_classifier_is_saved_if_it_is_linear(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    namespace = __import__("bilinear.torch", fromlist=["BCNN"])
+    nn, prune = torch.nn, torch.nn.utils.prune
+    x, path = torch.rand(2, 3, 16, 16), tmp_path / "model.safetensors"
+    model = namespace.BCNN("vgg16", 3, **CASE).eval()
+    for bias in True, False:
+        model.classifier = nn.Linear(64, 5, bias=bias)
+        namespace.save(model, path, classes=list("abcde"))
+        assert torch.equal(namespace.load(path)(x), model(x))
+    with pytest.raises(ValueError, match="classes must be 5 different names"):
+        namespace.save(model, path, classes=["a", "b", "c"])
+    for changed, words in (
+        (nn.Sequential(nn.Dropout(), nn.Linear(64, 5)), r"Sequential with .*classifier\.1\.weight"),
+        (nn.Identity(), "Identity with the tensors none"),
+        (prune.l1_unstructured(nn.Linear(64, 5), "weight", 0.5), r"classifier\.weight_orig"),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(64, 5)), "ParametrizedLinear"),
+        (nn.Linear(63, 5), r"classifier\.weight' must be float32 \(5, 64\); got float32 \(5, 63"),
+    ):
+        model.classifier = changed
+        with pytest.raises((TypeError, ValueError), match=words):
+            namespace.save(model, path)
+
+
+@pytest.mark.skipif("jax" not in PRESENT, reason="JAX")
+def test_a_linear_layer_of_flax_is_saved(tmp_path: Path) -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    namespace = __import__("bilinear.jax", fromlist=["BCNN"])
+    x, path = images(2, (16, 16), "float32"), tmp_path / "model.safetensors"
+    model, rngs = namespace.BCNN("vgg16", 3, **CASE), nnx.Rngs(0)
+    for bias in True, False:
+        model.classifier = nnx.Linear(64, 5, use_bias=bias, rngs=rngs)
+        namespace.save(model, path)
+        np.testing.assert_array_equal(namespace.load(path)(x), model(x))
+    model.classifier = nnx.Sequential(nnx.Linear(64, 5, rngs=rngs))
+    with pytest.raises(TypeError, match=r"must be a flax\.nnx\.Linear; got a .*Sequential with"):
+        namespace.save(model, path)
+    model.reset_classifier(4)
+    assert model(x).shape == (2, 4)
+
+
+@needs_torch
+def test_every_module_takes_backward_hooks() -> None:
+    """PyTorch refuses them where a module changes its input in place."""
+    torch = pytest.importorskip("torch")
+    called: set[Any] = set()
+    for backbone in "vgg16", "resnet18":
+        model = driver("torch").model(backbone, 3, projection=8)
+        for module in model.modules():
+            module.register_full_backward_hook(lambda module, *_: called.add(module))
+        model(torch.rand(2, 3, 64, 64, requires_grad=True)).sum().backward()
+        assert called >= set(model.modules())

@@ -114,7 +114,7 @@ class BCNN(nnx.Module, Network[jax.Array]):
 
     def _replace_last(self, num_classes: int, seed: int | None) -> str:
         last: Any = self.pool if self.classifier is None else self.classifier
-        dtype = last.bias[...].dtype.name
+        dtype = jax.tree.leaves(nnx.state(last, nnx.Param))[0].dtype.name
         make = partial(framework.layer, dtype=dtype)
         self.pool = remake_pool(self.pool, make, num_classes, seed)
         self.classifier = self._linear(num_classes, dtype)
@@ -154,8 +154,10 @@ def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
     """Canonical name -> variable, without random generators; custom modules by their path."""
     if isinstance(part, Backbone):
         return part.canonical()
-    if isinstance(part, Linear):
-        return {"weight": part.kernel, "bias": part.bias}
+    if framework.is_linear(part):
+        linear: Any = part
+        bias = {} if linear.bias is None else {"bias": linear.bias}
+        return {"weight": linear.kernel} | bias
     return {
         ".".join(map(str, path)): node
         for path, node in nnx.iter_graph(part)

@@ -11,12 +11,14 @@ from flax import nnx
 from ...backends.jax import layers
 from ...contract import Spec, refuse
 from ..plans import DTYPES
+from .backbone import Linear
 
 name = "jax"
 module = nnx.Module
 pool_class = object
 module_name = "flax.nnx.Module"
 channels_last = True
+linear = "a flax.nnx.Linear"
 read_pth = None
 
 
@@ -38,6 +40,14 @@ def layer(name: str, *, dtype: str, **arguments: Any) -> Any:
 
 def copied(module: nnx.Module | None) -> nnx.Module | None:
     return nnx.clone(module)
+
+
+def unwrapped(model: Any) -> Any:
+    return model
+
+
+def is_linear(classifier: Any) -> bool:
+    return type(classifier) in (Linear, nnx.Linear)
 
 
 def spec(tensor: Any) -> Spec:

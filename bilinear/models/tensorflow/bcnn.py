@@ -245,9 +245,9 @@ def _variables(prefix: str, part: Any) -> dict[str, keras.Variable]:
     """Canonical name (no prefix) -> variable."""
     if isinstance(part, Backbone):
         return part.canonical()
-    if prefix == "classifier":
-        return {"weight": part.kernel, "bias": part.bias}
-    if not prefix.startswith("backbone"):
+    if prefix == "classifier" and framework.is_linear(part):
+        return {"weight": part.kernel} | ({} if part.bias is None else {"bias": part.bias})
+    if prefix in ("pool", "projection", "projection_b"):
         return framework.pool_variables(part)
     # Keras numbers the names of layers through the whole process, so positions name them
     names = (re.sub(r"_[0-9]+$", "", variable.name) for variable in part.weights)

@@ -17,6 +17,7 @@ module = keras.layers.Layer
 pool_class = keras.layers.Layer
 module_name = "keras.layers.Layer"
 channels_last = True
+linear = "a keras.layers.Dense that is built and has no activation"
 read_pth = None
 
 
@@ -44,6 +45,15 @@ def copied(module: keras.layers.Layer | None) -> keras.layers.Layer | None:
     if isinstance(module, keras.Model):
         return keras.models.clone_model(module)
     return None if module is None else type(module).from_config(module.get_config())
+
+
+def unwrapped(model: Any) -> Any:
+    return model
+
+
+def is_linear(classifier: Any) -> bool:
+    dense = type(classifier) is keras.layers.Dense and classifier.built
+    return dense and classifier.activation is keras.activations.linear
 
 
 def spec(tensor: keras.Variable) -> Spec:

@@ -25,7 +25,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv1 = _module(plan.conv1)
         self.bn1 = _module(plan.bn1)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = nn.ReLU()
         self.conv2 = _module(plan.conv2)
         self.bn2 = _module(plan.bn2)
         self.downsample = nn.Sequential(*map(_module, plan.downsample)) if plan.downsample else None
@@ -84,7 +84,7 @@ def _module(layer: plans.Layer) -> nn.Module:
         case plans.Block():
             return Block(layer)
         case plans.Relu():
-            return nn.ReLU(inplace=True)
+            return nn.ReLU()
 
 
 def named_backbone(name: str, taps: Sequence[str] | None = None) -> Backbone:

@@ -144,8 +144,9 @@ class BCNN(nn.Module, Network[Tensor]):
         The momentum that `save` takes has these names: with a `torch.optim.SGD`,
         ``{name: optimizer.state[p]["momentum_buffer"] for name, p in named_parameters()}``.
         """
-        state = self.state_dict(keep_vars=True)
-        return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        state = self.state_dict(keep_vars=True).items()
+        plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state}  # of compile
+        return {k: v for k, v in plain.items() if not k.endswith("num_batches_tracked")}
 
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Set parameters and statistics by canonical name, in canonical layout."""

@@ -19,6 +19,18 @@ module = nn.Module
 pool_class = nn.Module
 module_name = "torch.nn.Module"
 channels_last = False
+linear = "a torch.nn.Linear"
+
+_WRAPPERS = {
+    "AveragedModel": "module",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "ModelEma": "ema",
+    "ModelEmaV2": "module",
+    "ModelEmaV3": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Wrappers of PyTorch and timm, and the attribute that holds the model; the last is of compile."""
 
 
 def check_dtype(op: str, dtype: str) -> None:
@@ -33,6 +45,20 @@ def layer(name: str, *, dtype: str, device: Any = None, **arguments: Any) -> nn.
 
 def copied(module: nn.Module | None) -> nn.Module | None:
     return copy.deepcopy(module)
+
+
+def unwrapped(model: Any) -> Any:
+    while (kind := type(model)).__module__.partition(".")[0] in ("torch", "timm"):
+        if kind.__name__ not in _WRAPPERS:
+            break
+        model = getattr(model, _WRAPPERS[kind.__name__])
+    return model
+
+
+def is_linear(classifier: nn.Module) -> bool:
+    inner = unwrapped(classifier)
+    names = {*inner.state_dict()} if type(inner) is nn.Linear else set()  # pruning adds others
+    return names in ({"weight"}, {"weight", "bias"})
 
 
 def dtype_name(dtype: torch.dtype) -> str:
