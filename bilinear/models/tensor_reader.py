@@ -7,6 +7,7 @@ by SIGBUS, while here the change is an error.
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
@@ -134,7 +135,7 @@ def _entry(name: str, value: Any) -> _Entry:
         raise ValueError(f"an entry {name!r} without dtype, shape and data_offsets")
     dtype, shape, places = value["dtype"], value["shape"], value["data_offsets"]
     counts = isinstance(shape, list) and all(map(_is_count, shape))
-    if not isinstance(dtype, str) or not counts:
+    if not isinstance(dtype, str) or not re.fullmatch(r"\w{1,20}", dtype) or not counts:
         raise ValueError(f"an invalid dtype or shape of {name!r}")
     if not (isinstance(places, list) and len(places) == 2 and all(map(_is_count, places))):
         raise ValueError(f"invalid data_offsets of {name!r}")
