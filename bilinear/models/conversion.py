@@ -9,7 +9,10 @@ Only a ``.keras`` archive describes its model; for other native files `like` doe
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from .._files import check_outputs
 from .._require import BACKENDS, require
@@ -113,13 +116,26 @@ def convert(
         model = files.load(source)
         native.write_native(op, model, target, foreign)
     else:
-        model = native.read_native(op, source, foreign, files.load(like) if needed else None)
+        known = files.load(like) if needed else None
+        tables = {} if known is None else known.random_tables()
+        model = native.read_native(op, source, foreign, known)
+        _check_tables(op, tables, model.random_tables())
         files.save(model, target)
     left = False
     if read == PORTABLE:
         with open_tensors(source, op) as file:
             left = any(name.startswith(MOMENTUM) for name in specs(file))
     return Conversion(read, written, len(model.canonical()), left)
+
+
+def _check_tables(
+    op: str, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> None:
+    """ValueError where `found` has other random tables; an average of models can change them."""
+    for name, table in expected.items():
+        if not np.array_equal(found[name], table):
+            remedy = "Use the portable file of the same model, and weights whose tables are whole."
+            refuse(ValueError, op, f"{name} must be the table of like (--like)", "another", remedy)
 
 
 def _form(op: str, path: str, given: str | None, framework: str | None) -> str:

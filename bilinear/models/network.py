@@ -117,6 +117,11 @@ class Network(Generic[Tensor]):
         parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
 
+    def random_tables(self) -> dict[str, np.ndarray]:
+        """Return the random tables of the pool by canonical name, as integers."""
+        names, own = table_sizes(self.pool), self.canonical()
+        return {name: self.to_canonical(name, own[name]).copy() for name in names}
+
     def check_classifier(self, op: str) -> None:
         """TypeError unless the classifier is one linear layer, or the pool gives the logits."""
         classifier = self.classifier

@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bilinear.models.inference import Inference
 from bilinear.models.plans import DTYPES
 
 from ..agreement import relative_error
+from ..models.test_checkpoint import describe
 from ..models.test_models import images
 from ..subjects import PRESENT, driver
 from ..tolerances import HEAT, LOGITS, score_bound
@@ -98,6 +100,17 @@ def test_the_command_writes_an_image_and_a_report(backend: str, tmp_path: Path, 
     table = command(*common, "--class", other, "--pairs", 2)
     assert table.startswith(f"{other}: score")
     assert f"written: {tmp_path / 'out.png'}\n" in table
+
+
+def test_a_model_file_that_is_replaced_meanwhile_is_refused() -> None:
+    from bilinear.cli._model import check_described  # noqa: PLC0415 - needs the extra cli
+
+    description = describe()
+    model: Any = SimpleNamespace(num_classes=3, classes=description.classes, preprocessing=None)
+    with pytest.raises(ValueError, match=r"^load m: the file must not be replaced"):
+        check_described(Path("m"), model, description)
+    model.preprocessing = description.preprocessing
+    check_described(Path("m"), model, description)
 
 
 @needs_a_framework

@@ -13,6 +13,7 @@ from bilinear.contract import Spec
 from bilinear.data.images import Preprocessing
 from bilinear.models import checkpoint, plans
 from bilinear.models.checkpoint import Custom, Description
+from bilinear.models.construction import Parts
 from bilinear.models.tensorfile import open_tensors
 
 POOL = {"name": "BilinearPool", "reduction": "mean", "eps": 1e-10, "l2_eps": 1e-12}
@@ -273,6 +274,13 @@ def test_a_file_that_is_rewritten_in_place_is_refused(saved):
         saved.write_bytes(content)
         with pytest.raises(ValueError, match=f"^load {saved}: the file must stay unchanged"):
             read_while_rewritten(saved, rewritten)
+
+
+def test_weights_that_are_replaced_while_a_model_is_built_are_refused(saved):
+    described = saved, describe(classes=None)
+    parts = Parts(None, None, None, 4, None, {}, described, "float32")  # pyright: ignore
+    with pytest.raises(ValueError, match=f"^weights {saved}: the file must not be replaced"):
+        parts.tensors(lambda: layout(tiny()))
 
 
 def test_description_and_tensors_are_those_of_one_file(saved, tmp_path):

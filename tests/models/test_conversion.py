@@ -67,6 +67,20 @@ def test_conversion_there_and_back_gives_equal_bytes(form: str, case: str, tmp_p
 
 
 @over_forms
+def test_random_tables_of_another_model_are_refused(form: str, tmp_path: Path) -> None:
+    """As averages of models by other tools can write them."""
+    if FORMS[form].complete:
+        pytest.skip("it says itself which model it is of")
+    own, backend = tmp_path / f"own{FORMS[form].suffixes[0]}", driver(FORMS[form].framework)
+    convert(saved(tmp_path / "a.safetensors", form, **CASES["tables"]), own)
+    other = backend.model("resnet18", 3, taps=("layer1",), seed=7, **CASES["tables"])
+    backend.save(other, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"pool\.h1 must be the table of like"):
+        convert(own, tmp_path / "c.safetensors", like=tmp_path / "b.safetensors")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+@over_forms
 def test_converted_file_opens_with_the_framework_itself(form: str, tmp_path: Path) -> None:
     """The tensors have the names of the framework's own saving functions."""
     file = saved(tmp_path / "model.safetensors", form, projection=8)

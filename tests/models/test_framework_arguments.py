@@ -140,7 +140,7 @@ def test_wrapped_models_are_saved(tmp_path: Path) -> None:
 def test_a_changed_classifier_is_saved_if_it_is_linear(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     namespace = __import__("bilinear.torch", fromlist=["BCNN"])
-    nn, prune = torch.nn, torch.nn.utils.prune
+    nn, prune = torch.nn, pytest.importorskip("torch.nn.utils.prune")
     x, path = torch.rand(2, 3, 16, 16), tmp_path / "model.safetensors"
     model = namespace.BCNN("vgg16", 3, **CASE).eval()
     for bias in True, False:
