@@ -8,6 +8,7 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -45,7 +46,7 @@ def read_regular(path: str | os.PathLike) -> bytes:
 def file_checksum(path: str | os.PathLike) -> str:
     """SHA-256 of a regular file, in hexadecimal. Raises: OSError that names `path`."""
     with open_regular(path) as file, name_in_errors(path):
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
 
 
 def _open_regular(path: str, flags: int) -> int:

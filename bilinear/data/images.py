@@ -105,7 +105,8 @@ def _pixels(name: str, value: object) -> int:
 def _three(name: str, value: Any) -> tuple[float, ...]:
     least, most = (1e-6 if name == "std" else -1e6), 1e6  # float32 images stay finite
     listed = list(value) if isinstance(value, (tuple, list, np.ndarray)) else []
-    good = [x for x in listed if isinstance(x, numbers.Real) and least <= x <= most]
+    real: list[Any] = [x for x in listed if isinstance(x, numbers.Real)]
+    good = [x for x in real if least <= x <= most]
     if not len(listed) == len(good) == 3:
         invariant = f"{name} must be three numbers from {least:g} to {most:g}"
         remedy = "Pass the values of red, green and blue on the scale [0, 1]."
