@@ -47,9 +47,6 @@ THREADS = "threads of each framework (memory: always 1); for JAX, cores on Linux
 DEFAULT_SECTIONS = ("operators", "memory")
 ON_GPU = ("operators", "head")
 
-NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-"""Hides GPUs from all frameworks. JAX and TensorFlow use every GPU that they find."""
-
 
 def present() -> list[str]:
     return [framework for framework in FRAMEWORKS if importlib.util.find_spec(framework)]
@@ -108,7 +105,7 @@ def _select_device(
 ) -> str:
     """Return the name of the device; exit with an error if it does not match ``--device``."""
     if given.device == "cpu":
-        os.environ |= NO_GPU
+        os.environ |= machine.NO_GPU
         return "cpu"
     if others := [f"--{name}" for name in wanted if name not in ON_GPU]:
         sections = " and ".join(f"--{name}" for name in ON_GPU)

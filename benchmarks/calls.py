@@ -1,5 +1,6 @@
 """The benchmarked calls: for each operator its arrays (as after a ReLU), options and cotangent."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,11 +28,14 @@ class Size(NamedTuple):
     """Whether the descriptor is packed."""
     masked: bool = False
     """Whether a mask selects some of the locations."""
+    projected: int = 0
+    """Channels before a projection to `channels`, which precedes the layer; 0 for none."""
 
     def __str__(self) -> str:
         form = ", packed" if self.packed else "" if self.streams == 1 else ", two streams"
         form += ", masked" if self.masked else ""
-        return f"{self.samples} × {self.locations} × {self.channels}{form}"
+        channels = f"{self.projected} → {self.channels}" if self.projected else self.channels
+        return f"{self.samples} × {self.locations} × {channels}{form}"
 
 
 class Call(NamedTuple):
@@ -46,8 +50,11 @@ class Call(NamedTuple):
     """Constructor arguments of a layer; its arrays are (N, L, C) with one spatial axis."""
     weights: tuple[np.ndarray, ...] = ()
     """Learned weights of a layer, which the published formula takes after its arrays."""
+    projection: np.ndarray | None = None
+    """Weight (channels before, channels) of the projection of every array."""
 
 
+@functools.lru_cache(maxsize=1)  # the dtypes and passes of a row use equal arrays
 def make_call(op: str, size: Size) -> Call:
     if op in LAYERS:
         return _layer_call(op, size)
@@ -188,9 +195,14 @@ def _layer_call(name: str, size: Size) -> Call:
         streams, arguments = 3, {"channels": [c] * 3, "dim": DIM}
         weights = tuple(initial_values.projections([(c, DIM)] * 3, 0))
         out = out[0], 3 * DIM
-    arrays = _features(size, rng, streams=streams)
+    wide = size._replace(channels=size.projected or c)
+    arrays = _features(wide, rng, streams=streams)
     cotangent = rng.standard_normal(out, "float32")
-    return Call(arrays, options, cotangent, False, arguments, weights)
+    call = Call(arrays, options, cotangent, False, arguments, weights)
+    if not size.projected:
+        return call
+    projection = rng.standard_normal((size.projected, c), "float32") / size.projected**0.5
+    return call._replace(projection=projection)
 
 
 LOCATIONS = {"28 × 28 (VGG16 at 448)": 784, "14 × 14 (VGG16 at 224, ResNet18 at 448)": 196}

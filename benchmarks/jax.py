@@ -32,6 +32,12 @@ def _products(cotangent, *arrays):
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
+    found = calls(op, size, dtype, gradient, device)
+    return {name: lambda f=f: jax.block_until_ready(f()) for name, f in found.items()}
+
+
+def calls(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
+    """Name -> a call, as a `functools.partial`, that returns the result or the gradients."""
     del device  # JAX uses every GPU that it finds; for the CPU, the command hides them
     call = make_call(op, size)
     arrays = [jnp.asarray(a, dtype) for a in call.arrays]
@@ -39,7 +45,12 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     given = [cotangent, *arrays] if gradient else arrays
 
     def passes(f):
+        f = f if call.projection is None else projected(f)
         return _both(f) if gradient else f
+
+    def projected(f):
+        weight = jnp.asarray(call.projection, dtype)
+        return lambda *maps: f(*(m @ weight for m in maps))
 
     if not call.product:  # one read and one write
         floor, of = jax.jit(lambda *a: sum(a) + 1), given
@@ -51,14 +62,14 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
         own = getattr(namespace, op)(**call.layer).__call__
     ours = passes(own)
     formula = passes(lambda *a: FORMULAS[op](*a, *weights, **call.options))
-    calls = {
-        OURS: (jax.jit(ours), given),
-        EAGER: (formula, given),
-        COMPILED: (jax.jit(formula), given),
+    found = {
+        OURS: functools.partial(jax.jit(ours), *given),
+        EAGER: functools.partial(formula, *given),
+        COMPILED: functools.partial(jax.jit(formula), *given),
     }
     if call.product or op in ELEMENTWISE:
-        calls[FLOOR] = (floor, of)
-    return {k: lambda f=f, a=a: jax.block_until_ready(f(*a)) for k, (f, a) in calls.items()}
+        found[FLOOR] = functools.partial(floor, *of)
+    return found
 
 
 def bytes_held(op: str, size: Size, dtype: str, own: bool) -> int:

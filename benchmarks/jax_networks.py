@@ -81,14 +81,25 @@ WAYS = {"jit": jax.jit}
 
 
 def steps(
-    how: str, backbone: str, classes: int, images, labels, *, training: bool
+    how: str,
+    backbone: str,
+    classes: int,
+    images,
+    labels,
+    *,
+    training: bool,
+    device: str = "cpu",
+    half: bool = False,
 ) -> dict[str, Callable]:
     """Return the steps "ours", "plain" and "pooling" (only the pooling of ours).
 
-    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3).
+    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3). With
+    `half`, weights and images are bfloat16.
     """
-    x, classes_of = jnp.asarray(images), jnp.asarray(labels)
-    ours = namespace.BCNN(backbone, classes)
+    del device  # JAX uses every GPU that it finds; for the CPU, the command hides them
+    dtype = "bfloat16" if half else "float32"
+    x, classes_of = jnp.asarray(images, dtype), jnp.asarray(labels)
+    ours = namespace.BCNN(backbone, classes, dtype=dtype)
     plain = Network(backbone, classes)
     for own, other in zip(plain.variables(), ours.canonical().values(), strict=True):
         own[...] = jnp.array(other[...])  # a copy, because steps donate their arguments

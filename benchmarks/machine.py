@@ -17,13 +17,16 @@ PACKAGES = {
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 """Environment variable that selects TensorFlow's CPU kernels."""
 
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+"""Hides GPUs from all frameworks. JAX and TensorFlow use every GPU that they find."""
+
 
 def describe(frameworks: Iterable[str], device: str, threads: int) -> str:
     """Describe processor, cores, threads, device, versions and TensorFlow kernels."""
     packages = [package for framework in frameworks for package in PACKAGES[framework]]
     versions = [f"{package} {metadata.version(package)}" for package in packages]
     fewer = f"{threads} threads (memory: 1 thread)" if threads > 1 else "1 thread"
-    where = f"Machine: {_processor()}, {os.cpu_count()} cores, device {device}, {fewer}."
+    where = f"Machine: {processor()}, {os.cpu_count()} cores, device {device}, {fewer}."
     listed = ", ".join([f"Python {platform.python_version()}", *versions])
     variable = ""
     if "tensorflow" in frameworks and ONEDNN in os.environ:
@@ -36,7 +39,7 @@ def gpu(framework: str) -> str | None:
     return importlib.import_module(f"{__package__}.{framework}").gpu()
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the processor."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.is_file() else []

@@ -30,8 +30,19 @@ class Spread(NamedTuple):
         return cls(low, median, high)
 
 
+def wall_clock(run: Callable[[], object]) -> float:
+    """Seconds of one run."""
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
 def time_in_turn(
-    runs: Mapping[str, Callable[[], object]], seconds: float, *, rounds: tuple[int, int] = (7, 40)
+    runs: Mapping[str, Callable[[], object]],
+    seconds: float,
+    *,
+    rounds: tuple[int, int] = (7, 40),
+    clock: Callable[[Callable[[], object]], float] = wall_clock,
 ) -> dict[str, list[float]]:
     """Time each run once per round, after two rounds of warm-up. Return seconds by name.
 
@@ -46,9 +57,7 @@ def time_in_turn(
         if done >= fewest and time.perf_counter() - start > seconds:
             break
         for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - begin)
+            times[name].append(clock(run))
     return times
 
 

@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,10 +31,11 @@ def batch(step: Step) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, step.classes, step.batch)
 
 
-def runs(framework: str, step: Step, how: str) -> dict:
+def runs(framework: str, step: Step, how: str, **options: Any) -> dict:
     """Return the calls "ours", "plain" and "pooling" (only the pooling of ours)."""
     networks = importlib.import_module(f"{__package__}.{framework}_networks")
-    return networks.steps(how, step.backbone, step.classes, *batch(step), training=step.training)
+    given = how, step.backbone, step.classes, *batch(step)
+    return networks.steps(*given, training=step.training, **options)
 
 
 def ways(framework: str) -> list[str]:

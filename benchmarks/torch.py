@@ -18,11 +18,23 @@ torch._dynamo.config.fail_on_recompile_limit_hit = True  # instead of running ea
 
 def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
     """Name -> a call that waits for its result."""
+    found = calls(op, size, dtype, gradient, device)
+    return {name: _wait(call, device) for name, call in found.items()}
+
+
+def calls(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
+    """Name -> a call that returns the result, or the gradients of the arrays."""
     call, kind = make_call(op, size), getattr(torch, dtype)
     *arrays, cotangent = (
         torch.from_numpy(a).to(device, kind) for a in (*call.arrays, call.cotangent)
     )
     options = _tensors(call.options, device)
+
+    def projected(f):
+        if call.projection is None:
+            return f
+        weight = torch.from_numpy(call.projection).to(device, kind)
+        return lambda *maps: f(*(m @ weight for m in maps))
 
     def forward(f):
         with torch.no_grad():
@@ -56,15 +68,16 @@ def runs(op: str, size: Size, dtype: str, gradient: bool, device: str) -> dict:
         return FORMULAS[op](*arrays, *weights, **options)
 
     torch.compiler.reset()  # all formulas share one code object and its recompile limit
-    compiled = torch.compile(formula)
-    calls = {
-        OURS: lambda: run(ours),
-        EAGER: lambda: run(formula),
+    own, published = projected(ours), projected(formula)
+    compiled = torch.compile(published)
+    found = {
+        OURS: lambda: run(own),
+        EAGER: lambda: run(published),
         COMPILED: lambda: run(compiled),
     }
     if call.product or op in ELEMENTWISE:
-        calls[FLOOR] = floor
-    return {name: _wait(call, device) for name, call in calls.items()}
+        found[FLOOR] = floor
+    return found
 
 
 def bytes_held(op: str, size: Size, dtype: str, own: bool) -> int:

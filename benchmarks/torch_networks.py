@@ -59,15 +59,25 @@ WAYS: dict[str, Callable] = {"eager": lambda f: f, "torch.compile": torch.compil
 
 
 def steps(
-    how: str, backbone: str, classes: int, images, labels, *, training: bool
+    how: str,
+    backbone: str,
+    classes: int,
+    images,
+    labels,
+    *,
+    training: bool,
+    device: str = "cpu",
+    half: bool = False,
 ) -> dict[str, Callable]:
     """Return the steps "ours", "plain" and "pooling" (only the pooling of ours).
 
-    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3).
+    A training step returns the loss, an inference step the logits. Images are (N, H, W, 3). With
+    `half`, the networks run under autocast to bfloat16. On a GPU, the steps do not wait.
     """
     x, classes_of = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    ours = namespace.BCNN(backbone, classes)
-    plain = Network(backbone, classes)
+    x, classes_of = x.to(device), classes_of.to(device)
+    ours = namespace.BCNN(backbone, classes, device=device)
+    plain = Network(backbone, classes).to(device)
     with torch.no_grad():  # both are in the order of torchvision
         for own, other in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True):
             own.copy_(other)
@@ -75,25 +85,37 @@ def steps(
         who: model.to(memory_format=torch.channels_last).train(training)
         for who, model in {"ours": ours, "plain": plain}.items()
     }
-    with torch.no_grad():
+    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half)
+    with torch.no_grad(), autocast:
         features = ours.feature_maps(x)[0].contiguous(memory_format=torch.channels_last)
 
+    def way(module):
+        run = WAYS[how](module)
+
+        def in_half(x):
+            with autocast:
+                result = run(x)
+            return result.float()
+
+        return in_half if half else run
+
     def step(model):
+        run = way(model)
         if not training:
-            return lambda: _logits(model, x)
+            return lambda: _logits(run, x)
         optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
-        return lambda: _train_step(model, optimizer, x, classes_of)
+        return lambda: _train_step(run, optimizer, x, classes_of)
 
     def pooling(pool):
         leaf = features.detach().requires_grad_(training)
         size = ours.pool.descriptor_size(features.shape[1])
-        cotangent = torch.ones(len(features), size)
+        cotangent = torch.ones(len(features), size, device=device)
         if not training:
             return lambda: _logits(pool, leaf)
         return lambda: torch.autograd.grad(pool(leaf), leaf, cotangent)
 
-    found = {who: step(WAYS[how](model)) for who, model in models.items()}
-    return found | {"pooling": pooling(WAYS[how](ours.pool))}
+    found = {who: step(model) for who, model in models.items()}
+    return found | {"pooling": pooling(way(ours.pool))}
 
 
 def _logits(model, x):

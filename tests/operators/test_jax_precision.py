@@ -1,4 +1,4 @@
-"""Matrix products of the JAX operators: full precision, or the precision that the user sets."""
+"""The programs of the JAX operators: the precision of matrix products, other platforms."""
 
 import functools
 import importlib
@@ -20,37 +20,53 @@ WITHOUT_PRODUCTS = (
 )
 
 
-def function_and_arrays(op: str):
-    """An operator with the options of its first smooth case, and the arrays of that case."""
-    case = OPS[op].smooth("float32")[0]
-    function = getattr(importlib.import_module("bilinear.jax"), op)
-    return functools.partial(function, **case.options), case.arrays
+def value_and_gradient(op: str, dtype: str = "float32"):
+    """An operator and its gradient, compiled, and arrays: those of its first smooth case."""
+    jax, case = importlib.import_module("jax"), OPS[op].smooth(dtype)[0]
+    operator = getattr(importlib.import_module("bilinear.jax"), op)
+    function = functools.partial(operator, **case.options)
 
-
-def precisions(function, arrays) -> set[str]:
-    """The precisions of all matrix products in the lowered text, forward and backward."""
-    jax = importlib.import_module("jax")
-
-    def value_and_gradient(*arrays):
+    def both(*arrays):
         result, pullback = jax.vjp(function, *arrays)
         return result, pullback(result)
 
-    text = jax.jit(value_and_gradient).lower(*map(jax.numpy.asarray, arrays)).as_text()
-    products = [line for line in text.splitlines() if "dot_general" in line]
-    return {p for line in products for p in re.findall(r"precision = \[(\w+, \w+)\]", line)}
+    return jax.jit(both), [jax.numpy.asarray(array) for array in case.arrays]
+
+
+def products(text: str) -> list[str]:
+    """The matrix products of a lowered program."""
+    return [line for line in text.splitlines() if "dot_general" in line]
+
+
+def precisions(op: str) -> set[str]:
+    """The precisions of all matrix products, forward and backward."""
+    function, arrays = value_and_gradient(op)
+    found = products(function.lower(*arrays).as_text())
+    return {p for line in found for p in re.findall(r"precision = \[(\w+, \w+)\]", line)}
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if op not in WITHOUT_PRODUCTS])
 def test_a_precision_set_by_the_user_is_honoured(op: str) -> None:
     jax = importlib.import_module("jax")
-    function, arrays = function_and_arrays(op)
     before = jax.config.jax_default_matmul_precision
     try:
         jax.config.update("jax_default_matmul_precision", None)
-        assert precisions(function, arrays) == {"HIGHEST, HIGHEST"}
+        assert precisions(op) == {"HIGHEST, HIGHEST"}
         with jax.default_matmul_precision("tensorfloat32"):
-            assert precisions(function, arrays) == {"HIGH, HIGH"}
+            assert precisions(op) == {"HIGH, HIGH"}
         jax.config.update("jax_default_matmul_precision", "bfloat16")
-        assert precisions(function, arrays) == {"DEFAULT, DEFAULT"}
+        assert precisions(op) == {"DEFAULT, DEFAULT"}
     finally:
         jax.config.update("jax_default_matmul_precision", before)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("op", OPS)
+def test_value_and_gradient_lower_for_other_platforms(op: str, dtype: str, platform: str) -> None:
+    function, arrays = value_and_gradient(op, dtype)
+    export = importlib.import_module("jax.export").export
+    program = export(function, platforms=[platform])(*arrays)
+    assert program.platforms == (platform,)
+    assert {out.dtype.name for out in program.out_avals} == {dtype}
+    assert bool(products(program.mlir_module())) == (op not in WITHOUT_PRODUCTS)
