@@ -215,8 +215,7 @@ class Files(Generic[Model, Tensor]):
 
         Args:
             path: a ``.safetensors`` file with the tensors of that code; in `bilinear.torch` also
-                the ``.pth``, ``.pt`` or ``.tar`` file that the code saved. Pickled objects are not
-                loaded.
+                the file that the code saved by `torch.save`. Pickled objects are not loaded.
             layout: the code that trained it: ``"umass"``, ``"umass-improved"``,
                 ``"umass-democratic"``, ``"haomood"`` or ``"fast-mpn-bcnn"``; or a
                 `bilinear.models.layouts.Layout` that describes other code.
