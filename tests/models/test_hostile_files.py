@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 
 from bilinear.models.conversion import FORMS, convert
+from bilinear.models.state_dict import open_state
 
+from ..meta.test_mutated_images import is_read, mutate
 from ..subjects import driver
 from .test_conversion import FOUND, like, needs_keras, needs_torch, saved
+from .test_state_dict import TENSORS
 
 
 @needs_torch
@@ -37,6 +41,29 @@ def test_small_files_that_expand_are_refused(tmp_path: Path) -> None:
     ):
         convert(own, back, like=file)
     assert not back.exists()
+
+
+@needs_torch
+@pytest.mark.full
+@pytest.mark.parametrize("zipped", [True, False])
+def test_mutated_checkpoints_are_read_or_refused(zipped: bool, tmp_path: Path) -> None:
+    torch = importlib.import_module("torch")
+    framework = importlib.import_module("bilinear.models.torch.framework")
+    path, rng = tmp_path / "a.pth", random.Random(7)
+    tensors = {name: torch.from_numpy(array) for name, array in TENSORS.items()}
+    saved_as = {"_use_new_zipfile_serialization": zipped}
+    torch.save({"state_dict": tensors, "epoch": 3}, path, **saved_as)
+    content = path.read_bytes()
+
+    def read() -> None:
+        op, known = f"weights {path}", TENSORS.__contains__
+        with open_state(op, str(path), framework.read_pth, known) as state:
+            for name in state.specs:
+                state.read(name)
+
+    for _ in range(1000):
+        path.write_bytes(mutate(rng, content))
+        is_read(read, str(path))
 
 
 def compress(path: Path, **changed: bytes) -> None:
