@@ -1,6 +1,7 @@
 """Checkpoints as training tools save them: one reader gives the same tensors of each."""
 
 import re
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ TOOLS: dict[str, Callable[[Tensors], Tensors]] = {
         "optimizer_state_dict": {"state": {0: {"momentum_buffer": next(iter(t.values()))}}},
         "loss": 0.5,
     },
-    "timm": lambda t: {"arch": "a", "state_dict": other(t), "state_dict_ema": t, "optimizer": {}},
-    "torchvision": lambda t: {"model": other(t), "model_ema": averaged(t), "epoch": 3},
+    "timm": lambda t: {"state_dict": other(t), "state_dict_ema": t, "args": Namespace(lr=0.1)},
+    "torchvision": lambda t: {"model": other(t), "model_ema": averaged(t), "args": Namespace()},
     "twice": lambda t: {"model": {"state_dict": prefixed("model.module.", t)}},
 }
 """Tool -> what it saves of a model with these tensors."""

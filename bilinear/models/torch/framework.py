@@ -1,5 +1,6 @@
 """What saving, loading and building a B-CNN need of PyTorch (`models.framework.Framework`)."""
 
+import argparse
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -132,7 +133,8 @@ def read_pth(file: BinaryIO) -> Any:
     them beyond the size of the file.
     """
     check_uncompressed(file)
-    return _to_arrays(torch.load(file, map_location="cpu", weights_only=True))
+    with torch.serialization.safe_globals([argparse.Namespace]):  # timm's and torchvision's options
+        return _to_arrays(torch.load(file, map_location="cpu", weights_only=True))
 
 
 def _to_arrays(saved: Any) -> Any:
