@@ -1,9 +1,11 @@
 """Descriptors of many images in one file, written batch by batch and memory-mapped for search.
 
 The file is ``.npy`` or ``.safetensors`` with a (N, D) float32 array. A JSON file with the same
-name plus ``.json`` has the paths, labels, classes and the model of the rows.
+name plus ``.json`` has the paths, labels, classes and the model of the rows. Both files have the
+checksum of the rows, by which files that do not belong together are recognized.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -13,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from .._files import replace_file
+from .._files import name_in_errors, open_regular, read_regular, replace_file, write_all
+from .._json import format_json, parse_json
 from .._npy import HEADER_BYTES as _HEADER
 from .._npy import npy_header
 from ..contract import refuse
@@ -46,8 +49,9 @@ class Rows:
 class Writer:
     """Appends rows to a file of descriptors; see `write_descriptors`."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._size = file, size
+    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
+        self._path, self._file, self._size = path, file, size
+        self._checksum = hashlib.sha256()
         self.paths: list[str] = []
         self.labels: list[int] = []
 
@@ -58,9 +62,21 @@ class Writer:
             invariant = f"each image must have {self._size} values, a path and a label"
             remedy = "Pass arrays and lists of the same length."
             refuse(ValueError, "write_descriptors", invariant, received, remedy)
-        self._file.write(np.ascontiguousarray(descriptors, "<f4").tobytes())
+        data = np.ascontiguousarray(descriptors, "<f4").tobytes()
+        self._checksum.update(data)
+        self.write(data)
         self.paths += paths
         self.labels += map(int, labels)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes at the current position. Raises: OSError that names the file."""
+        with name_in_errors(self._path):
+            write_all(self._file, data)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of all rows so far."""
+        return self._checksum.hexdigest()
 
 
 @contextmanager
@@ -70,7 +86,8 @@ def write_descriptors(
     """Write a file of descriptors and its JSON file; yield a `Writer` that appends rows.
 
     Both files are replaced atomically, the JSON file last. If writing fails, nothing is written.
-    One batch is in memory at a time.
+    If two programs write the same files at once, the result is one of the two pairs, or a pair that
+    `open_descriptors` refuses. One batch is in memory at a time.
 
     Args:
         path: output file, ending in one of `SUFFIXES`.
@@ -86,19 +103,20 @@ def write_descriptors(
         replace_file(_json_path(path)) as json_file,  # replaced last
         replace_file(path) as temporary,
     ):
-        with open(temporary, "wb") as file:
-            file.write(header(0, size))
-            writer = Writer(file, size)
+        with open(temporary, "wb", buffering=0) as file:
+            writer = Writer(path, file, size)
+            writer.write(header(0, size, ""))
             yield writer
             if not writer.paths:
                 remedy = "No image could be read, so nothing was written."
                 invariant = f"{path} must have at least one row"
                 refuse(ValueError, "write_descriptors", invariant, "none", remedy)
             file.seek(0)
-            file.write(header(len(writer.paths), size))
+            writer.write(header(len(writer.paths), size, writer.checksum))
         rows = Rows(model, sha256, list(classes), writer.paths, writer.labels)
-        text = json.dumps({"format": FORMAT, **asdict(rows)})
-        Path(json_file).write_text(text, encoding="utf-8")
+        text = format_json({"format": FORMAT, "checksum": writer.checksum, **asdict(rows)})
+        with name_in_errors(_json_path(path)):
+            Path(json_file).write_text(text, encoding="utf-8")
         with suppress(FileNotFoundError):  # no new descriptors with an old JSON file
             _json_path(path).unlink()
 
@@ -123,25 +141,26 @@ def open_descriptors(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
     """Open a file of descriptors.
 
     Returns: the descriptors, a memory-mapped (N, D) float32 array, and the description of its rows.
-    Raises: ValueError that names the file if `write_descriptors` did not write it; OSError if it
-        cannot be opened.
+        The array must not be read while another program writes into the same file.
+    Raises: ValueError that names the file if `write_descriptors` did not write it, or if the two
+        files do not belong together; OSError if one cannot be opened.
     """
     path = Path(path)
-    header = _header(path)
+    header, text = _header(path), read_regular(_json_path(path))
     try:
-        values = json.loads(_json_path(path).read_text(encoding="utf-8"))
-        kind = values.pop("format")
+        values = parse_json(text)
+        kind, checksum = values.pop("format"), values.pop("checksum")
         rows = Rows(**values)
+        valid = kind == FORMAT and isinstance(checksum, str) and _are_valid(rows)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        _refuse(path, f"{_json_path(path)}: {error!r}")
-    bytes_of_rows = os.path.getsize(path) - _HEADER
-    count = len(rows.paths)
-    size, rest = divmod(bytes_of_rows, 4 * max(count, 1))
-    with open(path, "rb") as file:
-        complete = file.read(_HEADER) == header(count, size)
-    if kind != FORMAT or len(rows.labels) != count or rest or not complete or not count:
-        _refuse(path, f"{bytes_of_rows} bytes for {count} images")
-    return np.memmap(path, "<f4", "r", _HEADER, (count, size)), rows
+        _refuse(path, f"{_json_path(path)}: {error!r}"[:200])
+    count = len(rows.paths) if valid else 0
+    with open_regular(path) as file:
+        bytes_of_rows = os.fstat(file.fileno()).st_size - _HEADER
+        size, rest = divmod(bytes_of_rows, 4 * max(count, 1))
+        if not valid or rest or size < 1 or file.read(_HEADER) != header(count, size, checksum):
+            _refuse(path, f"{bytes_of_rows} bytes for {count} images")
+        return np.memmap(file, "<f4", "r", _HEADER, (count, size)), rows
 
 
 def nearest(
@@ -158,7 +177,7 @@ def nearest(
 
     Returns: row indices (min(k, N),) int64 and similarities float32, most similar first.
     Cost: one pass over the rows, 64 MiB in memory at a time.
-    Raises: ValueError if the lengths differ.
+    Raises: ValueError if the lengths differ, or for a vector whose norm is not finite.
     """
     if query.shape != descriptors.shape[1:]:
         received = f"descriptors {descriptors.shape} and a query {query.shape}"
@@ -174,7 +193,11 @@ def nearest(
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    if not np.isfinite(norms).all():
+        remedy = "Write the descriptors again, with a model whose results are finite."
+        refuse(ValueError, "nearest", "norms must be finite", "NaN or infinity", remedy)
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
 
 
@@ -187,10 +210,19 @@ def _json_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _header(path: Path) -> Callable[[int, int], bytes]:
-    """Return the function (rows, size) -> header of `_HEADER` bytes."""
-    headers: dict[str, Callable[[int, int], bytes]] = {
-        ".npy": lambda count, size: npy_header((count, size), np.dtype("<f4")),
+def _are_valid(rows: Rows) -> bool:
+    """Whether the values of a JSON file have the types and ranges of `write_descriptors`."""
+    lists = rows.classes, rows.paths, rows.labels
+    if not all(isinstance(values, list) for values in lists) or len(rows.paths) != len(rows.labels):
+        return False
+    texts = all(isinstance(x, str) for x in (rows.model, rows.sha256, *rows.classes, *rows.paths))
+    return texts and all(type(x) is int and -1 <= x < len(rows.classes) for x in rows.labels)
+
+
+def _header(path: Path) -> Callable[[int, int, str], bytes]:
+    """Return the function (rows, size, checksum of the rows) -> header of `_HEADER` bytes."""
+    headers: dict[str, Callable[[int, int, str], bytes]] = {
+        ".npy": lambda count, size, checksum: npy_header((count, size), np.dtype("<f4"), checksum),
         ".safetensors": _safetensors,
     }
     if path.suffix not in headers:
@@ -199,10 +231,11 @@ def _header(path: Path) -> Callable[[int, int], bytes]:
     return headers[path.suffix]
 
 
-def _safetensors(count: int, size: int) -> bytes:
+def _safetensors(count: int, size: int, checksum: str) -> bytes:
     shape = [count, size]
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * math.prod(shape)]}
-    text = json.dumps({"descriptors": tensor}).encode().ljust(_HEADER - 8)
+    content = {"__metadata__": {"sha256": checksum}, "descriptors": tensor}
+    text = json.dumps(content).encode().ljust(_HEADER - 8)
     return struct.pack("<Q", len(text)) + text
 
 

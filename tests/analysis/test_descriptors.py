@@ -74,6 +74,15 @@ def test_a_damaged_file_is_named_in_the_error(suffix: str, tmp_path: Path) -> No
         json.dumps(listed | {"paths": PATHS[:4], "labels": [0] * 4}),
         json.dumps(listed | {"labels": [0] * 4}),
         json.dumps(listed | {"paths": [], "labels": []}),
+        json.dumps(listed | {"paths": 5}),
+        json.dumps(listed | {"paths": [1, 2, 3, 4, 5]}),
+        json.dumps(listed | {"classes": None}),
+        json.dumps(listed | {"labels": [0, 1, 0, 1, 2]}),
+        json.dumps(listed | {"labels": [0, 1, 0, 1, True]}),
+        json.dumps(listed | {"checksum": None}),
+        json.dumps(listed).replace("[0, 1, 0", "[NaN, 1, 0"),
+        100_000 * "[",
+        "\ufeff{}",
     ):
         json_file.write_text(text)
         with pytest.raises(ValueError, match=f"f{suffix} and f{suffix}.json must be written by"):
@@ -83,6 +92,38 @@ def test_a_damaged_file_is_named_in_the_error(suffix: str, tmp_path: Path) -> No
         descriptors.open_descriptors(path)
     with pytest.raises(ValueError, match=r"must end in \.npy or \.safetensors"):
         descriptors.open_descriptors(tmp_path / "f.h5")
+
+
+@over_suffixes
+def test_files_that_do_not_belong_together_are_refused(suffix: str, tmp_path: Path) -> None:
+    """As two writers at once leave them: equal shapes, images and model, but other rows."""
+    path, other = write_file(tmp_path / f"f{suffix}"), tmp_path / f"g{suffix}"
+    about = {"model": "model.safetensors", "sha256": "0" * 64, "classes": ("one", "two")}
+    with descriptors.write_descriptors(other, 7, **about) as writer:
+        writer.append(DESCRIPTORS[::-1], PATHS, [0, 1, 0, 1, 1])
+    os.replace(other, path)
+    with pytest.raises(ValueError, match="do not belong together"):
+        descriptors.open_descriptors(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+@pytest.mark.parametrize("name", ["f.npy", "f.npy.json"])
+def test_a_fifo_is_refused(name: str, tmp_path: Path) -> None:
+    path = write_file(tmp_path / "f.npy")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match=f"{name}: the path must name a regular file; got a FIFO"):
+        descriptors.open_descriptors(path)
+    with pytest.raises(OSError, match=f"{name}: the path must name a regular file; got a FIFO"):
+        write_file(path)
+    assert (tmp_path / name).is_fifo()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_norms_that_are_not_finite_are_refused(value: float) -> None:
+    rows = np.array([[1, 2], [3, value]], np.float32)
+    with pytest.raises(ValueError, match="norms must be finite"):
+        descriptors.nearest(rows, rows[0])
 
 
 def test_too_little_disk_space_is_an_error(tmp_path: Path) -> None:

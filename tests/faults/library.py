@@ -243,7 +243,7 @@ def _(f, rows):
 @fault("the header of descriptors has a wrong number of rows", HEADER, DESCRIPTORS)
 def _(f, path):
     header = f(path)
-    return lambda count, size: header(max(0, count - 1), size)
+    return lambda count, *rest: header(max(0, count - 1), *rest)
 
 
 @fault("a padded batch is returned whole", "cli._model:Model._in_batches", COMMANDS, "torch")
@@ -258,7 +258,7 @@ def _(f, self, call, images):
     return f(self, call, images)
 
 
-@fault("another model's descriptors are searched", "cli.retrieve:checksum", COMMANDS, "torch")
+@fault("another model's descriptors are searched", "cli.retrieve:file_checksum", COMMANDS, "torch")
 def _(f, file):
     return mock.ANY  # equal to every checksum
 

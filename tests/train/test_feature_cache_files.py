@@ -92,16 +92,29 @@ def test_damaged_files_are_refused_by_name(folder: Path) -> None:
         b"[]",
         whole.replace(b"bfloat16", b"float32"),
         whole.replace(b"train", b"test"),
+        whole.replace(b'"crc32": [', b'"crc32": [[1e999],'),
+        100_000 * b"[",
     ):
         note.write_bytes(wrong)
         with pytest.raises(ValueError, match=r"maps\.json must list the feature maps"):
             open_maps(folder)
     note.write_bytes(whole)
     path = folder / "map-0.npy"
-    for wrong in (path.read_bytes()[:-1], b"", path.read_bytes().replace(b"<f4", b"<i4")):
+    whole = path.read_bytes()
+    headers = b"<i4", b"'<f", b"{'a", b"\0\0\0", b"((("  # TokenError, KeyError, … in NumPy
+    for wrong in (whole[:-1], b"", whole + b"0", *(whole.replace(b"<f4", h) for h in headers)):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match=r"map-0\.npy must"):
             open_maps(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+@pytest.mark.parametrize("name", ["maps.json", "map-1.npy"])
+def test_a_fifo_is_refused(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(OSError, match=f"{name}: the path must name a regular file; got a FIFO"):
+        open_maps(folder)
 
 
 def test_unexpected_feature_maps_are_refused(tmp_path: Path) -> None:

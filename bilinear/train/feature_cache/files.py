@@ -9,7 +9,6 @@ The name of a folder is the hash of everything its content depends on. Rows are 
 their checksums are verified on every read.
 """
 
-import json
 import math
 import os
 import shutil
@@ -21,7 +20,8 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from ..._files import name_in_errors, replace_file, sync_folder, write_all
+from ..._files import name_in_errors, open_regular, read_regular, sync_folder, write_all, write_text
+from ..._json import format_json, parse_json
 from ..._npy import HEADER_BYTES, npy_header
 from ...contract import refuse
 from ...models.plans import DTYPES
@@ -87,7 +87,7 @@ class MapSet(NamedTuple):
         return header | {"images": self.count, "maps": maps}
 
     def to_json(self, checksums: Sequence[Sequence[int]]) -> str:
-        return json.dumps(self.describe() | {"crc32": checksums}, indent=1) + "\n"
+        return format_json(self.describe() | {"crc32": checksums}, indent=1) + "\n"
 
 
 class FeatureMaps:
@@ -95,12 +95,13 @@ class FeatureMaps:
 
     def __init__(self, of: MapSet) -> None:
         file, expected, count = of.folder / "maps.json", of.describe(), of.count
+        text = read_regular(file)
         try:
-            listed = json.loads(file.read_text(encoding="utf-8"))
+            listed = parse_json(text)
             found = {key: listed.get(key) for key in expected}
             self._checksums = [[int(crc) for crc in rows] for rows in listed["crc32"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            _refuse_damaged(file, "list the feature maps of its folder", repr(error))
+            _refuse_damaged(file, "list the feature maps of its folder", repr(error)[:200])
         if found != expected or [len(rows) for rows in self._checksums] != [count] * len(of.specs):
             _refuse_damaged(file, f"list the feature maps of {count} images", f"{found}"[:200])
         self._paths = of.paths
@@ -142,8 +143,7 @@ def write_maps(
         temporary.folder.mkdir()
         try:
             checksums = _write_rows(temporary, batches())
-            with replace_file(temporary.folder / "maps.json") as name:
-                Path(name).write_text(maps.to_json(checksums), encoding="utf-8")
+            write_text(temporary.folder / "maps.json", maps.to_json(checksums))
             check_lock()
             os.rename(temporary.folder, folder)
             sync_folder(cache)
@@ -233,12 +233,14 @@ def _write(path: Path, file: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def _map_file(path: Path, spec: MapSpec, count: int) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:  # a wrong header, or too few bytes
-        _refuse_damaged(path, "be a .npy file", f"{error}"[:200])
-    if (array.shape, array.dtype) != ((count, *spec.shape), spec.stored_dtype):
-        _refuse_damaged(path, f"hold {count} feature maps {spec}", f"{array.shape} {array.dtype}")
+    shape, dtype = (count, *spec.shape), spec.stored_dtype
+    header = npy_header(shape, dtype)
+    with open_regular(path) as file:
+        size, start = os.fstat(file.fileno()).st_size, file.read(len(header))
+        if start != header or size != len(header) + count * spec.bytes:
+            what = f"hold {count} feature maps {spec} after the header of this version"
+            _refuse_damaged(path, what, f"{size} bytes, {start[:80]!r}")
+        array = np.memmap(file, dtype, "r", len(header), shape)
     return np.asarray(array).view(DTYPES[spec.dtype])
 
 
