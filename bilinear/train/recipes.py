@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from ..contract import refuse
+from ..data.images import MAX_PIXELS
 from ..models.plans import BACKBONES, DTYPES
 from .validation import Count, Natural, NonNegative, Positive, Text, one_of, reject, validated
 
@@ -25,6 +26,8 @@ MAX_BACKBONE_LEARNING_RATE = 0.1
 """Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
 
 Backbone = Annotated[str, one_of(BACKBONES)]
+Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
+"""Of an image in pixels: larger images are refused when they are read."""
 
 
 @validated
@@ -57,7 +60,7 @@ class Images:
     """How an image becomes the input of the model.
 
     Args:
-        size: side of the square crop, in pixels. Default: 448.
+        size: side of the square crop, in pixels, at most 9459. Default: 448.
         resize: length to which the shorter side is resized before the crop, in pixels, at least
             `size`. Default: None, the shortest that contains the crop.
         square: resize both sides to `resize` and ignore the aspect ratio. Default: False.
@@ -66,8 +69,8 @@ class Images:
         flip: mirror a training image with probability 0.5. Default: True.
     """
 
-    size: Count = 448
-    resize: Count | None = None
+    size: Side = 448
+    resize: Side | None = None
     square: StrictBool = False
     random_crop: StrictBool = True
     flip: StrictBool = True
@@ -160,10 +163,11 @@ class Phase:
     """A number of epochs in which the same parameters train.
 
     Args:
-        name: letters, digits, hyphens and underscores; different in every phase of a recipe.
+        name: up to 50 letters, digits, hyphens and underscores, a part of the name of a file;
+            different in every phase of a recipe.
         groups: parameter groups. A parameter belongs to the first group that selects it. A
             parameter in no group is frozen, and its BatchNorm layers are in evaluation mode.
-        epochs: the largest number of epochs.
+        epochs: the largest number of epochs, at most a million.
         optimizer: default: SGD with momentum 0.9.
         schedule: default: constant learning rates.
         patience: stop after this many epochs in a row without improvement. Default: None.
@@ -173,9 +177,9 @@ class Phase:
             the phase starts. Default: None.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    name: Annotated[str, Field(pattern=r"^[\w-]+$", max_length=50)]
     groups: Annotated[tuple[Group, ...], Field(min_length=1)]
-    epochs: Count
+    epochs: Annotated[Count, Field(le=1_000_000)]
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     patience: Count | None = None
