@@ -157,11 +157,12 @@ def replace_file(path: str | os.PathLike) -> Iterator[str]:
     try:
         mode = _create(temporary, target)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # the caller may have replaced the temporary file
-        os.replace(temporary, target)
-        sync_folder(folder)
+        with name_in_errors(target):
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, mode)  # the caller may have replaced the temporary file
+            os.replace(temporary, target)
+            sync_folder(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

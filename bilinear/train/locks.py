@@ -8,6 +8,11 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ImportError:  # Windows, where the lock file cannot be deleted while it is open
+    fcntl = None
+
 POLL_SECONDS = 0.2
 
 
@@ -42,3 +47,26 @@ def exclusive_lock(
         yield check
     finally:
         lock.release()
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike) -> Iterator[None]:
+    """Hold an exclusive lock on a folder itself, which no file has to be deleted for.
+
+    It has no effect on Windows and on network file systems that lock only files.
+
+    Raises: BlockingIOError if another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
+        yield
+    finally:
+        os.close(handle)

@@ -118,16 +118,16 @@ class _Loop:
     def _start(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Create the run or load its state; returns the momentum."""
         run, environment = self.run, describe_environment(self.engine.environment())
+        if resume:
+            run.remove_leftovers()
         if resume and run.state.exists():
             if differences := run.differences(environment):
                 text = f"{run.folder} was started elsewhere ({', '.join(differences)} differ)"
                 warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
-            run.remove_leftovers()
             self.progress, tensors, buffers = run.load(tensors, self.progress, self.recipe.phases)
             self.engine.assign(tensors)
             return buffers
-        if not (resume and run.exists()):
-            run.create(self.recipe, environment)
+        run.create(self.recipe, environment, again=resume)
         self._save()
         return {}
 
@@ -145,7 +145,8 @@ class _Loop:
         self.feed = self.image_feed
         if self.cache and plan.backbones_are_frozen:
             cache = self.cache.for_phase(self.engine, phase, progress.passes - progress.epoch)
-            self._notify(CacheMessage(cache.check()), 0)
+            for text in cache.check(), f"augmentation: {cache.augmentation}":
+                self._notify(CacheMessage(text), 0)
             views, augmentation = len(cache.training), cache.augmentation
             self.feed = cache.feed(self._notify, self._check_interrupt)
         if self._phase_is_new:

@@ -33,14 +33,22 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._files import LEFTOVERS, append, file_checksum, open_regular, read_regular, write_text
+from .._files import (
+    LEFTOVERS,
+    append,
+    file_checksum,
+    name_in_errors,
+    open_regular,
+    read_regular,
+    write_text,
+)
 from .._json import format_json, parse_json, read_json
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, specs, write_tensors
 from .checksums import ImageFiles, tensors_checksum
 from .events import Metric, decode, encode
-from .locks import exclusive_lock
+from .locks import exclusive_lock, folder_lock
 from .progress import DAMAGED, Progress, decode_progress
 from .recipes import Phase, Recipe
 
@@ -81,6 +89,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
+                stack.enter_context(folder_lock(self.folder))  # also if the file is deleted
                 self._check_lock = stack.enter_context(exclusive_lock(self.folder / "lock"))
             except BlockingIOError:
                 invariant = "a run must be used by one process at a time"
@@ -88,9 +97,12 @@ class Run:
                 refuse(BlockingIOError, "train", invariant, f"{self.folder} in use", remedy)
             yield
 
-    def create(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
-        """Make the directory. Raises: FileExistsError where it has a run already."""
-        if self.exists():
+    def create(
+        self, recipe: Recipe, environment: Mapping[str, Any], *, again: bool = False
+    ) -> None:
+        """Make the directory. Raises: FileExistsError if it has a run already, except with `again`,
+        for a run that was killed before its first state."""
+        if self.exists() and not again:
             remedy = "Resume it, or choose another directory."
             invariant = "a new run needs a directory without one"
             refuse(FileExistsError, "train", invariant, f"{self.folder}", remedy)
@@ -140,7 +152,7 @@ class Run:
         """Write the state, after the metrics. Raises: ValueError for a tensor with NaN or inf."""
         op = f"save {self.state}"
         self._check_lock()
-        with open_regular(self.metrics, "rb+") as file:
+        with open_regular(self.metrics, "rb+") as file, name_in_errors(self.metrics):
             os.fsync(file.fileno())
             metrics = file.read()
         progress.metrics, progress.metrics_checksum = len(metrics), _sha256(metrics)
@@ -181,14 +193,13 @@ class Run:
             invariant = f"{self.state} must have the checksum {progress.checksum}"
             refuse(ValueError, op, invariant, found, DAMAGED)
         progress.check(op, phases)
-        with open_regular(self.metrics, "rb+") as file:
-            metrics = file.read(progress.metrics)
-            if _sha256(metrics) != progress.metrics_checksum:
-                invariant = f"{self.metrics} must begin with the metrics of the run"
-                refuse(ValueError, op, invariant, f"{len(metrics)} other bytes", DAMAGED)
-            if self.files:
-                self.files.check(op, self.images, progress)
-            file.truncate(progress.metrics)
+        metrics = read_regular(self.metrics)[: progress.metrics]
+        if _sha256(metrics) != progress.metrics_checksum:
+            invariant = f"{self.metrics} must begin with the metrics of the run"
+            refuse(ValueError, op, invariant, f"{len(metrics)} other bytes", DAMAGED)
+        if self.files:
+            self.files.check(op, self.images, progress)
+        os.truncate(self.metrics, progress.metrics)
         return progress, tensors, buffers
 
 

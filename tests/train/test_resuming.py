@@ -91,7 +91,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted")
 def test_a_run_stops_once_its_lock_file_was_deleted(tmp_path: Path) -> None:
-    """Another process can then lock it: two of them must not both write."""
+    """Two processes must not both write: the folder is locked, too, where the system can."""
     training, validation = data()
     seen = []
 
@@ -99,58 +99,13 @@ def test_a_run_stops_once_its_lock_file_was_deleted(tmp_path: Path) -> None:
         seen.append(event)
         if len(seen) == 3:
             (tmp_path / "lock").unlink()
-            with Run(tmp_path).lock():
+            with pytest.raises(BlockingIOError), Run(tmp_path).lock():
                 pass
 
     with pytest.raises(OSError, match=r"lock file was deleted; .*lock'$"):
         finish(tmp_path, pipelines=(training, validation), save_every=1, watch=watch)
     assert len(seen) == 3
     finish(tmp_path, resume=True)
-
-
-def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    finish(tmp_path)
-    state = tmp_path / "state.safetensors"
-    whole = state.read_bytes()
-    state.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match="complete safetensors file"):
-        finish(tmp_path, resume=True)
-    state.write_bytes(whole.replace(b'\\"history\\"', b'\\"History\\"'))
-    with pytest.raises(ValueError, match="the state must be one of this version"):
-        finish(tmp_path, resume=True)
-
-
-def test_a_flipped_bit_in_any_file_that_resuming_reads_is_refused(tmp_path: Path) -> None:
-    """Before the second phase, which starts from the best weights of the first one."""
-    with pytest.raises(InterruptedError):
-        finish(tmp_path, pipelines=(Stopping(6), data()[1]))
-    rng = np.random.default_rng(0)
-    for name in "state.safetensors", "metrics.jsonl", "phases/1-head.safetensors":
-        path = tmp_path / name
-        whole = path.read_bytes()
-        for bit in rng.integers(8 * len(whole), size=20):
-            flipped = bytearray(whole)
-            flipped[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(flipped)
-            with pytest.raises(ValueError, match=path.name if "state" not in name else "resume"):
-                finish(tmp_path, resume=True)
-        path.write_bytes(whole)
-    finish(tmp_path, resume=True)
-
-
-@pytest.mark.parametrize(
-    "position",
-    [{"phase": 3}, {"epoch": 1}, {"epoch": 9, "passes": 9, "history": 9 * [[1.0, 0.5]]}],
-    ids=str,
-)
-def test_a_state_outside_the_phases_is_refused(position: dict[str, Any], tmp_path: Path) -> None:
-    """With a correct checksum. It would train until it is stopped."""
-    finish(tmp_path)
-    run = Run(tmp_path)
-    with run.lock():
-        run.save(Progress(linear_recipe().checksum(), **position), Linear().tensors(), {})
-    with pytest.raises(ValueError, match="must be in one of the phases of the recipe; got epoch"):
-        finish(tmp_path, resume=True)
 
 
 def test_another_environment_is_a_warning(tmp_path: Path) -> None:

@@ -165,13 +165,13 @@ class PhaseCache:
         return [*self.training, self.validation]
 
     def check(self) -> str:
-        """What the phase stores and augments. Raises: ValueError or OSError for too many bytes."""
+        """What the phase stores. Raises: ValueError or OSError for too many bytes."""
         folder, limit = Path(self.cache.folder), self.cache.limit
         maps = [view.maps for view in self.views]
         stored = format_bytes(check_space(folder, limit, self.description, maps))
         return (
             f"cache: {self.description}, {stored} of it stored, {format_bytes(limit)} allowed in "
-            f"{folder}\naugmentation: {self.augmentation}"
+            f"{folder}"
         )
 
     @property
