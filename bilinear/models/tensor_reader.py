@@ -86,7 +86,7 @@ class TensorReader:
             refuse(ValueError, self._op, invariant, spec.dtype, "Cast it before saving.")
         array = np.empty(spec.shape or (), dtype)
         self._file.seek(self._data + start)
-        rest = memoryview(array.reshape(-1).view(np.uint8))
+        rest = array.reshape(-1).view(np.uint8).data
         while rest:
             count = self._file.readinto(rest)  # pyright: ignore[reportAttributeAccessIssue]
             if not count:
