@@ -240,6 +240,7 @@ def namespaces(session: nox.Session, framework: str) -> None:
     install(session, framework, "test")
     alone = ["docs/test_namespaces", "layers/test_contract", "layers/test_layers"]
     alone += ["models/test_own_networks", "docs/test_readme", "cli/test_cli", "cli/test_cli_errors"]
+    alone += ["cli/test_cli_streams", "cli/test_cli_processes"]
     chosen = [f"tests/{name}.py" for name in alone]
     chosen += ["tests/models/test_pooled_models.py::test_momentum_is_read_by_every_framework"]
     chosen += ["tests/models/test_files.py::test_load_image_gives_the_input_of_a_model"]

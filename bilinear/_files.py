@@ -185,12 +185,10 @@ def name_in_errors(path: str | os.PathLike) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
 
 
-def write_text(
-    path: str | os.PathLike, text: str, *, newline: str | None = None, errors: str = "strict"
-) -> None:
+def write_text(path: str | os.PathLike, text: str, *, newline: str | None = None) -> None:
     """Replace a file by one with this text, in UTF-8. Raises: OSError that names `path`."""
     with replace_file(path) as temporary, name_in_errors(path):
-        Path(temporary).write_text(text, encoding="utf-8", errors=errors, newline=newline)
+        Path(temporary).write_text(text, encoding="utf-8", newline=newline)
 
 
 def append(path: str | os.PathLike, data: bytes, *, name: str | os.PathLike | None = None) -> None:

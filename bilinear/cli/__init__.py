@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..contract import refuse
 from ..data.image_reader import MAX_PIXELS, set_max_pixels
+from ._console import show
 from ._errors import Settings, run_guarded
 from .convert import convert
 from .descriptors import descriptors
@@ -26,7 +27,8 @@ __all__ = ["app", "run"]
 
 app = typer.Typer(
     epilog="Exit codes: 0 success; 1 some inputs failed; 2 invalid arguments or file, missing "
-    "package, full disk, loss not finite; 3 unexpected error; 130 interrupted; 141 stdout closed.",
+    "package, full disk, loss not finite; 3 unexpected error; 130 interrupted; 143 terminated; "
+    "141 broken pipe of stdout.",
     pretty_exceptions_enable=False,
 )
 
@@ -36,7 +38,7 @@ for command in (train, info, predict, evaluate, descriptors, retrieve, explain, 
 
 def _print_version(value: bool) -> None:
     if value:
-        print(f"bilinear {__version__}")
+        show(f"bilinear {__version__}")
         raise typer.Exit
 
 

@@ -1,20 +1,61 @@
-"""Messages and progress on stderr."""
+"""Results on stdout, messages and progress on stderr."""
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from .._files import name_in_errors
+
 INTERVAL = 5.0
 
 
+def escape(text: str) -> str:
+    """Escape what a terminal would execute or reorder, such as control characters and line ends.
+
+    Names of files and classes come from others.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(*lines: str) -> None:
+    """Print lines to stdout. Raises: OSError that names stdout if it is closed or full."""
+    with writing_stdout():
+        for line in lines:
+            print(escape(line), flush=True)
+
+
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Name stdout in an OSError of the block, and flush stdout at its end."""
+    with name_in_errors("stdout"):
+        yield
+        sys.stdout.flush()
+
+
 def say(text: str) -> None:
-    """Print a line to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line to stderr. Messages that cannot be written are lost: a command goes on."""
+    try:
+        print(escape(text), file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Redirect a stream to the null device, so that flushing at exit cannot fail."""
+    with suppress(OSError, ValueError):  # a stream of a test has no descriptor
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 class Progress:

@@ -1,11 +1,11 @@
 """The data set and split of a command, and the split that a training run recorded."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._files import replace_file
+from .._files import write_text
+from .._json import format_json, read_json
 from ..contract import refuse
 from ..data import Index, Item, open_dataset, validation_split
 from ._console import say
@@ -30,8 +30,7 @@ def open_data(
 def record_split(folder: Path, values: Mapping[str, Any]) -> None:
     """Write fraction and seed of the validation split into the folder of a run, once."""
     if not (folder / RECORD).exists():
-        with replace_file(folder / RECORD) as path:
-            Path(path).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / RECORD, format_json(values, indent=2) + "\n")
 
 
 def select_split(
@@ -70,12 +69,12 @@ def select_split(
 def _recorded_options(file: Path) -> dict[str, Any]:
     """Fraction and seed in the folder of the run that wrote the model; empty without a run."""
     folder = file.parent.parent if file.parent.name == "phases" else file.parent
-    if not (folder / RECORD).is_file():
+    if not (folder / RECORD).exists():
         return {}
+    remedy = "Restore the file, or delete it and pass --fraction and --seed."
+    values = read_json("bilinear", folder / RECORD, remedy)
     try:
-        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {name: type(value)(values[name]) for name, value in DEFAULTS.items()}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         invariant = f"{folder / RECORD} must contain the fraction and the seed of the run"
-        remedy = "Restore the file, or delete it and pass --fraction and --seed."
         refuse(ValueError, "bilinear", invariant, f"{type(error).__name__}: {error}", remedy)

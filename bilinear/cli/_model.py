@@ -22,6 +22,7 @@ class Model:
     """A file's model; batches are padded to `batch_size`, so that a compiler sees one shape."""
 
     def __init__(self, path: Path, framework: str | None, batch_size: int) -> None:
+        self.path = path
         self.description = read_description(path)
         self.preprocessing = preprocessing_of(self.description, f"load {path}")
         numbers = map(str, range(self.description.num_classes))
@@ -49,6 +50,7 @@ class Model:
         padding = np.repeat(images[-1:], self.batch_size - count, 0)
         batch = np.concatenate([images, padding]).astype(DTYPES[self.description.dtype])
         result = call(batch)[:count]
+        require_finite(self.path, result)
         return result if result.dtype == np.float64 else result.astype(np.float32)
 
 
@@ -59,6 +61,13 @@ def check_described(path: Path, model: Any, description: Description) -> None:
         if found != expected:
             invariant = f"the file must not be replaced while it is read: {name} was {expected}"
             refuse(ValueError, f"load {path}", invariant, f"{found}", "Run the command again.")
+
+
+def require_finite(path: Path, *results: np.ndarray) -> None:
+    """Refuse results of a model that are not finite. Raises: ValueError that names the file."""
+    if not all(np.isfinite(array).all() for array in results):
+        remedy = "Activations may overflow in the model's dtype; check the preprocessing too."
+        refuse(ValueError, f"{path}", "the results must be finite", "NaN or an infinity", remedy)
 
 
 def preprocessing_of(description: Description, op: str) -> Preprocessing:

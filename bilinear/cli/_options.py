@@ -23,7 +23,10 @@ Framework = Annotated[
     framework_option("Framework that runs the model. Default: the first installed one."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of threads that decode images.")]
+MAX_WORKERS = 1024
+Workers = Annotated[
+    int, typer.Option(min=1, max=MAX_WORKERS, help="Number of threads that decode images.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Kind = Annotated[
     str | None,

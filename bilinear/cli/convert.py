@@ -7,6 +7,7 @@ import typer
 
 from ..models.conversion import FORMS, PORTABLE
 from ..models.conversion import convert as convert_file
+from ._console import say, show
 from ._options import framework_option
 
 _FORMS = ", ".join((PORTABLE, *FORMS))
@@ -50,8 +51,6 @@ def convert(
         target_form=target_form,
         framework=framework,
     )
-    print(f"{source} ({result.source}) -> {target} ({result.target}): {result.tensors} tensors")
+    show(f"{source} ({result.source}) -> {target} ({result.target}): {result.tensors} tensors")
     if result.momentum_left:
-        typer.echo(
-            "SGD momentum buffers were dropped: only the portable file can hold them.", err=True
-        )
+        say("SGD momentum buffers were dropped: only the portable file can hold them.")

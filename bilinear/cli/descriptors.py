@@ -1,12 +1,11 @@
 """``bilinear descriptors``: write the descriptors of images to a file."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .._files import check_outputs
+from .._files import check_outputs, file_checksum
 from ..analysis.descriptors import check_disk_space, files_of, write_descriptors
 from ..contract import refuse
 from ..data.formats import is_image
@@ -75,7 +74,7 @@ def descriptors(
     say(f"{out}: {len(selected.items):,} descriptors of {size:,} float32, {space}")
     model = Model(file, framework, min(batch_size, len(selected.items)))
     reader = Reader(selected, model.preprocessing, workers)
-    about = {"model": str(file), "sha256": checksum(file), "classes": selected.classes}
+    about = {"model": str(file), "sha256": file_checksum(file), "classes": selected.classes}
     with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:
         for views, items in reader.batches(model.batch_size, progress.advance):
             paths = [str(selected.root / item.path) for item in items]
@@ -83,12 +82,6 @@ def descriptors(
             progress.advance(len(items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def checksum(file: Path) -> str:
-    """The SHA-256 checksum of a file."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _data_folder(inputs: list[str]) -> Path | None:

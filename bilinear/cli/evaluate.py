@@ -1,20 +1,21 @@
 """``bilinear evaluate``: metrics of a model on a split of a data set."""
 
 import csv
-import json
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from .._files import check_outputs, replace_file
+from .._files import check_outputs, write_text
+from .._json import format_json
 from ..analysis import metrics
 from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from . import _options
-from ._console import Progress
+from ._console import Progress, escape, show
 from ._dataset import open_data, select_split
 from ._errors import SOME_FAILED
 from ._images import Images, Reader
@@ -54,6 +55,7 @@ def evaluate(
     if out:
         outputs = out / "metrics.json", out / "confusion.csv"
         check_outputs(outputs, [file, *(index.root / item.path for item in items)])
+        out.mkdir(parents=True, exist_ok=True)
     check_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
     check_classes(model.description, index.classes)  # the file may have been replaced
@@ -64,7 +66,7 @@ def evaluate(
         for views, found in reader.batches(model.batch_size, progress.advance):
             logits.append(model.logits(views))
             if mirror:
-                logits[-1] = (logits[-1] + model.logits(views[:, :, ::-1])) / 2
+                logits[-1] = logits[-1] / 2 + model.logits(views[:, :, ::-1]) / 2
             labels += [item.label for item in found]
             progress.advance(len(found))
     report: dict[str, Any] = {"model": str(file), "data": str(data), "split": split, **options}
@@ -73,14 +75,10 @@ def evaluate(
     if not labels:
         remedy = "The errors above name the images."
         refuse(ValueError, f"{data}", "at least one image must be readable", "none", remedy)
-    scores = np.concatenate(logits)
-    if not np.isfinite(scores).all():
-        remedy = "Activations may overflow in the model's dtype; check the preprocessing too."
-        refuse(ValueError, f"{file}", "logits must be finite", "NaN or an infinity", remedy)
-    report |= compute_report(scores, np.array(labels), index.classes)
+    report |= compute_report(np.concatenate(logits), np.array(labels), index.classes)
     if out:
         _write_report(out, report)
-    print(json.dumps(report) if as_json else format_report(report))
+    show(*([format_json(report)] if as_json else format_report(report).splitlines()))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -141,7 +139,7 @@ def format_report(report: dict[str, Any]) -> str:
     if pairs := most_confused(np.array(report[confusion])):
         lines.append("most confused pairs of classes, with the number of images:")
         lines += [f"  {n:>6,}  {names[i]} predicted as {names[j]}" for i, j, n in pairs]
-    return "\n".join(lines)
+    return "\n".join(map(escape, lines))
 
 
 def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int, int]]:
@@ -159,14 +157,10 @@ def _format(value: Any) -> str:
 def _write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write metrics.json and confusion.csv (rows: true classes, columns: predicted classes)."""
     classes = [row["class"] for row in report["classes"]]
-    folder.mkdir(parents=True, exist_ok=True)
-    with replace_file(folder / "metrics.json") as path:
-        Path(path).write_text(json.dumps(report, indent=1), encoding="utf-8")
-    with (
-        replace_file(folder / "confusion.csv") as path,
-        open(path, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["true \\ predicted", *classes])
-        for name, row in zip(classes, report["confusion"], strict=True):
-            writer.writerow([name, *row])
+    write_text(folder / "metrics.json", format_json(report, indent=1))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["true \\ predicted", *classes])
+    for name, row in zip(classes, report["confusion"], strict=True):
+        writer.writerow([name, *row])
+    write_text(folder / "confusion.csv", table.getvalue(), newline="")

@@ -1,7 +1,6 @@
 """``bilinear explain``: contributions of image locations to the score of a class."""
 
 import importlib
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .._files import check_outputs, replace_file
+from .._files import check_outputs, name_in_errors, replace_file
+from .._json import format_json
 from ..analysis.drawing import add_legend, overlay_heat
 from ..analysis.heat_maps import explain as explain_score
 from ..analysis.heat_maps import top_pairs
@@ -21,9 +21,9 @@ from ..data.images import normalize
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from ..models.inference import Inference
-from ._console import say
+from ._console import escape, say, show, writing_stdout
 from ._images import read_one
-from ._model import check_described, preprocessing_of, select_framework
+from ._model import check_described, preprocessing_of, require_finite, select_framework
 from ._options import AsJson, Banner, Framework, ModelFile
 
 
@@ -60,6 +60,7 @@ def explain(
     check_described(file, model, description)
     stages = Inference(model, framework).stages(normalize(pixels[None], preprocessing))
     features, descriptors, logits = stages
+    require_finite(file, *features, descriptors, logits)
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = features[0][0], features[1][0] if len(features) == 2 else None
     weight, bias = (
@@ -79,10 +80,11 @@ def explain(
         "heat": found.heat.tolist(),
     }
     drawn = add_legend(overlay_heat(Image.fromarray(pixels), found.heat), _legend(report))
-    with replace_file(output) as temporary:
+    text = format_json(report | {"output": f"{output}"})
+    with replace_file(output) as temporary, name_in_errors(output):
         drawn.save(temporary, "PNG")
     if as_json:
-        print(json.dumps(report | {"output": f"{output}"}, ensure_ascii=False))
+        show(text)
     else:
         _show(report, output)
 
@@ -103,16 +105,16 @@ def _class_index(op: str, description: Description, name: str) -> int:
 def _legend(report: dict[str, Any]) -> list[str]:
     score = f"{report['class']}: score {report['score']:.3g}, {report['probability']:.1%}"
     sums = f"for {report['for']:+.3g}, against {report['against']:+.3g}"
-    return [score, f"{sums}, bias {report['bias']:+.3g}"]
+    return [escape(score), f"{sums}, bias {report['bias']:+.3g}"]
 
 
 def _show(report: dict[str, Any], output: Path) -> None:
-    for line in (*_legend(report), f"written: {output}"):
-        print(line)
+    show(*_legend(report), f"written: {output}")
     if not report["pairs"]:
         return
     table = Table("channel", "channel", "contribution", "share of score − bias")
     for pair in report["pairs"]:
         share = "" if pair["share"] is None else f"{pair['share']:.2%}"
         table.add_row(f"{pair['first']}", f"{pair['second']}", f"{pair['contribution']:.4g}", share)
-    Console().print(table)
+    with writing_stdout():
+        Console().print(table)

@@ -1,10 +1,11 @@
 """``bilinear info``: the description of a model file."""
 
 import importlib
-import json
 from typing import Annotated, Any
 
+from .._json import format_json
 from ..models.summary import summarize
+from ._console import show
 from ._model import name_and_version, select_framework
 from ._options import AsJson, ModelFile, framework_option
 
@@ -23,10 +24,9 @@ def info(
         importlib.import_module(f"bilinear.{select_framework(framework)}").load(file)
         summary["opened_in"] = name_and_version(framework)
     if as_json:
-        print(json.dumps(summary))
+        show(format_json(summary))
         return
-    for key, value in summary.items():
-        print(f"{key.replace('_', ' '):16}  {_text(value)}")
+    show(*(f"{key.replace('_', ' '):16}  {_text(value)}" for key, value in summary.items()))
 
 
 def _text(value: Any) -> str:

@@ -1,14 +1,14 @@
 """``bilinear predict``: the most probable classes of images."""
 
-import json
 import sys
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from .._json import format_json
 from ..analysis.metrics import softmax, top_k
-from ._console import Progress
+from ._console import Progress, show
 from ._errors import SOME_FAILED
 from ._images import Reader, find_images
 from ._model import Model
@@ -39,7 +39,7 @@ def predict(
             logits = model.logits(views)
             best, probabilities = top_k(logits, top), softmax(logits)
             for item, classes, values in zip(items, best, probabilities, strict=True):
-                print(_line(item.path, classes, values, model.classes, as_json), flush=True)
+                show(_line(item.path, classes, values, model.classes, as_json))
             progress.advance(len(items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)
@@ -53,4 +53,4 @@ def _line(
     predictions = [
         {"class": classes[k], "index": int(k), "probability": float(probabilities[k])} for k in best
     ]
-    return json.dumps({"image": path, "predictions": predictions})
+    return format_json({"image": path, "predictions": predictions})

@@ -1,18 +1,19 @@
 """``bilinear retrieve``: the images whose descriptors are most similar to that of an image."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .._files import file_checksum
+from .._json import format_json
 from ..analysis.descriptors import nearest, open_descriptors
 from ..contract import refuse
 from ..data.images import normalize
+from ._console import show
 from ._images import read_one
 from ._model import Model
 from ._options import AsJson, Banner, Framework, ModelFile
-from .descriptors import checksum
 
 Descriptors = Annotated[
     Path, typer.Argument(help="A file written by bilinear descriptors.", metavar="DESCRIPTORS")
@@ -31,7 +32,7 @@ def retrieve(
 ) -> None:
     """Print the most similar images (cosine similarity of descriptors), most similar first."""
     descriptors, rows = open_descriptors(source)
-    if checksum(file) != rows.sha256:
+    if file_checksum(file) != rows.sha256:
         remedy = "Use that model, or write the descriptors again."
         invariant = f"{source} must contain descriptors of {file}"
         refuse(ValueError, "retrieve", invariant, f"descriptors of {rows.model}", remedy)
@@ -43,6 +44,6 @@ def retrieve(
         name = rows.classes[label] if label >= 0 else None
         if as_json:
             found = {"image": rows.paths[row], "class": name, "similarity": float(similarity)}
-            print(json.dumps(found))
+            show(format_json(found))
         else:
-            print(f"{similarity:.4f}", rows.paths[row], *([name] if name else []), sep="  ")
+            show("  ".join([f"{similarity:.4f}", rows.paths[row], *([name] if name else [])]))

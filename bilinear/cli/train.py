@@ -1,5 +1,6 @@
 """``bilinear train``: train a model with a recipe on a data set."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .._files import check_outputs
+from .._files import check_outputs, read_regular
+from .._json import format_json
 from ..contract import refuse
 from ..data import validation_split
 from ..data.index import Split
 from ..train import NAMED_RECIPES, Cache, Recipe, Run, events, fit, named_recipe, override
-from ._console import Progress, say
+from ._console import Progress, say, show
 from ._dataset import DEFAULTS, RECORD, open_data, record_split
 from ._model import select_framework
-from ._options import Boxes, Framework, Kind, Level, Subset
+from ._options import MAX_WORKERS, Boxes, Framework, Kind, Level, Subset
 
 RecipeName = Annotated[
     str,
@@ -44,7 +46,9 @@ Fraction = Annotated[
         "if the data set has no validation split."
     ),
 ]
-Processes = Annotated[int, typer.Option(min=0, help="Number of processes that decode images.")]
+Processes = Annotated[
+    int, typer.Option(min=0, max=MAX_WORKERS, help="Number of processes that decode images.")
+]
 SaveEvery = Annotated[
     int | None,
     typer.Option(min=1, help="Save the training state also every N steps.", metavar="N"),
@@ -86,7 +90,7 @@ def train(
     folder: Folder = None,
     changes: Set = None,
     resume: Resume = False,
-    show: Print = False,
+    print_recipe: Print = False,
     framework: Framework = None,
     kind: Kind = None,
     subset: Subset = False,
@@ -108,8 +112,8 @@ def train(
     On CPUs the result is bit-identical to that of an uninterrupted run.
     """
     found = override(_recipe(recipe), changes or ())
-    if show:
-        print(found.to_json(), end="")
+    if print_recipe:
+        show(*format_json(json.loads(found.to_json()), indent=2).splitlines())
         return
     if data is None or folder is None:
         refuse(
@@ -138,7 +142,7 @@ def train(
             watch=reporter,
             **options,
         )
-    print(best)
+    show(f"{best}")
 
 
 class _Reporter:
@@ -234,7 +238,11 @@ def _recipe(name: str) -> Recipe:
     path = Path(name)
     if name in NAMED_RECIPES or not path.suffix:
         return named_recipe(name)
-    return Recipe.from_json(path.read_text(encoding="utf-8"))
+    data = read_regular(path)
+    try:
+        return Recipe.from_json(data.decode())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _options(framework: str, device: str | None, amp: str | None, compiled: bool) -> dict[str, Any]:

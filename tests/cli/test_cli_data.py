@@ -60,8 +60,12 @@ def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, command, cap
     paths = {data / path for path in open_descriptors(out)[1].paths}
     assert len(paths) == 6
 
-    record.write_text("{}")
-    assert "must contain the fraction and the seed of" in command(*validation, code=2)
+    for text in "{}", '{"fraction": "x", "seed": 0}', '{"fraction": 1%s, "seed": 0}' % (400 * "0"):
+        record.write_text(text)
+        assert "must contain the fraction and the seed of" in command(*validation, code=2)
+    for text in "", "[" * 100_000, '{"fraction": Infinity, "seed": 0}':
+        record.write_text(text)
+        assert "data.json must be a JSON file" in command(*validation, code=2)
     record.unlink()
     report = json.loads(command(*validation))
     assert (report["images"], report["fraction"], report["seed"]) == (3, 0.1, 0)

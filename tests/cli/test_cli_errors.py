@@ -3,10 +3,7 @@
 import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -54,7 +51,16 @@ def test_every_command_is_listed(command) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "predict", "unknown", "info --no", "predict a b -k 0", "--no"]
+    "line",
+    [
+        "",
+        "predict",
+        "unknown",
+        "info --no",
+        "predict a b -k 0",
+        "predict a b --workers 1025",
+        "--no",
+    ],
 )
 def test_invalid_usage_names_the_help_command(line: str, command) -> None:
     assert "--help` lists" in command(*line.split(), code=2)
@@ -218,71 +224,9 @@ def test_mismatched_models_and_data_are_refused(model, photos, command, tmp_path
     assert message in command("descriptors", other, photos, tmp_path / "g.npy", code=2)
 
 
-def process(*arguments: object) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "bilinear", *map(str, arguments)]
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}, **pipes)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-@pytest.mark.parametrize("unbuffered", ["", "1"])  # error at exit, and before
-def test_a_broken_pipe_exits_silently(
-    unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "m.safetensors", describe(), tiny())
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    one = process("info", tmp_path / "m.safetensors")
-    assert one.stdout is not None
-    assert one.stderr is not None
-    one.stdout.close()
-    with one.stderr:
-        assert one.stderr.read() == ""
-    assert one.wait(60) == 141
-
-
 def test_an_interrupt_has_its_exit_code(capsys) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
     assert run_guarded(Settings(), interrupted) == 130
     assert capsys.readouterr().err == "bilinear: interrupted\n"
-
-
-@needs_a_framework
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_ctrl_c_exits_with_130_and_keeps_the_output(model: Path, photos: Path) -> None:
-    image = str(photos / "wren" / "0.jpg")
-    many = process("predict", model, *[image] * 20_000, "--batch-size", 4, "--json")
-    assert many.stdout is not None
-    assert many.stderr is not None
-    watchdog = threading.Timer(60, many.kill)
-    watchdog.start()
-    with many.stdout, many.stderr:  # communicate would lose data buffered by readline
-        first = json.loads(many.stdout.readline())
-        assert first["image"] == image
-        many.send_signal(signal.SIGINT)
-        lines = many.stdout.read().splitlines()
-        err = many.stderr.read()
-    code = many.wait()
-    watchdog.cancel()
-    assert code == 130
-    assert err.splitlines()[-1] == "bilinear: interrupted"
-    assert "Traceback" not in err
-    assert len(lines) < 20_000
-    for line in lines:
-        json.loads(line)
-
-
-@needs_a_framework
-@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
-def test_file_names_that_are_not_text_are_printed(model: Path, tmp_path: Path, command) -> None:
-    name = tmp_path / "ü\udcff.jpg"
-    datasets.jpeg(name)
-    out = command("predict", model, tmp_path, "--json")
-    assert out.isascii()
-    assert json.loads(out)["image"] == str(name)
-    one = process("info", tmp_path / "\udcfe.safetensors")
-    assert "\\udcfe.safetensors: No such file" in one.communicate(timeout=60)[1]
-    assert one.returncode == 2

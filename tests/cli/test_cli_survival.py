@@ -73,7 +73,7 @@ def start(words: list[str], run: Path, ready: Callable[[], object]) -> subproces
     """Start the command and wait until `ready` is true or the process has ended."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [*PYTHON, "bilinear", *words, *cache_options(run), str(run)]
-    process = subprocess.Popen(command, env=ENVIRONMENT, **pipes)
+    process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, **pipes)
     while not ready() and process.poll() is None:
         time.sleep(0.001)
     return process
@@ -117,3 +117,23 @@ def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
     assert out == f"{run / 'best.safetensors'}\n", err
     assert contents(run) == contents(run_killed("torch")[0] / CACHED / "whole")
     assert not incomplete_maps(run)
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
+@pytest.mark.parametrize("group", [False, True])
+def test_sigterm_leaves_nothing_behind(group: bool, tmp_path: Path) -> None:
+    """Sent to the command alone, or to its workers too, as a batch system does."""
+    words = prepare(tmp_path / "data", CACHED)
+    words += ["--framework", "torch", "--workers", "1"]
+    run = tmp_path / "run"
+    process = start(words, run, lambda: steps(run))
+    (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, ""), err
+    assert err.splitlines()[-1] == "bilinear: terminated"
+    assert "leaked" not in err
+    assert "Traceback" not in err
+    assert not [*tmp_path.rglob("*.tmp")]
+    out, err = start(words, run, lambda: True).communicate(timeout=60)
+    assert out == f"{run / 'best.safetensors'}\n", err
+    assert contents(run) == contents(run_killed("torch")[0] / CACHED / "whole")
