@@ -46,4 +46,4 @@ def retrieve(
             found = {"image": rows.paths[row], "class": name, "similarity": float(similarity)}
             show(format_json(found))
         else:
-            show("  ".join([f"{similarity:.4f}", rows.paths[row], *([name] if name else [])]))
+            show(f"{similarity:.4f}  {rows.paths[row]}" + (f"  {name}" if name else ""))
