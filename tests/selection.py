@@ -49,8 +49,8 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
 
 
 def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
-    """Run every second operator, each in another dtype."""
-    turn, other = divmod(OPERATORS.index(op), 2)
+    """Run every third operator, each in another dtype."""
+    turn, other = divmod(OPERATORS.index(op), 3)
     return bool(other) or dtype != list(DTYPES)[turn % len(DTYPES)]
 
 
@@ -77,14 +77,18 @@ def _inductor(op: str) -> bool:
     return op not in INDUCTOR
 
 
-def _turns(kind: str, always: int, once_in: int = 4):
-    """Run the first `always` transforms for every operator, and the others for one in `once_in`."""
+def _turns(kind: str, always: int):
+    """Run the first `always` transforms for every operator, and the others for one in eight.
+
+    In bfloat16, the first one runs for every second operator.
+    """
 
     def rule(op: str, backend: str, transform: str, dtype: str = "float64") -> bool:
         position = list(getattr(driver(backend), kind)).index(transform)
+        turn = OPERATORS.index(op)
         if dtype == "bfloat16":
-            return position > 0
-        return position >= always and (position + OPERATORS.index(op)) % once_in > 0
+            return position > 0 or turn % 2 > 0
+        return position >= always and (position + turn) % 8 > 0
 
     return rule
 
@@ -106,13 +110,17 @@ EXPLAINED = ("two maps of two sizes", "bfloat16")
 POOLS = ("plain", "packed", "integer tables", "tables of signs", "learned", "within", "classifier")
 POOLS += ("three maps", "covariance", "root")
 """Cases of saved models that together have every kind of pool and tensor."""
+OLD_FILES = ("bilinear_half", "compact_sketch", "hierarchical", "low_rank_classifier")
+"""Files of an earlier version with a renamed argument, or with tensors of the pool."""
 
 ELSEWHERE = {
     # models: whole networks take most of the time
-    "test_logits_gradients_and_statistics_agree": _unless(architecture=("resnet18",)),
+    "test_logits_gradients_and_statistics_agree": _unless(
+        architecture=("resnet18",), training=(True,)
+    ),
     "test_float32_errs_no_more_than_the_other_frameworks": lambda **_: True,
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
-    "test_extreme_sizes": _unless(backbone=("resnet18",), size=[(17, 40)]),
+    "test_extreme_sizes": lambda **_: True,
     "test_inputs_of_explain_are_equal_in_every_framework": _unless(case=EXPLAINED),
     "test_three_ways_give_one_model": _unless(backend=FIRST),
     "test_weights_from_a_file_set_the_backbones_and_leave_the_classifier": _unless(backend=FIRST),
@@ -121,6 +129,9 @@ ELSEWHERE = {
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),
     "test_one_file_in_every_framework": _unless(case=POOLS),
+    "test_old_file_gives_its_logits": lambda name, backend: (
+        backend not in FIRST and name not in OLD_FILES
+    ),
     # training: 20 float64 steps of one network; processes are killed in one framework; the cache
     # of each engine is tested without the command
     "test_runs_agree_and_can_change_their_framework": lambda **_: True,
@@ -160,13 +171,17 @@ RULES = {
     "test_value_and_gradient_lower_for_other_platforms": lambda op, dtype, platform: (
         (dtype, platform) not in LOWERED
     ),
+    "test_law": lambda driver, **_: driver.name not in ("reference", *FIRST),
+    "test_exact": _unless(dtype=("float32", "bfloat16")),
+    "test_forward_derivative_of_a_forward_derivative": lambda op, backend: OPERATORS.index(op) % 2,
+    "test_larger_and_clustered_matrices": _unless(backend=FIRST),
     "test_ties_share_the_gradient_exactly": _unless(dtype=("float32",), masked=(True,)),
     "test_bilinear_pool_of_many_channels": _unless(dtype=("float32",)),
     "test_layer": _layer,
     "test_jvp": _turns("jvps", 1),
-    "test_second_derivative": _turns("hvps", 1, 8),
+    "test_second_derivative": _turns("hvps", 1),
     "test_vmap_over_every_argument": _turns("vmaps", 1),
-    "test_global_settings_do_not_change_results": _turns("global_settings", 1, 8),
+    "test_global_settings_do_not_change_results": _turns("global_settings", 0),
     "test_singular_points_compiled_by_inductor": _inductor,
     "test_wrappers": _turns("wrappers", 1),
     "test_gradient_checkers_of_the_frameworks_pass": lambda **_: True,
