@@ -102,8 +102,8 @@ def test_importing_bilinear_imports_no_framework_and_is_fast() -> None:
     roots = {name for names, _ in BACKENDS.values() for name in names} | {"typer", "scipy"}
     assert "bilinear.data" not in run("import sys, bilinear; print(*sys.modules)").stdout.split()
     modules = ["bilinear", *(f"bilinear.{name}" for name in FREE)]
-    commands = ["bilinear.cli", "bilinear.train.tensorboard_log"]
-    commands = commands if importlib.util.find_spec("typer") else []
+    needed = {"bilinear.cli": "typer", "bilinear.train.tensorboard_log": "tensorboard"}
+    commands = [name for name, package in needed.items() if importlib.util.find_spec(package)]
     result = run(IMPORTS.format(modules=modules + commands, roots=roots))
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [*modules, *(f"{name} typer" for name in commands)]

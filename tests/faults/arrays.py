@@ -15,7 +15,8 @@ def arrays(framework: str) -> SimpleNamespace:
     special = {"torch": _torch, "tensorflow": _tensorflow, "jax": _jax}[framework](module)
     return SimpleNamespace(
         name=framework,
-        shape=lambda x: tuple(x.shape),
+        # TensorFlow also traces without a rank
+        shape=lambda x: (None,) * 3 if getattr(x.shape, "rank", 0) is None else tuple(x.shape),
         eye=lambda n, x: module.eye(n, dtype=x.dtype),
         eigh=module.linalg.eigh,
         **{name: getattr(module, name) for name in ALIKE},

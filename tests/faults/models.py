@@ -123,7 +123,7 @@ def shifted_stride(framework: str) -> None:
     a = arrays(framework)
 
     def call(f: Callable[..., Any], self: Any, x: Any) -> Any:
-        if self.plan.stride == 1:
+        if getattr(self, "plan", self).stride == 1:
             return f(self, x)
         return f(self, a.concat([x[:, 1:], 0 * x[:, :1]], 1))
 
