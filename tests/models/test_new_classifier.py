@@ -135,7 +135,7 @@ def test_equal_arguments_are_accepted_and_others_refused(backend: str, tmp_path:
     other = Layer(SKETCH.name, SKETCH.arguments | {"seed": 4}).made(backend)
     with pytest.raises(ValueError, match=r"pool must be that of the file, .*'seed': 3"):
         model("vgg16", 2, weights=pair, pool=other)
-    with pytest.raises(ValueError, match="a whole B-CNN; pass its path alone"):
+    with pytest.raises(ValueError, match="This is a whole B-CNN: pass its portable file alone"):
         model("vgg16", 2, backbone_b="vgg16", weights=(path, path))
 
 
