@@ -63,8 +63,9 @@ def explain(
     require_finite(file, *features, descriptors, logits)
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = features[0][0], features[1][0] if len(features) == 2 else None
+    tensors = model.canonical()
     weight, bias = (
-        model.to_canonical(name, model.canonical()[name])[index]
+        model.to_canonical(name, tensors[name])[index]
         for name in ("classifier.weight", "classifier.bias")
     )
     found = explain_score(first, second, descriptors[0], weight, float(bias))

@@ -18,7 +18,7 @@ from .._files import check_outputs
 from .._require import BACKENDS, require
 from ..contract import refuse
 from .checkpoint import MOMENTUM
-from .tensorfile import open_tensors, specs
+from .tensorfile import open_tensors
 
 PORTABLE = "portable"
 
@@ -124,7 +124,7 @@ def convert(
     left = False
     if read == PORTABLE:
         with open_tensors(source, op) as file:
-            left = any(name.startswith(MOMENTUM) for name in specs(file))
+            left = any(name.startswith(MOMENTUM) for name in file.specs())
     return Conversion(read, written, len(model.canonical()), left)
 
 

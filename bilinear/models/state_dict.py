@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..contract import Spec, refuse
-from .tensorfile import open_checkpoint, open_tensors, readable, spec, specs
+from .tensorfile import open_checkpoint, open_tensors, readable, spec
 
 ReadPth = Callable[[BinaryIO], Any]
 """Opened file -> what was saved, with tensors as NumPy arrays: views that allocate nothing."""
@@ -57,7 +57,7 @@ def open_state(
     """
     if path.lower().endswith(".safetensors"):
         with open_tensors(path, op) as file:
-            found = specs(file)
+            found = file.specs()
             names = _plain_names(op, found, known)
             plain = {own: found[name] for own, name in names.items()}
             yield State(plain, lambda own: file.get_tensor(names[own]))

@@ -48,11 +48,6 @@ def open_tensors(path: str | os.PathLike, op: str) -> Iterator[TensorReader]:
         reader.check_unchanged()
 
 
-def specs(file: TensorReader) -> dict[str, Spec]:
-    """Return {name: shape and dtype} of all tensors of an open file, from its header alone."""
-    return file.specs()
-
-
 def spec(array: np.ndarray) -> Spec:
     array = np.asarray(array)
     return Spec(array.shape, array.dtype.name)

@@ -1,12 +1,12 @@
 """Pretrained backbones, from the hub or from a file, without the framework that trained them."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._files import file_checksum
 from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
@@ -154,9 +154,7 @@ def _fetch(backbone: str) -> str:
         )
         received = f"{type(error).__name__}: {error}"
         raise OSError(message("BCNN", invariant, received, remedy)) from error
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != pin.sha256:
+    if (found := file_checksum(path)) != pin.sha256:
         stored = os.path.realpath(path)  # the cache links to it, and would link to it again
         invariant = f"{path} must have the sha256 {pin.sha256}"
         refuse(ValueError, "BCNN", invariant, found, f"Delete {stored} and fetch it again.")

@@ -45,7 +45,7 @@ from .._files import (
 from .._json import format_json, parse_json, read_json
 from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
-from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, specs, write_tensors
+from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, write_tensors
 from .checksums import ImageFiles, tensors_checksum
 from .events import Metric, decode, encode
 from .locks import exclusive_lock, folder_lock
@@ -179,7 +179,7 @@ class Run:
                     invariant = f"the {what} must be that of the run, of {by} {saved!r}"
                     remedy = f"Resume with the same {what}, or start a new run."
                     refuse(ValueError, op, invariant, repr(given), remedy)
-            saved = specs(file)
+            saved = file.specs()
             found = {k: v for k, v in saved.items() if not k.startswith(MOMENTUM)}
             check_layout(op, found, {k: spec(v) for k, v in like.items()}, DAMAGED)
             tensors = {name: _check_finite(op, name, file.get_tensor(name)) for name in like}

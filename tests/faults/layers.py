@@ -99,7 +99,7 @@ for _layer in TWO_STREAMS[:1] + TWO_STREAMS[3:]:
 
 
 def tables_are_not_state(framework: str) -> None:
-    """In PyTorch they are not saved, in Keras and Flax they are learned."""
+    """The tables are not saved in PyTorch, and are learned in Keras and Flax."""
     layer = class_of(framework, "CompactBilinearPool")
     if framework == "torch":
         layer._save_to_state_dict = lambda self, *_: None
