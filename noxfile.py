@@ -29,6 +29,8 @@ FRAMEWORKS = ["torch", "tensorflow", "jax"]
 CONSTRAINTS = "--constraint=constraints.txt"
 PARALLEL = ("--numprocesses=2", "--dist=worksteal")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}
+"""XLA, which compiles every operation for every shape, optimizes less: 3 times faster."""
 SHARED = Path(".nox/frameworks").resolve()
 GROUPS = ("test", "demo", "conformance", "types", "nox")
 """The dependency groups of the shared environment."""
@@ -46,7 +48,7 @@ def install(session: nox.Session, extra: str, *groups: str) -> None:
     session.install("--no-compile", CONSTRAINTS, "-e", target, *group(*groups))
 
 
-def frameworks(session: nox.Session, *command: str) -> None:
+def frameworks(session: nox.Session, *command: str, quick: bool = False) -> None:
     """Run a Python module in the environment with every framework; create it where needed."""
     python = SHARED / ("Scripts" if os.name == "nt" else "bin") / "python"
     installed = SHARED / "installed.txt"
@@ -59,7 +61,8 @@ def frameworks(session: nox.Session, *command: str) -> None:
         session.run(*pip, *target, *group(*GROUPS), external=True)
         installed.write_text(wanted)
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
-    session.run(str(python), "-m", *command, env={**QUIET, "PATH": path}, external=True)
+    env = {**QUIET, **(QUICK if quick else {}), "PATH": path}
+    session.run(str(python), "-m", *command, env=env, external=True)
 
 
 @nox.session
@@ -83,7 +86,7 @@ def parity(session: nox.Session) -> None:
     Tests that carry the marker ``full`` are left out; ``nox -s full`` runs them too.
     """
     arguments = session.posargs or [*PARALLEL, "--ratios=out/parity.json"]
-    frameworks(session, "pytest", *arguments)
+    frameworks(session, "pytest", *arguments, quick="--full" not in arguments)
 
 
 @nox.session(venv_backend="none")
@@ -266,7 +269,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """The suite, tested: every planted fault must turn it red."""
-    frameworks(session, "tests.faults", *session.posargs)
+    frameworks(session, "tests.faults", *session.posargs, quick="--full" not in session.posargs)
 
 
 @nox.session

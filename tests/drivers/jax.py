@@ -32,6 +32,9 @@ jax.config.update("jax_compilation_cache_dir", os.environ["BILINEAR_TEST_CACHE"]
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+# `nox -s parity` lets XLA optimize less, but not what users compile as a whole.
+OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+
 
 def to_arrays(arrays):
     return [jnp.asarray(a) for a in arrays]
@@ -47,7 +50,8 @@ def _pullback(op, static, masks, arrays, cotangent):
 
 @functools.cache
 def _compiled(function, *static):
-    return jax.jit(functools.partial(function, static[0], thaw(static[1])))
+    call = functools.partial(function, static[0], thaw(static[1]))
+    return jax.jit(call, compiler_options=OPTIMIZED if "XLA_FLAGS" in os.environ else None)
 
 
 def _run(function, op, options, *rest, mode):
