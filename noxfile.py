@@ -52,7 +52,8 @@ def frameworks(session: nox.Session, *command: str, quick: bool = False) -> None
     """Run a Python module in the environment with every framework; create it where needed."""
     python = SHARED / ("Scripts" if os.name == "nt" else "bin") / "python"
     installed = SHARED / "installed.txt"
-    wanted = Path("pyproject.toml").read_text() + Path("constraints.txt").read_text()
+    files = "pyproject.toml", "constraints.txt"
+    wanted = "".join(Path(file).read_text(encoding="utf-8") for file in files)
     if not installed.is_file() or installed.read_text() != wanted:
         shutil.rmtree(SHARED, ignore_errors=True)
         session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
@@ -215,8 +216,8 @@ def write_versions(table: dict[str, Any], results: dict[str, Any]) -> None:
         versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
         lines.append(f"| {key} | {table[key]['python']} | {versions} | {result['outcome']} |")
     page = Path("docs/versions.md")
-    head = page.read_text().partition("| environment |")[0]
-    page.write_text(head + "\n".join(lines) + "\n")
+    head = page.read_text(encoding="utf-8").partition("| environment |")[0]
+    page.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def requirements(row: dict[str, Any]) -> list[str]:

@@ -42,6 +42,6 @@ def gpu(framework: str) -> str | None:
 def processor() -> str:
     """The name of the processor."""
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return (*names, platform.processor() or platform.machine())[0]

@@ -107,7 +107,8 @@ def peak(run: Callable[[], object]) -> int:
     Pages of files are not counted, because the system may read them again.
     """
     before, of_files = resident(), _status("RssFile")
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current size
+    # resets the peak to the current size
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     run()
     read_again = max(_status("RssFile") - of_files, 0)
     return max(_status("VmHWM") - before - read_again, 0)
@@ -127,7 +128,7 @@ def peak_after_warm_up(run: Callable[[], object]) -> int:
 
 def _status(name: str) -> int:
     """A value in bytes from /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 

@@ -22,7 +22,7 @@ def jpeg(path: Path, seed: int = 0, width: int = 60, height: int = 40, banner: i
 
 def lines(path: Path, *rows: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{row}\n" for row in rows))
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
 
 def photographs(root: Path, **counts: int) -> Path:

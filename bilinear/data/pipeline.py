@@ -1,5 +1,6 @@
 """Reproducible, resumable batches of a data set, decoded in worker processes."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -168,7 +169,8 @@ class Pipeline:
             refuse(ValueError, "Pipeline", "the pipeline must be open", "a closed pipeline", remedy)
         if self._workers and self._pool is None:
             context = get_context("spawn")  # fork would copy the threads and locks of a framework
-            resource_tracker.ensure_running()  # if a worker started it, it would receive SIGINT
+            if os.name == "posix":  # elsewhere it does not exist
+                resource_tracker.ensure_running()  # a worker's one would receive SIGINT
             setup = self.decoder, max_pixels()
             self._pool = ProcessPoolExecutor(self._workers, context, start_worker, setup)
             self._assembler = ThreadPoolExecutor(1)

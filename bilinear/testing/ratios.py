@@ -52,7 +52,7 @@ def write(path: Path) -> None:
     """Write the ratios as JSON, and the table as markdown with suffix ``.md``."""
     rows = [subject._asdict() | {"ratio": ratio} for subject, ratio in sorted(WORST.items())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     head = ("operator", "backend", "direction", *DTYPES)
     lines = [head, ["---"] * len(head), *_rows(tuple(DTYPES))]
     text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

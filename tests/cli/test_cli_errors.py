@@ -74,7 +74,7 @@ def test_a_file_that_is_not_a_model_is_refused(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("text").write_text("no model")
+    Path("text").write_text("no model", encoding="utf-8")
     for split in ("train", "test"):
         datasets.photographs(tmp_path / split, wren=1)
     assert "complete safetensors" in command(*line.replace("FILE", "text").split(), code=2)

@@ -24,7 +24,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, bytes]:
     photographs(Path("data"), finch=2, wren=2)
     for folder in "out", "run/phases":
         Path(folder).mkdir(parents=True)
-    Path("recipe.json").write_text(recipe().to_json())
+    Path("recipe.json").write_text(recipe().to_json(), encoding="utf-8")
     for name, source in (
         ("out/metrics.json", "m.safetensors"),
         ("run/environment.json", "recipe.json"),

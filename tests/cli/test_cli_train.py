@@ -112,7 +112,7 @@ def test_invalid_arguments_are_refused(
     line: str, message: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, command
 ) -> None:
     monkeypatch.chdir(pictures.parent)
-    Path("empty.json").write_text("{}")
+    Path("empty.json").write_text("{}", encoding="utf-8")
     photographs(Path("one"), wren=4)
     assert message in command("train", *line.replace("DATA", pictures.name).split(), code=2)
     assert not Path("run").exists()

@@ -22,7 +22,8 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def is_running(pid):
     """Whether a process is running. Zombies are not running."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        return status.rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -68,7 +69,7 @@ def test_the_next_batch_is_assembled_in_the_background(tmp_path):
 
 def bytes_read(pid):
     """Bytes that a process has read so far."""
-    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+    return int(Path(f"/proc/{pid}/io").read_text(encoding="utf-8").split()[1])
 
 
 @on_linux

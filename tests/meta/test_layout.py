@@ -20,7 +20,7 @@ def imports(path: Path) -> set[str]:
     """Return the absolute names of all modules that a file imports."""
     package = ["bilinear", *path.relative_to(PACKAGE).parent.parts]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
