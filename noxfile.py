@@ -298,6 +298,57 @@ def demo(session: nox.Session) -> None:
     frameworks(session, "examples.demo", *session.posargs)
 
 
+OPENED = {
+    "torch": "bilinear.torch",
+    "tensorflow": "bilinear.tensorflow",
+    "jax": "bilinear.jax",
+    "all": "bilinear.torch, bilinear.tensorflow, bilinear.jax",
+    "hdf5": "bilinear.data, h5py",
+    "cli": "bilinear.cli",
+    "testing": "bilinear.testing",
+}
+"""What each extra makes importable."""
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """The files of a release, in out/release, and each extra in an environment of its own.
+
+    The sdist and the wheel are built twice and must be equal. The tag after ``--``, if any, must be
+    that of the version.
+    """
+    folder = Path("out/release").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install(CONSTRAINTS, *group("build", "release"))
+    time = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
+    for name in ("dist", "again"):
+        command = ("python", "-m", "build", "--outdir", str(folder / name))
+        session.run(*command, env={"SOURCE_DATE_EPOCH": str(time).strip()}, silent=True)
+    files, again = sorted((folder / "dist").iterdir()), folder / "again"
+    if different := [f.name for f in files if f.read_bytes() != (again / f.name).read_bytes()]:
+        session.error(f"built twice, these files differ: {', '.join(different)}")
+    shutil.rmtree(again)
+    session.run("twine", "check", "--strict", *map(str, files))
+    (wheel,) = (f for f in files if f.suffix == ".whl")
+    tag = f"v{wheel.name.split('-')[1]}"
+    if session.posargs not in ([], [tag]):
+        session.error(f"the tag must be {tag}; got {' '.join(session.posargs)}")
+    if f"\nversion: {tag[1:]}\n" not in Path("CITATION.cff").read_text(encoding="utf-8"):
+        session.error(f"CITATION.cff must have the version {tag[1:]}")
+    for extra in PROJECT["project"]["optional-dependencies"]:
+        environment = Path(session.create_tmp()) / extra
+        shutil.rmtree(environment, ignore_errors=True)
+        session.run(sys.executable, "-m", "venv", str(environment), external=True)
+        python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+        pip = (python, "-m", "pip", "install", "--quiet", "--no-compile", CONSTRAINTS)
+        session.run(*pip, f"{wheel}[{extra}]", external=True)
+        session.run(python, "-P", "-c", f"import {OPENED[extra]}", env=QUIET, external=True)
+        if extra == "all":
+            bom = ("cyclonedx-py", "environment", python, "--pyproject", "pyproject.toml")
+            session.run(*bom, "--output-file", str(folder / "bilinear.cdx.json"))
+        shutil.rmtree(environment)
+
+
 def build_wheel(session: nox.Session) -> Path:
     """Build the wheel and return its path."""
     session.install(CONSTRAINTS, *group("build"))
