@@ -193,7 +193,7 @@ def nearest(
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     if not np.isfinite(norms).all():
         remedy = "Write the descriptors again, with a model whose results are finite."
