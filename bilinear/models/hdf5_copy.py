@@ -1,12 +1,15 @@
 """``python -m bilinear.models.hdf5_copy TARGET < SOURCE``: a process that copies an HDF5 file.
 
 The HDF5 library can crash on a damaged file, and can read other files that a file refers to. Here
-this ends a separate process; what it copies is safe to read. The last line on stderr is the error.
+this ends a separate process, and its memory is limited by the size of the file; what it copies is
+safe to read. The last line on stderr is the error.
 """
 
 import math
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import h5py
@@ -15,6 +18,8 @@ _ATTRIBUTES = ("name", "weight_names", "dtype")
 """What files of Keras say about their groups and data sets."""
 _CHUNK = 2**20
 """Bytes of a chunk that may be larger than its data set, as the chunks of h5py may be."""
+_MEMORY = 2**28
+"""Bytes that the process may allocate beside the values of the file."""
 _HARD_LINK = 0
 """H5L_TYPE_HARD of the HDF5 library."""
 
@@ -62,6 +67,19 @@ def _refuse(received: str) -> NoReturn:
     sys.exit(received)
 
 
+def _limit_memory() -> None:
+    """Let the process allocate twice the size of the file, and `_MEMORY`; on Linux alone."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415 - Windows does not have it
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        used = pages * resource.getpagesize()
+        limit = used + 2 * os.fstat(sys.stdin.fileno()).st_size + _MEMORY
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 if __name__ == "__main__":
+    _limit_memory()
     with h5py.File(sys.stdin.buffer, "r") as given, h5py.File(sys.argv[1], "w") as copy:
         _copy(given, copy)

@@ -5,6 +5,7 @@ wrote the file that is published.
 """
 
 import dataclasses
+import subprocess
 import sys
 
 import numpy as np
@@ -188,6 +189,19 @@ def test_crash_of_the_hdf5_library_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(crash))
     with pytest.raises(ValueError, match=f"weights {path}: .*; got SIGSEGV in the HDF5 library"):
         backbone_tensors("vgg16", path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of Linux")
+def test_memory_of_the_process_that_reads_hdf5_is_limited(tmp_path):
+    """Whatever a damaged file makes the HDF5 library allocate."""
+    code = "from bilinear.models.hdf5_copy import _limit_memory; _limit_memory(); bytearray(2**29)"
+    path = tmp_path / "small.h5"
+    path.write_bytes(bytes(1000))
+    with path.open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=file, capture_output=True, check=False
+        )
+    assert done.stderr.endswith(b"\nMemoryError\n")
 
 
 def test_missing_h5py_is_one_sentence_with_a_remedy(tmp_path, monkeypatch):
