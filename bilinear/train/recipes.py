@@ -26,6 +26,8 @@ MAX_BACKBONE_LEARNING_RATE = 0.1
 """Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
 
 Backbone = Annotated[str, one_of(BACKBONES)]
+Projected = Annotated[Count, Field(le=4096)]
+"""Channels after a projection: `BilinearPool` then has 2²⁴ values, 64 MiB for each image."""
 Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
 """Of an image in pixels: larger images are refused when they are read."""
 
@@ -38,7 +40,8 @@ class Model:
         backbone: a named backbone. Default: ``"vgg16"``.
         backbone_b: the backbone of a second stream. Default: None, one shared stream.
         pool: the class name of the pooling layer. Default: None, `BilinearPool`.
-        projection: channels of the 1 × 1 projection before the pool. Default: None, none.
+        projection: channels of the 1 × 1 projection before the pool, at most 4096. Default: None,
+            none.
         taps: names of the layers whose feature maps are pooled. Default: None, the last one.
         weights: ``"imagenet"`` (the default); the path of a weight file of the backbone, or of a
             portable file, from which backbone, projection and pool start; or None, which draws
@@ -49,7 +52,7 @@ class Model:
     backbone: Backbone = "vgg16"
     backbone_b: Backbone | None = None
     pool: str | None = None
-    projection: Count | None = None
+    projection: Projected | None = None
     taps: tuple[str, ...] | None = None
     weights: str | None = "imagenet"
     dtype: Annotated[str, one_of(DTYPES)] = "float32"

@@ -76,6 +76,7 @@ REFUSED = {
     'model.backbone=["vgg16"]': r"a valid string; got \['vgg16'\]",
     "model.backbone_b={}": r"a valid string; got \{\}",
     "model.dtype=float8": "one of float16, .*; got 'float8'",
+    "model.projection=4097": "less than or equal to 4096; got 4097",
     "model.taps=layer3": "a valid tuple; got 'layer3'",
     "images.resize=16": "at least size, 32; got 16",
     "images.size=1000000000": "less than or equal to 9459; got 1000000000",
