@@ -4,9 +4,10 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import parent_process
+from multiprocessing.synchronize import Lock
 from pathlib import Path
 
 import numpy as np
@@ -51,21 +52,26 @@ class Decoder:
 
 _reserved = 0
 _changed = threading.Condition()
+_share = MAX_PIXELS
+"""Pixels of a large image: of several worker processes, one at a time decodes such an image."""
+_large: AbstractContextManager[object] = nullcontext()
+"""What a worker process holds meanwhile."""
 
 
 @contextmanager
 def _reserve(pixels: int) -> Iterator[None]:
     """Wait until all threads of this process decode at most `MAX_PIXELS` together, or this one."""
     global _reserved  # noqa: PLW0603 (the memory of the process is bounded)
-    with _changed:
-        _changed.wait_for(lambda: _reserved == 0 or _reserved + pixels <= MAX_PIXELS)
-        _reserved += pixels
-    try:
-        yield
-    finally:
+    with _large if pixels > _share else nullcontext():
         with _changed:
-            _reserved -= pixels
-            _changed.notify_all()
+            _changed.wait_for(lambda: _reserved == 0 or _reserved + pixels <= MAX_PIXELS)
+            _reserved += pixels
+        try:
+            yield
+        finally:
+            with _changed:
+                _reserved -= pixels
+                _changed.notify_all()
 
 
 def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
@@ -99,10 +105,10 @@ def without_interrupts() -> Iterator[None]:
 _decoder: Decoder
 
 
-def start_worker(decoder: Decoder, max_pixels: int) -> None:
+def start_worker(decoder: Decoder, max_pixels: int, workers: int, large: Lock) -> None:
     """Ignore Ctrl-C, since the parent shuts workers down, and exit if the parent is killed."""
-    global _decoder  # noqa: PLW0603 (one pipeline per worker process)
-    _decoder = decoder
+    global _decoder, _share, _large
+    _decoder, _share, _large = decoder, MAX_PIXELS // workers, large
     set_max_pixels(max_pixels)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the signal mask applies to this thread only
     threading.Thread(target=_exit_with_parent, daemon=True).start()

@@ -45,8 +45,8 @@ def max_pixels() -> int:
 def set_max_pixels(count: int) -> None:
     """Set the largest number of pixels of an image in this process, `MAX_PIXELS` by default.
 
-    Decoding takes up to 8 bytes per pixel. If `count` is above Pillow's own limit,
-    ``PIL.Image.MAX_IMAGE_PIXELS``, that limit is raised to it.
+    Decoding takes 4 bytes per pixel, or up to 8 for an image that is not RGB. If `count` is above
+    Pillow's own limit, ``PIL.Image.MAX_IMAGE_PIXELS``, that limit is raised to it.
 
     Raises: ValueError or TypeError if `count` is not a positive integer.
     """
@@ -115,7 +115,7 @@ def _decode(image: ImageFile.ImageFile, name: str) -> Image.Image:
     largest = _largest_value(name, image) if image.mode.startswith(("I", "F")) else None
     with _name_in_errors(name):
         if turn is None and largest is None and not image.has_transparency_data:
-            return image.convert("RGB")
+            return image if image.mode == "RGB" else image.convert("RGB")
         width, height = image.size
         sideways = turn in _SIDEWAYS
         rgb = Image.new("RGB", (height, width) if sideways else image.size)

@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
+from bilinear.data.image_reader import MAX_PIXELS
 from bilinear.models.checkpoint import write
 
 from .. import datasets
@@ -121,3 +127,33 @@ def test_file_names_that_are_not_text_are_printed(tmp_path: Path, command) -> No
     one = process("info", tmp_path / "\udcfe.safetensors")
     assert "\\udcfe.safetensors: No such file" in one.communicate(timeout=60)[1]
     assert one.returncode == 2
+
+
+def peak_memory(*arguments: object) -> int:
+    """Run a command, and return the largest resident set of its process in bytes."""
+    one, peak = process(*arguments), 0
+    while one.poll() is None:
+        with suppress(OSError):  # it has just ended
+            found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{one.pid}/status").read_text())
+            peak = int(found[1]) if found else peak
+        time.sleep(0.02)
+    assert one.returncode == 0, one.communicate()[1]
+    one.communicate()
+    return 1024 * peak
+
+
+@needs_a_framework
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_images_that_expand_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    """Eight PNG files of 2.7 MB together, with 2.7 GiB of pixels."""
+    model, small, large = save_model(tmp_path / "m.safetensors"), tmp_path / "s", tmp_path / "l"
+    side = int(MAX_PIXELS**0.5)
+    datasets.jpeg(small / "0.jpg")
+    large.mkdir()
+    Image.new("RGBA", (side, side)).save(large / "0.png")
+    for k in range(1, 8):
+        shutil.copy(large / "0.png", large / f"{k}.png")
+    assert sum(path.stat().st_size for path in large.iterdir()) < 3e6
+    more = peak_memory("predict", model, large) - peak_memory("predict", model, small)
+    assert more < 8 * MAX_PIXELS + 2**26

@@ -13,11 +13,18 @@ from bilinear.data.images import Preprocessing, load_images
 from .. import datasets
 
 
-@pytest.mark.parametrize(("limit", "together"), [(1, 1), (2 * 48 * 36, 2), (8 * 48 * 36, 4)])
-def test_threads_decode_a_bounded_number_of_pixels_at_once(tmp_path, monkeypatch, limit, together):
-    """Or a single image, if it is larger."""
+@pytest.mark.parametrize(
+    ("limit", "share", "together"),
+    [(1, 8, 1), (2, 8, 2), (8, 8, 4), (8, 1, 4), (8, 0.9, 1)],
+)
+def test_a_bounded_number_of_pixels_is_decoded_at_once(
+    tmp_path, monkeypatch, limit, share, together
+):
+    """In images: by all threads, or by one thread or worker process a single larger image."""
     datasets.jpeg(tmp_path / "a.jpg", 0, 48, 36)
-    monkeypatch.setattr(decode, "MAX_PIXELS", limit)
+    monkeypatch.setattr(decode, "MAX_PIXELS", limit * 48 * 36)
+    monkeypatch.setattr(decode, "_share", share * 48 * 36)
+    monkeypatch.setattr(decode, "_large", threading.Lock())
     active, most, lock, inner = 0, 0, threading.Lock(), image_reader._decode
 
     def counted(*arguments):
