@@ -1,7 +1,8 @@
 """All planted faults."""
 
-from . import (  # noqa: F401 - the families enter their faults into the table of `operators`
+from . import (  # noqa: F401 - the families enter their faults into other tables
     aggregation,
+    data,
     descriptors,
     layers,
     library,

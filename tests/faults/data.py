@@ -1,0 +1,87 @@
+"""Faults of the rules for data sets, images, checkpoints and runs: what must be refused is not."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from .library import fault
+
+FOLDERS, ANNOTATIONS = ("tests/data/test_folder.py",), ("tests/data/test_data.py",)
+SPLITS, IMAGES = ("tests/data/test_splits.py",), ("tests/data/test_images.py",)
+MEMORY, SPECIAL = ("tests/data/test_memory.py",), ("tests/data/test_special_files.py",)
+HEADERS, VALUES = ("tests/models/test_tensor_reader.py",), ("tests/models/test_checkpoint.py",)
+HOSTILE = ("tests/models/test_hostile_files.py", "-k", "expand")
+TABLES = ("tests/models/test_conversion.py", "-k", "random_tables")
+RUNS, CHANGED = ("tests/train/test_damaged_runs.py",), ("tests/train/test_fit.py", "-k", "changed")
+OUTPUTS = ("tests/cli/test_cli_outputs.py",)
+
+UNCHECKED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "files that are not used are not reported": ("data.listing:warn_of_unused", FOLDERS, ()),
+    "an image may be in two classes through a link": ("data.folder:_check_links", FOLDERS, ()),
+    "any file may be opened": ("_files:_check_regular", SPECIAL, ()),
+    "an output may replace an input": ("_files:check_outputs", OUTPUTS, ()),
+    "a checkpoint may be compressed": ("_files:check_uncompressed", HOSTILE, ("torch",)),
+    "a tensor may repeat its elements": ("models.state_dict:_check_stored", HOSTILE, ("torch",)),
+    "tensors may overlap": ("models.tensor_reader:_check_places", HEADERS, ()),
+    "a file may change while it is read": (
+        "models.tensor_reader:TensorReader.check_unchanged",
+        HEADERS,
+        (),
+    ),
+    "a converted model may have other random tables": (
+        "models.conversion:_check_tables",
+        TABLES,
+        ("torch",),
+    ),
+    "a batch may have any size": ("data.images:check_batch", MEMORY, ()),
+    "the images of a run may change": ("train.checksums:ImageFiles.check", CHANGED, ("torch",)),
+}
+"""Name of the fault -> the check that does nothing, the tests, and the frameworks they need."""
+
+
+def unchecked(f: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Check nothing."""
+
+
+for name, (path, tests, namespaces) in UNCHECKED.items():
+    fault(name, path, tests, *namespaces)(unchecked)
+
+
+@fault("folders named like splits are classes", "data.folder:_named_like_splits", FOLDERS)
+def _(f, names):
+    return []
+
+
+@fault("a path may leave the data set", "data.index:is_inside", SPLITS)
+def _(f, path):
+    return True
+
+
+@fault("a later line of annotations is ignored", "data.annotations:Annotations.add", ANNOTATIONS)
+def _(f, self, table, key, row):
+    table.setdefault(key, row)
+
+
+@fault("the orientation of a photograph is ignored", "data.image_reader:_turn", IMAGES)
+def _(f, image):
+    return None
+
+
+@fault("every format of Pillow is read", "data.formats:readable_formats", IMAGES)
+def _(f):
+    return None
+
+
+@fault("threads decode any number of pixels at once", "data.decode:_reserve", MEMORY)
+def _(f, pixels):
+    return nullcontext()
+
+
+@fault("values that are not finite are read", "models.tensorfile:check_finite", VALUES)
+def _(f, op, name, array):
+    return array
+
+
+@fault("the state of a run has the same checksum always", "train.run:_checksum", RUNS)
+def _(f, progress, tensors):
+    return ""
