@@ -127,8 +127,11 @@ def read(
         return file.read(expected, momentum)
 
 
-def read_portable(weights: Any) -> Description | None:
-    """Read the description of the portable file that `weights` names; None for anything else."""
+def read_portable(weights: Any) -> Checkpoint | None:
+    """Read the portable file that `weights` names; None for anything else.
+
+    The tensors of custom modules are read as they are; `check_custom` compares them with a module.
+    """
     if not isinstance(weights, str | os.PathLike) or not os.path.isfile(weights):
         return None
     path = os.fsdecode(weights)
@@ -136,7 +139,13 @@ def read_portable(weights: Any) -> Description | None:
         return None
     with open_tensors(path, f"weights {path}") as reader:
         portable = ENTRY in reader.metadata()
-        return PortableFile(f"load {path}", reader).description if portable else None
+        return PortableFile(f"load {path}", reader).read(reader.specs()) if portable else None
+
+
+def check_custom(op: str, checkpoint: Checkpoint, expected: Mapping[str, Spec]) -> None:
+    """ValueError unless the tensors fit custom modules with these specs, by full name."""
+    found = {name: spec(array) for name, array in checkpoint.tensors.items()}
+    check_layout(op, found, _wanted(checkpoint.description, expected), DAMAGED)
 
 
 def check_streams(

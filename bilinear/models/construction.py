@@ -10,7 +10,7 @@ from .. import presets
 from ..contract import Spec, check_argument, refuse
 from ..contract.arguments import COUNT, SEED
 from ..data.images import Preprocessing
-from .checkpoint import check_streams, read, read_portable
+from .checkpoint import Checkpoint, check_custom, check_streams, read_portable
 from .description import Custom, Description
 from .framework import Framework
 from .plans import DTYPES, Head, initial_tensors
@@ -44,21 +44,17 @@ class Parts(NamedTuple):
     preprocessing: Preprocessing | None
     drawn: dict[str, np.ndarray]
     """Canonical name -> initial value, of all that does not come from a portable file."""
-    source: tuple[str | os.PathLike, Description] | None
-    """The portable file that the model starts from."""
+    source: tuple[str, Checkpoint] | None
+    """Beginning of error messages, and content of the portable file that the model starts from."""
     dtype: str
 
     def tensors(self, specs: Callable[[], Mapping[str, Spec]]) -> dict[str, np.ndarray]:
         """Return the initial tensors; `specs` are those of the model, by canonical name."""
         if self.source is None:
             return self.drawn
-        path, description = self.source
-        last = "classifier." if description.head.descriptor_size else "pool."
-        checkpoint = read(path, specs())
-        if checkpoint.description != description:
-            invariant = "the file must not be replaced while the model is built"
-            op, remedy = f"weights {os.fsdecode(path)}", "Build the model again."
-            refuse(ValueError, op, invariant, "another description", remedy)
+        op, checkpoint = self.source
+        check_custom(op, checkpoint, specs())
+        last = "classifier." if checkpoint.description.head.descriptor_size else "pool."
         found = checkpoint.tensors.items()
         found = {name: array for name, array in found if not name.startswith(last)}
         return self.drawn | {
@@ -80,9 +76,9 @@ def resolve_parts(
     """Check the arguments of `BCNN` and resolve them, before any layer of the model is built."""
     _check_arguments(num_classes, dtype, seed)
     framework.check_dtype("BCNN", dtype)
-    source, op = read_portable(weights), "BCNN"
-    if source is not None:
-        op = f"weights {os.fsdecode(weights)}"
+    checkpoint, source, op = read_portable(weights), None, "BCNN"
+    if checkpoint is not None:
+        op, source = f"weights {os.fsdecode(weights)}", checkpoint.description
         given = _from_file(op, framework, source, given)
     streams = resolve_streams(given, framework.module, framework.module_name)
     if source is not None and streams.channels != source.channels:
@@ -103,7 +99,7 @@ def resolve_parts(
         size = descriptor_size(made, streams, num_classes)
         preprocessing = source.preprocessing
         drawn = draw_classifier(num_classes, size, seed, dtype)
-    origin = None if source is None else (weights, source)
+    origin = None if checkpoint is None else (op, checkpoint)
     return Parts(given, streams, made, size, preprocessing, drawn, origin, dtype)
 
 
