@@ -68,6 +68,13 @@ def check_layout(
             _refuse_tensor(op, name, f"must be {_text(wanted)}", _text(found[name]), remedy)
 
 
+def are_integers(found: Spec, bits: Spec) -> bool:
+    """Whether a random table has its integers, as before version 0.1, in place of their `bits`."""
+    shape = tuple(found.shape or ())
+    same = shape == tuple(bits.shape or ())[: len(shape)]
+    return same and bits.dtype == "bool" and found.dtype.startswith("int")
+
+
 def float_specs(
     op: str, found: Mapping[str, Spec], shapes: Mapping[str, tuple[int, ...]], remedy: str
 ) -> dict[str, Spec]:

@@ -1,5 +1,6 @@
 """Files of every pool, written before version 0.1, open with the predictions of that time."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from bilinear.models.conversion import convert
 from bilinear.models.description import Description
 from bilinear.models.pools import POOLS
 
@@ -16,6 +18,7 @@ from ..tolerances import LOGITS
 
 FOLDER = Path(__file__).parent / "files_before_0_1"
 FILES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+ARCHIVES = sorted(path.stem for path in FOLDER.glob("*.keras"))
 
 
 def metadata(name: str) -> dict:
@@ -41,6 +44,38 @@ def test_old_file_gives_its_logits(name: str, backend: str, tmp_path: Path) -> N
         assert relative_error(logits, arrays[name]) <= LOGITS["float32"]
         path = tmp_path / "again.safetensors"
         driver(backend).save(model, path)
+
+
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="of Keras' files")
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_old_archive_is_converted(name: str, tmp_path: Path) -> None:
+    """Random tables were stored as integers."""
+    arrays = np.load(FOLDER / "logits.npz")
+    convert(FOLDER / f"{name}.keras", tmp_path / "a.safetensors")
+    model = driver("tensorflow").load(tmp_path / "a.safetensors")
+    logits = driver("tensorflow").logits(model, np.moveaxis(arrays["images"], 1, -1))
+    assert relative_error(logits, arrays[name]) <= LOGITS["float32"]
+
+
+@pytest.mark.skipif("jax" not in PRESENT, reason="of Orbax")
+@pytest.mark.parametrize("name", ["compact_sketch", "compact_maclaurin"])
+def test_old_orbax_folder_is_converted(name: str, tmp_path: Path) -> None:
+    """Its random tables are integers, of which one outside the range is refused."""
+    nnx, ocp = (importlib.import_module(name) for name in ("flax.nnx", "orbax.checkpoint"))
+    file, own, back = FOLDER / f"{name}.safetensors", tmp_path / "own", tmp_path / "b.safetensors"
+    model = driver("jax").load(file)
+    driver("jax").save(model, tmp_path / "a.safetensors")
+    state = nnx.to_pure_dict(nnx.state(model))
+    for key, table in model.random_tables().items():
+        state["pool"][key.removeprefix("pool.")] = table
+    for folder in own, tmp_path / "wrong":
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder, state)
+        next(iter(state["pool"].values()))[0] = 77
+    convert(own, back, like=file, source_form="orbax")
+    assert back.read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"tensor 'pool\.(h1|w1)' must hold .*; got 77 at"):
+        convert(tmp_path / "wrong", tmp_path / "c.safetensors", like=file, source_form="orbax")
 
 
 def test_new_names_need_version_3() -> None:

@@ -28,7 +28,7 @@ from ..construction import UNFILLED
 from ..description import DAMAGED, Description
 from ..hdf5 import hdf5_spec, open_hdf5, reading
 from ..streams import STREAMS
-from ..tensorfile import check_layout, open_checkpoint, readable
+from ..tensorfile import are_integers, check_layout, open_checkpoint, readable
 from . import framework
 from .bcnn import BCNN
 
@@ -60,6 +60,9 @@ def read_native(op: str, path: str, form: str, model: BCNN | None) -> BCNN:
             expected = _datasets(own)
         with open_hdf5(op, given) as weights:
             found = {k: s for k, s in _datasets(weights).items() if not k.startswith(_OPTIMIZER)}
+            shared = found.keys() & expected.keys()  # the pool checks and converts integers
+            tables = {k for k in shared if are_integers(found[k], expected[k])}
+            found |= {name: expected[name] for name in tables}
             check_layout(op, found, expected, "They must be the weights of the described model.")
             with reading(op):
                 model.load_weights(weights.filename)
