@@ -33,7 +33,8 @@ class CompactBilinearPool(Pool, Module):
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
     variables of type `Table`: part of `nnx.state`, but not parameters. They store the binary digits
     of the integers, which casts and averages of a model (`nnx.EMA`) do not change; `tables` has
-    the integers.
+    the integers. `nnx.update` with the state of another model replaces the tables, as it replaces
+    every variable: `seed` stays as it was, and files get the tables.
 
     Args:
         channels: C for one stream, [C, D] for two.

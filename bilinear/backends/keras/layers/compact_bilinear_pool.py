@@ -21,6 +21,8 @@ class CompactBilinearPool(Pool):
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are weights (h1, s1, h2, s2, or
     w1, w2) that are saved with the model and not trained. They store the binary digits of the
     integers, which averages of ``get_weights()`` do not change; `tables` has the integers.
+    ``set_weights`` and ``load_weights`` of another model replace the tables, as they replace every
+    weight: `seed` stays as it was, and files get the tables.
     Cost: that of the operator. The gradient needs memory for C·D + dim values per sample, or
     2·L·dim for "random_maclaurin". The tables have 2 (C + D) or (C + D)·dim entries.
 
