@@ -1,7 +1,8 @@
 """Reading of safetensors files from one open file, with every check of the header.
 
 The file is read, not mapped: a mapped file that another process rewrites in place ends its readers
-by SIGBUS, while here the change is an error.
+by SIGBUS, while here the change is an error. Of safetensors' own functions, `safe_open` maps the
+file, and `deserialize` copies all tensors at once and does not return the metadata.
 """
 
 import json
