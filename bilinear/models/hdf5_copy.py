@@ -72,7 +72,7 @@ def _limit_memory() -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource  # noqa: PLC0415 - Windows does not have it
 
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
         used = pages * resource.getpagesize()
         limit = used + 2 * os.fstat(sys.stdin.fileno()).st_size + _MEMORY
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]

@@ -134,7 +134,7 @@ def peak_memory(*arguments: object) -> int:
     one, peak = process(*arguments), 0
     while one.poll() is None:
         with suppress(OSError):  # it has just ended
-            found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{one.pid}/status").read_text())
+            found = re.search(rb"VmHWM:\s*(\d+)", Path(f"/proc/{one.pid}/status").read_bytes())
             peak = int(found[1]) if found else peak
         time.sleep(0.02)
     assert one.returncode == 0, one.communicate()[1]
