@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from ..contract import check_argument, refuse
 from ..contract.arguments import COUNT
@@ -15,7 +15,17 @@ from .images import Preprocessing, centre_crop, cover
 Crop = Literal["random", "centre", "resized"]
 
 TRIES = 10
-"""Rectangles that `random_resized_crop` draws before it takes the central one."""
+"""Rectangles that are drawn until one fits into the image."""
+LARGEST = {"rotation": 180.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
+LARGEST |= {"erasing": 1.0}
+"""The largest value of each strength; 0 leaves the image as it is."""
+ENHANCEMENTS = {
+    "brightness": ImageEnhance.Brightness,
+    "contrast": ImageEnhance.Contrast,
+    "saturation": ImageEnhance.Color,
+}
+ERASED_AREA, ERASED_RATIO = (0.02, 0.33), (0.3, 10 / 3)
+"""Area, as a fraction of the image, and width / height of erased rectangles: Zhong et al. 2020."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,12 @@ class Augmentation:
         flip: mirror the image horizontally with probability 1/2. Default True.
         scale: range of the area for ``crop="resized"``, as a fraction of the image in (0, 1].
         ratio: range of the aspect ratio width / height for ``crop="resized"``, positive.
+        rotation: the crop is rotated by an angle in [-rotation, rotation], in degrees, at most 180.
+            Default 0. The corners get the mean of `Preprocessing`.
+        brightness, contrast, saturation: a factor in [1 - x, 1 + x], x at most 1. Default 0.
+        hue: a shift of the hue in [-hue, hue], at most 0.5, where 1 is the whole circle. Default 0.
+        erasing: probability with which a random rectangle gets the mean of `Preprocessing`.
+            Default 0.
 
     Raises: ValueError or TypeError for invalid values.
     """
@@ -48,11 +64,17 @@ class Augmentation:
     flip: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    rotation: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    erasing: float = 0.0
 
     @property
     def varies(self) -> bool:
         """Whether the augmentation is random."""
-        return self.crop != "centre" or self.flip
+        return self.crop != "centre" or self.flip or any(getattr(self, name) for name in LARGEST)
 
     def __post_init__(self):
         if self.crop not in get_args(Crop):
@@ -67,6 +89,13 @@ class Augmentation:
             refuse(ValueError, "Augmentation", invariant, received, "Leave them out.")
         _check_range("scale", self.scale, 1.0)
         _check_range("ratio", self.ratio, math.inf)
+        for name, largest in LARGEST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not (
+                isinstance(value, numbers.Real) and 0 <= float(value) <= largest
+            ):
+                invariant = f"{name} must be a number from 0 to {largest:g}"
+                refuse(ValueError, "Augmentation", invariant, repr(value), "0 turns it off.")
 
 
 def _check_range(name: str, bounds: object, largest: float) -> None:
@@ -95,9 +124,12 @@ def augment(
 ) -> Image.Image:
     """Return one augmented version of an image, in the size of `preprocessing`.
 
+    The order is crop, flip, rotation, brightness, contrast, saturation, hue, erasing.
+
     Raises: as `cover`.
     """
     rows, columns = preprocessing.shape
+    red, green, blue = (round(255 * value) for value in preprocessing.mean)
     if augmentation.crop == "resized":
         scale, ratio = augmentation.scale, augmentation.ratio
         image = random_resized_crop(image, (rows, columns), rng, scale, ratio)
@@ -107,7 +139,15 @@ def augment(
             image = random_crop(image, (rows, columns), rng)
         else:
             image = centre_crop(image, (rows, columns))
-    return random_flip(image, rng) if augmentation.flip else image
+    if augmentation.flip:
+        image = random_flip(image, rng)
+    if augmentation.rotation:
+        angle = rng.uniform(-augmentation.rotation, augmentation.rotation)
+        image = image.rotate(angle, Image.Resampling.BILINEAR, fillcolor=(red, green, blue))
+    image = random_colors(image, augmentation, rng)
+    if augmentation.erasing and rng.random() < augmentation.erasing:
+        image = random_erasing(image, rng, (red, green, blue))
+    return image
 
 
 def random_crop(
@@ -125,6 +165,33 @@ def random_flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
+def random_colors(
+    image: Image.Image, augmentation: Augmentation, rng: np.random.Generator
+) -> Image.Image:
+    """Change brightness, contrast, saturation and hue, with Pillow's formulas."""
+    for name, enhance in ENHANCEMENTS.items():
+        if strength := getattr(augmentation, name):
+            image = enhance(image).enhance(rng.uniform(1 - strength, 1 + strength))
+    if augmentation.hue:
+        hue, *others = image.convert("HSV").split()
+        shift = round(256 * rng.uniform(-augmentation.hue, augmentation.hue))
+        hue = hue.point([(value + shift) % 256 for value in range(256)])
+        image = Image.merge("HSV", (hue, *others)).convert("RGB")
+    return image
+
+
+def random_erasing(
+    image: Image.Image, rng: np.random.Generator, color: tuple[int, int, int]
+) -> Image.Image:
+    """Fill a random rectangle, as in torchvision; no rectangle if none of `TRIES` fits."""
+    if shape := _random_shape(image, rng, ERASED_AREA, ERASED_RATIO):
+        top = int(rng.integers(image.height - shape[0], endpoint=True))
+        left = int(rng.integers(image.width - shape[1], endpoint=True))
+        image = image.copy()
+        image.paste(color, (left, top, left + shape[1], top + shape[0]))
+    return image
+
+
 def random_resized_crop(
     image: Image.Image,
     shape: tuple[int, int],
@@ -138,6 +205,22 @@ def random_resized_crop(
     uniform in the logarithm of `ratio`. If none of `TRIES` rectangles fits into the image, the
     central rectangle with the nearest aspect ratio in `ratio` is taken.
     """
+    if rectangle := _random_shape(image, rng, scale, ratio):
+        crop = random_crop(image, rectangle, rng)
+    else:
+        rows = min(image.height, max(1, round(image.width / ratio[0])))
+        columns = min(image.width, max(1, round(image.height * ratio[1])))
+        crop = centre_crop(image, (rows, columns))
+    return crop.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+
+
+def _random_shape(
+    image: Image.Image,
+    rng: np.random.Generator,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[int, int] | None:
+    """Rows and columns of a rectangle that fits into the image; None after `TRIES` that do not."""
     width, height = image.size
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(TRIES):
@@ -145,10 +228,5 @@ def random_resized_crop(
         aspect = math.exp(rng.uniform(low, high))
         columns, rows = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < columns <= width and 0 < rows <= height:
-            crop = random_crop(image, (rows, columns), rng)
-            break
-    else:
-        rows = min(height, max(1, round(width / ratio[0])))
-        columns = min(width, max(1, round(height * ratio[1])))
-        crop = centre_crop(image, (rows, columns))
-    return crop.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+            return rows, columns
+    return None

@@ -11,6 +11,7 @@ from .._files import check_outputs
 from .._require import require_packages
 from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
+from ..data.augment import LARGEST
 from ..data.images import Preprocessing
 from .checksums import ImageFiles
 from .engines import build
@@ -111,7 +112,10 @@ def open_pipelines(
 ) -> Iterator[tuple[Pipeline, Pipeline, Pipeline]]:
     """Pipelines for training with augmentation, for validation, and for training without it."""
     images = recipe.images
-    augmentation = Augmentation("random" if images.random_crop else "centre", flip=images.flip)
+    crop = "resized" if images.scale else "random" if images.random_crop else "centre"
+    scale = images.scale or Augmentation.scale
+    colors = {name: getattr(images, name) for name in LARGEST}
+    augmentation = Augmentation(crop, flip=images.flip, scale=scale, **colors)
     options: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
     options |= {"seed": recipe.seed, "workers": workers}
     with (

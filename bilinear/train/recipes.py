@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from ..contract import refuse
+from ..data.augment import LARGEST
 from ..data.images import MAX_PIXELS
 from ..models.plans import BACKBONES, DTYPES
 from .validation import Count, Natural, NonNegative, Positive, Text, one_of, reject, validated
@@ -30,6 +31,8 @@ Projected = Annotated[Count, Field(le=4096)]
 """Channels after a projection: `BilinearPool` then has 2²⁴ values, 64 MiB for each image."""
 Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
 """Of an image in pixels: larger images are refused when they are read."""
+
+Fraction = Annotated[Positive, Field(le=1)]
 
 
 @validated
@@ -70,6 +73,10 @@ class Images:
         random_crop: crop at a random position in training. Default: True. Validation uses the
             centre.
         flip: mirror a training image with probability 0.5. Default: True.
+        scale: in training, resize a rectangle with a random area in this range, as a fraction of
+            the image, to the crop. Default: None, a crop of fixed size.
+        rotation, brightness, contrast, saturation, hue, erasing: as in
+            `bilinear.data.Augmentation`. Default: 0.
     """
 
     size: Side = 448
@@ -77,6 +84,18 @@ class Images:
     square: StrictBool = False
     random_crop: StrictBool = True
     flip: StrictBool = True
+    scale: tuple[Fraction, Fraction] | None = None
+    rotation: Annotated[NonNegative, Field(le=LARGEST["rotation"])] = 0.0
+    brightness: Annotated[NonNegative, Field(le=LARGEST["brightness"])] = 0.0
+    contrast: Annotated[NonNegative, Field(le=LARGEST["contrast"])] = 0.0
+    saturation: Annotated[NonNegative, Field(le=LARGEST["saturation"])] = 0.0
+    hue: Annotated[NonNegative, Field(le=LARGEST["hue"])] = 0.0
+    erasing: Annotated[NonNegative, Field(le=LARGEST["erasing"])] = 0.0
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: tuple | None) -> tuple | None:
+        return scale if scale is None or scale[0] <= scale[1] else reject("in ascending order")
 
     @field_validator("resize")
     @classmethod

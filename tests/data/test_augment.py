@@ -76,6 +76,100 @@ def test_centre_crops():
     assert right > 77
 
 
+SIDE = 32
+MEAN = Preprocessing(SIDE, mean=(0.2, 0.4, 0.6))
+FILL = (51, 102, 153)
+
+
+def views(pixels, count=200, **options):
+    """Versions of an image of SIDE × SIDE pixels, as float64."""
+    rng, image = np.random.default_rng(0), Image.fromarray(pixels.astype(np.uint8))
+    augmentation = Augmentation("centre", flip=False, **options)
+    made = [augment.augment(image, MEAN, augmentation, rng, "a.png") for _ in range(count)]
+    return np.array([np.asarray(view) for view in made], np.float64)
+
+
+def plain(red, green, blue):
+    return np.full((SIDE, SIDE, 3), (red, green, blue))
+
+
+def test_rotations_have_uniform_angles_and_corners_of_the_mean():
+    """The right half is white: the angle follows from its centre of mass."""
+    pixels = plain(0, 0, 0)
+    pixels[:, SIDE // 2 :] = 255
+    found = views(pixels, rotation=30)
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    inside = x**2 + y**2 <= (SIDE / 2 - 1) ** 2
+    weights = np.where(inside, found[..., 0], 0)
+    angles = np.degrees(np.arctan2(-(weights * y).sum((1, 2)), (weights * x).sum((1, 2))))
+    assert -30.5 < angles.min() < -28
+    assert 28 < angles.max() < 30.5
+    assert abs(angles.std() - 30 / 3**0.5) < 2
+    assert tuple(found[np.abs(angles).argmax()][0, 0]) == FILL
+
+
+def test_brightness_is_a_factor():
+    found = views(plain(100, 50, 20), brightness=0.5)[:, 0, 0] / (100, 50, 20)
+    assert found[:, 0].min() == pytest.approx(0.5, abs=0.03)
+    assert found[:, 0].max() == pytest.approx(1.5, abs=0.03)
+    np.testing.assert_allclose(found[:, 0], found[:, 1], atol=0.05)
+
+
+def test_contrast_is_a_factor_on_the_distance_from_the_mean_brightness():
+    pixels = plain(60, 60, 60)
+    pixels[: SIDE // 2] = 140
+    found = views(pixels, contrast=0.5)
+    np.testing.assert_allclose(found.mean((1, 2, 3)), 100, atol=1)
+    spread = (found[:, 0, 0, 0] - found[:, -1, 0, 0]) / 80
+    assert spread.min() == pytest.approx(0.5, abs=0.03)
+    assert spread.max() == pytest.approx(1.5, abs=0.03)
+
+
+def test_saturation_is_a_factor_on_the_distance_from_grey():
+    """ITU-R 601: 0.299 · 160 + 0.587 · 100 + 0.114 · 80 is 116."""
+    found = views(plain(160, 100, 80), saturation=0.5)[:, 0, 0]
+    factors = (found - 116) / (160 - 116, 100 - 116, 80 - 116)
+    assert factors[:, 0].min() == pytest.approx(0.5, abs=0.03)
+    assert factors[:, 0].max() == pytest.approx(1.5, abs=0.03)
+    np.testing.assert_allclose(factors[:, 0], factors[:, 2], atol=0.05)
+
+
+def test_hue_is_shifted_around_the_circle():
+    """A third of the circle turns red into green or blue; brightness and saturation stay."""
+    found = views(plain(200, 0, 0), hue=1 / 3)[:, 0, 0]
+    np.testing.assert_allclose(found.max(1), 200, atol=2)
+    np.testing.assert_allclose(found.min(1), 0, atol=2)
+    for pure in (0, 200, 0), (0, 0, 200), (200, 0, 0):
+        assert np.abs(found - pure).max(1).min() < 15
+    assert views(plain(200, 0, 0), hue=0.1)[:, 0, 0, 1:].max() < 130  # at most 36 degrees
+
+
+def test_erased_rectangles():
+    """One rectangle of the mean, of 2 to 33 % of the area, in the stated share of images."""
+    found = views(plain(0, 0, 0), 400, erasing=0.25)
+    erased = (found == FILL).all(-1)
+    share = erased.any((1, 2))
+    assert abs(share.sum() - 100) < 4 * (400 * 0.25 * 0.75) ** 0.5  # four standard deviations
+    for one in erased[share]:
+        rows, columns = one.any(1), one.any(0)
+        assert one.sum() == rows.sum() * columns.sum()
+        assert 0.01 < one.mean() < 0.36
+    assert (found[~erased] == 0).all()
+
+
+def test_strengths_of_zero_draw_no_number():
+    """The crops of a seed do not depend on options that are off."""
+    rng = np.random.default_rng(0)
+    augment.augment(ramp(SIDE, SIDE), MEAN, Augmentation("centre", flip=False), rng, "a.png")
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+@pytest.mark.parametrize("name", augment.LARGEST)
+def test_a_strength_makes_the_augmentation_random(name):
+    assert Augmentation("centre", flip=False, **{name: 0.1}).varies
+    assert not Augmentation("centre", flip=False).varies
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -88,6 +182,11 @@ def test_centre_crops():
         ({"scale": (0, 1)}, "scale must be two numbers"),
         ({"ratio": (2, 1)}, "ratio must be two numbers in ascending order, above 0;"),
         ({"ratio": 1}, "ratio must be two numbers"),
+        ({"rotation": 181}, "rotation must be a number from 0 to 180; got 181"),
+        ({"hue": 0.6}, "hue must be a number from 0 to 0.5"),
+        ({"erasing": -0.1}, "erasing must be a number from 0 to 1"),
+        ({"contrast": True}, "contrast must be a number from 0 to 1"),
+        ({"brightness": float("nan")}, "brightness must be a number from 0 to 1"),
     ],
 )
 def test_invalid_augmentation_is_refused(fields, words):
