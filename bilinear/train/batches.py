@@ -9,6 +9,7 @@ from ..analysis.metrics import cross_entropy, top_k
 from ..contract import refuse
 from ..data.images import Preprocessing
 from .engines import Engine
+from .recipes import Recipe
 
 
 class Batch(Protocol):
@@ -53,6 +54,19 @@ def image_feed(engine: Engine, training: Pipeline, validation: Pipeline) -> Feed
         lambda batch, rates: engine.train_step(batch.images, batch.labels, rates),
         lambda batch: engine.evaluate(batch.images),
     )
+
+
+def balanced_weights(
+    recipe: Recipe, counts: Sequence[int] | None, num_classes: int
+) -> tuple[float, ...] | None:
+    """The weight of each class, if the recipe wants them. Raises: ValueError for wrong `counts`."""
+    if recipe.class_weights is None:
+        return None
+    if counts is None or len(counts) != num_classes or min(counts) < 1:
+        invariant = "balanced class weights need the number of training images of each class"
+        remedy = "Pass class_counts; fit does so by itself."
+        refuse(ValueError, "train", invariant, f"{counts}"[:80], remedy)
+    return tuple(sum(counts) / (num_classes * count) for count in counts)
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:

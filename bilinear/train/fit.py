@@ -1,6 +1,7 @@
 """Train a recipe on a data set: build the engine, open the pipelines, run the loop."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -81,6 +82,7 @@ def fit(
     with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
         cached = training if cache and cache.views else fixed
         run.files = ImageFiles(index, training)
+        labels = Counter(item.label for item in index.items if item.split == "train")
         best = train(
             recipe,
             engine,
@@ -92,6 +94,7 @@ def fit(
             classes=index.classes,
             preprocessing=preprocessing,
             data=index.checksum(),
+            class_counts=[labels[k] for k in range(len(index.classes))],
             cache=cache and PipelineCache(cache, cached, validation),
             watch=notify,
         )
@@ -118,9 +121,10 @@ def open_pipelines(
     augmentation = Augmentation(crop, flip=images.flip, scale=scale, **colors)
     options: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
     options |= {"seed": recipe.seed, "workers": workers}
+    train: Any = options | {"drop_last": recipe.drop_last}
     with (
-        Pipeline(index, "train", augmentation=augmentation, **options) as training,
+        Pipeline(index, "train", augmentation=augmentation, **train) as training,
         Pipeline(index, "validation", **options) as validation,
-        Pipeline(index, "train", **options) as fixed,
+        Pipeline(index, "train", **train) as fixed,
     ):
         yield training, validation, fixed

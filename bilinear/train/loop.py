@@ -20,7 +20,16 @@ from .._files import file_checksum
 from ..contract import refuse
 from ..data.images import Preprocessing
 from . import parameter_groups
-from .batches import Batch, Feed, Pipeline, check_labels, check_pipelines, image_feed, validate
+from .batches import (
+    Batch,
+    Feed,
+    Pipeline,
+    balanced_weights,
+    check_labels,
+    check_pipelines,
+    image_feed,
+    validate,
+)
 from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
 from .events import CacheMessage, EpochDone, Event, ImagesValidated, Metric, PhaseStarted, StepDone
@@ -43,6 +52,7 @@ def train(
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     data: str = "",
+    class_counts: Sequence[int] | None = None,
     cache: PipelineCache | None = None,
     watch: Callable[[Event, int], None] | None = None,
 ) -> Path:
@@ -60,6 +70,8 @@ def train(
         preprocessing: what the pipelines do to an image, for those files too. Required where the
             weights of the model state a mean and std, which must be equal. Default: None.
         data: checksum of the data, to recognise on resuming that it is the same. Default: empty.
+        class_counts: training images of each class, for a recipe with balanced class weights.
+            Default: None.
         cache: feature maps of both pipelines, for phases with frozen backbones. Default: None.
         watch: called with each event of `bilinear.train.events`, after it was logged, and the
             number of images of the epoch that the model has trained on so far (for
@@ -76,7 +88,8 @@ def train(
     run = run if isinstance(run, Run) else Run(run)
     meaning = {"classes": classes, "preprocessing": preprocessing}
     feed = image_feed(engine, training, validation)
-    loop = _Loop(recipe, engine, feed, run, save_every, meaning, cache, watch)
+    weights = balanced_weights(recipe, class_counts, engine.num_classes)
+    loop = _Loop(recipe, engine, feed, run, save_every, meaning, weights, cache, watch)
     return loop.run_phases(resume, data)
 
 
@@ -90,6 +103,7 @@ class _Loop:
     run: Run
     save_every: int | None
     meaning: dict[str, Any]
+    class_weights: tuple[float, ...] | None
     cache: PipelineCache | None
     watch: Callable[[Event, int], None] | None
 
@@ -99,10 +113,12 @@ class _Loop:
 
     def run_phases(self, resume: bool, data: str) -> Path:
         engine, tensors = self.engine, self.engine.tensors()
+        loss = {"label_smoothing": self.recipe.label_smoothing, "class_weights": self.class_weights}
         plans = [  # of every phase now: a wrong selector is found before hours of compute
             parameter_groups.make_plan(phase, engine.streams, list(tensors), engine.learned)
             for phase in self.recipe.phases
         ]
+        plans = [plan._replace(**loss) for plan in plans]
         self.progress.data = data
         if self.cache:
             self.progress.cache = f"{self.cache.cache}"

@@ -31,6 +31,10 @@ class Plan(NamedTuple):
     statistics: frozenset[str]
     """Statistics of the BatchNorm layers in training mode: those with a parameter that trains."""
     momentum: float
+    clip_norm: float | None = None
+    """The largest norm of the gradient of all trained parameters together."""
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
 
     @property
     def trained(self) -> dict[str, int]:
@@ -84,7 +88,8 @@ def make_plan(
         if trained & inside:
             statistics |= {name for name in others if _root(name) == root}
     decays = tuple(group.weight_decay for group in phase.groups)
-    return Plan(tuple(groups), decays, frozenset(statistics), phase.optimizer.momentum)
+    optimizer, moving = phase.optimizer, frozenset(statistics)
+    return Plan(tuple(groups), decays, moving, optimizer.momentum, optimizer.clip_norm)
 
 
 def select_tensors(selector: str, streams: Streams, tensors: Sequence[str]) -> frozenset[str]:

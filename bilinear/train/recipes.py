@@ -127,10 +127,14 @@ class Optimizer:
     Args:
         name: ``"sgd"``.
         momentum: at least 0, below 1. Default: 0.9.
+        clip_norm: before the update, the gradient of all trained parameters together is multiplied
+            by ``min(1, clip_norm / (norm + 1e-6))``, as PyTorch's ``clip_grad_norm_`` does.
+            Default: None, no limit.
     """
 
     name: Literal["sgd"] = "sgd"
     momentum: Annotated[NonNegative, Field(lt=1)] = 0.9
+    clip_norm: Positive | None = None
 
 
 @validated
@@ -227,6 +231,13 @@ class Recipe:
         phases: one or more, in order.
         images: see `Images`.
         batch_size: default: 32.
+        drop_last: leave out the last training batch of an epoch if it is smaller. Default: False.
+        label_smoothing: ε, at least 0, below 1: the target of an image is ``1 − ε`` for its class
+            plus ``ε / classes`` for every class. Default: 0.
+        class_weights: None (the default), or ``"balanced"``: the cross-entropy of class ``c`` is
+            multiplied by ``images / (classes · images of c)``, and the mean over a batch is divided
+            by the mean weight of its images, as in PyTorch's ``cross_entropy``. Both change
+            training only, not the validation loss.
         monitor: the validation measure that chooses the best epoch: ``"loss"`` (the default) or
             ``"accuracy"``.
         seed: of the initial weights, the order of the images and the augmentation. Default: 0.
@@ -240,6 +251,9 @@ class Recipe:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     images: Images = field(default_factory=Images)
     batch_size: Count = 32
+    drop_last: StrictBool = False
+    label_smoothing: Annotated[NonNegative, Field(lt=1)] = 0.0
+    class_weights: Literal["balanced"] | None = None
     monitor: Literal["loss", "accuracy"] = "loss"
     seed: Natural = 0
     source: str = ""

@@ -46,7 +46,7 @@ class Engine(Protocol):
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None: ...
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        """Minimise the mean cross-entropy, at the learning rate of each group; returns it."""
+        """Minimise the loss of the plan, at the learning rate of each group; returns it."""
         ...
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:

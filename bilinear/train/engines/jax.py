@@ -74,11 +74,15 @@ class Engine:
             def loss(trained: Values) -> tuple[jax.Array, Values]:
                 model = build(trained | rest)
                 scores = _upcast(logits(model, inputs))
-                losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
                 own = model.canonical()
-                return losses.mean(), {name: own[name][...] for name in plan.statistics}
+                return _loss(plan, scores, labels), {
+                    name: own[name][...] for name in plan.statistics
+                }
 
             (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+            if plan.clip_norm is not None:
+                scale = jnp.minimum(1, plan.clip_norm / (optax.global_norm(gradients) + 1e-6))
+                gradients = {name: scale * g for name, g in gradients.items()}
             updates: Any
             updates, state = rule.update(gradients, state, trained)
             updated = {
@@ -175,6 +179,18 @@ class Engine:
             "x64": bool(config.read("jax_enable_x64")),
             "precision": products,
         }
+
+
+def _loss(plan: Plan, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    if plan.class_weights is None and not plan.label_smoothing:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    classes = logits.shape[-1]
+    weights = jnp.asarray(plan.class_weights or (1.0,) * classes, logits.dtype)
+    targets = optax.smooth_labels(
+        jax.nn.one_hot(labels, classes, dtype=logits.dtype), plan.label_smoothing
+    )
+    losses = -(weights * targets * jax.nn.log_softmax(logits)).sum(-1)
+    return losses.sum() / weights[labels].sum()
 
 
 def _rule(plan: Plan) -> optax.GradientTransformation:

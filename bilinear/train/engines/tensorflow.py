@@ -136,9 +136,12 @@ class Engine:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for group in groups for variable in group])
             logits = _upcast(forward())
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = _loss(self.plan, logits, labels)
         gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
+        if self.plan.clip_norm is not None:
+            norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
+            scale = tf.minimum(tf.ones_like(norm), self.plan.clip_norm / (norm + 1e-6))
+            gradients = [[None if g is None else scale * g for g in group] for group in gradients]
         for optimizer, group, of_group in zip(self.optimizers, groups, gradients, strict=True):
             optimizer.apply(of_group, group)
         return loss
@@ -177,6 +180,17 @@ class Engine:
             "policy": self.model.dtype_policy.name,
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         }
+
+
+def _loss(plan: Plan, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    if plan.class_weights is None and not plan.label_smoothing:
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    classes = logits.shape[-1]
+    weights = tf.constant(plan.class_weights or (1.0,) * classes, logits.dtype)
+    rest = plan.label_smoothing / classes
+    targets = tf.one_hot(labels, classes, 1 - plan.label_smoothing + rest, rest, dtype=logits.dtype)
+    losses = -tf.reduce_sum(weights * targets * tf.nn.log_softmax(logits), -1)
+    return tf.reduce_sum(losses) / tf.reduce_sum(tf.gather(weights, labels))
 
 
 def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:

@@ -131,11 +131,19 @@ class Engine:
         self.optimizer.zero_grad()
         with _deterministic():
             logits = _upcast(self._autocast(forward))
-            loss = F.cross_entropy(logits, torch.from_numpy(labels).to(self.device))
+            loss = self._loss(logits, torch.from_numpy(labels).to(self.device))
             loss.backward()
+        if self.plan.clip_norm is not None:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
         self._begin_momenta(self.optimizer)
         self.optimizer.step()
         return loss.item()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights, smoothing = self.plan.class_weights, self.plan.label_smoothing
+        weight = None if weights is None else logits.new_tensor(weights)
+        return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
 
     def _begin_momenta(self, optimizer: torch.optim.SGD) -> None:
         """Start the momentum of a parameter at 0 where its first gradient comes after that of

@@ -1,0 +1,93 @@
+"""Label smoothing, class weights and clipped gradients: equal to formulas, in every framework."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bilinear.train import Optimizer, train
+from bilinear.train.batches import balanced_weights
+from bilinear.train.parameter_groups import make_plan
+
+from ..agreement import relative_error
+from ..subjects import PRESENT
+from ..tolerances import RUN
+from ..training import CLASSES, PHASES, data, engine, events, linear_recipe, recipe
+
+over_backends = pytest.mark.parametrize("backend", PRESENT)
+LABELS, RATE = np.array([2, 0, 0, 1, 0]), 0.125
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "smooth": {"label_smoothing": 0.25},
+    "weighted": {"class_weights": (0.5, 3.0, 1.5)},
+    "both": {"label_smoothing": 0.25, "class_weights": (0.5, 3.0, 1.5)},
+    "clipped": {"clip_norm": 0.0625},
+    "within the limit": {"clip_norm": 1e6},
+}
+
+
+def expected(logits: np.ndarray, options: dict[str, Any]) -> tuple[float, np.ndarray]:
+    """The loss, and its gradient with respect to the logits, of PyTorch's documented formula."""
+    smoothing = options.get("label_smoothing", 0.0)
+    weights = np.array(options.get("class_weights", (1.0,) * CLASSES))
+    targets = (1 - smoothing) * np.eye(CLASSES)[LABELS] + smoothing / CLASSES
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    total = weights[LABELS].sum()
+    loss = -(weights * targets * np.log(p)).sum() / total
+    slope = p * (weights * targets).sum(1, keepdims=True) - weights * targets
+    return float(loss), slope / total
+
+
+@over_backends
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_step_of_the_classifier_follows_the_formula(backend: str, name: str) -> None:
+    one, options = engine(backend), OPTIONS[name]
+    plan = make_plan(PHASES[0], one.streams, list(one.tensors()), one.learned)
+    only = tuple(n for n in plan.groups[0] if n.startswith("classifier."))
+    one.begin(plan._replace(groups=(only,), decays=(0.0,), momentum=0.0, **options))
+    rng = np.random.default_rng(0)
+    maps = [rng.standard_normal((len(LABELS), 8, 8, 64))]
+    before, logits = one.tensors(), one.head_logits(maps)
+    loss, slope = expected(logits, options)
+    assert relative_error(one.head_step(maps, LABELS, [RATE]), loss) <= RUN
+    found = {n: (before[n] - value) / RATE for n, value in one.tensors().items() if n in only}
+    norm = np.sqrt(sum((g**2).sum() for g in found.values()))
+    bias, limit = slope.sum(0), options.get("clip_norm")
+    if name == "clipped":
+        assert relative_error(norm, limit) <= 2 * 1e-6 / limit  # norm / (norm + 1e-6)
+        ratio = found["classifier.bias"] / bias
+        assert relative_error(ratio, ratio.mean()) <= RUN
+    else:
+        assert relative_error(found["classifier.bias"], bias) <= RUN
+
+
+@pytest.mark.parametrize(
+    "changes", [{"label_smoothing": 0.25}, {"class_weights": "balanced"}, {"clip_norm": 0.0625}]
+)
+@over_backends
+def test_the_loop_passes_the_options_on(backend: str, changes: dict, tmp_path: Path) -> None:
+    """The first loss or the later ones differ from those of a run without the option."""
+    losses = []
+    for k, given in enumerate(({}, changes)):
+        phase, fields = PHASES[0], given
+        if "clip_norm" in fields:
+            phase, fields = type(phase)(**(vars(phase) | {"optimizer": Optimizer(**fields)})), {}
+        of = recipe(phases=(phase,), **fields)
+        train(of, engine(backend), *data(), tmp_path / f"{k}", class_counts=[6, 3, 2])
+        losses.append([event["loss"] for event in events(tmp_path / f"{k}", "step")])
+    assert (losses[0][0] == losses[1][0]) == ("clip_norm" in changes)
+    assert losses[0][1:] != losses[1][1:]
+
+
+def test_balanced_weights_have_equal_sums_of_all_classes() -> None:
+    counts = [1, 2, 5]
+    weights = balanced_weights(linear_recipe(class_weights="balanced"), counts, 3)
+    np.testing.assert_allclose(np.array(weights) * counts, 8 / 3)
+    assert balanced_weights(linear_recipe(), counts, 3) is None
+
+
+@pytest.mark.parametrize("counts", [None, [3, 4], [3, 0, 4]])
+def test_balanced_weights_need_images_of_every_class(counts: Any) -> None:
+    with pytest.raises(ValueError, match="need the number of training images of each class; got"):
+        balanced_weights(linear_recipe(class_weights="balanced"), counts, 3)
