@@ -81,7 +81,8 @@ class Engine:
 
             (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
             if plan.clip_norm is not None:
-                scale = jnp.minimum(1, plan.clip_norm / (optax.global_norm(gradients) + 1e-6))
+                norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradients.values()))
+                scale = jnp.minimum(1, plan.clip_norm / (norm + 1e-6))
                 gradients = {name: scale * g for name, g in gradients.items()}
             updates: Any
             updates, state = rule.update(gradients, state, trained)
@@ -200,7 +201,8 @@ def _rule(plan: Plan) -> optax.GradientTransformation:
         for names, decay in zip(plan.groups, plan.decays, strict=True)
         if decay
     ]
-    return optax.chain(*decays, *([optax.trace(plan.momentum)] if plan.momentum else []))
+    momentum = [optax.trace(plan.momentum)] if plan.momentum else []
+    return optax.chain(optax.identity(), *decays, *momentum)  # chain refuses to be empty
 
 
 def _upcast(logits: jax.Array) -> jax.Array:
