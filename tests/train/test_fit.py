@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilinear.data import Index, open_dataset, validation_split
+from bilinear.data import Augmentation, Index, open_dataset, validation_split
+from bilinear.data.augment import LARGEST
 from bilinear.data.images import Preprocessing, load_images
 from bilinear.models.tensorfile import open_tensors
 from bilinear.train import Group, Images, Phase, Recipe, fit, named_recipe
@@ -55,6 +56,29 @@ def test_square_images_are_resized_alike_in_both_splits_and_by_load_image(index:
         for batches in ([*pipeline.epoch(0)] for pipeline in pipelines):
             images = np.concatenate([b.images for b in batches])
             np.testing.assert_array_equal(images, loaded(index, batches, preprocessing))
+
+
+@pytest.mark.parametrize(
+    ("images", "augmentation"),
+    [
+        (Images(32), Augmentation()),
+        (Images(32, random_crop=False, flip=False), Augmentation("centre", flip=False)),
+        (Images(32, scale=(0.25, 0.5)), Augmentation("resized", scale=(0.25, 0.5))),
+        *((Images(32, **{name: 0.5}), Augmentation(**{name: 0.5})) for name in LARGEST),
+    ],
+)
+def test_augmentation_follows_the_recipe(
+    images: Images, augmentation: Augmentation, index: Index
+) -> None:
+    with open_pipelines(small(images=images), index, PREPROCESSING) as pipelines:
+        assert [p.decoder.augmentation for p in pipelines] == [augmentation, None, None]
+
+
+def test_a_smaller_last_batch_is_left_out_in_training_only(index: Index) -> None:
+    whole = small(batch_size=5, drop_last=True)
+    with open_pipelines(whole, index, PREPROCESSING) as pipelines:
+        sizes = [[len(b.labels) for b in pipeline.epoch(0)] for pipeline in pipelines]
+    assert sizes == [[5, 5], [5, 1], [5, 5]]
 
 
 def test_mean_and_std_come_from_the_weights() -> None:

@@ -82,6 +82,11 @@ REFUSED = {
     "images.size=1000000000": "less than or equal to 9459; got 1000000000",
     "images.resize=9460": "less than or equal to 9459; got 9460",
     "images.flip=1": "a valid boolean; got 1",
+    "images.scale=[0.5, 0.25]": r"in ascending order; got \[0.5, 0.25\]",
+    "images.hue=0.6": "less than or equal to 0.5; got 0.6",
+    "label_smoothing=1": "less than 1; got 1",
+    "class_weights=equal": "'balanced'; got 'equal'",
+    "phases.0.optimizer.clip_norm=0": "greater than 0; got 0",
     "monitor=test accuracy": "'loss' or 'accuracy'; got 'test accuracy'",
     "seed=-1": "greater than or equal to 0; got -1",
 }
