@@ -59,6 +59,8 @@ class Layer(NamedTuple):
     """Arguments that a file leaves out where they have their default."""
     is_pool: bool = True
     """Whether the layer can be the pool of a model."""
+    unit_length: bool = True
+    """Whether its output is divided by its length."""
 
 
 def check_arguments(layer: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +239,7 @@ LAYERS: dict[str, Layer] = {
         {**_matrix_root("trace"), "isometric": Argument(kinds.FLAG, False)},
         _packed_size,
         maps=(1, 1),
+        unit_length=False,
     ),
     "ImprovedBilinearPool": Layer(
         {
@@ -271,6 +274,7 @@ LAYERS: dict[str, Layer] = {
         lambda arguments, channels: arguments["num_classes"],
         _classifier_tensors,
         maps=(1, 1),
+        unit_length=False,
     ),
     "HierarchicalBilinearPool": Layer(
         {
@@ -298,7 +302,9 @@ LAYERS: dict[str, Layer] = {
         maps=(1, 1),
     ),
     "OuterMaxPool": Layer(_ROOT_AND_NORM, _outer_size),
-    "AveragePool": Layer({}, lambda arguments, channels: channels[0], maps=(1, 1)),
+    "AveragePool": Layer(
+        {}, lambda arguments, channels: channels[0], maps=(1, 1), unit_length=False
+    ),
     "Projection": Layer(
         {
             "channels": _COUNT,

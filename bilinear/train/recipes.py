@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from ..contract import refuse
+from ..contract.layers import LAYERS
 from ..data.augment import LARGEST
 from ..data.images import MAX_PIXELS
 from ..models.plans import BACKBONES, DTYPES
@@ -25,6 +26,9 @@ VERSION = 1
 
 MAX_BACKBONE_LEARNING_RATE = 0.1
 """Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
+MAX_PLAIN_LEARNING_RATE = 0.1
+"""Largest learning rate where the classifier's input does not have length 1: that of published
+classifiers on unit descriptors, 1.0, diverges there."""
 
 Backbone = Annotated[str, one_of(BACKBONES)]
 Projected = Annotated[Count, Field(le=4096)]
@@ -263,6 +267,17 @@ class Recipe:
     def _check_names(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         names = [phase.name for phase in phases]
         return phases if len({*names}) == len(names) else reject("named differently")
+
+    def __post_init__(self) -> None:
+        layer = LAYERS.get(self.model.pool or "BilinearPool")
+        for i, phase in enumerate(self.phases if layer and not layer.unit_length else ()):
+            for j, group in enumerate(phase.groups):
+                if group.learning_rate > MAX_PLAIN_LEARNING_RATE:
+                    field = f"phases.{i}.groups.{j}.learning_rate"
+                    most = f"at most {MAX_PLAIN_LEARNING_RATE} with {self.model.pool}"
+                    invariant = f"{field} must be {most}, whose output does not have length 1"
+                    remedy = f"Try --set {field}=0.01."
+                    refuse(ValueError, "Recipe", invariant, f"{group.learning_rate}", remedy)
 
     def to_json(self) -> str:
         data = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(self)

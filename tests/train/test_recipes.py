@@ -100,6 +100,15 @@ def test_invalid_values_are_refused_with_their_path(change: str) -> None:
     assert "help(bilinear.train." in str(caught.value)
 
 
+@pytest.mark.parametrize("pool", ["AveragePool", "CovariancePool", "LowRankBilinearClassifier"])
+def test_rates_of_unit_descriptors_are_refused_for_other_pools(pool: str) -> None:
+    whole, rate = named_recipe("bcnn-two-phase"), "phases.0.groups.0.learning_rate"
+    with pytest.raises(ValueError, match=f"Recipe: {rate} must be at most 0.1 with {pool}, .* 1.0"):
+        override(whole, [f"model.pool={pool}"])
+    assert override(whole, [f"model.pool={pool}", f"{rate}=0.01"]).model.pool == pool
+    assert override(whole, ["model.pool=CompactBilinearPool"]).phases == whole.phases
+
+
 def test_values_are_validated_in_python_too() -> None:
     for make, message in (
         (lambda: Group("head", -1), "Group: learning_rate must be greater than 0; got -1"),
