@@ -1,4 +1,4 @@
-"""Faults of the rules for data sets, images, checkpoints and runs: what must be refused is not."""
+"""Faults of data sets, images, checkpoints, runs and losses, and of the rules that refuse them."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -85,3 +85,46 @@ def _(f, op, name, array):
 @fault("the state of a run has the same checksum always", "train.run:_checksum", RUNS)
 def _(f, progress, tensors):
     return ""
+
+
+# --- augmentation and losses ---
+
+AUGMENT, LOSSES = ("tests/data/test_augment.py",), ("tests/train/test_losses.py",)
+
+
+@fault("erased rectangles are black", "data.augment:random_erasing", AUGMENT)
+def _(f, image, rng, color):
+    return f(image, rng, (0, 0, 0))
+
+
+@fault("colors do not change", "data.augment:random_colors", AUGMENT)
+def _(f, image, augmentation, rng):
+    return image
+
+
+@fault("balanced weights are the shares of the classes", "train.batches:balanced_weights", LOSSES)
+def _(f, recipe, counts, num_classes):
+    weights = f(recipe, counts, num_classes)
+    return weights and tuple(1 / weight for weight in weights)
+
+
+for _framework in ("torch", "tensorflow", "jax"):
+
+    @fault(
+        f"{_framework}: the loss has hard targets",
+        f"train.engines.{_framework}:Engine.begin",
+        LOSSES,
+        _framework,
+    )
+    def _(f, self, plan):
+        f(self, plan._replace(label_smoothing=0.0))
+
+    @fault(
+        f"{_framework}: gradients are clipped at twice the norm",
+        f"train.engines.{_framework}:Engine.begin",
+        LOSSES,
+        _framework,
+    )
+    def _(f, self, plan):
+        limit = plan.clip_norm
+        f(self, plan._replace(clip_norm=limit and 2 * limit))
