@@ -60,7 +60,7 @@ def _refuse(cls: Any, errors: list[ErrorDetails]) -> NoReturn:
     """Report the first error; an unknown field before one that is missing, as in a misspelling."""
     error = min(errors, key=lambda e: e["type"] != "unexpected_keyword_argument")
     if error["type"] == "value_error":  # of __post_init__, which has a text of its own
-        raise error["ctx"]["error"] from None
+        raise error.get("ctx", {})["error"] from None
     path, owner = ".".join(map(str, error["loc"])), _owner(cls, error["loc"])
     remedy = f"help(bilinear.train.{owner.__name__}) describes the fields."
     if error["type"] == "unexpected_keyword_argument":

@@ -185,7 +185,7 @@ class Engine:
 def _loss(plan: Plan, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     if plan.class_weights is None and not plan.label_smoothing:
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-    classes = logits.shape[-1]
+    classes: Any = logits.shape[-1]
     weights = tf.constant(plan.class_weights or (1.0,) * classes, logits.dtype)
     rest = plan.label_smoothing / classes
     targets = tf.one_hot(labels, classes, 1 - plan.label_smoothing + rest, rest, dtype=logits.dtype)
