@@ -32,7 +32,8 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}
 """XLA, which compiles every operation for every shape, optimizes less: 3 times faster."""
 SHARED = Path(".nox/frameworks").resolve()
-GROUPS = ("test", "demo", "conformance", "types", "nox")
+SITE = Path("out/site")
+GROUPS = ("test", "demo", "conformance", "types", "nox", "docs")
 """The dependency groups of the shared environment."""
 
 
@@ -296,6 +297,16 @@ def textures(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Train a bilinear CNN on photographs, then open it in every framework."""
     frameworks(session, "examples.demo", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The documentation site in out/site; every warning, as of a link to nothing, is an error."""
+    for generated in (SITE, *Path("docs/api").glob("*.rst")):
+        shutil.rmtree(generated) if generated.is_dir() else generated.unlink(missing_ok=True)
+    options = ("--fail-on-warning", "--keep-going", "--fresh-env", *session.posargs)
+    frameworks(session, "sphinx", *options, "docs", str(SITE))
+    frameworks(session, "pytest", "tests/docs/test_site.py")
 
 
 OPENED = {

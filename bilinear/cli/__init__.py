@@ -15,6 +15,7 @@ from ..data.image_reader import MAX_PIXELS, set_max_pixels
 from ._console import show
 from ._errors import Settings, run_guarded
 from .convert import convert
+from .cost import cost
 from .descriptors import descriptors
 from .evaluate import evaluate
 from .explain import explain
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (train, info, predict, evaluate, descriptors, retrieve, explain, convert):
+for command in (train, info, predict, evaluate, descriptors, retrieve, explain, convert, cost):
     app.command()(command)
 
 

@@ -53,6 +53,15 @@ def test_documented_commands_parse(
             Recipe.from_json(capsys.readouterr().out)
 
 
+def test_the_printed_costs_are_those_of_the_page(capsys: pytest.CaptureFixture) -> None:
+    page = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```sh\nbilinear (.*?)\n```\n\n```output\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == page.count("```sh") == 3
+    for words, output in shown:
+        assert run(shlex.split(words)) == 0
+        assert capsys.readouterr().out == output
+
+
 @pytest.mark.skipif(not PRESENT, reason="no framework")
 def test_the_commands_of_the_cli_page_run_as_printed(tmp_path, monkeypatch, capsys) -> None:
     """On a subset of the data set, with --subset. Training would download weights."""

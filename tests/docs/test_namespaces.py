@@ -71,7 +71,8 @@ FURTHER = {"torch": ("torchvision",), "tensorflow": (), "jax": ("jaxlib", "optax
 
 FREE = ("reference", "contract", "data", "data.images", "presets", "models.conversion", "train")
 FREE += tuple(
-    f"analysis.{name}" for name in ("classifiers", "descriptors", "drawing", "heat_maps", "metrics")
+    f"analysis.{name}"
+    for name in ("classifiers", "costs", "descriptors", "drawing", "heat_maps", "metrics")
 )
 
 EXTRAS = {
@@ -170,9 +171,7 @@ def test_another_keras_backend_is_a_clear_error(monkeypatch: pytest.MonkeyPatch)
 def signature(namespace: str, name: str) -> list[tuple[str, object, object]]:
     """Names, defaults and kinds of the parameters, without those in `EXTRAS`."""
     thing = getattr(importlib.import_module(f"bilinear.{namespace}"), name)
-    is_class = inspect.isclass(thing)
-    thing = thing.__init__ if is_class else thing
-    skipped = {"self", *(EXTRAS[namespace] if is_class else ())}
+    skipped = EXTRAS[namespace] if inspect.isclass(thing) else set()
     parameters = inspect.signature(thing).parameters.values()
     return [(p.name, p.default, p.kind) for p in parameters if p.name not in skipped]
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ...backends.class_signature import ClassSignature
 from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
 from ...backends.jax.layers._layer import draw_seed
@@ -63,6 +64,7 @@ class BCNN(nnx.Module, Network[jax.Array]):
     """
 
     _framework = framework
+    __signature__ = ClassSignature()
 
     def __init__(
         self,

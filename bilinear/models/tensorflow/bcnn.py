@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ...backends.class_signature import ClassSignature
 from ...backends.tensorflow._tensors import spec, to_tensor
 from ...data.images import Preprocessing
 from ..construction import UNFILLED, resolve_parts
@@ -65,6 +66,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
     """
 
     _framework = framework
+    __signature__ = ClassSignature()
 
     def __init__(
         self,

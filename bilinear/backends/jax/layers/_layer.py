@@ -1,6 +1,5 @@
 """What the layers share: arguments, the check of a call, root and norm, descriptor sizes."""
 
-import inspect
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +9,7 @@ from flax import nnx
 
 from ....contract import DescriptorOptions, check_tensor
 from ....contract.layers import check_arguments, check_call, descriptor_length
+from ...class_signature import ClassSignature
 from .._arrays import ArrayLike, round_to, specs
 from ..l2_normalize import l2_normalize_unchecked
 from ..signed_sqrt import signed_sqrt_unchecked
@@ -64,20 +64,10 @@ class StaticPool(Pool):
         check_arguments(self.class_name, vars(self))
 
 
-class _Signature:
-    """The arguments of ``__init__``, which the metaclass of Flax hides from `inspect`."""
-
-    def __get__(self, instance: Any, owner: Any) -> inspect.Signature:
-        if instance is not None:
-            raise AttributeError
-        parameters = inspect.signature(owner.__init__).parameters.values()
-        return inspect.Signature(list(parameters)[1:])
-
-
 class Module(nnx.Module):
     """A Flax module whose class shows its arguments."""
 
-    __signature__ = _Signature()
+    __signature__ = ClassSignature()
     class_name: ClassVar[str]
 
     if TYPE_CHECKING:  # `set_arguments` sets attributes that pyright does not see

@@ -19,6 +19,7 @@ from ....contract.layers import (
 )
 from ....contract.pooling import check_one_stream
 from ....contract.renamed_arguments import upgrade_arguments
+from ...class_signature import ClassSignature
 from .. import operators
 
 DATA_FORMAT = choice(
@@ -40,6 +41,7 @@ class FeatureMapLayer(keras.layers.Layer):
     dtype of the result. Half-precision values are accumulated in float32 and rounded once.
     """
 
+    __signature__ = ClassSignature()
     class_name: ClassVar[str]
     """Key of the layer in `bilinear.contract.layers.LAYERS`."""
 
