@@ -36,7 +36,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autosummary_generate = True
 autosummary_ignore_module_all = False
-autosummary_imported_members = True
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 napoleon_custom_sections = [

@@ -1,6 +1,7 @@
 """Docstrings of this package as reStructuredText with Google sections.
 
 - A section in one line, ``Shape: x (N, L, C) -> (N, C)``, becomes one with its own heading.
+- An indented block after a paragraph is code.
 - ``*`` and ``|`` outside of literals are escaped; in formulas they are not markup.
 - The specification of an operator gets the cost that its PyTorch version states.
 """
@@ -10,24 +11,30 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sphinx.domains.python import PythonDomain
+
 import bilinear
 
 SECTIONS = ("Args", "Returns", "Shape", "Gradient", "Cost", "Precision", "Dtype", "Attributes")
 SECTIONS += ("Raises", "Example", "References", "Specification")
-INLINE = re.compile(rf"({'|'.join(SECTIONS)}): (\S.*)")
+SECTION = re.compile(rf"({'|'.join(SECTIONS)}):(?: (\S.*))?")
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[[^]]*\]\]")
 LITERAL = re.compile(r"(``.*?``|`[^`]*`)", re.DOTALL)
 
 
 def expand(lines: list[str]) -> list[str]:
-    """Give each section its own heading line, with an empty line before it."""
+    """Give each section its own heading line, and mark indented blocks of code as literal."""
     result: list[str] = []
     for line in lines:
-        found = INLINE.fullmatch(line)
-        if found or line.removesuffix(":") in SECTIONS:
-            result += ["", f"{found[1] if found else line.removesuffix(':')}:"]
-            result += [f"    {found[2]}"] if found else []
-        elif found is None and result and line[:1].strip() and result[-1][:1] == " ":
+        before, blank = (["", "", *result])[-2:]
+        if found := SECTION.fullmatch(line):
+            heading, text = found[1], found[2] or ""
+            text = text[:1].upper() + text[1:] if heading == "Cost" else text
+            result += ["", f"{heading}:", *([f"    {text}"] if text else [])]
+        elif line[:1].strip() and blank[:1] == " ":  # the end of a section
             result += ["", line]
+        elif line[:1] == " " and not blank and before[:1].strip() and not before.endswith("::"):
+            result += ["::", "", line]
         else:
             result.append(line)
     return result
@@ -53,10 +60,26 @@ def cost(name: str) -> str | None:
 
 def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     package, _, operator = name.rpartition(".")
-    found = cost(operator) if package == "bilinear.reference" else None
-    lines[:] = escape(expand([*lines, *([f"Cost: {found}"] if found else [])]))
+    if package == "bilinear.reference" and (found := cost(operator)):
+        lines += ["", f"Cost: {found}"]
+    lines[:] = escape(expand(lines))
+
+
+def shorten(app: Any, what: str, name: str, obj: Any, options: Any, *texts: str | None) -> Any:
+    """Write an array of any dtype and shape as ``ndarray`` in a signature."""
+    return tuple(text and ARRAY.sub("ndarray", text) for text in texts)
+
+
+class Domain(PythonDomain):
+    """Python names without those of the modules that define them; several namespaces share some."""
+
+    def note_object(self, *arguments: Any, aliased: bool = False, **options: Any) -> None:
+        if not aliased:
+            super().note_object(*arguments, **options)
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.add_domain(Domain, override=True)
+    app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-process-docstring", process, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
