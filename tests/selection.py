@@ -120,6 +120,9 @@ POOLS += ("three maps", "covariance", "root")
 OLD_FILES = ("bilinear_half", "compact_sketch", "hierarchical", "low_rank_classifier")
 """Files of an earlier version with a renamed argument, or with tensors of the pool."""
 
+COMPILED = ("flax", "frameworks", "precision")
+"""Tutorials that take half a minute, because a compiler runs."""
+
 ELSEWHERE = {
     # models: whole networks take most of the time
     "test_logits_gradients_and_statistics_agree": _unless(
@@ -151,6 +154,7 @@ ELSEWHERE = {
     "test_sigterm_leaves_nothing_behind": lambda **_: True,
     # documents: README commands in one framework; benchmarks, which users do not run
     "test_the_commands_run_as_printed": _unless(framework=FIRST),
+    "test_the_code_prints_the_output_shown": lambda name: name in COMPILED,
     "test_every_vector_passes": _unless(subject=("reference", *FIRST)),
     "test_the_whole_demo_in_small": lambda **_: True,
     "test_a_run_writes_its_result": lambda **_: True,
