@@ -130,7 +130,7 @@ def full(session: nox.Session) -> None:
     """Every check there is, as for a nightly run or before a release."""
     everything = {name: [] for name in nox.options.sessions or ()}
     everything["parity"] = ["--full", *PARALLEL, "--ratios=out/parity.json"]
-    everything |= {"reference": [], "wheel": [], "faults": ["--full"]}
+    everything |= {"reference": [], "wheel": [], "faults": ["--full"], "docs": []}
     everything |= {f"namespaces(framework={name!r})": [] for name in FRAMEWORKS}
     for name, arguments in everything.items():
         session.notify(name, arguments)

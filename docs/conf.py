@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bilinear import __version__
 
 project = "bilinear"
-author = "the contributors of bilinear"
+author = "the bilinear maintainers"
 version = release = __version__
 
 extensions = [
@@ -33,6 +33,7 @@ myst_heading_anchors = 4
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # those of the frameworks are not reStructuredText
 autodoc_typehints_format = "short"
 autosummary_generate = True
 autosummary_ignore_module_all = False
@@ -61,4 +62,4 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-copyright = "the contributors of bilinear, Apache License 2.0"
+copyright = f"{author}, Apache License 2.0"

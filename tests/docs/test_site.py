@@ -62,6 +62,11 @@ def test_every_operator_has_a_page_of_formulas() -> None:
         assert "\n## Gradient\n" in text
 
 
+def test_the_page_on_citing_has_the_version() -> None:
+    text = (DOCS / "project" / "citing.md").read_text(encoding="utf-8")
+    assert f"version = {{{bilinear.__version__}}}" in text
+
+
 @pytest.mark.skipif(not INVENTORY.is_file(), reason="the site has not been built")
 def test_every_public_name_is_in_the_built_site() -> None:
     _, _, _, _, data = INVENTORY.read_bytes().split(b"\n", 4)
