@@ -15,6 +15,8 @@ from ..subjects import PRESENT
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"^```python\n(.*?)^```(?:\n+```output\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^(?:import|from) (\w+)(?:\.(\w+)| import (\w+))?", re.MULTILINE)
+if not PAGES:
+    pytest.skip("the documents are elsewhere", allow_module_level=True)
 CODE = {page.stem: BLOCK.findall(page.read_text(encoding="utf-8")) for page in PAGES}
 
 
