@@ -304,7 +304,7 @@ def docs(session: nox.Session) -> None:
     """The documentation site in out/site; every warning, as of a link to nothing, is an error."""
     for generated in (SITE, *Path("docs/api").glob("*.rst")):
         shutil.rmtree(generated) if generated.is_dir() else generated.unlink(missing_ok=True)
-    options = ("--fail-on-warning", "--keep-going", "--fresh-env", *session.posargs)
+    options = ("--fail-on-warning", "--fresh-env", *session.posargs)
     frameworks(session, "sphinx", *options, "docs", str(SITE))
     frameworks(session, "pytest", "tests/docs/test_site.py")
 
