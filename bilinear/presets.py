@@ -20,7 +20,7 @@ from .contract import check_floor, check_reduction, refuse
 from .contract.arguments import REDUCTIONS
 
 NO_FLOOR = 1e-30
-"""An eps below any norm whose squares float32 can hold: an L2 norm without eps."""
+"""An eps below any norm whose squares float32 can hold, for an L2 norm without eps."""
 
 
 class Preset(NamedTuple):

@@ -18,6 +18,7 @@ DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype("float16"),
 }
+"""Name -> dtype of NumPy, of every dtype that is tested."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from .cases import Case, Maps
 from .operators import Operator, bounds_of
 
 OPERATORS = tuple(name for name in reference.__all__ if not name.endswith("_vjp"))
+"""The names of the operators."""
 OPS: dict[str, ModuleType] = {name: bounds_of(name) for name in OPERATORS}
+"""Operator -> module of its cases and error bounds."""
 LAYERS: dict[str, ModuleType] = {
     "".join(map(str.capitalize, file.name.split("_"))): importlib.import_module(
         f"{layers.__name__}.{file.name}"

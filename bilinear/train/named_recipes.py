@@ -93,6 +93,7 @@ NAMED_RECIPES: dict[str, Callable[..., Recipe]] = {
     "bcnn-two-stream": bcnn_two_stream,
     "multi-phase": multi_phase,
 }
+"""Name -> function that makes the recipe."""
 
 
 def named_recipe(name: str, **options: Any) -> Recipe:

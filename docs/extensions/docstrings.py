@@ -8,10 +8,12 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from sphinx.domains.python import PythonDomain
+from sphinx.pycode import ModuleAnalyzer
 
 import bilinear
 
@@ -58,9 +60,21 @@ def cost(name: str) -> str | None:
     return " ".join(found[1].split()) if found else None
 
 
+def comment(attribute: str, value: Any) -> list[str]:
+    """Return the docstring of a value below its assignment, in the module that defines it."""
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("bilinear.") and vars(module).get(attribute) is value:
+            found = ModuleAnalyzer.for_module(name).find_attr_docs().get(("", attribute))
+            if found:
+                return [*found]
+    return []
+
+
 def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    package, _, operator = name.rpartition(".")
-    if package == "bilinear.reference" and (found := cost(operator)):
+    package, _, last = name.rpartition(".")
+    if what == "data":  # its own docstring would be that of its type
+        lines[:] = comment(last, obj)
+    if package == "bilinear.reference" and (found := cost(last)):
         lines += ["", f"Cost: {found}"]
     lines[:] = escape(expand(lines))
 
