@@ -8,7 +8,8 @@ gradients. For all operators and layers:
 
 - Half-precision inputs are accumulated in float32, and the result is rounded once. On GPUs
   TensorFlow multiplies float32 matrices in TF32 unless
-  `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
+  `tf.config.experimental.enable_tensor_float_32_execution(False)` was called. TF32 represents
+  half-precision values exactly.
 - ValueError (shapes and values) and TypeError (dtypes and types) are raised before the computation,
   in a `tf.function` while it is traced. Sizes, and for operators the rank, may be unknown then.
   Such sizes are checked at run time, and the same message is in a

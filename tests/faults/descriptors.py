@@ -62,6 +62,17 @@ def _(a, ops, f, x, y=None, **options):
     return like(a, normalize(ops, roots_of(a, ops, up(a, g), options), options), x)
 
 
+@fault(DESCRIPTOR, "the float32 factor of the gradient is rounded to half precision")
+def _(a, ops, f, x, y=None, **options):
+    options = OPTIONS | options
+    if a.dtype(x) not in HALF_PRECISION:
+        return f(x, y, **options)
+    g = ops.outer_pool(up(a, x), up(a, y), mask=options["mask"], reduction=options["reduction"])
+    short = up(a, like(a, g, x))  # a cast rounds the cotangent too
+    g = a.stop(g - short) + short
+    return like(a, normalize(ops, roots_of(a, ops, g, options), options), x)
+
+
 @of_steps(DESCRIPTOR, "the gradient is not projected")
 @of_steps(SCORES, "the gradient lacks that of the norm")
 def _(a, ops, g, s, options):

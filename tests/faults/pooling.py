@@ -1,5 +1,8 @@
 """Faults of pooled matrices and of their packed form."""
 
+import functools
+import operator
+
 from .arrays import HALF_PRECISION
 from .operators import fault
 from .steps import count, diagonal, like, select, slope, transpose_last, up
@@ -62,6 +65,16 @@ def _(a, ops, f, x, y=None, *, mask=None, reduction="mean"):
     if a.dtype(x) not in HALF_PRECISION or reduction == "sum" or mask is not None:
         return f(x, y, mask=mask, reduction=reduction)
     return f(x, y, reduction="sum") / a.shape(x)[1]
+
+
+@fault(POOL, "the sum over locations is rounded to half precision at each location")
+def _(a, ops, f, x, y=None, *, mask=None, reduction="mean"):
+    locations = a.shape(x)[1]
+    if a.dtype(x) not in HALF_PRECISION or reduction == "mean" or mask is not None or not locations:
+        return f(x, y, mask=mask, reduction=reduction)
+    streams = [x, x if y is None else y]
+    one = ([s[:, i : i + 1] for s in streams] for i in range(locations))
+    return functools.reduce(operator.add, [f(*pair, reduction="sum") for pair in one])
 
 
 HALF = "half_vectorize"

@@ -1,12 +1,15 @@
-"""The programs of the JAX operators: the precision of matrix products, other platforms."""
+"""The programs of JAX: the precision of matrix products and convolutions, other platforms."""
 
 import functools
 import importlib
 import re
 
+import numpy as np
 import pytest
 
-from bilinear.testing import OPS
+from bilinear.testing import DTYPES, OPS, assert_within
+from bilinear.testing.bounds import Bounded, gamma
+from bilinear.testing.tolerances import SLACK
 
 from ..subjects import PRESENT
 
@@ -18,6 +21,10 @@ WITHOUT_PRODUCTS = (
     "hadamard_pool",
     "outer_max_pool",
 )
+ONLY_OF_COMPUTED = ("covariance_pool", "matrix_sqrt")
+"""Operators with matrix products, but none with an input."""
+ALSO_OF_COMPUTED = ("bilinear_scores", "democratic_weights")
+"""Operators that also multiply two matrices that are computed in float32."""
 
 
 def value_and_gradient(op: str, dtype: str = "float32"):
@@ -35,7 +42,24 @@ def value_and_gradient(op: str, dtype: str = "float32"):
 
 def products(text: str) -> list[str]:
     """The matrix products of a lowered program."""
-    return [line for line in text.splitlines() if "dot_general" in line]
+    return [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+
+
+def element_types(product: str) -> tuple[str, ...]:
+    """Those of both factors and of the result."""
+    return tuple(t.rpartition("x")[2] for t in re.findall(r"tensor<([^>]*)>", product))
+
+
+def expected(op: str, dtype: str) -> set[tuple[str, ...]]:
+    """The element types of all products, forward and backward."""
+    if op in WITHOUT_PRODUCTS:
+        return set()
+    short = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}[dtype]
+    of_inputs, of_computed = (short, short, "f32"), ("f32", "f32", "f32")
+    if op in ONLY_OF_COMPUTED:
+        return {of_computed}
+    split = dtype == "bfloat16" and op not in ALSO_OF_COMPUTED
+    return {of_inputs} if split else {of_inputs, of_computed}
 
 
 def precisions(op: str) -> set[str]:
@@ -60,6 +84,20 @@ def test_a_precision_set_by_the_user_is_honoured(op: str) -> None:
         jax.config.update("jax_default_matmul_precision", before)
 
 
+def test_networks_follow_the_precision_setting() -> None:
+    jax, plans = importlib.import_module("jax"), importlib.import_module("bilinear.models.plans")
+    backbone = importlib.import_module("bilinear.models.jax.backbone")
+    layers = backbone.Conv(plans.Conv("c", 3, 4, 3), "float32"), backbone.Linear(4, 2, "float32")
+    for setting, name in ((None, "DEFAULT"), ("tensorfloat32", "HIGH"), ("highest", "HIGHEST")):
+        with jax.default_matmul_precision(setting):
+            program = jax.jit(lambda x: layers[1](layers[0](x)))
+            text = program.lower(np.ones((1, 5, 5, 3), np.float32)).as_text()
+        assert "stablehlo.convolution" in text
+        assert products(text)
+        found = re.findall(r"precision (\w+)>|precision = \[(\w+),", text)
+        assert {first or second for first, second in found} == {name}
+
+
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("op", OPS)
@@ -69,4 +107,39 @@ def test_value_and_gradient_lower_for_other_platforms(op: str, dtype: str, platf
     program = export(function, platforms=[platform])(*arrays)
     assert program.platforms == (platform,)
     assert {out.dtype.name for out in program.out_avals} == {dtype}
-    assert bool(products(program.mlir_module())) == (op not in WITHOUT_PRODUCTS)
+    assert {element_types(line) for line in products(program.mlir_module())} == expected(op, dtype)
+
+
+def float32_values(*shape: int) -> np.ndarray:
+    """Values over the range that the split into bfloat16 values covers, with all 24 bits."""
+    random = np.random.default_rng(0)
+    exponents = random.integers(-103, 128, shape).astype(np.float64)
+    values = random.choice([-1, 1], shape) * random.uniform(1, 2, shape) * 2**exponents
+    return np.append(values, [0, np.finfo(np.float32).max]).astype(np.float32)
+
+
+def test_three_bfloat16_values_are_one_float32_value() -> None:
+    split = importlib.import_module("bilinear.backends.jax._products").bfloat16_terms
+    values = float32_values(1000)
+    terms = [np.asarray(term) for term in split(values)]
+    assert {term.dtype.name for term in terms} == {"bfloat16"}
+    np.testing.assert_array_equal(sum(term.astype(np.float64) for term in terms), values)
+    for special, rest in ((np.inf, 0), (-np.inf, 0), (np.nan, np.nan)):
+        terms = [float(term) for term in split(np.float32(special))]
+        np.testing.assert_equal(terms, [special, rest, rest])
+
+
+@pytest.mark.parametrize("size", [1, 3, 512])
+def test_products_with_bfloat16_on_accelerators(size: int) -> None:
+    """The function that CUDA, ROCm and TPU programs call, within the bound that it derives."""
+    products_of = importlib.import_module("bilinear.backends.jax._products")
+    random = np.random.default_rng(size)
+    scales = 2.0 ** random.integers(-40, 40, (2, 4, 1))
+    t = (random.standard_normal((2, 4, size)) * scales).astype(np.float32)
+    b = random.standard_normal((2, 5, size)).astype(DTYPES["bfloat16"]).astype(np.float32)
+    rule = "ncd,nld->ncl"
+    result = np.asarray(products_of._in_bfloat16(t, b, rule=rule))
+    wide = t.astype(np.longdouble), b.astype(np.longdouble)
+    magnitude = np.einsum(rule, *map(np.abs, wide))
+    truth = Bounded(np.einsum(rule, *wide), gamma(size + 2, "float32") / SLACK * magnitude)
+    assert_within(result, truth, "float32", "product")

@@ -68,14 +68,14 @@ def flatten_matrices(g: jax.Array) -> jax.Array:
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=_precision())
+    return jnp.matmul(a, b, precision=precision())
 
 
 def einsum(rule: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.einsum(rule, a, b, precision=_precision())
+    return jnp.einsum(rule, a, b, precision=precision())
 
 
-def _precision() -> jax.lax.Precision | None:
+def precision() -> jax.lax.Precision | None:
     """Full precision, or None where the user set one; JAX's default rounds float32 on GPUs."""
     user_set = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     return jax.lax.Precision.HIGHEST if user_set is None else None

@@ -23,12 +23,16 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from ._arrays import einsum, flatten_matrices, select_locations
+from ._arrays import flatten_matrices, select_streams
+from ._products import einsum_of_inputs, einsum_with_input
 from .half_vectorize import pack_triangles, scale_off_diagonal, upper_triangle
 from .signed_sqrt import signed_sqrt_unchecked
 
 ROWS = 256
 """Rows of each block of a packed product; smaller blocks multiply less but take no less time."""
+
+OF_FIRST, OF_SECOND = "nlc,nld->ncd", "nld,nlc->ncd"
+"""Products of the tangent of the first or second stream with the other stream."""
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
@@ -38,7 +42,7 @@ def fused_bilinear(x, y, mask, z, eps, l2_eps, packed) -> tuple[jax.Array, jax.A
     If `packed`, u is (N, C(C+1)/2), of one stream. Locations are selected and upcast in here, so
     that x and y are held in the dtype they have.
     """
-    p = _packed_product(x, mask) if packed else _product(x, x if y is None else y, mask)
+    p = _packed_product(x, mask) if packed else flatten_matrices(_forward_product(x, y, mask))
     s = signed_sqrt_unchecked(p / z, eps)
     s = scale_off_diagonal(s, x.shape[2]) if packed else s
     norm = jnp.sqrt(_sum(s * s))
@@ -62,38 +66,39 @@ def _tangent(l2_eps, packed, x, y, mask, z, u, n, dx, dy):
     if packed:
         # The sum of two triangles: reversed, it repeats the quotient, which XLA therefore computes
         # first. Fused into the gather, the quotient would be computed twice, and slowly.
-        a = jnp.sum(pack_triangles(_matrix_product(x, dx, mask), 2), axis=1)
+        a = jnp.sum(pack_triangles(_tangent_product(OF_SECOND, dx, x, mask), 2), axis=1)
         du = 2 * scale * (a / root)
         along = _sum(u * du)
     elif y is None:  # u is symmetric: A is scaled before it is added to Aᵀ
-        a = scale * (_product(x, dx, mask) / root)
+        a = scale * (flatten_matrices(_tangent_product(OF_SECOND, dx, x, mask)) / root)
         matrix = a.reshape(a.shape[0], x.shape[2], x.shape[2])
         du, along = (matrix + matrix.mT).reshape(a.shape), 2 * _sum(u * a)
     else:
-        pairs = [(a, b) for a, b in ((dx, y), (x, dy)) if a is not None and b is not None]
-        products = [_product(a, b, mask) for a, b in pairs]
-        du = scale * (functools.reduce(jnp.add, products) / root)
+        products = [] if dx is None else [_tangent_product(OF_FIRST, dx, y, mask)]
+        products += [] if dy is None else [_tangent_product(OF_SECOND, dy, x, mask)]
+        du = scale * (flatten_matrices(functools.reduce(jnp.add, products)) / root)
         along = _sum(u * du)
     along = jnp.where(_is_short(n, l2_eps), 0.0, along)
     return du - u * along, n * along
 
 
-def _product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """``xᵀ y``, flat."""
-    return flatten_matrices(_matrix_product(x, y, mask))
-
-
-def _matrix_product(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    return einsum("nlc,nld->ncd", select_locations(x, mask), select_locations(y, mask))
+def _forward_product(x: jax.Array, y: jax.Array | None, mask: jax.Array | None) -> jax.Array:
+    """``xᵀ y`` of the inputs."""
+    return einsum_of_inputs("nlc,nld->ncd", *select_streams(x, y, mask), x.dtype)
 
 
 def _packed_product(x: jax.Array, mask: jax.Array | None) -> jax.Array:
     """``xᵀ x`` on and above the diagonal; little more than that is multiplied."""
     blocks = [
-        upper_triangle(_matrix_product(x[:, :, start : start + ROWS], x[:, :, start:], mask))
+        upper_triangle(_forward_product(x[:, :, start : start + ROWS], x[:, :, start:], mask))
         for start in range(0, x.shape[2], ROWS)
     ]
     return jnp.concatenate(blocks, axis=1)
+
+
+def _tangent_product(rule: str, tangent, other, mask: jax.Array | None) -> jax.Array:
+    """``dxᵀ y`` or ``xᵀ dy`` of a tangent and the other stream."""
+    return einsum_with_input(rule, *select_streams(tangent, other, mask), other.dtype)
 
 
 def _sum(a: jax.Array) -> jax.Array:

@@ -13,7 +13,6 @@ from ..row_blocks import entries, row_blocks
 from ._arrays import (
     ArrayLike,
     count_locations,
-    einsum,
     flatten_matrices,
     round_to,
     select_streams,
@@ -21,6 +20,7 @@ from ._arrays import (
     specs,
     upcast,
 )
+from ._products import einsum_of_inputs, einsum_with_input
 from .signed_sqrt import signed_sqrt_unchecked
 
 
@@ -67,18 +67,18 @@ def bilinear_scores(
 
 def bilinear_scores_unchecked(x, weight, bias, y, mask, options: DescriptorOptions) -> jax.Array:
     reduction, eps, l2_eps, packed = options[:4]
-    x, y = select_streams(x, y, mask)
+    dtype, (x, y) = x.dtype, select_streams(x, y, mask)
     z = count_locations(x, mask)[:, :, None] if reduction == "mean" else 1.0
-    products, square = _jitted_sums(x, y, upcast(weight), z, float(eps), packed)
+    products, square = _jitted_sums(x, y, upcast(weight), z, float(eps), packed, dtype)
     scores = products / _norm(square, l2_eps)
     return scores if bias is None else scores + upcast(bias)[None]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
-def _sums(x, y, w, z, eps, packed) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5, 6))
+def _sums(x, y, w, z, eps, packed, dtype) -> tuple[jax.Array, jax.Array]:
     """``W s`` and ``‖s‖²`` by row blocks, in a loop: unrolled, XLA would copy all of W first."""
     blocks = [
-        functools.partial(_block_sums, eps=eps, rows=rows, packed=packed)
+        functools.partial(_block_sums, eps=eps, rows=rows, packed=packed, dtype=dtype)
         for rows in row_blocks(x.shape[2])
     ]
 
@@ -90,19 +90,19 @@ def _sums(x, y, w, z, eps, packed) -> tuple[jax.Array, jax.Array]:
 
 
 @functools.partial(_sums.defjvp, symbolic_zeros=True)
-def _sums_jvp(eps, packed, primals, tangents):
+def _sums_jvp(eps, packed, dtype, primals, tangents):
     """Block after block: a reversed loop would add the whole gradient of W in every round."""
     varies = [not isinstance(t, SymbolicZero) for t in tangents]
     varying = [t for t, is_given in zip(tangents, varies, strict=True) if is_given]
     terms = []
     for rows in row_blocks(primals[0].shape[2]):
-        block = functools.partial(_block_sums, eps=eps, rows=rows, packed=packed)
+        block = functools.partial(_block_sums, eps=eps, rows=rows, packed=packed, dtype=dtype)
         # checkpoint: hold the arguments and compute the roots again
         terms.append(jax.checkpoint(functools.partial(_tangent, block, varies))(primals, varying))
-    return _sums(*primals, eps, packed), jax.tree.map(lambda *parts: sum(parts), *terms)
+    return _sums(*primals, eps, packed, dtype), jax.tree.map(lambda *parts: sum(parts), *terms)
 
 
-_jitted_sums = jax.jit(_sums, static_argnums=(4, 5))  # an eager loop would compile at every call
+_jitted_sums = jax.jit(_sums, static_argnums=(4, 5, 6))  # eager loops compile at every call
 
 
 def _tangent(block, varies, primals, varying):
@@ -115,13 +115,15 @@ def _tangent(block, varies, primals, varying):
     return jax.jvp(of_varying, [p for p, v in zip(primals, varies, strict=True) if v], varying)[1]
 
 
-def _block_sums(x, y, w, z, *, eps, rows, packed) -> tuple[jax.Array, jax.Array]:
+def _block_sums(x, y, w, z, *, eps, rows, packed, dtype) -> tuple[jax.Array, jax.Array]:
     """What some rows add to both sums; if packed, only the columns from the first row on."""
     of_rows = w[:, entries(rows, y.shape[2], packed)]
     x, y = x[:, :, rows], y[:, :, rows.start :] if packed else y
-    s = signed_sqrt_unchecked(einsum("nlc,nld->ncd", x, y) / z, eps)
+    g = einsum_of_inputs("nlc,nld->ncd", x, y, dtype) / z
+    s = signed_sqrt_unchecked(g, eps)
     s = _packed_rows(s) if packed else flatten_matrices(s)
-    return einsum("nf,kf->nk", s, of_rows), jnp.sum(s * s, 1, keepdims=True)
+    scores = einsum_with_input("nf,kf->nk", s, of_rows, dtype)
+    return scores, jnp.sum(s * s, 1, keepdims=True)
 
 
 def _packed_rows(m: jax.Array) -> jax.Array:

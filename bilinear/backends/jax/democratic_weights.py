@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ...contract import EPS
 from ...contract.aggregation import DAMPING, GAMMA, STEPS, check_democratic_weights
 from ._arrays import ArrayLike, einsum, round_to, select_locations, specs
+from ._products import einsum_of_inputs
 
 
 def democratic_weights(
@@ -43,13 +44,14 @@ def democratic_weights(
 
 def democratic_weights_unchecked(x, mask, gamma, damping, steps, eps, detach_target) -> jax.Array:
     values = float(gamma), float(damping), float(eps)  # NumPy's would make float32 float64
-    alpha = _sinkhorn(select_locations(x, mask), *values, int(steps), bool(detach_target))
+    options = int(steps), bool(detach_target), x.dtype
+    alpha = _sinkhorn(select_locations(x, mask), *values, *options)
     return alpha if mask is None else jnp.where(mask, alpha, 0.0)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))  # an eager loop would compile at every call
-def _sinkhorn(x, gamma, damping, eps, steps, detach_target) -> jax.Array:
-    k = einsum("nlc,nmc->nlm", x, x) ** 2
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))  # an eager loop would compile at every call
+def _sinkhorn(x, gamma, damping, eps, steps, detach_target, dtype) -> jax.Array:
+    k = einsum_of_inputs("nlc,nmc->nlm", x, x, dtype) ** 2
     total = k.sum(2)
     zero = total == 0  # a zero vector; the power is taken of a value that is never 0
     c = jnp.where(zero, 0.0, jnp.where(zero, 1.0, total) ** gamma)

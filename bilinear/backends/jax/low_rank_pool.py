@@ -1,11 +1,14 @@
 """Low-rank bilinear pooling: products of projections, pooled."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from ...contract import Reduction
 from ...contract.low_rank import Activation, check_low_rank_pool
-from ._arrays import ArrayLike, einsum, round_to, select_streams, spec, specs
+from ._arrays import ArrayLike, round_to, select_streams, spec, specs
+from ._products import einsum_of_inputs
 from .hadamard_pool import hadamard_pool_unchecked
 
 
@@ -47,13 +50,14 @@ def low_rank_pool(
 def low_rank_pool_unchecked(x, u, v, y, activation, rank, mask, reduction) -> jax.Array:
     """The formula, in the accumulation dtype of x; u and v are cast to it."""
     pairs = zip(select_streams(x, y, mask), (u, v), strict=True)
-    streams = [activate(project(stream, weight), activation) for stream, weight in pairs]
+    streams = [activate(project(stream, w, x.dtype), activation) for stream, w in pairs]
     return hadamard_pool_unchecked(streams, rank, mask, reduction)
 
 
-def project(x: jax.Array, u: ArrayLike) -> jax.Array:
-    """``x u`` of every location, in the dtype of x."""
-    return einsum("...c,cr->...r", x, jnp.asarray(u).astype(x.dtype))
+def project(x: jax.Array, u: ArrayLike, dtype: Any) -> jax.Array:
+    """``x u`` of every location, in the dtype of x, which had `dtype` before it was upcast."""
+    u = jnp.asarray(u)
+    return einsum_of_inputs("nlc,cr->nlr", x, u.astype(x.dtype), dtype, u.dtype)
 
 
 def activate(p: jax.Array, activation: Activation) -> jax.Array:

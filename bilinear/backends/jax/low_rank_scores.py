@@ -1,5 +1,7 @@
 """The low-rank bilinear classifier: scores of classes without the bilinear descriptor."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -42,15 +44,16 @@ def low_rank_scores(
 
 def low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction) -> jax.Array:
     """The formula, in the accumulation dtype of x; the weights are cast to it."""
-    x = select_locations(x, mask)
-    scores = _energies(x, u_plus) - _energies(x, u_minus)
+    dtype, x = x.dtype, select_locations(x, mask)
+    scores = _energies(x, u_plus, dtype) - _energies(x, u_minus, dtype)
     if reduction == "mean":
         scores = scores / count_locations(x, mask)
     return scores + jnp.asarray(bias).astype(x.dtype)[None]
 
 
-def _energies(x: jax.Array, u: ArrayLike) -> jax.Array:
+def _energies(x: jax.Array, u: ArrayLike, dtype: Any) -> jax.Array:
     """``Σ_l ‖Uₖᵀ x[l]‖²`` of every class."""
     classes, channels, rank = u.shape
-    p = project(x, jnp.moveaxis(jnp.asarray(u), 0, 1).reshape(channels, classes * rank))
+    u = jnp.moveaxis(jnp.asarray(u), 0, 1).reshape(channels, classes * rank)
+    p = project(x, u, dtype)
     return jnp.sum(p * p, axis=1).reshape(x.shape[0], classes, rank).sum(2)

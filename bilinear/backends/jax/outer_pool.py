@@ -4,7 +4,8 @@ import jax
 
 from ...contract import Reduction
 from ...contract.pooling import check_outer_pool
-from ._arrays import ArrayLike, count_locations, einsum, round_to, select_streams, specs
+from ._arrays import ArrayLike, count_locations, round_to, select_streams, specs
+from ._products import einsum_of_inputs
 
 
 def outer_pool(
@@ -31,6 +32,5 @@ def outer_pool(
 
 
 def outer_pool_unchecked(x, y, mask, reduction) -> jax.Array:
-    x, y = select_streams(x, y, mask)
-    g = einsum("nlc,nld->ncd", x, y)
-    return g if reduction == "sum" else g / count_locations(x, mask)[:, :, None]
+    g = einsum_of_inputs("nlc,nld->ncd", *select_streams(x, y, mask), x.dtype)
+    return g if reduction == "sum" else g / count_locations(x, mask, g.dtype.name)[:, :, None]

@@ -9,7 +9,8 @@ from ...contract.sketches import (
     check_entries,
     check_random_maclaurin,
 )
-from ._arrays import ArrayLike, count_locations, einsum, round_to, select_streams, specs
+from ._arrays import ArrayLike, count_locations, round_to, select_streams, specs
+from ._products import einsum_of_inputs
 
 
 def random_maclaurin(
@@ -40,9 +41,11 @@ def random_maclaurin(
 
 
 def random_maclaurin_unchecked(x, y, tables, mask, reduction) -> jax.Array:
-    x, y = select_streams(x, y, mask)
+    dtype, streams = x.dtype, select_streams(x, y, mask)
+    x = streams[0]
     signs = [jnp.asarray(w).astype(x.dtype) for w in (tables.w1, tables.w2)]
-    p, q = (einsum("nlc,ck->nlk", s, w) for s, w in zip((x, y), signs, strict=True))
+    pairs = zip(streams, signs, strict=True)
+    p, q = (einsum_of_inputs("nlc,ck->nlk", stream, w, dtype) for stream, w in pairs)
     g = p * q / tables.w1.shape[1] ** 0.5
     if reduction == "none":
         return g

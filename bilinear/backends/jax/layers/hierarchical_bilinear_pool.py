@@ -65,7 +65,7 @@ class HierarchicalBilinearPool(Pool, Module):
             first, second, valid = self.to_locations(x, other, mask)
             others.append(second)
         streams = [
-            project(select_locations(stream, valid), getattr(self, f"u{i}")[...])
+            project(select_locations(stream, valid), getattr(self, f"u{i}")[...], stream.dtype)
             for i, stream in enumerate((first, *others), start=1)
         ]
         h = hadamard_pool_unchecked(streams, 1, valid, self.reduction)

@@ -47,5 +47,5 @@ class Projection(FeatureMapLayer, Module):
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         locations, _, mask = self.to_locations(x, None, mask, channels=self.channels)
-        p = project(select_locations(locations, mask), self.weight[...].T)
+        p = project(select_locations(locations, mask), self.weight[...].T, x.dtype)
         return round_to(x, activate(p, self.activation)).reshape(*x.shape[:-1], self.dim)
