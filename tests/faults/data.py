@@ -12,7 +12,7 @@ MEMORY, SPECIAL = ("tests/data/test_memory.py",), ("tests/data/test_special_file
 HEADERS, VALUES = ("tests/models/test_tensor_reader.py",), ("tests/models/test_checkpoint.py",)
 HOSTILE = ("tests/models/test_hostile_files.py", "-k", "expand")
 TABLES = ("tests/models/test_conversion.py", "-k", "random_tables")
-RUNS, CHANGED = ("tests/train/test_damaged_runs.py",), ("tests/train/test_fit.py", "-k", "changed")
+RUNS, CHANGED = ("tests/train/test_damaged_runs.py",), ("tests/train/test_fit.py", "-k", "damaged")
 OUTPUTS = ("tests/cli/test_cli_outputs.py",)
 
 UNCHECKED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
