@@ -146,7 +146,10 @@ def peak_memory(*arguments: object) -> int:
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_images_that_expand_are_decoded_one_at_a_time(tmp_path: Path) -> None:
-    """Eight PNG files of 2.7 MB together, with 2.7 GiB of pixels."""
+    """Eight PNG files of 2.7 MB together, with 2.7 GiB of pixels.
+
+    Beside the image, the C library keeps freed memory for each of the four threads.
+    """
     model, small, large = save_model(tmp_path / "m.safetensors"), tmp_path / "s", tmp_path / "l"
     side = int(MAX_PIXELS**0.5)
     datasets.jpeg(small / "0.jpg")
@@ -156,4 +159,4 @@ def test_images_that_expand_are_decoded_one_at_a_time(tmp_path: Path) -> None:
         shutil.copy(large / "0.png", large / f"{k}.png")
     assert sum(path.stat().st_size for path in large.iterdir()) < 3e6
     more = peak_memory("predict", model, large) - peak_memory("predict", model, small)
-    assert more < 8 * MAX_PIXELS + 2**26
+    assert more < 8 * MAX_PIXELS + 4 * 2**26
