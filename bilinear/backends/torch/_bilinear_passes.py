@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...contract.pooling import packed_size
-from ._tensors import upcast
+from ._tensors import multiplies, multiply, upcast
 from ._triangle import diagonal_entries, flat_to_packed, triangle_blocks
 from .signed_sqrt import signed_sqrt_
 
@@ -32,7 +32,7 @@ def forward(
     n, sign = u.new_empty((len(u), 1)), u.new_empty(0)
     for part in _parts(u, count):
         g = u[part]
-        torch.bmm(upcast(x[part]).mT, upcast(y[part]), out=g)
+        multiply(x[part].mT, y[part], out=g)
         sign = _roots(g.flatten(1), z, part, eps, sign)
         norm = torch.linalg.vector_norm(g.flatten(1), dim=1, keepdim=True, out=n[part])
         g.flatten(1).div_(norm.clamp_(min=l2_eps))
@@ -49,7 +49,7 @@ def forward_of_one(
     s = sign = u.new_empty(0)
     for part in _parts(u, count):
         s = u[part] if packed else _space(s, len(u[part]), entries)
-        _products(upcast(x[part]), s)
+        _products(x[part] if multiplies(x.dtype, x.device) else upcast(x[part]), s)
         sign = _roots(s, z, part, eps, sign)
         once = s[:, alone]
         s[:, alone] = once * 0.5**0.5  # what is off the diagonal counts twice in the norm
@@ -134,11 +134,11 @@ def _products(x: Tensor, s: Tensor) -> None:
     """The packed triangles of ``xᵀ x`` into `s`."""
     samples, _, channels = x.shape
     rows = min(BLOCK, channels) if x.device.type == "cpu" else channels
-    space = x.new_empty(samples * rows * channels)
+    space = s.new_empty(samples * rows * channels)
     for of, entries, places in triangle_blocks(channels, rows, x):
         size = samples, of.stop - of.start, channels - of.start
         block = space[: size[0] * size[1] * size[2]].view(size)
-        torch.bmm(x[:, :, of].mT, x[:, :, of.start :], out=block)
+        multiply(x[:, :, of].mT, x[:, :, of.start :], out=block)
         torch.gather(block.flatten(1), 1, places.expand(samples, -1), out=s[:, entries])
 
 

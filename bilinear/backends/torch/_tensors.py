@@ -80,46 +80,79 @@ def use_plain_operations() -> bool:
     return getattr(eager_transforms, "JVP_NESTING", 0) > 1
 
 
+_RESULTS_IN_FLOAT32 = torch.version.cuda is not None and "dtype" in torch.ops.aten.bmm.overloads()
+"""Whether CUDA products of half-precision matrices can have float32 results: since PyTorch 2.8."""
+
+
+def multiplies(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the device multiplies half-precision matrices of `dtype` with sums in float32.
+
+    Their products are exact in float32, so the sums are those of upcast matrices.
+    """
+    half = dtype in (torch.float16, torch.bfloat16)
+    return half and device.type == "cuda" and _RESULTS_IN_FLOAT32
+
+
+def multiply(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``a @ b`` of one or a batch of matrices, in the accumulation dtype; without derivatives."""
+    product = torch.bmm if a.ndim == 3 else torch.mm
+    if multiplies(a.dtype, a.device):
+        return product(a, b, out_dtype=torch.float32, out=out)  # pyright: ignore
+    return product(upcast(a), upcast(b), out=out)
+
+
 class _Matmul(torch.autograd.Function):
-    """A batched matrix product whose gradient ignores the autocast that is on at that time."""
+    """A matrix product whose gradient ignores the autocast that is on at that time.
+
+    `dtype` is the half-precision dtype in which the factors, whose values it represents, are
+    multiplied, or None for their own dtype.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor) -> Tensor:
+    def forward(a: Tensor, b: Tensor, dtype: torch.dtype | None) -> Tensor:
         with autocast_off(a):
-            return a @ b
+            return a @ b if dtype is None else multiply(a.to(dtype), b.to(dtype))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+        ctx.save_for_backward(*inputs[:2])
+        ctx.save_for_forward(*inputs[:2])
 
     @staticmethod
     def backward(ctx, cotangent):
         a, b = ctx.saved_tensors
-        of_a, of_b = ctx.needs_input_grad  # a constant factor costs no product
+        of_a, of_b, _ = ctx.needs_input_grad  # a constant factor costs no product
         da = matmul(cotangent, b.mT) if of_a else None
         db = matmul(a.mT, cotangent) if of_b else None
-        return da, db
+        return da, db, None
 
 
 class _MatmulEager(_Matmul):
     """The same with forward-mode derivatives, which Dynamo refuses in a Function."""
 
     @staticmethod
-    def jvp(ctx, da, db):
+    def jvp(ctx, da, db, _):
         a, b = ctx.saved_tensors
         return matmul(da, b) + matmul(a, db)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` in the dtype of `a` and `b`, under any autocast, in every derivative."""
+def matmul(a: Tensor, b: Tensor, *dtypes: torch.dtype) -> Tensor:
+    """``a @ b`` in the dtype of `a` and `b`, under any autocast, in every derivative.
+
+    Args:
+        a: matrices.
+        b: matrices.
+        *dtypes: of both, if they are upcast inputs, before they were upcast. If the device can
+            multiply these dtypes, an eager product does. Compilers get the plain product.
+    """
     if not use_plain_operations():
-        return _MatmulEager.apply(a, b)
+        half = len(set(dtypes)) == 1 and multiplies(dtypes[0], a.device)
+        return _MatmulEager.apply(a, b, dtypes[0] if half else None)
     if not torch.is_autocast_enabled(a.device.type):
         return a @ b  # the plain product composes with every transform inside a compiled region
     if torch.compiler.is_compiling():
-        return _Matmul.apply(a, b.clone() if b is a else b)  # Dynamo takes no tensor twice
+        return _Matmul.apply(a, b.clone() if b is a else b, None)  # Dynamo takes no tensor twice
     with autocast_off(a):
         return a @ b

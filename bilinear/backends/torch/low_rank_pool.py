@@ -65,13 +65,16 @@ def low_rank_pool_unchecked(
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     pairs = (x_kept, u), (y_kept, v)
-    streams = [activate(project(s, w), activation) for s, w in pairs]
+    streams = [activate(project(s, w, x.dtype, w.dtype), activation) for s, w in pairs]
     return hadamard_pool_unchecked(streams, rank, mask, reduction)
 
 
-def project(x: Tensor, u: Tensor) -> Tensor:
-    """``x u`` of every location, in the dtype of x; as one product, whose gradient is one too."""
-    product = matmul(x.flatten(0, 1), u.to(x.dtype))
+def project(x: Tensor, u: Tensor, *dtypes: torch.dtype) -> Tensor:
+    """``x u`` of every location, in the dtype of x; as one product, whose gradient is one too.
+
+    `dtypes` are those of both before they were upcast.
+    """
+    product = matmul(x.flatten(0, 1), u.to(x.dtype), *dtypes)
     return product.unflatten(0, (x.shape[0], x.shape[1]))
 
 

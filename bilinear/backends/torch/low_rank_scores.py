@@ -1,5 +1,6 @@
 """The low-rank bilinear classifier: scores of classes without the bilinear descriptor."""
 
+import torch
 from torch import Tensor
 
 from ...contract import Reduction
@@ -57,11 +58,11 @@ def low_rank_scores_unchecked(
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype of x, whatever that of the weights."""
     kept = select_locations(upcast(x), mask)
-    difference = _energies(kept, u_plus) - _energies(kept, u_minus)
+    difference = _energies(kept, u_plus, x.dtype) - _energies(kept, u_minus, x.dtype)
     return divide_by_count(difference, x.shape[1], mask, reduction) + bias.to(kept.dtype)
 
 
-def _energies(x: Tensor, u: Tensor) -> Tensor:
+def _energies(x: Tensor, u: Tensor, dtype: torch.dtype) -> Tensor:
     """``Σ_l ‖Uₖᵀ x[l]‖²`` of every class."""
-    p = project(x, u.movedim(0, 1).flatten(1))
+    p = project(x, u.movedim(0, 1).flatten(1), dtype, u.dtype)
     return (p * p).sum(1).unflatten(1, (u.shape[0], u.shape[2])).sum(2)

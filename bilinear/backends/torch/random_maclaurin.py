@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
-from ._tensors import matmul, specs, tables_to_tensors, upcast
+from ._tensors import specs, tables_to_tensors, upcast
+from .low_rank_pool import project
 from .outer_pool import divide_by_count, select_locations
 
 
@@ -51,5 +52,5 @@ def random_maclaurin_unchecked(
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     w1, w2 = (w.to(x_kept.dtype) for w in tables)
-    g = matmul(x_kept, w1) * matmul(y_kept, w2) / w1.shape[1] ** 0.5
+    g = project(x_kept, w1, x.dtype) * project(y_kept, w2, x.dtype) / w1.shape[1] ** 0.5
     return g if reduction == "none" else divide_by_count(g.sum(1), x.shape[1], mask, reduction)

@@ -73,9 +73,10 @@ class HierarchicalBilinearPool(Pool):
         for other in more:
             first, flat, valid = self.to_locations(x, other, mask, options=self.eps_options)
             others.append(flat)
+        weights = [getattr(self, f"u{i}") for i in range(1, len(maps) + 1)]
         streams = [
-            project(select_locations(upcast(stream), valid), getattr(self, f"u{i}"))
-            for i, stream in enumerate((first, *others), start=1)
+            project(select_locations(upcast(stream), valid), u, stream.dtype, u.dtype)
+            for stream, u in zip((first, *others), weights, strict=True)
         ]
         h = hadamard_pool_unchecked(streams, 1, valid, self.reduction)
         return self.root_and_norm(h.unflatten(1, (-1, self.dim))).flatten(1).to(x.dtype)
