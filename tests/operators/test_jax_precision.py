@@ -115,7 +115,7 @@ def float32_values(*shape: int) -> np.ndarray:
     random = np.random.default_rng(0)
     exponents = random.integers(-103, 128, shape).astype(np.float64)
     values = random.choice([-1, 1], shape) * random.uniform(1, 2, shape) * 2**exponents
-    return np.append(values, [0, np.finfo(np.float32).max]).astype(np.float32)
+    return np.append(values, [0.0, float(np.finfo(np.float32).max)]).astype(np.float32)
 
 
 def test_three_bfloat16_values_are_one_float32_value() -> None:
