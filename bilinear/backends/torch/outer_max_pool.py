@@ -6,6 +6,7 @@ locations. W is a constant to every derivative, so the maximum and its derivativ
     Σ_l W[l,c,d] a[l,c] b[l,d],   Σ_d W[l,c,d] g[c,d] b[l,d]   and   Σ_c W[l,c,d] g[c,d] a[l,c]
 """
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -15,8 +16,11 @@ from ...contract.aggregation import check_outer_max_pool
 from ._tensors import autocast_off, specs, upcast, use_plain_operations
 from .outer_pool import select_locations
 
-BLOCK = 32 * 2**20
-"""Bytes of products in memory at once, unless one channel has more."""
+BLOCK = 2**20
+"""Bytes of products in memory at once on a CPU, where they should fit into its cache."""
+
+with warnings.catch_warnings(action="ignore"):  # once in a process: sparse tensors are in beta
+    torch.zeros(1, 1, device="cpu").to_sparse_csr()
 
 
 def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
@@ -30,9 +34,10 @@ def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = 
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
 
     Returns: Maxima (N, C, D) in the dtype of x.
-    Cost: time O(N·L·C·D). Memory O(N·C·D) and one block of products, forward and backward: N·L·D
-        values for each of as many channels as fit into 32 MiB, at least one; for all channels in
-        compiled or traced code, and in a forward derivative of a forward derivative.
+    Cost: time O(N·L·C·D). Memory O(N·C·D) forward; backward also some blocks of products, of as
+        many channels and samples as fit into 1 MiB (on a GPU 32 MiB), at least one channel. Other
+        derivatives need memory for all N·L·C·D products, also one of the gradient or in
+        `torch.func.grad`, and so does compiled or traced code.
 
     Example:
         >>> outer_max_pool(torch.rand(2, 49, 8)).shape
@@ -45,105 +50,106 @@ def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = 
 
 def outer_max_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    x_kept = select_locations(upcast(x), mask)
-    y_kept = x_kept if y is None else select_locations(upcast(y), mask)
+    x = select_locations(upcast(x), mask)
+    y = x if y is None else select_locations(upcast(y), mask)
+    p, q = x.detach(), y.detach().contiguous()
+    if mask is not None:  # products of -inf, but of 0 in a sample without valid locations
+        compared = (mask | ~mask.any(1, keepdim=True))[..., None]
+        p, q = torch.where(compared, p, -torch.inf), torch.where(compared, q, torch.inf)
     if use_plain_operations():
-        products = x_kept[..., None] * y_kept[:, :, None]
-        fixed = products.detach()
-        largest = _largest(fixed, mask)
-        reached, share = _shares(fixed, largest, mask)
-        return largest + torch.where(reached, products - fixed, 0.0).sum(1) * share
-    fixed = x_kept.detach(), y_kept.detach()
-    largest = torch.cat([_largest(products, mask) for _, products in _products(*fixed)], 1)
-    return _Maximum.apply(largest, x_kept, y_kept, *fixed, largest, mask)  # pyright: ignore
+        terms, products = x[..., None] * y[:, :, None], p[..., None] * q[:, :, None]
+        largest = products.amax(1)
+        return largest + _mean_at_maxima(terms - terms.detach(), products, largest)
+    return _Maximum.apply(x, y, p, q, _maxima(p, q))  # pyright: ignore
 
 
-class _Linear(torch.autograd.Function):
-    """A sum that is linear in its first arguments; the last four define W."""
+class _Maximum(torch.autograd.Function):
+    """``Σ_l W x y`` with its value, `largest`; W follows from ``p q`` and `largest`."""
 
     generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, y, p, q, largest):
+        return largest.clone()
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
-
-class _Maximum(_Linear):
-    """``Σ_l W a b``, (N, C, D), or its `value` where that is known."""
-
-    @staticmethod
-    def forward(value, a, b, x, y, largest, mask):
-        if value is not None:
-            return value.clone()
-        blocks = []
-        for part, products in _products(x, y):
-            reached, share = _shares(products, largest[:, part], mask)
-            terms = torch.where(reached, a[:, :, part, None] * b[:, :, None], 0.0)
-            blocks.append(terms.sum(1) * share)
-        return torch.cat(blocks, 1)
-
     @staticmethod
     def backward(ctx, cotangent):
-        _, a, b, *shares = ctx.saved_tensors
-        return None, *_Gradients.apply(cotangent, a, b, *shares), None, None, None, None
+        x, _, _, q, _ = ctx.saved_tensors
+        samples = max(1, _rows(q) // x.shape[2])
+        parts = zip(*(t.split(samples) for t in (cotangent, *ctx.saved_tensors)), strict=True)
+        with autocast_off(x):
+            gradients = zip(*(_gradients(*part) for part in parts), strict=True)
+            return *map(torch.cat, gradients), None, None, None
 
     @staticmethod
-    def jvp(ctx, _, da, db, *__):
-        _, a, b, *shares = ctx.saved_tensors
-        return _Maximum.apply(None, da, b, *shares) + _Maximum.apply(None, a, db, *shares)
+    def jvp(ctx, dx, dy, *_):
+        x, y, p, q, largest = ctx.saved_tensors
+        terms = dx[..., None] * y[:, :, None] + x[..., None] * dy[:, :, None]
+        return _mean_at_maxima(terms, p[..., None] * q[:, :, None], largest)
 
 
-class _Gradients(_Linear):
-    """``Σ_d W g b``, (N, L, C), and ``Σ_c W g a``, (N, L, D)."""
-
-    @staticmethod
-    def forward(g, a, b, x, y, largest, mask):
-        of_a, of_b = [], 0.0
-        with autocast_off(a):
-            for part, products in _products(x, y):
-                reached, share = _shares(products, largest[:, part], mask)
-                # not g[:, part], which is g itself in one block: batched gradients refuse an alias
-                g_part = g.narrow(1, part.start, share.shape[1])
-                shared = torch.where(reached, (g_part * share)[:, None], 0.0)
-                of_a.append((shared @ b[..., None])[..., 0])
-                of_b = of_b + (a[:, :, None, part] @ shared)[:, :, 0]
-        return torch.cat(of_a, 2), of_b
-
-    @staticmethod
-    def backward(ctx, u, v):
-        g, a, b, *shares = ctx.saved_tensors
-        of_g = _Maximum.apply(None, u, b, *shares) + _Maximum.apply(None, a, v, *shares)
-        return of_g, *_Gradients.apply(g, u, v, *shares), None, None, None, None
-
-    @staticmethod
-    def jvp(ctx, dg, da, db, *_):
-        g, a, b, *shares = ctx.saved_tensors
-        pairs = _Gradients.apply(dg, a, b, *shares), _Gradients.apply(g, da, db, *shares)
-        return tuple(first + second for first, second in zip(*pairs, strict=True))
+def _gradients(g, x, y, p, q, largest) -> tuple[Tensor, Tensor]:
+    """``Σ_d W g y``, (N, L, C), and ``Σ_c W g x``, (N, L, D)."""
+    of_x, of_y = [], torch.zeros_like(y)
+    for c, products in _blocks(p, q):
+        sign, weight = _compare(products, largest[:, c])
+        # not g[:, c], which may be g itself: batched gradients refuse an alias
+        share = g.narrow(1, c.start, weight.shape[1]) * weight
+        # share where the sign is 0, else 0; on a CPU faster than torch.where
+        shared = torch.ops.aten.threshold_backward(share[:, None].expand_as(sign), sign, -0.5)
+        of_x.append((y[:, :, None] @ shared.mT)[:, :, 0])
+        of_y = of_y + (x[:, :, None, c] @ shared)[:, :, 0]
+    return torch.cat(of_x, 2), of_y
 
 
-def _products(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of channels of x, at least one channel each, and their products."""
+@torch.library.custom_op("bilinear::outer_maxima", mutates_args=())
+def _maxima(x: Tensor, y: Tensor) -> Tensor:
+    """The largest products; on a CPU, a sparse matrix product does not store the others."""
+    if not x.is_cpu:
+        return torch.cat([products.amax(1) for _, products in _blocks(x, y)], 1)
     samples, locations, channels = x.shape
-    size = samples * locations * y.shape[2] * x.element_size()
-    count = max(1, BLOCK // max(1, size))
-    for part in (slice(i, i + count) for i in range(0, channels, count)):
-        yield part, x[:, :, part, None] * y[:, :, None]
+    starts = torch.arange(0, x.numel() + 1, locations, device=x.device)
+    columns = torch.arange(samples * locations, device=x.device).view(samples, 1, locations)
+    columns, values = columns.expand(-1, channels, -1).flatten(), x.mT.flatten()
+    size = samples * channels, samples * locations
+    rows = torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False)
+    return torch.sparse.mm(rows, y.flatten(0, 1), "amax").unflatten(0, (samples, channels))
 
 
-def _largest(products: Tensor, mask: Tensor | None) -> Tensor:
-    """The maxima over valid locations; 0 in samples without one."""
-    if mask is None:
-        return products.amax(1)
-    valid = mask[:, :, None, None]
-    return torch.where(valid.any(1), torch.where(valid, products, -torch.inf).amax(1), 0.0)
+@_maxima.register_vmap
+def _(info, in_dims, *given):
+    n, pairs = info.batch_size, zip(given, in_dims, strict=True)
+    moved = (t.expand(n, *t.shape) if i is None else t.movedim(i, 0) for t, i in pairs)
+    return _maxima(*(t.flatten(0, 1) for t in moved)).unflatten(0, (n, -1)), 0
 
 
-def _shares(products: Tensor, largest: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Where a product is the maximum (where that is NaN: at all valid locations), and W there."""
-    reached = ~(products < largest[:, None])
-    if mask is not None:
-        reached = reached & mask[:, :, None, None]
-    count = reached.sum(1, dtype=torch.int32).clamp(min=1)  # faster than a sum in floating point
-    return reached, torch.where(largest.isnan(), largest, 1 / count.to(largest.dtype))
+_maxima.register_fake(lambda x, y: x.new_empty(x.shape[0], x.shape[2], y.shape[2]))
+
+
+def _rows(y: Tensor) -> int:
+    """Number of channels of x, in one or several samples, whose products fit in a block."""
+    return max(1, (BLOCK if y.is_cpu else 32 * BLOCK) // (y.shape[1:].numel() * y.element_size()))
+
+
+def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of channels of x, and their products."""
+    width = max(1, _rows(y) // max(1, len(x)))
+    for c in (slice(i, i + width) for i in range(0, x.shape[2], width)):
+        yield c, x[:, :, c, None] * y[:, :, None]
+
+
+def _compare(products: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+    """-1 below the maximum, else 0 (where it is NaN: everywhere), in place; and W at the zeros."""
+    sign = products.sub_(largest[:, None]).sign_()  # on a CPU faster than a comparison
+    return sign, torch.where(largest.isnan(), largest, 1 / (sign.shape[1] + sign.sum(1)))
+
+
+def _mean_at_maxima(terms: Tensor, products: Tensor, largest: Tensor) -> Tensor:
+    """``Σ_l W terms``."""
+    sign, weight = _compare(products, largest)
+    return torch.ops.aten.threshold_backward(terms, sign, -0.5).sum(1) * weight
