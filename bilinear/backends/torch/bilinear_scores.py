@@ -28,8 +28,11 @@ def bilinear_scores(
     """Linear scores of the bilinear descriptor: ``bilinear_pool(x, y) Wᵀ + b``.
 
     `bilinear.reference.bilinear_scores` specifies the values, gradients and errors.
-    The whole descriptor is never in memory. For a trained `BCNN` with a `BilinearPool`, pass
-    ``model.classifier.weight`` and ``model.classifier.bias``.
+    It saves memory, not time. Do not use it where the descriptors (N, C·D) fit into memory:
+    ``torch.nn.functional.linear(bilinear_pool(x, y), weight, bias)`` is faster, and for training a
+    packed descriptor of `BilinearPool` with a linear layer. The whole descriptor is never in
+    memory here. For a trained `BCNN` with a `BilinearPool`, pass ``model.classifier.weight`` and
+    ``model.classifier.bias``.
 
     Args:
         x: features of the first stream, (N, L, C).
