@@ -11,8 +11,9 @@
     python -m benchmarks --scaling             large shapes, and growth of the cost
     python -m benchmarks --write docs/benchmarks.md    also replace the tables in this file
 
-Rows of other frameworks stay in the tables if the results folder has them from this machine. Each
-framework and each memory measurement runs in its own process. The calls of one row are timed in
+Rows of other frameworks, and with --operator of other operators, stay in the tables if the results
+folder has them from this machine. Each framework and each memory measurement runs in its own
+process. The calls of one row are timed in
 turn, after warm-up. A ratio is the median over the rounds, with its quartiles.
 """
 
@@ -44,6 +45,8 @@ SECTIONS = {
 }
 """Each module has ``section(given)``, which measures, and ``tables(found)``."""
 THREADS = "threads of each framework (memory: always 1); for JAX, cores on Linux"
+ROW = ("operator", "size", "dtype", "pass", "name")
+"""What identifies a row of one framework in the sections that --operator limits."""
 DEFAULT_SECTIONS = ("operators", "memory")
 ON_GPU = ("operators", "head")
 
@@ -120,17 +123,28 @@ def _select_device(
 
 def _measure(section: str, given: argparse.Namespace, where: str) -> dict[str, dict]:
     """Measure a section. Return framework -> command and rows, including earlier results."""
-    file, command = given.out / "bench.json", _command(section, given)
+    file, commands = given.out / "bench.json", [_command(section, given)]
     for framework in given.framework:
         alone = argparse.Namespace(**{**vars(given), "framework": [framework]})
         found = SECTIONS[section].section(alone)
         whole = json.loads(file.read_text()) if file.is_file() else {}
         if whole.get(section, {}).get("machine") != where:
             whole[section] = {"machine": where, "frameworks": {}}
-        whole[section]["frameworks"][framework] = {"command": command, "found": found}
+        parts = whole[section]["frameworks"]
+        part = {"commands": commands, "found": found}
+        if section in DEFAULT_SECTIONS and given.operator and framework in parts:
+            part = _replace_rows(parts[framework], part)
+        parts[framework] = part
         file.write_text(json.dumps(whole, indent=1) + "\n")
     parts = json.loads(file.read_text())[section]["frameworks"]
     return {framework: parts[framework] for framework in FRAMEWORKS if framework in parts}
+
+
+def _replace_rows(earlier: dict, later: dict) -> dict:
+    """The earlier rows of a framework, except those that the later run measured again."""
+    rows = {tuple(map(row.get, ROW)): row for part in (earlier, later) for row in part["found"]}
+    commands = dict.fromkeys([*earlier["commands"], *later["commands"]])
+    return {"commands": [*commands], "found": [*rows.values()]}
 
 
 def _join(found: list) -> Any:
@@ -155,7 +169,8 @@ def _commands(parts: dict[str, dict]) -> str:
     """List each command once, with its frameworks unless these are all installed ones."""
     by_command: dict[str, list[str]] = {}
     for framework, part in parts.items():
-        by_command.setdefault(part["command"], []).append(framework)
+        for command in part["commands"]:
+            by_command.setdefault(command, []).append(framework)
     return " and ".join(
         f"`{command}{'' if of == present() else ' --framework ' + ' '.join(of)}`"
         for command, of in by_command.items()

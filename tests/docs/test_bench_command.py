@@ -25,15 +25,19 @@ def row(framework: str, operator: str = "old", **ratios: list[float]) -> dict:
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Earlier rows of other frameworks stay; rows of the same framework are replaced."""
+def test_rows_that_are_not_measured_again_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier rows of other frameworks and operators stay; the others are replaced."""
     one = PRESENT[-1]  # JAX if it is installed: its compiler is the fastest
     other = next(framework for framework in command.FRAMEWORKS if framework != one)
     document, file = tmp_path / "figures.md", tmp_path / "bench.json"
     document.write_text("a\n<!-- measured: operators -->\nold\n<!-- end: operators -->\nb\n")
     monkeypatch.delenv(machine.ONEDNN, raising=False)
     where = machine.describe(command.present(), "cpu", 1)
-    parts = {name: {"command": "before", "found": [row(name)]} for name in (one, other)}
+    parts = {name: {"commands": ["before"], "found": [row(name)]} for name in (one, other)}
+    again = row(one, "signed_sqrt") | {"size": "16 × 784 × 512"}
+    parts[one]["found"].insert(0, again)
     elsewhere = {"machine": "another", "frameworks": {}}
     operators_before = {"machine": where, "frameworks": parts}
     file.write_text(json.dumps({"operators": operators_before, "head": elsewhere}))
@@ -48,11 +52,13 @@ def test_rows_of_other_frameworks_stay(tmp_path: Path, monkeypatch: pytest.Monke
     asked = "python -m benchmarks --operators --seconds 0.0 --threads 1 --quick"
     of_one = "" if command.present() == [one] else f" --framework {one}"
     assert f"`{asked} --operator signed_sqrt{of_one}`" in first
-    assert f"`before --framework {other}`" in first
+    both = [framework for framework in command.FRAMEWORKS if framework in (one, other)]
+    of_both = "" if command.present() == both else f" --framework {' '.join(both)}"
+    assert f"`before{of_both}`" in first
     assert str(tmp_path) not in done.stdout
     table = [[*map(str.strip, line.split("|"))] for line in lines[1 : lines.index("", 1)]][2:]
-    assert sorted(cells[2] for cells in table) == ["old", "signed_sqrt", "signed_sqrt"]
-    assert [cells[1] for cells in table if cells[2] == "old"] == [f"{other} 1"]
+    assert sorted(cells[2] for cells in table) == ["old", "old", "signed_sqrt", "signed_sqrt"]
+    assert [cells[1] for cells in table if cells[2] == "old"] == [f"{name} 1" for name in both]
     marked = f"<!-- measured: operators -->\n\n{done.stdout.strip()}\n\n<!-- end: operators -->"
     assert document.read_text() == f"a\n{marked}\nb\n"
     with pytest.raises(ValueError, match="measured: head"):
