@@ -11,6 +11,7 @@ Only the tests import this package. Backends share none of its code.
 from .bilinear_pool import bilinear_pool, bilinear_pool_vjp
 from .bilinear_scores import bilinear_scores, bilinear_scores_vjp
 from .covariance_pool import covariance_pool, covariance_pool_vjp
+from .covariance_sqrt import covariance_sqrt, covariance_sqrt_vjp
 from .democratic_weights import democratic_weights, democratic_weights_vjp
 from .hadamard_pool import hadamard_pool, hadamard_pool_vjp
 from .half_vectorize import half_vectorize, half_vectorize_vjp
@@ -31,6 +32,8 @@ __all__ = [
     "bilinear_scores_vjp",
     "covariance_pool",
     "covariance_pool_vjp",
+    "covariance_sqrt",
+    "covariance_sqrt_vjp",
     "democratic_weights",
     "democratic_weights_vjp",
     "hadamard_pool",

@@ -56,6 +56,8 @@ BAD: dict[str, tuple[str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "unsigned root without eps": ("bilinear_pool", (X,), {"root": "unsigned", "eps": 0.0}),
     "published slope without width": ("signed_sqrt", (X,), {"eps": 0.0, "slope_eps": 0.0}),
     "published slope of a root with eps": ("bilinear_pool", (X,), {"slope_eps": 0.1}),
+    "center that is an integer": ("covariance_sqrt", (X,), {"center": 1}),
+    "root of features without locations": ("covariance_sqrt", (X[:, :0],), {}),
     "unknown form of the norm": ("l2_normalize", (X,), {"norm": "max"}),
     "vector of nothing": ("l2_normalize", (X[..., :0],), {}),
 }

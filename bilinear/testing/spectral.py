@@ -42,9 +42,10 @@ def root(a: Bounded, tol: float | None, acc: str) -> Bounded:
     value = _product(f.u, f.roots[:, None, :] * np.eye(f.u.shape[-1]))
     spread = _product(np.abs(f.u), f.roots[:, None, :] * np.eye(f.u.shape[-1]))
     largest = f.roots.max(1)[:, None, None]
-    first_order = np.where(f.delta * f.steepest**2 <= 0.25, f.delta * f.steepest, np.inf)
-    always = np.sqrt(2 * f.above + 2 * f.delta)
-    carried = np.where(f.sure, np.minimum(first_order, always), always)
+    with np.errstate(invalid="ignore"):
+        first_order = np.where(f.delta * f.steepest**2 <= 0.25, f.delta * f.steepest, np.inf)
+        always = np.sqrt(2 * f.above + 2 * f.delta)
+        carried = np.where(f.sure, np.minimum(first_order, always), always)
     error = carried + 2 * f.lost * largest + _factor(4 * a.value.shape[-1] + 12, acc) * spread
     return _bounded(value, error, f.nan)
 

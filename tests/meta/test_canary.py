@@ -34,6 +34,8 @@ GREEN = {
 ROUNDINGS = {
     ("covariance_pool", "forward"): 14,  # a centred factor has 5, twice; 3 products, the division
     ("covariance_pool", "gradient"): 20,  # centring, 4 products a side, their sum, the division
+    ("covariance_sqrt", "forward"): 93,  # those; S and s 7; 5 steps of 3 products of 4 and T; root
+    ("covariance_sqrt", "gradient"): 250,  # those; back 5 steps of 3 sums of 2 products; of s and C
     ("matrix_sqrt", "forward"): 63,  # S and s 6; 5 steps of 3 products and T, 11 each; the root 2
     ("matrix_sqrt", "gradient"): 190,  # those; back 5 steps of 3 sums of 2 products; and of s
     ("outer_pool", "forward"): 4,  # 3 products, their sum, the division: 3 + 1 a term

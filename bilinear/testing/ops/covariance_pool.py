@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ..bounds import Bounded, gamma, select_locations
+from ..bounds import Bounded, divisor, gamma, select_locations
 from ..cases import Case, pooling_cases, pooling_edges, pooling_smooth
 from ..linearization import Roundings, propagate
-from .outer_pool import unpack
 
 
 def cases(dtype: str):
@@ -28,7 +27,7 @@ def smooth(dtype: str) -> list[Case]:
 
 def forward(case: Case, acc: str) -> Bounded:
     def program(r: Roundings, *streams):
-        first, last, z = _center(r, streams, case)
+        first, last, z = center(r, streams, case)
         return r(r.einsum("...lc,...ld->...cd", first, last) / z, 2)
 
     return propagate(program, case.bounded(), acc)  # type: ignore[return-value]
@@ -36,20 +35,20 @@ def forward(case: Case, acc: str) -> Bounded:
 
 def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     def program(r: Roundings, ct, *streams):
-        first, last, z = _center(r, streams, case)
+        first, last, z = center(r, streams, case)
         g = r(ct / z, 2)
         dx = r.einsum("...cd,...ld->...lc", g, last)
         dy = r.einsum("...cd,...lc->...ld", g, first)
         parts = (dx, dy) if len(streams) == 2 else (r(dx + dy),)
-        rounded = (_subtract_mean(r, part, case.options["mask"], z) for part in parts)
+        rounded = (subtract_mean(r, part, case.options["mask"], z) for part in parts)
         return tuple(select_locations(part, case.options["mask"]) for part in rounded)
 
     return list(propagate(program, [ct, *case.bounded()], acc))  # type: ignore[arg-type]
 
 
-def _center(r: Roundings, streams, case: Case):
+def center(r: Roundings, streams, case: Case):
     """Subtract the means, each a sum of L terms, a division and a difference; return Z too."""
-    z, centered, keep = unpack(case)[2], [], case.options["mask"]
+    z, centered, keep = count(case), [], case.options["mask"]
     for x in (select_locations(stream, keep) for stream in streams):
         size = gamma(x.shape[-2], r.acc) * np.abs(x).sum(-2, keepdims=True)
         mean = r(r.site(x.sum(-2, keepdims=True), lambda size=size: size) / z, 2)
@@ -57,7 +56,12 @@ def _center(r: Roundings, streams, case: Case):
     return centered[0], centered[-1], z
 
 
-def _subtract_mean(r: Roundings, dx, keep, z):
+def count(case: Case) -> np.ndarray:
+    """Return the number of valid locations, at least 1, as (N, 1, 1)."""
+    return divisor(case.arrays[0], case.options["mask"], "mean")[..., None]
+
+
+def subtract_mean(r: Roundings, dx, keep, z):
     """Round as autograd does, which subtracts the mean of the gradient although it is 0."""
 
     def size():

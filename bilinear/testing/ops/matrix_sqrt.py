@@ -68,13 +68,7 @@ def forward(case: Case, acc: str) -> Bounded:
     if given["method"] == "eigen":
         return spectral.root(a, given["tol"], acc)
 
-    def program(r: Roundings, a):
-        a = r(_symmetric(a))
-        s, dead = _scale(r, a, given["normalize"])
-        *_, (y, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
-        return np.where(dead, 0 * a, r(r(np.sqrt(s), 1) * y))
-
-    return _value_and_error(program, [a], acc)
+    return value_and_error(lambda r, a: iterated_root(r, a, given), [a], acc)
 
 
 def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
@@ -82,27 +76,27 @@ def vjp(case: Case, ct: Bounded, acc: str) -> list[Bounded]:
     if given["method"] == "eigen":
         return [spectral.root_vjp(ct, a, given["tol"], acc)]
 
-    def program(r: Roundings, ct, a):
-        a, ct = r(_symmetric(a)), r(_symmetric(ct))
-        s, dead = _scale(r, a, given["normalize"])
-        *history, (root, _, _) = _iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
-        dy, dz = r(r(np.sqrt(s)) * ct), np.zeros(ct.shape)
-        for y, z, t in reversed(history):
-            dt = r(r.einsum(MATMUL, _t(y), dy) + r.einsum(MATMUL, dz, _t(z)))
-            dzy = -dt / 2
-            dy, dz = (
-                r(r.einsum(MATMUL, dy, _t(t)) + r.einsum(MATMUL, _t(z), dzy)),
-                r(r.einsum(MATMUL, _t(t), dz) + r.einsum(MATMUL, dzy, _t(y))),
-            )
-        outer, inner = r.sum(r(ct * root), 2), r.sum(r(dy * a), 2)
-        ds = r(r(outer / (2 * np.sqrt(s)), 3) - r(inner / (s * s), 3))
-        slope = np.eye(a.shape[-1]) if given["normalize"] == "trace" else a / s
-        return np.where(dead, 0 * ct, r(r(dy / s, 2) + r(ds * slope, 3)))
-
-    return [_value_and_error(program, [ct, a], acc)]
+    return [value_and_error(lambda r, ct, a: iterated_root_vjp(r, ct, a, given), [ct, a], acc)]
 
 
-def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
+def iterated_root(r: Roundings, a, given: dict[str, Any]):
+    """The root of `a` by Newton–Schulz steps, with its roundings."""
+    a = r(_symmetric(a))
+    s, dead = scale(r, a, given["normalize"])
+    *_, (y, _, _) = iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
+    return np.where(dead, 0 * a, r(r(np.sqrt(s), 1) * y))
+
+
+def iterated_root_vjp(r: Roundings, ct, a, given: dict[str, Any]):
+    """The gradient of `iterated_root`, with its roundings."""
+    a, ct = r(_symmetric(a)), r(_symmetric(ct))
+    s, dead = scale(r, a, given["normalize"])
+    *history, (root, _, _) = iterate(r, r(np.where(dead, 0, a) / s, 2), given["steps"])
+    dy = iterate_back(r, history, r(r(np.sqrt(s)) * ct), np.zeros(ct.shape))
+    return np.where(dead, 0 * ct, scale_back(r, dy, a, s, r.sum(r(ct * root), 2), given))
+
+
+def value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
     """Compute the value in extended precision, and its error bound in float64."""
     with np.errstate(invalid="ignore"):
         value = program(Roundings(acc), *(b.value for b in operands))
@@ -111,7 +105,7 @@ def _value_and_error(program, operands: list[Bounded], acc: str) -> Bounded:
     return Bounded(value, error.astype(np.longdouble))
 
 
-def _iterate(r: Roundings, y, steps: int):
+def iterate(r: Roundings, y, steps: int):
     """Return (Y, Z, T) of each step, then those after the last; products with Z = I are exact."""
     identity = np.eye(y.shape[-1])
     z, history = 0 * y + identity, []
@@ -123,7 +117,26 @@ def _iterate(r: Roundings, y, steps: int):
     return [*history, (y, z, None)]
 
 
-def _scale(r: Roundings, a, normalize: str):
+def iterate_back(r: Roundings, history, dy, dz):
+    """Return the gradient of the first Y, from those of the last Y and Z."""
+    for y, z, t in reversed(history):
+        dt = r(r.einsum(MATMUL, _t(y), dy) + r.einsum(MATMUL, dz, _t(z)))
+        dzy = -dt / 2
+        dy, dz = (
+            r(r.einsum(MATMUL, dy, _t(t)) + r.einsum(MATMUL, _t(z), dzy)),
+            r(r.einsum(MATMUL, _t(t), dz) + r.einsum(MATMUL, dzy, _t(y))),
+        )
+    return dy
+
+
+def scale_back(r: Roundings, dy, a, s, outer, given: dict[str, Any]):
+    """Return the gradient of `a`, from those of a/s and √s."""
+    ds = r(r(outer / (2 * np.sqrt(s)), 3) - r(r.sum(r(dy * a), 2) / (s * s), 3))
+    slope = np.eye(a.shape[-1]) if given["normalize"] == "trace" else a / s
+    return r(r(dy / s, 2) + r(ds * slope, 3))
+
+
+def scale(r: Roundings, a, normalize: str):
     if normalize == "trace":
         square = r.sum(np.einsum("...ii->...i", a)[..., None, :])
     else:
