@@ -33,12 +33,12 @@ def covariance_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) 
     """The unchecked formula, in the accumulation dtype."""
     kind = upcast(x[:0]).dtype
     z = x.shape[1] if mask is None else count_locations(mask, kind)[:, None, None]
-    x_centred = _centred(upcast(x), mask, z)
-    y_centred = x_centred if y is None else _centred(upcast(y), mask, z)
+    x_centred = center_locations(upcast(x), mask, z)
+    y_centred = x_centred if y is None else center_locations(upcast(y), mask, z)
     return matmul(x_centred.mT, y_centred) / z
 
 
-def _centred(x: Tensor, mask: Tensor | None, z: Tensor | int) -> Tensor:
+def center_locations(x: Tensor, mask: Tensor | None, z: Tensor | int) -> Tensor:
     """Features less their mean; 0 where masked."""
     kept = select_locations(x, mask)
     return select_locations(kept - kept.sum(1, keepdim=True) / z, mask)

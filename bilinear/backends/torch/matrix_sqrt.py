@@ -51,23 +51,23 @@ def matrix_sqrt_unchecked(
     a = (a + a.mT) / 2
     if method == "eigen":
         return _spectral_root(a, tol)
-    s, dead = _scale(a, normalize)
+    s, dead = scale(a, normalize)
     sane = torch.where(dead, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
-    return torch.where(dead, 0.0 * a, s.sqrt() * _newton_schulz(sane, steps))
+    y, _, t = newton_schulz(sane, steps)
+    return torch.where(dead, 0.0 * a, s.sqrt() * matmul(y, t))
 
 
-def _newton_schulz(y: Tensor, steps: int) -> Tensor:
-    """`steps` Newton–Schulz steps; products with the first Z = I and for the last Z are spared."""
+def newton_schulz(y: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Y, Z and T of the last step, which ends with ``Y T`` and ``T Z``."""
     identity = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
-    t = 1.5 * identity - 0.5 * y
-    y, z = matmul(y, t), t
+    z, t = identity, 1.5 * identity - 0.5 * y
     for step in range(1, steps):
+        y, z = matmul(y, t), matmul(t, z) if step > 1 else t
         t = 1.5 * identity - 0.5 * matmul(z, y)
-        y, z = matmul(y, t), matmul(t, z) if step + 1 < steps else z
-    return y
+    return y, z, t
 
 
-def _scale(a: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
+def scale(a: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
     """What the matrices are divided by, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         s = a.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
@@ -90,16 +90,21 @@ def _spectral_root(a: Tensor, tol: float | None) -> Tensor:
     terms E of order n in a change of B, H H is off by ``diag(√λ) · E + E · diag(√λ)`` and terms of
     order n + 1, and K takes the former back. Where two eigenvalues count as 0, K is 0.
     """
-    u, roots, k = _eigen(a.detach(), tol)
-    b = matmul(matmul(u.mT, a), u)
+    u, roots, k = eigen(a.detach(), tol)
+    h = spectral_steps(matmul(matmul(u.mT, a), u), roots, k)
+    return matmul(matmul(u, h), u.mT)
+
+
+def spectral_steps(b: Tensor, roots: Tensor, k: Tensor) -> Tensor:
+    """H after the steps of `_spectral_root`."""
     h = torch.diag_embed(roots)
     for _ in range(ORDERS):
         change = b - matmul(h, h)
         h = h + k * (change - change.detach())
-    return matmul(matmul(u, h), u.mT)
+    return h
 
 
-def _eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
+def eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     finite = a.isfinite().all(-1).all(-1)  # eigh raises an error for others
     values, u = torch.linalg.eigh(torch.where(finite[..., None, None], a, 0.0))

@@ -1,0 +1,110 @@
+"""The square root of the pooled covariance of location features."""
+
+import torch
+from torch import Tensor
+
+from ...contract import Reduction
+from ...contract.matrices import STEPS, Method, Normalize, check_covariance_sqrt
+from ..gram_side import use_gram_matrix
+from ._tensors import matmul, spec, upcast
+from .covariance_pool import center_locations
+from .matrix_sqrt import eigen, matrix_sqrt_unchecked, newton_schulz, scale, spectral_steps
+from .outer_pool import count_locations, divide_by_count, select_locations
+
+
+def covariance_sqrt(
+    x: Tensor,
+    *,
+    mask: Tensor | None = None,
+    center: bool = True,
+    reduction: Reduction = "mean",
+    method: Method = "newton_schulz",
+    steps: int = STEPS,
+    normalize: Normalize = "trace",
+    tol: float | None = None,
+) -> Tensor:
+    """Matrix square root of the covariance of the features over all locations.
+
+    `bilinear.reference.covariance_sqrt` specifies the values, gradients and errors. If L < C, the
+    root is computed from the L × L Gram matrix: for ``"newton_schulz"`` if this takes fewer
+    multiplications (at 5 steps up to L = 0.94·C), for ``"eigen"`` up to L = C.
+
+    Args:
+        x: features, (N, L, C).
+        mask: boolean, (N, L), True at valid locations; None is all. Default None.
+        center: whether the mean is subtracted; False is the root of `outer_pool`. Default True.
+        reduction: ``"mean"`` or ``"sum"`` over the valid locations. Default ``"mean"``.
+        method: ``"newton_schulz"`` iterates, ``"eigen"`` is exact. Default ``"newton_schulz"``.
+        steps: number of Newton–Schulz steps, from 1 to 1000. Default 5.
+        normalize: what the iteration divides by, ``"trace"`` (default) or ``"frobenius"``.
+        tol: eigenvalues up to this fraction of the largest count as 0, at least 0 and below 1;
+            None is C times the unit roundoff. Default None.
+
+    Returns: Roots (N, C, C) in the dtype of x.
+    Gradient: with ``"eigen"``, derivatives up to the third order are exact if the covariance has
+        the highest rank that C and the number of locations allow.
+    Cost: with S = min(L, C), time N·(L·C² + about 3·steps·S³), or 20·S³ for ``"eigen"``. Between
+        the passes, it stores about 4·steps, or 12, matrices S × S per sample, and three copies of
+        the features if L < C.
+
+    Example:
+        >>> covariance_sqrt(torch.rand(2, 49, 64)).shape
+        torch.Size([2, 64, 64])
+    """
+    op = "covariance_sqrt"
+    masked = None if mask is None else spec(op, "mask", mask)
+    root = method, steps, normalize, tol
+    check_covariance_sqrt(spec(op, "x", x), masked, center, reduction, *root)
+    return covariance_sqrt_unchecked(x, mask, center, reduction, *root).to(x.dtype)
+
+
+def covariance_sqrt_unchecked(
+    x: Tensor,
+    mask: Tensor | None,
+    center: bool,
+    reduction: Reduction,
+    method: Method,
+    steps: int,
+    normalize: Normalize,
+    tol: float | None,
+) -> Tensor:
+    """The unchecked formula, in the accumulation dtype."""
+    x, locations = upcast(x), x.shape[1]
+    z = locations if mask is None else count_locations(mask, x.dtype)[:, None, None]
+    x = center_locations(x, mask, z) if center else select_locations(x, mask)
+    if not use_gram_matrix(*x.shape[1:], method, steps):
+        a = divide_by_count(matmul(x.mT, x), locations, mask, reduction)
+        return matrix_sqrt_unchecked(a, method, steps, normalize, tol)
+    size = 1.0 if reduction == "sum" else z**0.5  # √Z, by which the root of a sum is larger
+    if method == "eigen":
+        return _spectral_root(x, size, tol)
+    g = matmul(x, x.mT)
+    s, dead = scale(g, normalize)
+    _, z, t = newton_schulz(torch.where(dead, 0.0, g) / s, steps)
+    inverse = matmul(t, z) if steps > 1 else t
+    weights = torch.where(dead, 0.0, inverse / (s.sqrt() * size))
+    return matmul(x.mT, matmul(weights, x))
+
+
+def _spectral_root(x: Tensor, size: Tensor | float, tol: float | None) -> Tensor:
+    """The root of ``xᵀ x``, divided by `size`.
+
+    With eigenvectors U of the Gram matrix and ``F = Uᵀ x``, it is ``F1ᵀ (F1 F1ᵀ)^(-1/2) F1``, where
+    F1 has the rows of F whose eigenvalues do not count as 0. The other rows, F2, contribute to the
+    first derivative through ``Λ^(-1/2) (V F2ᵀ) F2``, with the eigenvectors V of ``xᵀ x``. U, V and
+    the eigenvalues are constants, as in `matrix_sqrt`.
+    """
+    if tol is None:
+        tol = x.shape[-1] * torch.finfo(x.dtype).eps / 2
+    u, roots, k = eigen(matmul(x, x.mT).detach(), tol)
+    zero = (roots == 0)[..., None]
+    inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, roots[..., None]))
+    f = matmul(u.mT, x)
+    first, second = torch.where(zero, 0.0, f), torch.where(zero, f, 0.0)
+    h = spectral_steps(matmul(first, first.mT), roots, k)
+    p = torch.diag_embed(inverse[..., 0])
+    for _ in range(2):  # Newton steps to 1/h, exact derivatives of order 1, then 3
+        p = 2 * p - matmul(matmul(p, h), p)
+    v = inverse * f.detach()
+    f = first + matmul(inverse * matmul(v, second.mT), second.detach())
+    return matmul(f.mT, matmul(p / size, f))
