@@ -151,6 +151,7 @@ OPERATORS: dict[str, Callable[[Size, np.random.Generator], tuple]] = {
     "tensor_sketch": _tensor_sketch,
     "random_maclaurin": _random_maclaurin,
     "covariance_pool": _outer,
+    "covariance_sqrt": _outer,
     "matrix_sqrt": _matrix,
     "hadamard_pool": _hadamard,
     "low_rank_pool": _low_rank,
@@ -210,6 +211,7 @@ LOCATIONS = {"28 × 28 (VGG16 at 448)": 784, "14 × 14 (VGG16 at 224, ResNet18 a
 SIZES = {
     "tensor_sketch": Size(4, 196),
     "random_maclaurin": Size(4, 196),
+    "covariance_sqrt": Size(8, 49),
     "matrix_sqrt": Size(4, 784, 256),
     "low_rank_pool": Size(4, 196),
     "low_rank_scores": Size(16, 196),
@@ -225,3 +227,6 @@ SIZES = {
     "OuterMaxPool": Size(4, 49, 256),
 }
 """Smaller sizes for operators whose published formulas need much memory or time."""
+
+FEW_LOCATIONS = (Size(8, 49), Size(8, 196), Size(4, 196, 1024))
+"""Feature maps with fewer locations than channels, as those of ResNets at 224 × 224."""

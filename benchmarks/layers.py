@@ -18,9 +18,6 @@ def formulas(steps: Mapping[str, Any]) -> dict[str, Callable]:
     def root_and_norm(z: Any) -> Any:
         return steps["l2_normalize"](steps["signed_sqrt"](z))
 
-    def covariance(x: Any) -> Any:
-        return steps["triangle"](steps["matrix_sqrt"](steps["covariance_pool"](x)))
-
     def hierarchical(x: Any, y: Any, z: Any, *weights: Any) -> Any:
         p, q, r = (a @ w for a, w in zip((x, y, z), weights, strict=True))
         pairs = [steps["hadamard_pool"](*pair) for pair in ((p, q), (p, r), (q, r))]
@@ -30,11 +27,12 @@ def formulas(steps: Mapping[str, Any]) -> dict[str, Callable]:
         weights = (steps["democratic_weights"](x) + 1e-8) ** 0.5
         return root_and_norm(flat(steps["outer_pool"](x * weights[:, :, None])))
 
+    composed = {"covariance_sqrt": lambda x: steps["matrix_sqrt"](steps["covariance_pool"](x))}
     return {
-        **{name: steps[name] for name in OPERATORS},
+        **{name: steps.get(name) or composed[name] for name in OPERATORS},
         "BilinearPool": lambda x: root_and_norm(flat(steps["outer_pool"](x))),
         "CompactBilinearPool": lambda x, tables: root_and_norm(steps["tensor_sketch"](x, tables)),
-        "CovariancePool": covariance,
+        "CovariancePool": lambda x: steps["triangle"](composed["covariance_sqrt"](x)),
         "ImprovedBilinearPool": lambda x: root_and_norm(
             flat(steps["frobenius_root"](steps["outer_pool"](x)))
         ),

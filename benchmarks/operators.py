@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .calls import LAYERS, LOCATIONS, OPERATORS, SIZES, Size
+from .calls import FEW_LOCATIONS, LAYERS, LOCATIONS, OPERATORS, SIZES, Size
 from .measure import compare, in_new_process, ratios, time_in_turn
 from .report import spread, table
 
@@ -28,7 +28,8 @@ def rows() -> list[Row]:
         found.append(("bilinear_pool", Size(16, locations), "bfloat16"))
         found.append(("bilinear_pool", Size(16, locations, packed=True), "float32"))
     others = [op for op in (*OPERATORS, *LAYERS) if op != "bilinear_pool"]
-    return found + [(op, SIZES.get(op, Size(16, 784)), "float32") for op in others]
+    found += [(op, SIZES.get(op, Size(16, 784)), "float32") for op in others]
+    return found + [("CovariancePool", size, "float32") for size in FEW_LOCATIONS]
 
 
 def select_rows(given: argparse.Namespace) -> list[Row]:

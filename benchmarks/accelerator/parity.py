@@ -18,7 +18,7 @@ MEANING = (
 ARITHMETICS = ("float32", "float32, TF32", "bfloat16", "float16", "float64")
 LARGER = Size(2, 40, 24)
 NOT_LARGER = ("tensor_sketch", "random_maclaurin", "low_rank_pool")
-NOT_LARGER += ("covariance_pool", "matrix_sqrt", "democratic_weights")
+NOT_LARGER += ("covariance_pool", "covariance_sqrt", "matrix_sqrt", "democratic_weights")
 """Operators whose bounds would take minutes at this size."""
 
 

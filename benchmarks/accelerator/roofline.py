@@ -45,6 +45,7 @@ def products(name: str, size: Size) -> tuple[float, float]:
         "bilinear_scores": (gram[0] + linear, gram[1] + 2 * linear),
         "random_maclaurin": (sketch, sketch),
         "matrix_sqrt": (24 * n * c**3, 48 * n * c**3),
+        "covariance_sqrt": (gram[0] + root, gram[1] + 2 * root),
         "CovariancePool": (gram[0] + root, gram[1] + 2 * root),
         "ImprovedBilinearPool": (gram[0] + root, gram[1] + 2 * root),
         "low_rank_pool": (sketch, 2 * sketch),

@@ -41,11 +41,11 @@ def covariance_sqrt(
             None is C times the unit roundoff. Default None.
 
     Returns: Roots (N, C, C) in the dtype of x.
-    Gradient: with ``"eigen"``, derivatives up to the third order are exact if the covariance has
-        the highest rank that C and the number of locations allow.
-    Cost: with S = min(L, C), time N·(L·C² + about 3·steps·S³), or 20·S³ for ``"eigen"``. Between
-        the passes, it stores about 4·steps, or 12, matrices S × S per sample, and three copies of
-        the features if L < C.
+    Gradient: with ``"eigen"``, derivatives up to the third order are exact at full rank; for
+        L <= C, also at the highest rank that the number of locations allows.
+    Cost: with S = min(L, C), time N·(L·C² + about 3·steps·S³), or 20·S³ for ``"eigen"``. The
+        gradient needs memory for 3·steps + 1, or about 20, matrices S × S per sample, and for two
+        copies of the features, or about 6 for ``"eigen"``.
 
     Example:
         >>> covariance_sqrt(torch.rand(2, 49, 64)).shape
@@ -72,7 +72,7 @@ def covariance_sqrt_unchecked(
     x, locations = upcast(x), x.shape[1]
     z = locations if mask is None else count_locations(mask, x.dtype)[:, None, None]
     x = center_locations(x, mask, z) if center else select_locations(x, mask)
-    if not use_gram_matrix(*x.shape[1:], method, steps):
+    if not use_gram_matrix(x.shape[1], x.shape[2], method, steps):
         a = divide_by_count(matmul(x.mT, x), locations, mask, reduction)
         return matrix_sqrt_unchecked(a, method, steps, normalize, tol)
     size = 1.0 if reduction == "sum" else z**0.5  # √Z, by which the root of a sum is larger

@@ -3,17 +3,15 @@
 from torch import Tensor
 
 from ....contract.matrices import STEPS, Method, Normalize
-from ..covariance_pool import covariance_pool_unchecked
+from ..covariance_sqrt import covariance_sqrt_unchecked
 from ..half_vectorize import half_vectorize_unchecked
-from ..matrix_sqrt import matrix_sqrt_unchecked
 from ._feature_map_layer import DataFormat, Pool
 
 
 class CovariancePool(Pool):
     """Matrix square root of the covariance of a feature map (MPN-COV, iSQRT-COV).
 
-    ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without element-wise root and without
-    normalization.
+    ``half_vectorize(covariance_sqrt(x))``, without element-wise root and without normalization.
 
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
@@ -25,7 +23,7 @@ class CovariancePool(Pool):
         data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C(C+1)/2).
-    Cost: time N·(L·C² + about 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·S³) with S = min(L, C), see `covariance_sqrt`.
 
     Example:
         >>> CovariancePool()(torch.rand(2, 64, 7, 7)).shape
@@ -50,6 +48,6 @@ class CovariancePool(Pool):
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         x, _, mask = self.to_locations(x, None, mask)
-        c = covariance_pool_unchecked(x, None, mask)
-        root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
+        options = self.method, self.steps, self.normalize, self.tol
+        root = covariance_sqrt_unchecked(x, mask, True, "mean", *options)
         return half_vectorize_unchecked(root, self.isometric).to(x.dtype)

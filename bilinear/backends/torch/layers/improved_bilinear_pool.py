@@ -4,15 +4,15 @@ from torch import Tensor
 
 from ....contract import EPS, L2_EPS, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
-from ..matrix_sqrt import matrix_sqrt_unchecked
-from ..outer_pool import outer_pool_unchecked
+from ..covariance_sqrt import covariance_sqrt_unchecked
 from ._feature_map_layer import DataFormat, Pool
 
 
 class ImprovedBilinearPool(Pool):
     """Bilinear pooling with a matrix square root before the element-wise square root.
 
-    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, for one stream.
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, for one stream. The matrix
+    root is ``covariance_sqrt(x, center=False)``.
 
     Args:
         method: ``"newton_schulz"`` or ``"eigen"``, see `matrix_sqrt`. Default ``"newton_schulz"``.
@@ -27,7 +27,7 @@ class ImprovedBilinearPool(Pool):
         data_format: ``"channels_first"`` (default), or ``"channels_last"``, (N, *spatial, C).
 
     Shape: x (N, C, *spatial), mask (N, *spatial) -> (N, C²).
-    Cost: time N·(L·C² + about 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·S³) with S = min(L, C), see `covariance_sqrt`.
 
     Example:
         >>> ImprovedBilinearPool()(torch.rand(2, 64, 7, 7)).shape
@@ -55,6 +55,6 @@ class ImprovedBilinearPool(Pool):
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         x, _, mask = self.to_locations(x, None, mask, options=self.eps_options)
-        g = outer_pool_unchecked(x, None, mask, self.reduction)
-        g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        options = self.method, self.steps, self.normalize, self.tol
+        g = covariance_sqrt_unchecked(x, mask, False, self.reduction, *options)
         return self.root_and_norm(g.flatten(1), self.root).to(x.dtype)
