@@ -13,6 +13,7 @@ from .backends.jax._presets import preset
 from .backends.jax.bilinear_pool import bilinear_pool
 from .backends.jax.bilinear_scores import bilinear_scores
 from .backends.jax.covariance_pool import covariance_pool
+from .backends.jax.covariance_sqrt import covariance_sqrt
 from .backends.jax.democratic_weights import democratic_weights
 from .backends.jax.hadamard_pool import hadamard_pool
 from .backends.jax.half_vectorize import half_vectorize
@@ -61,6 +62,7 @@ __all__ = [
     "bilinear_pool",
     "bilinear_scores",
     "covariance_pool",
+    "covariance_sqrt",
     "democratic_weights",
     "hadamard_pool",
     "half_vectorize",

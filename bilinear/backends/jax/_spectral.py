@@ -21,16 +21,26 @@ ORDERS = 3
 
 def matrix_sqrt_eigen(a: jax.Array, tol: float | None) -> jax.Array:
     """``U diag(√λ) Uᵀ`` of symmetric matrices."""
-    u, roots, k = _decompose(jax.lax.stop_gradient(a), tol)
-    b = matmul(matmul(u.mT, a), u)
-    h = roots[:, :, None] * jnp.eye(a.shape[-1], dtype=a.dtype)[None]
-    for _ in range(ORDERS):
-        change = b - matmul(h, h)
-        h = h + k * (change - jax.lax.stop_gradient(change))
+    u, roots, k = decompose(jax.lax.stop_gradient(a), tol)
+    h = spectral_steps(matmul(matmul(u.mT, a), u), roots, k)
     return matmul(matmul(u, h), u.mT)
 
 
-def _decompose(a: jax.Array, tol: float | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def spectral_steps(b: jax.Array, roots: jax.Array, k: jax.Array) -> jax.Array:
+    """H after all steps."""
+    h = diagonal(roots)
+    for _ in range(ORDERS):
+        change = b - matmul(h, h)
+        h = h + k * (change - jax.lax.stop_gradient(change))
+    return h
+
+
+def diagonal(values: jax.Array) -> jax.Array:
+    """Diagonal matrices (N, C, C) of the rows of `values`."""
+    return values[:, :, None] * jnp.eye(values.shape[-1], dtype=values.dtype)[None]
+
+
+def decompose(a: jax.Array, tol: float | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     finite = jnp.isfinite(a).all(axis=(1, 2), keepdims=True)  # eigh may not end for others
     values, u = jnp.linalg.eigh(jnp.where(finite, a, 0.0))

@@ -4,7 +4,15 @@ import jax
 import jax.numpy as jnp
 
 from ...contract.matrices import check_covariance_pool
-from ._arrays import ArrayLike, count_locations, einsum, round_to, select_locations, specs
+from ._arrays import (
+    ArrayLike,
+    count_locations,
+    einsum,
+    round_to,
+    select_locations,
+    specs,
+    upcast,
+)
 
 
 def covariance_pool(
@@ -27,13 +35,13 @@ def covariance_pool(
 
 def covariance_pool_unchecked(x, y, mask) -> jax.Array:
     """The formula; features are centred before the product, so a large mean costs no digits."""
-    x = select_locations(x, mask)
-    z = count_locations(x, mask)[:, :, None]
-    x_centred = _center(x, mask, z)
-    y_centred = x_centred if y is None else _center(select_locations(y, mask), mask, z)
+    z = count_locations(upcast(x), mask)[:, :, None]
+    x_centred = center_locations(x, mask, z)
+    y_centred = x_centred if y is None else center_locations(y, mask, z)
     return einsum("nlc,nld->ncd", x_centred, y_centred) / z
 
 
-def _center(x: jax.Array, mask: ArrayLike | None, z: jax.Array) -> jax.Array:
+def center_locations(x: ArrayLike, mask: ArrayLike | None, z: jax.Array) -> jax.Array:
     """Features less their mean over the valid locations; 0 at the others."""
+    x = select_locations(x, mask)
     return select_locations(x - jnp.sum(x, axis=1, keepdims=True) / z, mask)

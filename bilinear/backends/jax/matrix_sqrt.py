@@ -40,23 +40,23 @@ def matrix_sqrt_unchecked(a, method, steps, normalize, tol) -> jax.Array:
     a = (a + a.mT) / 2
     if method == "eigen":
         return matrix_sqrt_eigen(a, tol)
-    s, zero = _scale(a, normalize)
+    s, zero = scale(a, normalize)
     sane = jnp.where(zero, 0.0, a) / s  # a dropped iteration must not overflow: 0 · inf is NaN
-    return jnp.where(zero, 0.0 * a, jnp.sqrt(s) * _newton_schulz(sane, steps))
+    y, _, t = newton_schulz(sane, steps)
+    return jnp.where(zero, 0.0 * a, jnp.sqrt(s) * matmul(y, t))
 
 
-def _newton_schulz(y: jax.Array, steps: int) -> jax.Array:
-    """The iteration without the products by the first Z = I and for the last Z."""
+def newton_schulz(y: jax.Array, steps: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Y, Z and T of the last step, which ends with ``Y T`` and ``T Z``."""
     identity = jnp.eye(y.shape[-1], dtype=y.dtype)[None]
-    t = 1.5 * identity - 0.5 * y
-    y, z = matmul(y, t), t
+    z, t = identity, 1.5 * identity - 0.5 * y
     for step in range(1, steps):
+        y, z = matmul(y, t), matmul(t, z) if step > 1 else t
         t = 1.5 * identity - 0.5 * matmul(z, y)
-        y, z = matmul(y, t), matmul(t, z) if step + 1 < steps else z
-    return y
+    return y, z, t
 
 
-def _scale(a: jax.Array, normalize: Normalize) -> tuple[jax.Array, jax.Array]:
+def scale(a: jax.Array, normalize: Normalize) -> tuple[jax.Array, jax.Array]:
     """The trace or norm of each matrix, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         s = jnp.trace(a, axis1=1, axis2=2)[:, None, None]

@@ -6,16 +6,15 @@ import jax
 
 from ....contract.matrices import STEPS, Method, Normalize
 from .._arrays import ArrayLike, round_to
-from ..covariance_pool import covariance_pool_unchecked
+from ..covariance_sqrt import covariance_sqrt_unchecked
 from ..half_vectorize import half_vectorize_unchecked
-from ..matrix_sqrt import matrix_sqrt_unchecked
 from ._layer import StaticPool
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class CovariancePool(StaticPool):
-    """Covariance pooling: ``half_vectorize(matrix_sqrt(covariance_pool(x)))`` of one stream.
+    """Covariance pooling: ``half_vectorize(covariance_sqrt(x))`` of one stream.
 
     There is no element-wise root and no normalisation. A static value like `BilinearPool`.
 
@@ -28,7 +27,7 @@ class CovariancePool(StaticPool):
         isometric: multiply entries above the diagonal by √2. Default False, as published.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C(C+1)/2).
-    Cost: time N·(L·C² + about 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·S³) with S = min(L, C), see `covariance_sqrt`.
     References: Li, Xie, Wang, Zuo, ICCV 2017 (``"eigen"``); Li, Xie, Wang, Gao, CVPR 2018.
     """
 
@@ -42,6 +41,6 @@ class CovariancePool(StaticPool):
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         x, _, mask = self.to_locations(x, None, mask)
-        c = covariance_pool_unchecked(x, None, mask)
-        root = matrix_sqrt_unchecked(c, self.method, self.steps, self.normalize, self.tol)
+        options = self.method, self.steps, self.normalize, self.tol
+        root = covariance_sqrt_unchecked(x, mask, True, "mean", *options)
         return round_to(x, half_vectorize_unchecked(root, self.isometric))

@@ -7,8 +7,7 @@ import jax
 from ....contract import EPS, L2_EPS, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
 from .._arrays import ArrayLike, flatten_matrices
-from ..matrix_sqrt import matrix_sqrt_unchecked
-from ..outer_pool import outer_pool_unchecked
+from ..covariance_sqrt import covariance_sqrt_unchecked
 from ._layer import StaticPool
 
 
@@ -18,7 +17,7 @@ class ImprovedBilinearPool(StaticPool):
     """Bilinear pooling of one stream with a matrix root before the element-wise root:
     ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``.
 
-    A static value like `BilinearPool`.
+    The matrix root is ``covariance_sqrt(x, center=False)``. A static value like `BilinearPool`.
 
     Args:
         method: ``"newton_schulz"`` (default) or ``"eigen"``, as in `matrix_sqrt`.
@@ -32,7 +31,7 @@ class ImprovedBilinearPool(StaticPool):
         l2_eps: positive; lower bound of the norm. Default 1e-12.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C²).
-    Cost: time N·(L·C² + about 3·steps·C³).
+    Cost: time N·(L·C² + about 3·steps·S³) with S = min(L, C), see `covariance_sqrt`.
     References: Lin, Maji, "Improved Bilinear Pooling with CNNs", BMVC 2017.
     """
 
@@ -49,6 +48,6 @@ class ImprovedBilinearPool(StaticPool):
 
     def __call__(self, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
         x, _, mask = self.to_locations(x, None, mask)
-        g = outer_pool_unchecked(x, None, mask, self.reduction)
-        g = matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        options = self.method, self.steps, self.normalize, self.tol
+        g = covariance_sqrt_unchecked(x, mask, False, self.reduction, *options)
         return self.root_and_norm(flatten_matrices(g), x)
