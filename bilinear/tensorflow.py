@@ -45,6 +45,7 @@ from .backends.keras.layers import (
 from .backends.tensorflow.bilinear_pool import bilinear_pool
 from .backends.tensorflow.bilinear_scores import bilinear_scores
 from .backends.tensorflow.covariance_pool import covariance_pool
+from .backends.tensorflow.covariance_sqrt import covariance_sqrt
 from .backends.tensorflow.democratic_weights import democratic_weights
 from .backends.tensorflow.hadamard_pool import hadamard_pool
 from .backends.tensorflow.half_vectorize import half_vectorize
@@ -82,6 +83,7 @@ __all__ = [
     "bilinear_pool",
     "bilinear_scores",
     "covariance_pool",
+    "covariance_sqrt",
     "democratic_weights",
     "hadamard_pool",
     "half_vectorize",

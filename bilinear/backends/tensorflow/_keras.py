@@ -12,14 +12,13 @@ import tensorflow as tf
 from ...contract import Spec, check_tensor, refuse
 from ._tensors import ensure_operand_sizes, ensure_table_sizes, sizes, upcast
 from .bilinear_pool import bilinear_pool_unchecked
-from .covariance_pool import covariance_pool_unchecked
+from .covariance_sqrt import covariance_sqrt_unchecked
 from .democratic_weights import democratic_weights_unchecked
 from .hadamard_pool import hadamard_pool_unchecked
 from .half_vectorize import half_vectorize_unchecked
 from .l2_normalize import l2_normalize_unchecked
 from .low_rank_pool import activate, low_rank_pool_unchecked, project
 from .low_rank_scores import low_rank_scores_unchecked
-from .matrix_sqrt import matrix_sqrt_unchecked
 from .outer_max_pool import outer_max_pool_unchecked
 from .outer_pool import count_locations, outer_pool_unchecked, select_locations
 from .random_maclaurin import random_maclaurin_unchecked

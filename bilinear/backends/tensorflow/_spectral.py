@@ -29,15 +29,20 @@ NEAR = 1000.0
 
 def spectral_root(a: tf.Tensor, tol: float | None) -> tf.Tensor:
     """``U diag(√λ) Uᵀ`` of symmetric matrices."""
-    u, roots, k = _decompose(tf.stop_gradient(a), tol)
-    b = tf.matmul(tf.matmul(u, a, transpose_a=True), u)
-    h = tf.linalg.diag(roots)
-    for _ in range(ORDERS):
-        h = h + k * (b - tf.matmul(h, h))
+    u, roots, k = decompose(tf.stop_gradient(a), tol)
+    h = spectral_steps(tf.matmul(tf.matmul(u, a, transpose_a=True), u), roots, k)
     return tf.matmul(tf.matmul(u, h), u, transpose_b=True)
 
 
-def _decompose(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def spectral_steps(b: tf.Tensor, roots: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """H after all steps."""
+    h = tf.linalg.diag(roots)
+    for _ in range(ORDERS):
+        h = h + k * (b - tf.matmul(h, h))
+    return h
+
+
+def decompose(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Eigenvectors, roots of the eigenvalues, and K."""
     nothing = constant(0, a)
     finite = tf.reduce_all(tf.math.is_finite(a), [1, 2], keepdims=True)
@@ -47,7 +52,7 @@ def _decompose(a: tf.Tensor, tol: float | None) -> tuple[tf.Tensor, tf.Tensor, t
         values, u = _refine(sane, u)
     values = tf.where(finite[:, :, 0], values, constant(float("nan"), a))
     if tol is None:
-        share = tf.cast(shape(a)[-1], a.dtype) * constant(_roundoff(a), a)
+        share = tf.cast(shape(a)[-1], a.dtype) * constant(roundoff(a), a)
     else:
         share = constant(tol, a)
     largest = tf.reduce_max(values, 1, keepdims=True)
@@ -65,7 +70,7 @@ def _refine(a: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     values = tf.linalg.diag_part(s)
     off = tf.abs(s - tf.linalg.diag(values))
     channels = tf.cast(shape(a)[-1], a.dtype)
-    noise = channels * constant(_roundoff(a), a) * tf.norm(a, axis=[1, 2], keepdims=True)
+    noise = channels * constant(roundoff(a), a) * tf.norm(a, axis=[1, 2], keepdims=True)
     gap = values[:, None, :] - values[:, :, None]
     near = tf.abs(gap) <= constant(NEAR, a) * channels * off
     still = tf.logical_or(near, off <= noise)
@@ -76,6 +81,6 @@ def _refine(a: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     )
 
 
-def _roundoff(a: tf.Tensor) -> float:
+def roundoff(a: tf.Tensor) -> float:
     """The unit roundoff of the dtype of `a`."""
     return float(np.finfo(a.dtype.name).eps) / 2

@@ -29,12 +29,12 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
 def covariance_pool_unchecked(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
     z = count_locations(x, mask, "mean")[..., None]
-    x_centered = _center(upcast(x), mask, z)
-    y_centered = x_centered if y is None else _center(upcast(y), mask, z)
+    x_centered = center_locations(upcast(x), mask, z)
+    y_centered = x_centered if y is None else center_locations(upcast(y), mask, z)
     return tf.matmul(x_centered, y_centered, transpose_a=True) / z
 
 
-def _center(x: tf.Tensor, mask: Any, z: tf.Tensor) -> tf.Tensor:
+def center_locations(x: tf.Tensor, mask: Any, z: tf.Tensor) -> tf.Tensor:
     """Features minus their mean; 0 at invalid locations."""
     x = select_locations(x, mask)
     return select_locations(x - tf.reduce_sum(x, 1, keepdims=True) / z, mask)

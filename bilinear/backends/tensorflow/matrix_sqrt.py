@@ -55,25 +55,25 @@ def matrix_sqrt_unchecked(a, method, steps, normalize, tol) -> tf.Tensor:
     a = (a + tf.linalg.matrix_transpose(a)) * constant(0.5, a)
     if method == "eigen":
         return spectral_root(a, tol)
-    s, dead = _scale(a, normalize)
+    s, dead = scale(a, normalize)
     nothing = constant(0, a)  # an iteration that `where` drops must not overflow: 0 · inf is NaN
     sane = tf.where(dead, nothing, a) / s
-    return tf.where(dead, nothing * a, tf.sqrt(s) * _newton_schulz(sane, steps))
+    y, _, t = newton_schulz(sane, steps)
+    return tf.where(dead, nothing * a, tf.sqrt(s) * tf.matmul(y, t))
 
 
-def _newton_schulz(y: tf.Tensor, steps: int) -> tf.Tensor:
-    """`steps` Newton–Schulz steps, without the products by the first Z = I and for the last Z."""
+def newton_schulz(y: tf.Tensor, steps: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Y, Z and T of the last step, which ends with ``Y T`` and ``T Z``."""
     identity = tf.eye(sizes(y)[-1], dtype=y.dtype)
     half = constant(0.5, y)
-    t = constant(1.5, y) * identity - half * y
-    y, z = tf.matmul(y, t), t
+    z, t = identity, constant(1.5, y) * identity - half * y
     for step in range(1, steps):
+        y, z = tf.matmul(y, t), tf.matmul(t, z) if step > 1 else t
         t = constant(1.5, y) * identity - half * tf.matmul(z, y)
-        y, z = tf.matmul(y, t), tf.matmul(t, z) if step + 1 < steps else z
-    return y
+    return y, z, t
 
 
-def _scale(a: tf.Tensor, normalize: Normalize) -> tuple[tf.Tensor, tf.Tensor]:
+def scale(a: tf.Tensor, normalize: Normalize) -> tuple[tf.Tensor, tf.Tensor]:
     """Divisor of each matrix, 1 where it is not positive, and where that is."""
     if normalize == "trace":
         square = tf.linalg.trace(a)[:, None, None]

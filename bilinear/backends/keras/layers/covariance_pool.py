@@ -13,9 +13,9 @@ from ._feature_map_layer import Pool
 class CovariancePool(Pool):
     """Square root of the covariance of a feature map, as its upper triangle.
 
-    ``half_vectorize(matrix_sqrt(covariance_pool(x)))``, without element-wise root and norm.
-    Specification: `bilinear.reference.covariance_pool` and `bilinear.reference.matrix_sqrt`. Cost:
-    time N·(L·C² + about 3·steps·C³).
+    ``half_vectorize(covariance_sqrt(x))``, without element-wise root and norm. Specification:
+    `bilinear.reference.covariance_sqrt`. Cost: time N·(L·C² + about 3·steps·S³) with S = min(L, C),
+    or C if a spatial size is unknown while a function is traced; see `covariance_sqrt`.
 
     Args:
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
@@ -48,7 +48,6 @@ class CovariancePool(Pool):
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
         ops = operators()
-        covariance = ops.covariance_pool_unchecked(x, None, mask)
-        root = (self.method, self.steps, self.normalize, self.tol)
-        c = ops.matrix_sqrt_unchecked(covariance, *root)
-        return keras.ops.cast(ops.half_vectorize_unchecked(c, self.isometric), x.dtype)
+        options = self.method, self.steps, self.normalize, self.tol
+        root = ops.covariance_sqrt_unchecked(x, mask, True, "mean", *options)
+        return keras.ops.cast(ops.half_vectorize_unchecked(root, self.isometric), x.dtype)

@@ -14,8 +14,10 @@ from ._feature_map_layer import Pool
 class ImprovedBilinearPool(Pool):
     """Bilinear pooling of a feature map with a matrix root before the element-wise root.
 
-    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``. Specification:
-    `bilinear.reference.matrix_sqrt`. Cost: time N·(L·C² + about 3·steps·C³).
+    ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, where the matrix root is
+    ``covariance_sqrt(x, center=False)``. Specification: `bilinear.reference.covariance_sqrt`. Cost:
+    time N·(L·C² + about 3·steps·S³) with S = min(L, C), or C if a spatial size is unknown while a
+    function is traced; see `covariance_sqrt`.
 
     Args:
         method: "newton_schulz" (default) iterates, "eigen" decomposes.
@@ -54,6 +56,6 @@ class ImprovedBilinearPool(Pool):
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
         ops = operators()
-        g = ops.outer_pool_unchecked(x, None, mask, self.reduction)
-        g = ops.matrix_sqrt_unchecked(g, self.method, self.steps, self.normalize, self.tol)
+        options = self.method, self.steps, self.normalize, self.tol
+        g = ops.covariance_sqrt_unchecked(x, mask, False, self.reduction, *options)
         return self.root_and_norm(ops.flatten(g), x)
