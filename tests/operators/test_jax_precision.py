@@ -21,7 +21,7 @@ WITHOUT_PRODUCTS = (
     "hadamard_pool",
     "outer_max_pool",
 )
-ONLY_OF_COMPUTED = ("covariance_pool", "matrix_sqrt")
+ONLY_OF_COMPUTED = ("covariance_pool", "covariance_sqrt", "matrix_sqrt")
 """Operators with matrix products, but none with an input."""
 ALSO_OF_COMPUTED = ("bilinear_scores", "democratic_weights")
 """Operators that also multiply two matrices that are computed in float32."""
