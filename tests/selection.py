@@ -19,8 +19,8 @@ PAIRS = [("float32", "bfloat16"), ("float64", "float16")]
 """A full-precision and a half-precision dtype; successive operators alternate between the pairs."""
 
 
-INDUCTOR = ("signed_sqrt", "l2_normalize", "bilinear_pool")
-"""Operators with a comparison that must propagate NaN, and the operator that contains them."""
+INDUCTOR = ("bilinear_pool",)
+"""The operator that contains the others with a comparison that must propagate NaN."""
 
 
 def only_full(item: pytest.Item) -> bool:
@@ -37,9 +37,15 @@ def only_full(item: pytest.Item) -> bool:
 
 
 def _edges(driver: Driver, op: str, dtype: str) -> bool:
-    """Run one pair of dtypes, in JAX, which compiles each shape, its full-precision dtype."""
-    pair = PAIRS[OPERATORS.index(op) % 2]
-    return driver.name != "reference" and dtype not in (pair[:1] if driver.name == "jax" else pair)
+    """Run one pair of dtypes; in JAX, its full-precision dtype for every second operator.
+
+    JAX compiles each shape. The other operators have NaN cotangents at the same points.
+    """
+    turn = OPERATORS.index(op)
+    pair = PAIRS[turn % 2]
+    if driver.name == "jax":
+        return dtype != pair[0] or turn % 4 < 2
+    return driver.name != "reference" and dtype not in pair
 
 
 def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
@@ -52,8 +58,8 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
 
 
 def _each_other(drivers: tuple, op: str, dtype: str) -> bool:
-    """Run every third operator, each in another dtype."""
-    turn, other = divmod(OPERATORS.index(op), 3)
+    """Run every fifth operator, each in another dtype."""
+    turn, other = divmod(OPERATORS.index(op), 5)
     return bool(other) or dtype != list(DTYPES)[turn % len(DTYPES)]
 
 
@@ -73,10 +79,14 @@ def _adjoint(driver: Driver, op: str, way: str) -> bool:
 
 
 def _layer(driver: Driver, name: str, layout: str, dtype: str) -> bool:
-    """Run float32 in the first layout, other layouts and bfloat16 for every second layer."""
+    """Run float32 in the first layout, other layouts and bfloat16 for every second layer.
+
+    In JAX, run either float32 or bfloat16.
+    """
     first, turn = layout == driver.layouts[0], list(LAYERS).index(name) % 2
+    always = first and driver.name != "jax"
     return not (
-        (dtype == "float32" and (first or turn)) or (dtype == "bfloat16" and first and not turn)
+        (dtype == "float32" and (always or turn)) or (dtype == "bfloat16" and first and not turn)
     )
 
 
@@ -164,10 +174,11 @@ ELSEWHERE = {
     "test_the_peak_of_a_step_includes_its_gradients": lambda **_: True,
     "test_memory_stays_within_a_multiple_of_the_arrays": lambda **_: True,
     "test_peaks_include_held_memory": lambda **_: True,
-    "test_plain_networks_agree_with_the_models": _unless(backend=FIRST),
+    "test_plain_networks_agree_with_the_models": lambda **_: True,
+    "test_rows_that_are_not_measured_again_stay": lambda **_: True,
     "test_an_epoch_with_cached_feature_maps_is_measured": _unless(backend=FIRST),
     "test_growth_is_measured": _unless(backend=FIRST),
-    "test_heads_are_measured_and_agree": _unless(backend=FIRST),
+    "test_heads_are_measured_and_agree": lambda **_: True,
     "test_scores_copy_no_weight": lambda **_: True,
 }
 """Tests outside tests/operators by name; each rule selects the rows that only ``--full`` runs."""
