@@ -49,9 +49,14 @@ def install(session: nox.Session, extra: str, *groups: str) -> None:
     session.install("--no-compile", CONSTRAINTS, "-e", target, *group(*groups))
 
 
+def interpreter(environment: Path) -> Path:
+    """The Python of a virtual environment."""
+    return environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+
+
 def frameworks(session: nox.Session, *command: str, quick: bool = False) -> None:
     """Run a Python module in the environment with every framework; create it where needed."""
-    python = SHARED / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = interpreter(SHARED)
     installed = SHARED / "installed.txt"
     files = "pyproject.toml", "constraints.txt"
     wanted = "".join(Path(file).read_text(encoding="utf-8") for file in files)
@@ -160,7 +165,7 @@ def compat(session: nox.Session) -> None:
             folder = Path(f".nox/compat-{name}").resolve()
             shutil.rmtree(folder, ignore_errors=True)
             session.run(str(candidate), "-m", "venv", str(folder), external=True)
-            python = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+            python = str(interpreter(folder))
             pip = (python, "-m", "pip", "install", "--quiet", "--no-compile")
             # Inductor of PyTorch 2.6 imports setuptools without requiring it
             session.run(*pip, *requirements(row), "setuptools", external=True)
@@ -350,7 +355,7 @@ def release(session: nox.Session) -> None:
         environment = Path(session.create_tmp()) / extra
         shutil.rmtree(environment, ignore_errors=True)
         session.run(sys.executable, "-m", "venv", str(environment), external=True)
-        python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+        python = str(interpreter(environment))
         pip = (python, "-m", "pip", "install", "--quiet", "--no-compile", CONSTRAINTS)
         session.run(*pip, f"{wheel}[{extra}]", external=True)
         session.run(python, "-P", "-c", f"import {OPENED[extra]}", env=QUIET, external=True)

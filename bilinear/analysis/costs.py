@@ -6,21 +6,18 @@ from typing import Any, NamedTuple
 
 from ..contract import check_argument
 from ..contract.arguments import COUNT
-from ..contract.layers import CLASSIFIER_RANK, DIM, LAYERS
+from ..contract.layers import LAYERS
 
 POOLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "AveragePool()": ("AveragePool", {}),
     "BilinearPool()": ("BilinearPool", {}),
     "BilinearPool(packed=True)": ("BilinearPool", {"packed": True}),
     "CovariancePool()": ("CovariancePool", {}),
-    "CompactBilinearPool({c})": ("CompactBilinearPool", {"dim": DIM, "method": "tensor_sketch"}),
-    "LowRankBilinearPool({c})": ("LowRankBilinearPool", {"dim": DIM, "rank": 1}),
-    "LowRankBilinearClassifier({c}, {k})": (
-        "LowRankBilinearClassifier",
-        {"rank": CLASSIFIER_RANK},
-    ),
+    "CompactBilinearPool({c})": ("CompactBilinearPool", {}),
+    "LowRankBilinearPool({c})": ("LowRankBilinearPool", {}),
+    "LowRankBilinearClassifier({c}, {k})": ("LowRankBilinearClassifier", {}),
 }
-"""The call of each compared layer, for c channels and k classes, with its defaults."""
+"""The call of each compared layer, for c channels and k classes -> class, and other arguments."""
 
 
 class Cost(NamedTuple):
@@ -77,7 +74,8 @@ def compare_costs(
     projected = 0 if projection is None else channels * projection
     costs = []
     for call, (layer, arguments) in POOLS.items():
-        given = {**arguments, "channels": after, "num_classes": num_classes}
+        defaults = {name: kind.default for name, kind in LAYERS[layer].arguments.items()}
+        given = {**defaults, **arguments, "channels": after, "num_classes": num_classes}
         is_classifier = "num_classes" in LAYERS[layer].arguments
         length = 0 if is_classifier else LAYERS[layer].size(given, [after])
         tensors = LAYERS[layer].tensors(given, [after]).values()

@@ -154,10 +154,17 @@ def random_crop(
     image: Image.Image, shape: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
     """Take a crop of `shape` (rows, columns) at a position drawn uniformly."""
+    return image.crop(_random_box(image, shape, rng))
+
+
+def _random_box(
+    image: Image.Image, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a rectangle of `shape` at a position drawn uniformly."""
     rows, columns = shape
     top = int(rng.integers(image.height - rows, endpoint=True))
     left = int(rng.integers(image.width - columns, endpoint=True))
-    return image.crop((left, top, left + columns, top + rows))
+    return left, top, left + columns, top + rows
 
 
 def random_flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -185,10 +192,8 @@ def random_erasing(
 ) -> Image.Image:
     """Fill a random rectangle, as in torchvision; no rectangle if none of `TRIES` fits."""
     if shape := _random_shape(image, rng, ERASED_AREA, ERASED_RATIO):
-        top = int(rng.integers(image.height - shape[0], endpoint=True))
-        left = int(rng.integers(image.width - shape[1], endpoint=True))
         image = image.copy()
-        image.paste(color, (left, top, left + shape[1], top + shape[0]))
+        image.paste(color, _random_box(image, shape, rng))
     return image
 
 

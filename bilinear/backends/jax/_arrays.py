@@ -77,5 +77,9 @@ def einsum(rule: str, a: jax.Array, b: jax.Array) -> jax.Array:
 
 def precision() -> jax.lax.Precision | None:
     """Full precision, or None where the user set one; JAX's default rounds float32 on GPUs."""
-    user_set = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    return jax.lax.Precision.HIGHEST if user_set is None else None
+    return jax.lax.Precision.HIGHEST if user_precision() is None else None
+
+
+def user_precision() -> str | None:
+    """JAX's setting for products, None where the user did not set one."""
+    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]

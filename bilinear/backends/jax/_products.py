@@ -4,8 +4,8 @@ Products of two half-precision values are exact in float32. So half-precision fa
 in float32 give the same sums as float32 factors, and the matrix units of GPUs and TPUs compute them
 several times as fast. On CPUs XLA itself widens the factors.
 
-In the derivatives one factor t is float32, the tangent or cotangent, and the other factor b an
-input. For bfloat16 inputs, ``t = t1 + t2 + t3`` on GPUs and TPUs, where t1, t2 and t3 are bfloat16:
+In a derivative, one factor is an input b, and the other one is a float32 tangent or cotangent t.
+For bfloat16 inputs, ``t = t1 + t2 + t3`` on GPUs and TPUs, where t1, t2 and t3 are bfloat16:
 8 of the 24 significant bits of t each, cut off, so they have one sign. Their products with b are
 exact, each sum of n products errs by at most ``γ_n Σ|tᵢ||b|``, and both additions round once more:
 ``γ_(n+2) Σ|t||b|`` in all. A float32 product has ``γ_n``, and the tests allow 2 γ_n. This holds for
@@ -27,7 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from ...contract import ACCUMULATION
-from ._arrays import einsum, precision
+from ._arrays import einsum, precision, user_precision
 
 FULL = (None, "highest", "float32")
 """Settings of JAX under which products must be as accurate as float32 products."""
@@ -47,8 +47,7 @@ def einsum_of_inputs(rule: str, a: jax.Array, b: jax.Array, *dtypes: Any) -> jax
 
 def einsum_with_input(rule: str, t: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
     """`einsum` of an array and an upcast input, which had this `dtype`."""
-    user_set = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    if jnp.dtype(dtype) != jnp.bfloat16 or user_set not in FULL:
+    if jnp.dtype(dtype) != jnp.bfloat16 or user_precision() not in FULL:
         return einsum(rule, t, b)
     return _with_bfloat16.bind(t, b, rule=rule)
 
@@ -117,7 +116,7 @@ def _abstract_eval(t, b, *, rule):
 
 
 def _transpose(cotangent, t, b, *, rule):
-    """Of t, the only argument that is ever linear."""
+    """The transpose with respect to t; the product is never transposed with respect to b."""
     of_t, of_b, result = _split_rule(rule)
     return _with_bfloat16.bind(cotangent, b, rule=f"{result},{of_b}->{of_t}"), None
 

@@ -80,8 +80,8 @@ def covariance_sqrt_unchecked(
         return _spectral_root(x, size, tol)
     g = matmul(x, x.mT)
     s, dead = scale(g, normalize)
-    _, z, t = newton_schulz(torch.where(dead, 0.0, g) / s, steps)
-    inverse = matmul(t, z) if steps > 1 else t
+    _, inverse, t = newton_schulz(torch.where(dead, 0.0, g) / s, steps)
+    inverse = matmul(t, inverse) if steps > 1 else t
     weights = torch.where(dead, 0.0, inverse / (s.sqrt() * size))
     return matmul(x.mT, matmul(weights, x))
 
