@@ -22,7 +22,7 @@ WITHOUT_PRODUCTS = (
     "outer_max_pool",
 )
 ONLY_OF_COMPUTED = ("covariance_pool", "covariance_sqrt", "matrix_sqrt")
-"""Operators with matrix products, but none with an input."""
+"""Operators with matrix products, but, in their first case, none with an input."""
 ALSO_OF_COMPUTED = ("bilinear_scores", "democratic_weights")
 """Operators that also multiply two matrices that are computed in float32."""
 
@@ -108,6 +108,17 @@ def test_value_and_gradient_lower_for_other_platforms(op: str, dtype: str, platf
     assert program.platforms == (platform,)
     assert {out.dtype.name for out in program.out_avals} == {dtype}
     assert {element_types(line) for line in products(program.mlir_module())} == expected(op, dtype)
+
+
+def test_root_without_centering_multiplies_inputs() -> None:
+    """Of 3 locations with 4 features: the Gram matrix, and both products around its root."""
+    jax, operator = importlib.import_module("jax"), importlib.import_module("bilinear.jax")
+    x = np.zeros((2, 3, 4), DTYPES["bfloat16"])
+    for center, count in ((True, 0), (False, 1 + 3 + 3)):
+        root = jax.jit(functools.partial(operator.covariance_sqrt, center=center))
+        program = importlib.import_module("jax.export").export(root, platforms=["cuda"])(x)
+        types = [element_types(line) for line in products(program.mlir_module())]
+        assert types.count(("bf16", "bf16", "f32")) == count
 
 
 def float32_values(*shape: int) -> np.ndarray:

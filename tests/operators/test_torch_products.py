@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch is not i
 OF_INPUTS = (
     "outer_pool",
     "bilinear_pool",
+    "covariance_sqrt",
     "democratic_weights",
     "low_rank_pool",
     "low_rank_scores",

@@ -16,6 +16,7 @@ from ._arrays import (
     specs,
     upcast,
 )
+from ._products import einsum_of_inputs, einsum_with_input
 from ._spectral import decompose, diagonal, spectral_steps
 from .covariance_pool import center_locations
 from .matrix_sqrt import matrix_sqrt_unchecked, newton_schulz, scale
@@ -67,19 +68,21 @@ def covariance_sqrt_unchecked(
     x, mask, center, reduction, method, steps, normalize, tol
 ) -> jax.Array:
     z = count_locations(upcast(x), mask)[:, :, None]
+    dtype = z.dtype if center else x.dtype  # without centering, products are of inputs
     x = center_locations(x, mask, z) if center else select_locations(x, mask)
     z = jnp.ones_like(z) if reduction == "sum" else z
     if not use_gram_matrix(x.shape[1], x.shape[2], method, steps):
-        a = einsum("nlc,nld->ncd", x, x) / z
+        a = einsum_of_inputs("nlc,nld->ncd", x, x, dtype) / z
         return matrix_sqrt_unchecked(a, method, steps, normalize, tol)
     if method == "eigen":
         return _spectral_root(x, z, tol)
-    g = einsum("nlc,nmc->nlm", x, x)
+    g = einsum_of_inputs("nlc,nmc->nlm", x, x, dtype)
     s, zero = scale(g, normalize)
     _, inverse, t = newton_schulz(jnp.where(zero, 0.0, g) / s, steps)
     inverse = matmul(t, inverse) if steps > 1 else t
     weights = jnp.where(zero, 0.0, inverse / jnp.sqrt(s * z))
-    return einsum("nlc,nld->ncd", x, matmul(weights, x))
+    weighted = einsum_with_input("nlm,nmc->nlc", weights, x, dtype)
+    return einsum_with_input("nld,nlc->ncd", weighted, x, dtype)
 
 
 def _spectral_root(x: jax.Array, z: jax.Array, tol: float | None) -> jax.Array:

@@ -69,16 +69,17 @@ def covariance_sqrt_unchecked(
     tol: float | None,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
+    of_inputs = () if center else (x.dtype,)  # of products of x with itself
     x, locations = upcast(x), x.shape[1]
     z = locations if mask is None else count_locations(mask, x.dtype)[:, None, None]
     x = center_locations(x, mask, z) if center else select_locations(x, mask)
     if not use_gram_matrix(x.shape[1], x.shape[2], method, steps):
-        a = divide_by_count(matmul(x.mT, x), locations, mask, reduction)
+        a = divide_by_count(matmul(x.mT, x, *of_inputs), locations, mask, reduction)
         return matrix_sqrt_unchecked(a, method, steps, normalize, tol)
     size = 1.0 if reduction == "sum" else z**0.5  # √Z, by which the root of a sum is larger
     if method == "eigen":
         return _spectral_root(x, size, tol)
-    g = matmul(x, x.mT)
+    g = matmul(x, x.mT, *of_inputs)
     s, dead = scale(g, normalize)
     _, inverse, t = newton_schulz(torch.where(dead, 0.0, g) / s, steps)
     inverse = matmul(t, inverse) if steps > 1 else t
