@@ -36,6 +36,11 @@ def tensors(pooling: Mapping[str, Any], channels: Sizes) -> dict[str, TensorSpec
     return POOLS[pooling["name"]].tensors(pooling, channels)
 
 
+def has_unit_length(pooling: Mapping[str, Any]) -> bool:
+    """Whether the pool divides its output by its length."""
+    return POOLS[pooling.get("pool", pooling)["name"]].unit_length
+
+
 def is_classifier(pooling: Mapping[str, Any]) -> bool:
     """Whether the pool gives logits, so that no classifier follows it."""
     return "num_classes" in pooling

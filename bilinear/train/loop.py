@@ -244,7 +244,7 @@ class _Loop:
             steps=phase.epochs * length,
             history=self._monitored(),
         )
-        return [group.learning_rate * scale for group in phase.groups]
+        return [rate * scale for rate in self.recipe.learning_rates(phase)]
 
     def _monitored(self) -> list[float]:
         """The monitored measure of each epoch of the phase; smaller is better."""

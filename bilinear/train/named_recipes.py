@@ -1,5 +1,7 @@
 """Recipes by name, with the values that their authors published.
 
+The docstring of each recipe says what differs.
+
 No accuracy is claimed for them. The published accuracies were often chosen on the test split,
 which training never reads here.
 """
@@ -14,15 +16,19 @@ from .recipes import Group, Images, Model, Phase, Recipe, Schedule
 def bcnn_two_phase(backbone: str = "vgg16") -> Recipe:
     """Train the classifier on a frozen backbone, then all parameters.
 
-    The published schedule follows the test accuracy; this one follows the validation accuracy.
+    Two values differ from the published ones. The schedule follows the validation accuracy, not the
+    test accuracy. The classifier has the same learning rate in both phases, 1.0 with `BilinearPool`
+    as in jiangtaoxie/fast-MPN-COV, not 0.01 in the second.
     """
     schedule = Schedule("plateau", factor=0.1, patience=3)
     return Recipe(
         "bcnn-two-phase",
         Model(backbone),
         (
-            Phase("classifier", (Group("head", 1.0, 1e-8),), 55, schedule=schedule),
-            Phase("all", (Group("all", 1e-2, 1e-5),), 25, schedule=schedule),
+            Phase("classifier", (Group("head", None, 1e-8),), 55, schedule=schedule),
+            Phase(
+                "all", (Group("head", None, 1e-5), Group("all", 1e-2, 1e-5)), 25, schedule=schedule
+            ),
         ),
         Images(448),
         batch_size=64,
@@ -34,13 +40,17 @@ def bcnn_two_phase(backbone: str = "vgg16") -> Recipe:
 def bcnn_two_stream(backbone: str = "vgg16") -> Recipe:
     """Two networks on each image: train the classifier on both frozen ones, then all parameters.
 
-    The published code froze only one of them in the first phase, at a learning rate of 1. Its
-    rotations, shears and changes of aspect ratio are replaced by random crops and mirroring.
+    The published code froze only one of them in the first phase, at a learning rate of 1, and then
+    trained everything at 0.001. Here, only the backbones train at 0.001. Its rotations, shears and
+    changes of aspect ratio are replaced by random crops and mirroring.
     """
     return Recipe(
         "bcnn-two-stream",
         Model(backbone, backbone),
-        (Phase("classifier", (Group("head", 1.0),), 40), Phase("all", (Group("all", 1e-3),), 30)),
+        (
+            Phase("classifier", (Group("head"),), 40),
+            Phase("all", (Group("head"), Group("all", 1e-3)), 30),
+        ),
         Images(150),
         batch_size=32,
         source="tommarvoloriddle's Keras notebooks, 4c1b516 (2021)",
@@ -49,7 +59,6 @@ def bcnn_two_stream(backbone: str = "vgg16") -> Recipe:
 
 def multi_phase(
     backbone: str = "vgg16",
-    pool: str | None = None,
     *,
     layers: tuple[int, ...] = (1, 2, 3),
     reinitialize: bool = False,
@@ -61,16 +70,14 @@ def multi_phase(
 
     Args:
         backbone: of the model. Default: ``"vgg16"``.
-        pool: of the model. ``"AveragePool"`` makes the plain network, the baseline. Default: None.
         layers: for each phase after the first, how many of the last layers train.
         reinitialize: draw new initial values for these layers. Default: False.
     """
-    head = 1e-2 if pool == "AveragePool" else 1.0  # unit descriptors give gradients 100 × smaller
-    first = Phase("classifier", (Group("head", head),), 50, patience=3)
+    first = Phase("classifier", (Group("head"),), 50, patience=3)
     later = [
         Phase(
             f"last-{count}",
-            (Group("head", head if reinitialize else 1e-3), Group(f"last:{count}", 1e-3, 1e-5)),
+            (Group("head"), Group(f"last:{count}", 1e-3, 1e-5)),
             50,
             patience=3,
             reinitialize=f"last:{count}" if reinitialize else None,
@@ -79,7 +86,7 @@ def multi_phase(
     ]
     return Recipe(
         "multi-phase",
-        Model(backbone, pool=pool),
+        Model(backbone),
         (first, *later),
         Images(448, 512, square=True),
         batch_size=32,

@@ -53,8 +53,8 @@ def make_plan(
     """The plan of a phase for a model with these canonical `tensors`, some of them `learned`.
 
     Raises: ValueError for a selector without parameters, a group that earlier groups leave empty,
-        a user-defined backbone that would train in part, and a learning rate above
-        `MAX_BACKBONE_LEARNING_RATE` for a backbone.
+        a user-defined backbone that would train in part, and a backbone without a learning rate or
+        with one above `MAX_BACKBONE_LEARNING_RATE`.
     """
     if phase.reinitialize is not None:  # report its error now, not when the phase starts
         select_tensors(phase.reinitialize, streams, tensors)
@@ -69,10 +69,11 @@ def make_plan(
             _refuse(
                 phase, "every group must have parameters that no other group has", received, remedy
             )
-        has_backbone = any(_root(name) in BACKBONES for name in chosen)
-        if has_backbone and group.learning_rate > MAX_BACKBONE_LEARNING_RATE:
-            most = f"the learning rate of a backbone must be at most {MAX_BACKBONE_LEARNING_RATE}"
-            received = f"{group.learning_rate} for {group.parameters!r}"
+        has_backbone, rate = any(_root(name) in BACKBONES for name in chosen), group.learning_rate
+        if has_backbone and (rate is None or rate > MAX_BACKBONE_LEARNING_RATE):
+            most = "the learning rate of a backbone must be given, and be at most "
+            most += f"{MAX_BACKBONE_LEARNING_RATE}"
+            received = f"{rate} for {group.parameters!r}"
             _refuse(phase, most, received, "Put the head into a separate group, before this one.")
         left = [name for name in left if name not in selected]
         groups.append(chosen)

@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
+from .. import presets
 from ..contract import refuse
-from ..contract.layers import LAYERS
 from ..data.augment import LARGEST
 from ..data.images import MAX_PIXELS
+from ..models import pools
 from ..models.plans import BACKBONES, DTYPES
 from .validation import Count, Natural, NonNegative, Positive, Text, one_of, reject, validated
 
@@ -26,9 +27,11 @@ VERSION = 1
 
 MAX_BACKBONE_LEARNING_RATE = 0.1
 """Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
+UNIT_LEARNING_RATE, PLAIN_LEARNING_RATE = 1.0, 0.01
+"""Learning rates of classifiers, in every phase, on descriptors of length 1 and on others. The
+values of a descriptor of length 1 are small, and so are the gradients of its classifier."""
 MAX_PLAIN_LEARNING_RATE = 0.1
-"""Largest learning rate where the classifier's input does not have length 1: that of published
-classifiers on unit descriptors, 1.0, diverges there."""
+"""Largest learning rate where descriptors do not have length 1: `UNIT_LEARNING_RATE` diverges."""
 
 Backbone = Annotated[str, one_of(BACKBONES)]
 Projected = Annotated[Count, Field(le=4096)]
@@ -115,12 +118,13 @@ class Group:
     Args:
         parameters: which ones: ``"all"``, ``"head"``, ``"last:n"`` or the beginning of a
             canonical name, see `bilinear.train.parameter_groups`.
-        learning_rate: above 0. A group with backbone parameters may have at most 0.1.
+        learning_rate: above 0, and at most 0.1 for backbone parameters. Default: None, which is
+            for groups without them: 1.0 if the pool gives descriptors of length 1, otherwise 0.01.
         weight_decay: 0 or more. Default: 0.
     """
 
     parameters: Text
-    learning_rate: Positive
+    learning_rate: Positive | None = None
     weight_decay: NonNegative = 0.0
 
 
@@ -269,15 +273,27 @@ class Recipe:
         return phases if len({*names}) == len(names) else reject("named differently")
 
     def __post_init__(self) -> None:
-        layer = LAYERS.get(self.model.pool or "BilinearPool")
-        for i, phase in enumerate(self.phases if layer and not layer.unit_length else ()):
-            for j, group in enumerate(phase.groups):
-                if group.learning_rate > MAX_PLAIN_LEARNING_RATE:
+        for i, phase in enumerate(() if self.has_unit_length else self.phases):
+            for j, rate in enumerate(self.learning_rates(phase)):
+                if rate > MAX_PLAIN_LEARNING_RATE:
                     field = f"phases.{i}.groups.{j}.learning_rate"
                     most = f"at most {MAX_PLAIN_LEARNING_RATE} with {self.model.pool}"
                     invariant = f"{field} must be {most}, whose output does not have length 1"
-                    remedy = f"Try --set {field}=0.01."
-                    refuse(ValueError, "Recipe", invariant, f"{group.learning_rate}", remedy)
+                    remedy = f"Use --set {field}=null, which is {PLAIN_LEARNING_RATE} there."
+                    refuse(ValueError, "Recipe", invariant, f"{rate}", remedy)
+
+    @property
+    def has_unit_length(self) -> bool:
+        """Whether the pool of the model gives descriptors of length 1."""
+        name = self.model.pool or "BilinearPool"
+        described = presets.describe(name) if name in presets.PRESETS else {"name": name}
+        return name not in {*pools.POOLS, *presets.PRESETS} or pools.has_unit_length(described)
+
+    def learning_rates(self, phase: Phase) -> list[float]:
+        """The learning rates of the groups of a phase, before its schedule."""
+        default = UNIT_LEARNING_RATE if self.has_unit_length else PLAIN_LEARNING_RATE
+        given = (group.learning_rate for group in phase.groups)
+        return [default if rate is None else rate for rate in given]
 
     def to_json(self) -> str:
         data = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(self)

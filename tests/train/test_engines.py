@@ -14,7 +14,7 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Recipe, train
+from bilinear.train import Group, Phase, Recipe, train
 from bilinear.train.parameter_groups import make_plan, select_tensors
 from bilinear.train.run import Progress, Run, read_tensors
 
@@ -216,6 +216,18 @@ def test_the_environment_has_version_and_precision(backend: str) -> None:
     assert found[0] == found[2] != found[1]
     assert found[0] == json.loads(json.dumps(found[0]))
     assert found[0]["version"] == importlib.import_module(backend).__version__
+
+
+@over_backends
+def test_weights_with_a_pool_of_another_scale_are_refused(backend: str, tmp_path: Path) -> None:
+    """The learning rates of a recipe that leaves the pool to a file are those of `BilinearPool`."""
+    plain = replace(MODEL, pool="AveragePool")
+    phases = (Phase("head", (Group("head"),), 1),)
+    made, file = recipe(model=plain, phases=phases), str(tmp_path / "plain.safetensors")
+    engine(backend, made).save(file, classes=None, preprocessing=None)
+    engine(backend, recipe(model=replace(plain, weights=file), phases=phases))
+    with pytest.raises(ValueError, match="got weights with AveragePool"):
+        engine(backend, recipe(model=replace(MODEL, weights=file), phases=phases))
 
 
 @torch_only

@@ -38,8 +38,9 @@ def test_the_checksum_is_that_of_the_content() -> None:
 
 def test_named_recipes_have_the_published_values() -> None:
     first, second = named_recipe("bcnn-two-phase").phases
-    assert (first.groups, first.epochs) == ((Group("head", 1.0, 1e-8),), 55)
-    assert (second.groups, second.epochs) == ((Group("all", 0.01, 1e-5),), 25)
+    assert (first.groups, first.epochs) == ((Group("head", None, 1e-8),), 55)
+    assert second.groups == (Group("head", None, 1e-5), Group("all", 0.01, 1e-5))
+    assert second.epochs == 25
     transfer = named_recipe("multi-phase", backbone="resnet18", layers=(2, 5), reinitialize=True)
     assert [phase.patience for phase in transfer.phases] == [3, 3, 3]
     assert [phase.reinitialize for phase in transfer.phases] == [None, "last:2", "last:5"]
@@ -104,16 +105,34 @@ def test_invalid_values_are_refused_with_their_path(change: str) -> None:
 def test_rates_of_unit_descriptors_are_refused_for_other_pools(pool: str) -> None:
     whole, rate = named_recipe("bcnn-two-phase"), "phases.0.groups.0.learning_rate"
     with pytest.raises(ValueError, match=f"Recipe: {rate} must be at most 0.1 with {pool}, .* 1.0"):
-        override(whole, [f"model.pool={pool}"])
-    assert override(whole, [f"model.pool={pool}", f"{rate}=0.01"]).model.pool == pool
-    assert override(whole, ["model.pool=CompactBilinearPool"]).phases == whole.phases
+        override(whole, [f"model.pool={pool}", f"{rate}=1"])
+    assert override(whole, [f"model.pool={pool}", f"{rate}=0.1"]).model.pool == pool
+    assert override(whole, ["model.pool=CompactBilinearPool", f"{rate}=10"])
+
+
+SCALES = {
+    **dict.fromkeys([None, "CompactBilinearPool", "DemocraticPool", "umass-improved"], 1.0),
+    **dict.fromkeys(["AveragePool", "CovariancePool", "isqrt-cov", "lrbp"], 0.01),
+}
+
+
+@pytest.mark.parametrize("name", NAMED_RECIPES)
+@pytest.mark.parametrize("pool", SCALES)
+def test_the_pool_sets_the_learning_rate_of_classifiers(name: str, pool: str | None) -> None:
+    """In every phase: a rate as small as that of the backbone does not train unit descriptors."""
+    made = override(named_recipe(name), [f"model.pool={json.dumps(pool)}"])
+    for phase in made.phases:
+        head, *backbone = made.learning_rates(phase)
+        assert phase.groups[0].parameters == "head"
+        assert head == SCALES[pool]
+        assert all(rate <= 0.01 for rate in backbone)
 
 
 def test_values_are_validated_in_python_too() -> None:
     for make, message in (
         (lambda: Group("head", -1), "Group: learning_rate must be greater than 0; got -1"),
         (lambda: Group("head", 1, momentum=0.9), "Group: the fields of Group are parameters, "),  # type: ignore[call-arg]
-        (lambda: Group("head"), "Group: learning_rate is required; got no value"),  # type: ignore[call-arg]
+        (Group, "Group: parameters is required; got no value"),  # type: ignore[call-arg]
         (lambda: Schedule("step"), "Schedule: milestones must be one epoch or more"),
         (lambda: dataclasses.replace(Images(448), resize=32), "Images: resize must be at least"),
         (lambda: Phase("a", (Group("all", math.nan),), 1), "Group: learning_rate must be a finite"),
@@ -276,7 +295,8 @@ def test_a_plan_freezes_everything_outside_its_groups() -> None:
         ([Group("last:x", 1.0)], "positive n"),
         ([Group("last:10", 1.0)], "n at most 9, the layers of resnet18"),
         ([Group("all", 0.1), Group("head", 1.0)], "got 'head', whose parameters are all in"),
-        ([Group("all", 1.0)], "rate of a backbone must be at most 0.1; got 1.0 for 'all'"),
+        ([Group("all", 1.0)], "of a backbone must be given, and be at most 0.1; got 1.0 for 'all'"),
+        ([Group("last:1")], "must be given, and be at most 0.1; got None for 'last:1'"),
     ],
 )
 def test_invalid_groups_are_refused(groups: list[Group], message: str) -> None:

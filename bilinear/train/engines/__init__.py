@@ -10,6 +10,7 @@ import numpy as np
 from ..._require import BACKENDS
 from ...contract import refuse
 from ...data.images import Preprocessing
+from ...models.pools import describe_pool, has_unit_length
 from ...models.streams import Streams
 from ..parameter_groups import Plan
 from ..recipes import Recipe
@@ -87,7 +88,8 @@ def build(framework: str, recipe: Recipe, num_classes: int, **options: Any) -> E
         num_classes: of the classifier.
         options: of the engine, such as ``compile=True``.
 
-    Raises: ImportError where the framework is not installed, ValueError for another name.
+    Raises: ImportError where the framework is not installed; ValueError for another name, and where
+        the weights have a pool whose learning rates are not those of the recipe.
     """
     if framework not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
@@ -96,4 +98,9 @@ def build(framework: str, recipe: Recipe, num_classes: int, **options: Any) -> E
     module = importlib.import_module(f"{__name__}.{framework}")
     arguments = dataclasses.asdict(recipe.model)
     network = module.BCNN(arguments.pop("backbone"), num_classes, **arguments, seed=recipe.seed)
+    pool = describe_pool("train", network.pool)
+    if has_unit_length(pool) != recipe.has_unit_length:
+        invariant = "model.pool must be given, because learning rates depend on it"
+        remedy = f"Use --set model.pool={pool['name']}."
+        refuse(ValueError, "train", invariant, f"weights with {pool['name']}", remedy)
     return module.Engine(network, **options)
