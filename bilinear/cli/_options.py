@@ -37,11 +37,13 @@ Kind = Annotated[
 ]
 Fraction = Annotated[
     float | None,
-    typer.Option(help="Fraction of --split validation. Default: that of the training run, or 0.1."),
+    typer.Option(
+        help="Fraction of the validation split. Default: that of the training run, or 0.1."
+    ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(help="Seed of --split validation. Default: that of the training run, or 0."),
+    typer.Option(help="Seed of the validation split. Default: that of the training run, or 0."),
 ]
 Boxes = Annotated[
     bool, typer.Option("--boxes", help="Crop every image of the data set to its bounding box.")

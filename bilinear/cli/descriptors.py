@@ -59,7 +59,7 @@ def descriptors(
         selected = find_images(images)
     else:
         index = open_data(folder, kind, subset, boxes, level)
-        chosen, _ = select_split(file, index, split, fraction, seed, allow_all=True)
+        _, chosen, _ = select_split(file, index, split, fraction, seed)
         selected = Images(index.root, chosen, index.classes)
     inputs = (selected.root / item.path for item in selected.items)
     check_outputs(files_of(out), [file, *inputs])

@@ -15,7 +15,7 @@ from ..contract import refuse
 from ..models.checkpoint import read_description
 from ..models.description import Description
 from . import _options
-from ._console import Progress, escape, show
+from ._console import Progress, escape, say, show
 from ._dataset import open_data, select_split
 from ._errors import SOME_FAILED
 from ._images import Images, Reader
@@ -24,7 +24,13 @@ from ._model import Model
 Data = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DATA")]
 Out = Annotated[Path | None, typer.Option(help="Output folder for metrics.json and confusion.csv.")]
 SplitName = Annotated[
-    str, typer.Option("--split", metavar="test|validation|train", help="Split of the data set.")
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="test|validation|train|all",
+        help="Split of the data set. Default: test; without test images, validation of the data "
+        "of the training run, and all images of other data.",
+    ),
 ]
 MIRROR = "Average the logits of each image and its mirror image."
 
@@ -32,7 +38,7 @@ MIRROR = "Average the logits of each image and its mirror image."
 def evaluate(
     file: _options.ModelFile,
     data: Data,
-    split: SplitName = "test",
+    split: SplitName = None,
     fraction: _options.Fraction = None,
     seed: _options.Seed = None,
     mirror: Annotated[bool, typer.Option("--mirror", help=MIRROR)] = False,
@@ -51,14 +57,17 @@ def evaluate(
     An image that cannot be read is named on stderr and skipped, and the exit code is 1.
     """
     index = open_data(data, kind, subset, boxes, level)
-    items, options = select_split(file, index, split, fraction, seed)
+    split, items, options = select_split(file, index, split, fraction, seed)
     if out:
         outputs = out / "metrics.json", out / "confusion.csv"
         check_outputs(outputs, [file, *(index.root / item.path for item in items)])
         out.mkdir(parents=True, exist_ok=True)
-    check_classes(read_description(file), index.classes)
+    match_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)))
-    check_classes(model.description, index.classes)  # the file may have been replaced
+    places = match_classes(model.description, index.classes)  # the file may have been replaced
+    if len(places) < len(model.classes):
+        share = f"{len(places):,} of {len(model.classes):,} classes of the model"
+        say(f"{share} are in the data; the others can be predicted, but have no images")
     reader = Reader(Images(index.root, items, index.classes), model.preprocessing, workers)
     logits: list[np.ndarray] = []
     labels: list[int] = []
@@ -67,15 +76,17 @@ def evaluate(
             logits.append(model.logits(views))
             if mirror:
                 logits[-1] = logits[-1] / 2 + model.logits(views[:, :, ::-1]) / 2
-            labels += [item.label for item in found]
+            labels += [places[item.label] for item in found]
             progress.advance(len(found))
     report: dict[str, Any] = {"model": str(file), "data": str(data), "split": split, **options}
+    report |= {"data_classes": len(places), "model_classes": len(model.classes)}
     report |= {"skipped": reader.failed, "framework": model.framework, "device": model.device}
     report["logits"] = "mean of image and mirror image" if mirror else "of the image"
     if not labels:
         remedy = "The errors above name the images."
         refuse(ValueError, f"{data}", "at least one image must be readable", "none", remedy)
-    report |= compute_report(np.concatenate(logits), np.array(labels), index.classes)
+    names = model.description.classes or index.classes
+    report |= compute_report(np.concatenate(logits), np.array(labels), names)
     if out:
         _write_report(out, report)
     show(*([format_json(report)] if as_json else format_report(report).splitlines()))
@@ -83,28 +94,30 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
-def check_classes(description: Description, classes: tuple[str, ...]) -> None:
-    """Compare the classes and their order; without class names in the file, only their number."""
+def match_classes(description: Description, classes: tuple[str, ...]) -> list[int]:
+    """The label of each class in the model, by its name; without names in the file, the same label.
+
+    Raises: ValueError for a class that the model does not have.
+    """
     mine, count = description.classes, description.num_classes
-    if mine == classes or (mine is None and count == len(classes)):
-        return
-    requirement = "model and data must have the same classes"
     if mine is None:
-        requirement = "model and data must have the same number of classes"
-        received = f"{count} in the model and {len(classes)} in the data"
-    elif set(mine) == set(classes):
-        pairs = enumerate(zip(mine, classes, strict=True))
-        label, (one, other) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
-        received = f"class {label} is {one} in the model, {other} in the data"
-    else:
-        only = {"model": set(mine) - set(classes), "data": set(classes) - set(mine)}
-        received = "; ".join(
-            f"only in the {side}: {', '.join(sorted(names)[:5])}{', …' if len(names) > 5 else ''}"
-            for side, names in only.items()
-            if names
+        if count != len(classes):
+            requirement = "model and data must have the same number of classes"
+            received = f"{count} in the model and {len(classes)} in the data"
+            remedy = "Save the model with the names of its classes."
+            refuse(ValueError, "evaluate", requirement, received, remedy)
+        return [*range(count)]
+    if unknown := [name for name in classes if name not in mine]:
+        more = ", …" if len(unknown) > 5 else ""
+        received = f"only in the data: {', '.join(unknown[:5])}{more}"
+        known = f"{', '.join(mine[:5])}{', …' if len(mine) > 5 else ''}"
+        remedy = f"Rename the folders as the classes of the model: {known}"
+        refuse(
+            ValueError, "evaluate", "the model must have the classes of the data", received, remedy
         )
-    remedy = "Evaluate on data with the classes, in the order, of the training data."
-    refuse(ValueError, "evaluate", requirement, received, remedy)
+    if len(classes) < count:
+        say(f"{len(classes):,} of {count:,} classes of the model are in the data")
+    return [mine.index(name) for name in classes]
 
 
 def compute_report(
@@ -129,10 +142,11 @@ def compute_report(
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The report as text: metrics, accuracy of each class, and the most confused pairs."""
+    """The report as text: metrics, accuracy of classes with images, and the most confused pairs."""
     *keys, classes, confusion = report
     lines = [f"{key.replace('_', ' '):20}{_format(report[key])}" for key in keys]
-    rows = [(_format(row["accuracy"]), row["images"], row["class"]) for row in report[classes]]
+    shown = [row for row in report[classes] if row["images"]]
+    rows = [(_format(row["accuracy"]), row["images"], row["class"]) for row in shown]
     lines.append("accuracy, number of images and name of each class:")
     lines += [f"  {accuracy:>6}  {images:>6,}  {name}" for accuracy, images, name in rows]
     names = [row["class"] for row in report[classes]]
@@ -151,7 +165,7 @@ def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int,
 
 
 def _format(value: Any) -> str:
-    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else f"{value}"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"
 
 
 def _write_report(folder: Path, report: dict[str, Any]) -> None:

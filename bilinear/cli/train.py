@@ -1,33 +1,35 @@
 """``bilinear train``: train a model with a recipe on a data set."""
 
-import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .._files import check_outputs, read_regular
-from .._json import format_json
+from .._files import check_outputs
 from ..contract import refuse
-from ..data import validation_split
+from ..data import Index, validation_split
 from ..data.index import Split
-from ..train import NAMED_RECIPES, Cache, Recipe, Run, events, fit, named_recipe, override
-from ._console import Progress, say, show
-from ._dataset import DEFAULTS, RECORD, open_data, record_split
+from ..train import NAMED_RECIPES, Cache, Run, fit, override
+from . import _dataset
+from ._console import say, show
+from ._dataset import COMMAND, RECORD, open_data, record_split
 from ._model import select_framework
 from ._options import MAX_WORKERS, Boxes, Framework, Kind, Level, Subset
+from ._recipe import chosen_recipe, print_recipe, read_recipe, split_words
+from ._report import Reporter
+from ._resume import merge_options, record_command
 
-RecipeName = Annotated[
-    str,
+Words = Annotated[
+    list[str],
     typer.Argument(
-        help=f"{', '.join(NAMED_RECIPES)}, or a JSON file as printed by --print.", metavar="RECIPE"
+        help=f"RECIPE: {', '.join(NAMED_RECIPES)}, or a JSON file as printed by --print. "
+        "Default: a small recipe, chosen by the number of images and the device. "
+        "DATA: the folder of a data set. RUN: the folder of the training run.",
+        metavar="[RECIPE] DATA RUN",
     ),
-]
-Data = Annotated[Path | None, typer.Argument(help="The folder of a data set.", metavar="DATA")]
-Folder = Annotated[
-    Path | None, typer.Argument(help="The folder of the training run.", metavar="RUN")
 ]
 Print = Annotated[bool, typer.Option("--print", help="Print the recipe as JSON and exit.")]
 Set = Annotated[
@@ -40,14 +42,17 @@ Set = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 Fraction = Annotated[
-    float,
+    float | None,
     typer.Option(
         help="Fraction of each class's training images for validation, "
-        "if the data set has no validation split."
+        "if the data set has no validation split (default 0.1)."
     ),
 ]
 Processes = Annotated[
-    int, typer.Option(min=0, max=MAX_WORKERS, help="Number of processes that decode images.")
+    int | None,
+    typer.Option(
+        min=0, max=MAX_WORKERS, help="Number of processes that decode images (default 2)."
+    ),
 ]
 SaveEvery = Annotated[
     int | None,
@@ -81,23 +86,22 @@ Limit = Annotated[
     float | None, typer.Option(help="Largest size of the cache in GiB (default 20).", metavar="GIB")
 ]
 
+DEFAULTS = {"fraction": _dataset.DEFAULTS["fraction"], "workers": 2}
 _SPLITS: tuple[tuple[Split, str], ...] = ("train", "training"), ("validation", "validation")
 
 
 def train(
-    recipe: RecipeName,
-    data: Data = None,
-    folder: Folder = None,
+    words: Words,
     changes: Set = None,
     resume: Resume = False,
-    print_recipe: Print = False,
+    print_only: Print = False,
     framework: Framework = None,
     kind: Kind = None,
     subset: Subset = False,
     boxes: Boxes = False,
     level: Level = None,
-    fraction: Fraction = DEFAULTS["fraction"],
-    workers: Processes = 2,
+    fraction: Fraction = None,
+    workers: Processes = None,
     save_every: SaveEvery = None,
     device: Device = None,
     amp: Amp = None,
@@ -111,107 +115,89 @@ def train(
     The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
     On CPUs the result is bit-identical to that of an uninterrupted run.
     """
-    found = override(_recipe(recipe), changes or ())
-    if print_recipe:
-        show(*format_json(json.loads(found.to_json()), indent=2).splitlines())
+    name, data, folder = split_words(words, resume)
+    found = None if name is None else override(read_recipe(name), changes or ())
+    if found and print_only:
+        print_recipe(found)
         return
-    if data is None or folder is None:
-        refuse(
-            ValueError, "train", "DATA and RUN are required", "only a recipe", "Name both folders."
-        )
-    if Path(recipe).is_file():
-        check_outputs([*Run(folder).outputs(found), folder / RECORD], [recipe])
-    feature_cache = _cache(cache, views, cache_limit)
-    framework = select_framework(framework)
-    options = _options(framework, device, amp, compiled)
-    index = validation_split(open_data(data, kind, subset, boxes, level), fraction, found.seed)
+    if folder is None or (data is None and not resume):
+        received = f"only {' '.join(words)}"
+        refuse(ValueError, "train", "DATA and RUN are required", received, "Name both folders.")
+    run = Run(folder)
+    if resume and run.exists():
+        if found is None:
+            found = override(read_recipe(f"{run.recipe}"), changes or ())
+    elif data is None:
+        remedy = "Name the folder of a run, or DATA and RUN to start one."
+        refuse(ValueError, "train", f"{folder} must contain a training run", "none", remedy)
+    options: dict[str, Any] = {
+        "data": data and os.path.abspath(data),
+        "kind": kind,
+        "subset": subset,
+        "boxes": boxes,
+        "level": level,
+        "fraction": fraction,
+        "framework": framework,
+        "workers": workers,
+        "save_every": save_every,
+        "device": device,
+        "amp": amp,
+        "compile": compiled,
+        "cache": cache and os.path.abspath(cache),
+        "views": views,
+        "cache_limit": cache_limit,
+    }
+    if resume:
+        options = merge_options(folder, options)
+    options = DEFAULTS | {name: value for name, value in options.items() if value is not None}
+    feature_cache = _cache(*(options.get(name) for name in ("cache", "views", "cache_limit")))
+    options["framework"] = framework = select_framework(options.get("framework"))
+    settings = _settings(framework, options)
+    index = _open(data, options)
+    is_chosen = found is None
+    if found is None:
+        images = len(validation_split(index, options["fraction"]).split("train"))
+        found = chosen_recipe(images, framework, options.get("device"), changes or ())
+        if print_only:
+            print_recipe(found)
+            return
+    if name and Path(name).is_file():
+        check_outputs([*run.outputs(found), folder / RECORD, folder / COMMAND], [name])
+    split = {"fraction": options["fraction"], "seed": found.seed}
+    index = validation_split(index, **split)
     counts = [f"{len(index.split(split)):,} {name}" for split, name in _SPLITS]
     say(f"{found.name} in {framework}, images: {', '.join(counts)}")
-    values = {"fraction": fraction, "seed": found.seed}
+
+    def record() -> None:
+        record_split(folder, split)
+        record_command(folder, options)
+
     images = len(index.split("train")), len(index.split("validation"))
-    with _Reporter(found, images, lambda: record_split(folder, values)) as reporter:
+    with Reporter(found, images, record) as reporter:
         best = fit(
             found,
             framework,
             index,
             folder,
             resume=resume,
-            workers=workers,
-            save_every=save_every,
+            workers=options["workers"],
+            save_every=options.get("save_every"),
             cache=feature_cache,
+            estimate=is_chosen,
             watch=reporter,
-            **options,
+            **settings,
         )
     show(f"{best}")
 
 
-class _Reporter:
-    """Report a run on stderr: a line for each phase and epoch, and progress within an epoch."""
-
-    def __init__(
-        self, recipe: Recipe, images: tuple[int, int], on_start: Callable[[], None]
-    ) -> None:
-        self._training_images, self._validation_images = images
-        self._batch = recipe.batch_size
-        self._progress: Progress | None = None
-        self._title, self._seen = "", 0
-        self._on_start: Callable[[], None] | None = on_start  # called when the run has its folder
-
-    def __enter__(self) -> "_Reporter":
-        return self
-
-    def __exit__(self, kind: type | None, error: object = None, *rest: object) -> None:
-        if self._progress:
-            self._progress.__exit__(kind, error, *rest)
-        if kind is KeyboardInterrupt:  # the parser drops its message
-            say(f"{error}")
-
-    def __call__(self, event: events.Event, seen: int) -> None:
-        """Report an event; `seen` is the number of training images of this epoch so far."""
-        if self._on_start:
-            self._on_start()
-            self._on_start = None
-        match event:
-            case events.PhaseStarted():
-                say(f"phase {event.phase}: {event.trained} trainable tensors")
-            case events.CacheMessage():
-                say(event.text)
-            case events.CacheProgress():
-                title = f"computing feature maps, {event.split} images, epoch {event.epoch}"
-                self._advance(title, event.images, 0, seen)
-                if seen == event.images:
-                    self._end()
-            case events.StepDone():
-                # a resumed epoch starts in the middle
-                self._advance("", self._training_images, max(seen - self._batch, 0), seen)
-                if seen == self._training_images:
-                    self._end()
-                    say(f"validating on {self._validation_images:,} images")
-            case events.ImagesValidated():
-                self._advance("", self._validation_images, 0, event.images)
-            case _:
-                self._end()
-                losses = f"loss {event.training_loss:.4f}"
-                losses += f", validation loss {event.validation_loss:.4f}"
-                accuracy = f"accuracy {event.validation_accuracy:.1%}"
-                best = " (best so far)" if event.best else ""
-                say(f"phase {event.phase}, epoch {event.epoch}: {losses}, {accuracy}{best}")
-
-    def _advance(self, title: str, total: int, start: int, done: int) -> None:
-        """Update the progress of the current activity; print a new `title`; begin at `start`."""
-        if self._progress is None or title != self._title:
-            self._end()
-            if title:
-                say(title)
-            self._title, self._seen = title, start
-            self._progress = Progress(total - start).__enter__()
-        self._progress.advance(done - self._seen)
-        self._seen = done
-
-    def _end(self) -> None:
-        if self._progress:
-            self._progress.__exit__(None)
-        self._progress = None
+def _open(data: Path | None, options: Mapping[str, Any]) -> Index:
+    """Open the data set of the command, or that of the run that it resumes."""
+    if data is None and "data" not in options:
+        remedy = "Name DATA too: bilinear train --resume DATA RUN."
+        refuse(ValueError, "train", "the run must have the path of its data", "none", remedy)
+    path = Path(options["data"]) if data is None else data
+    flags = options.get("subset", False), options.get("boxes", False)
+    return open_data(path, options.get("kind"), *flags, options.get("level"))
 
 
 def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache | None:
@@ -234,26 +220,14 @@ def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache
     return Cache(folder, **options)
 
 
-def _recipe(name: str) -> Recipe:
-    path = Path(name)
-    if name in NAMED_RECIPES or not path.suffix:
-        return named_recipe(name)
-    data = read_regular(path)
-    try:
-        return Recipe.from_json(data.decode())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _options(framework: str, device: str | None, amp: str | None, compiled: bool) -> dict[str, Any]:
+def _settings(framework: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the framework's engine. Raises: ValueError for options of another framework."""
     known = {
         "torch": {"device": "device", "amp": "amp", "compile": "compile"},
         "tensorflow": {"compile": "jit_compile"},
         "jax": {},
     }[framework]
-    options: dict[str, Any] = {"device": device, "amp": amp, "compile": compiled}
-    given = {option: value for option, value in options.items() if value}
+    given = {name: options[name] for name in ("device", "amp", "compile") if options.get(name)}
     if unknown := given.keys() - known.keys():
         words = ", ".join(f"--{option}" for option in sorted(unknown))
         supported = ", ".join(f"--{option}" for option in known) or "none"

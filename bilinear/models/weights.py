@@ -98,7 +98,7 @@ def backbone_tensors(
     ``"imagenet"`` is downloaded once, then read from the cache; its hash is checked every time.
     """
     expected = tensor_shapes(backbone)
-    path = _fetch(backbone) if weights == "imagenet" else _existing(weights)
+    path = fetch(backbone) if weights == "imagenet" else _existing(weights)
     op = f"weights {path}"
     if path.lower().endswith(keras_weights.SUFFIXES):
         return keras_weights.keras_tensors(op, backbone, path)
@@ -138,19 +138,35 @@ def _existing(weights: str | os.PathLike) -> str:
     return path
 
 
-def _fetch(backbone: str) -> str:
-    """Return the pinned file in the cache of huggingface_hub, downloaded if it is not there yet."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - slow to import, rarely needed
+TIMEOUT = 5.0
+"""Seconds to wait for an answer of the hub."""
+
+
+def fetch(backbone: str) -> str:
+    """Return the path of the pretrained weights, downloaded if they are not in the cache.
+
+    Raises: OSError if they cannot be downloaded, within seconds if the hub does not answer;
+        ValueError for another checksum.
+    """
+    import huggingface_hub as hub  # noqa: PLC0415 - slow to import, rarely needed
 
     pin = PINS[backbone]
+    file: dict[str, Any] = {
+        "repo_id": pin.repository,
+        "filename": pin.filename,
+        "revision": pin.revision,
+    }
     try:
-        path = hf_hub_download(pin.repository, pin.filename, revision=pin.revision)
+        if not isinstance(hub.try_to_load_from_cache(**file), str):
+            # fails at once, where a download is tried again for half a minute
+            hub.get_hf_file_metadata(hub.hf_hub_url(**file), timeout=TIMEOUT)
+        path = hub.hf_hub_download(**file)
     except Exception as error:  # each version of the client and of its transport has its own
         invariant = "weights='imagenet' must be in the cache of huggingface_hub or be fetched"
         size = f" ({pin.size:,} bytes)" if pin.size else ""
         remedy = (
             f"Fetch {pin.filename}{size} of the repository {pin.repository} at revision "
-            f"{pin.revision} by hand and pass its path as weights=."
+            f"{pin.revision} by hand and pass its path as weights=, in a recipe as model.weights."
         )
         received = f"{type(error).__name__}: {error}"
         raise OSError(message("BCNN", invariant, received, remedy)) from error

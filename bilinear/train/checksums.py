@@ -12,6 +12,7 @@ from .._json import format_json, read_json
 from ..contract import refuse
 from ..data import Index, Pipeline
 
+REMEDY = "Restore the files, or start a new run."
 _NAMED = 3
 """Changed files that an error lists."""
 
@@ -54,20 +55,25 @@ class ImageFiles:
 
         Raises: ValueError that names changed files, or `path` if it is not a file of `write`.
         """
-        remedy = "Restore the files, or start a new run."
-        before = read_json(op, path, remedy)
-        if not isinstance(before, dict) or before.keys() != self._checksums.keys():
+        before = _read(op, path)
+        if before.keys() != self._checksums.keys():
             invariant = f"{path} must have the checksum of every image of the run"
-            refuse(ValueError, op, invariant, "a file of other images", remedy)
+            refuse(ValueError, op, invariant, "a file of other images", REMEDY)
         changed = [name for name, found in self._checksums.items() if found != before[name]]
         if not changed:
             return
         unread = self._unread(position)
         if wrong := [name for name in changed if name not in unread]:
-            names = ", ".join(wrong[:_NAMED]) + (", …" if len(wrong) > _NAMED else "")
             invariant = f"the images in {self._index.root} must be those of the run"
-            refuse(ValueError, op, invariant, f"{len(wrong):,} changed: {names}", remedy)
+            refuse(ValueError, op, invariant, _listed(wrong, "changed"), REMEDY)
         self.write(path)
+
+    def differences(self, op: str, path: Path) -> list[str]:
+        """How the list of images differs from that of `write`."""
+        before, now = _read(op, path).keys(), self._checksums.keys()
+        pairs = (now - before, "more"), (before - now, "missing")
+        found = [_listed(sorted(names), word) for names, word in pairs if names]
+        return found or ["the same images in other classes, splits or boxes"]
 
     def _unread(self, position: Position) -> set[str]:
         """The images from which the run has learned nothing yet, before its first validation."""
@@ -77,3 +83,16 @@ class ImageFiles:
         rest = self._training.batch_indices(0, position.batch)
         unread = {items[i].path for batch in rest for i in batch}
         return unread | {item.path for item in items if item.split == "validation"}
+
+
+def _read(op: str, path: Path) -> dict[str, str]:
+    before = read_json(op, path, REMEDY)
+    if not isinstance(before, dict):
+        invariant = f"{path} must have the checksum of every image of the run"
+        refuse(ValueError, op, invariant, type(before).__name__, REMEDY)
+    return before
+
+
+def _listed(names: list[str], word: str) -> str:
+    """The number of images and the first names."""
+    return f"{len(names):,} {word}: {', '.join(names[:_NAMED])}{', …' * (len(names) > _NAMED)}"

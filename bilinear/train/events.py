@@ -67,9 +67,16 @@ class CacheProgress:
     images: int
 
 
+@dataclass(frozen=True)
+class TimeEstimated:
+    """The seconds that all epochs may take, before the run starts; not in the metrics."""
+
+    seconds: float
+
+
 Metric = PhaseStarted | StepDone | EpochDone
 """The events of ``metrics.jsonl``."""
-Event = Metric | ImagesValidated | CacheMessage | CacheProgress
+Event = Metric | ImagesValidated | CacheMessage | CacheProgress | TimeEstimated
 
 _TYPES: dict[str, type[Metric]] = {"phase": PhaseStarted, "step": StepDone, "epoch": EpochDone}
 

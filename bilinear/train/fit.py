@@ -16,7 +16,8 @@ from ..data.augment import LARGEST
 from ..data.images import Preprocessing
 from .checksums import ImageFiles
 from .engines import build
-from .events import Event, Metric
+from .estimate import estimate_seconds
+from .events import Event, Metric, TimeEstimated
 from .feature_cache import Cache, PipelineCache
 from .loop import train
 from .recipes import Images, Recipe
@@ -33,6 +34,7 @@ def fit(
     workers: int = 0,
     save_every: int | None = None,
     cache: Cache | None = None,
+    estimate: bool = False,
     watch: Callable[[Event, int], None] | None = None,
     **options: Any,
 ) -> Path:
@@ -49,6 +51,7 @@ def fit(
         workers: processes that decode images. Default: 0, none.
         resume, save_every, watch: as in `train`.
         cache: store the feature maps of frozen backbones. Default: None.
+        estimate: before the run, time a few images, for the event `TimeEstimated`. Default: False.
         options: of the engine, such as ``device="cuda"``.
 
     Returns: the path of the best model, by validation.
@@ -82,6 +85,8 @@ def fit(
     with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
         cached = training if cache and cache.views else fixed
         run.files = ImageFiles(index, training)
+        if estimate and watch:
+            watch(TimeEstimated(estimate_seconds(recipe, engine, training, validation, workers)), 0)
         labels = Counter(item.label for item in index.items if item.split == "train")
         best = train(
             recipe,

@@ -138,9 +138,9 @@ class _Loop:
             run.remove_leftovers()
         if resume and run.state.exists():
             if differences := run.differences(environment):
-                text = f"{run.folder} was started elsewhere ({', '.join(differences)} differ)"
+                text = f"{run.folder} was started elsewhere ({'; '.join(differences)})"
                 warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
-            self.progress, tensors, buffers = run.load(tensors, self.progress, self.recipe.phases)
+            self.progress, tensors, buffers = run.load(tensors, self.progress, self.recipe)
             self.engine.assign(tensors)
             return buffers
         run.create(self.recipe, environment, again=resume)

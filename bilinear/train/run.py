@@ -5,6 +5,7 @@
     recipe.json        the recipe
     environment.json   packages, machine, settings of the framework
     data.json          how the validation split was made, by `bilinear train`
+    command.json       its other options
     images.json        checksum of each image file, by `fit`
     metrics.jsonl      one event in each line, see `events`
     events/            the metrics for TensorBoard, by `tensorboard_log`
@@ -20,10 +21,11 @@ TensorBoard's events and the curves are rebuilt from the metrics.
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -47,10 +49,11 @@ from ..contract import refuse
 from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, write_tensors
 from .checksums import ImageFiles, tensors_checksum
+from .differences import differences
 from .events import Metric, decode, encode
 from .locks import exclusive_lock, folder_lock
 from .progress import DAMAGED, Progress, decode_progress
-from .recipes import Phase, Recipe
+from .recipes import Recipe
 
 ENTRY = "bilinear-run"
 
@@ -114,13 +117,13 @@ class Run:
         write_text(self.recipe, recipe.to_json())
 
     def differences(self, environment: Mapping[str, Any]) -> list[str]:
-        """The entries of an environment that differ from those when the run was created."""
+        """The fields of an environment that differ from those when the run was created."""
         op = f"resume {self.folder}"
         old, new = read_json(op, self.environment, DAMAGED), parse_json(format_json(environment))
         if not isinstance(old, dict):
             invariant = f"{self.environment} must have a JSON object"
             refuse(ValueError, op, invariant, type(old).__name__, DAMAGED)
-        return [key for key in new if old.get(key) != new[key]]
+        return differences({key: old.get(key) for key in new}, new)
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of a killed process."""
@@ -163,7 +166,7 @@ class Run:
         write_tensors(op, self.state, content, {ENTRY: format_json(asdict(progress))})
 
     def load(
-        self, like: Mapping[str, np.ndarray], start: Progress, phases: Sequence[Phase]
+        self, like: Mapping[str, np.ndarray], start: Progress, recipe: Recipe
     ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The last state, to which the metrics are truncated; `start` is that of a new run.
 
@@ -177,8 +180,9 @@ class Run:
                 saved, given = getattr(progress, what), getattr(start, what)
                 if saved != given:
                     invariant = f"the {what} must be that of the run, of {by} {saved!r}"
+                    received = "; ".join(self._differences(op, what, recipe)) or repr(given)
                     remedy = f"Resume with the same {what}, or start a new run."
-                    refuse(ValueError, op, invariant, repr(given), remedy)
+                    refuse(ValueError, op, invariant, received, remedy)
             saved = file.specs()
             found = {k: v for k, v in saved.items() if not k.startswith(MOMENTUM)}
             check_layout(op, found, {k: spec(v) for k, v in like.items()}, DAMAGED)
@@ -192,7 +196,7 @@ class Run:
         if (found := _checksum(progress, content)) != progress.checksum:
             invariant = f"{self.state} must have the checksum {progress.checksum}"
             refuse(ValueError, op, invariant, found, DAMAGED)
-        progress.check(op, phases)
+        progress.check(op, recipe.phases)
         metrics = read_regular(self.metrics)[: progress.metrics]
         if _sha256(metrics) != progress.metrics_checksum:
             invariant = f"{self.metrics} must begin with the metrics of the run"
@@ -201,6 +205,12 @@ class Run:
             self.files.check(op, self.images, progress)
         os.truncate(self.metrics, progress.metrics)
         return progress, tensors, buffers
+
+    def _differences(self, op: str, what: str, recipe: Recipe) -> list[str]:
+        """What differs in the recipe or in the data; empty if it is unknown."""
+        if what == "recipe":
+            return differences(read_json(op, self.recipe, DAMAGED), json.loads(recipe.to_json()))
+        return self.files.differences(op, self.images) if self.files and what == "data" else []
 
 
 def read_tensors(

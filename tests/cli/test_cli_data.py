@@ -3,6 +3,7 @@
 import glob
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from bilinear.cli import run
 from bilinear.cli._images import find_images
 from bilinear.cli.evaluate import compute_report, format_report, most_confused
 from bilinear.data import open_dataset
+from bilinear.data.images import Preprocessing
 from bilinear.train import Group, Images, Phase
 
 from ..agreement import relative_error
 from ..datasets import BANNER, aircraft, color_images
-from ..subjects import PRESENT
+from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS
 from ..training import recipe
 
@@ -55,10 +57,18 @@ def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, command, cap
     other = json.loads(command(*validation, "--seed", 0))
     assert (other["fraction"], other["loss"] == report["loss"]) == (0.34, False)
 
-    out = tmp_path / "f.npy"
-    assert command("descriptors", model, data, out, "--split", "validation") == ""
-    paths = {data / path for path in open_descriptors(out)[1].paths}
-    assert len(paths) == 6
+    default = json.loads(command("evaluate", model, data, "--json"))
+    assert (default["split"], default["loss"]) == ("validation", report["loss"])
+    assert json.loads(command("evaluate", model, data, "--json", "--split", "all"))["images"] == 18
+
+    out, found = tmp_path / "f.npy", {}
+    for split in "validation", "train":
+        assert command("descriptors", model, data, out, "--split", split) == ""
+        found[split] = {*open_descriptors(out)[1].paths}
+    assert (len(found["validation"]), len(found["train"])) == (6, 12)
+    assert not found["validation"] & found["train"]
+    training = json.loads(command(*validation[:-1], "train"))
+    assert (training["images"], training["fraction"]) == (12, 0.34)
 
     for text in "{}", '{"fraction": "x", "seed": 0}', '{"fraction": 1%s, "seed": 0}' % (400 * "0"):
         record.write_text(text)
@@ -69,11 +79,34 @@ def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, command, cap
     record.unlink()
     report = json.loads(command(*validation))
     assert (report["images"], report["fraction"], report["seed"]) == (3, 0.1, 0)
-    refusal = command("evaluate", model, data, code=2)
+    refusal = command("evaluate", model, data, "--split", "test", code=2)
     assert "Put test images into test/ beside train/, or use --split validation." in refusal
-    refusal = command("evaluate", model, data, "--split", "train", "--seed", 0, code=2)
-    assert "require --split validation; got --seed with --split train" in refusal
+    refusal = command("evaluate", model, data, "--split", "all", "--seed", 0, code=2)
+    assert "require --split validation or train; got --seed with --split all" in refusal
     assert "fraction must be between" in command(*validation, "--fraction", 1, code=2)
+
+
+def test_classes_are_matched_by_name(tmp_path: Path, command, capsys) -> None:
+    """In a folder with two of three classes, in another order of the labels."""
+    made, path = driver(PRESENT[0]), tmp_path / "model.safetensors"
+    network = made.model("resnet18", 3, taps=("layer1",), projection=4)
+    bias = np.array([0, 9, 0], np.float32)
+    made.assign(network, {"classifier.bias": bias})  # always the second class
+    about = {"classes": ("red", "blue", "green"), "preprocessing": Preprocessing(16)}
+    made.save(network, path, **about)
+    data = color_images(tmp_path / "data")
+    rmtree(data / "green")
+    (data / "red" / "0.jpg").unlink()
+    assert run(["evaluate", str(path), str(data), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "\n2 of 3 classes of the model are in the data" in printed.err
+    assert "data has no test split: all images\n" in printed.err
+    report = json.loads(printed.out)
+    assert (report["data_classes"], report["model_classes"]) == (2, 3)
+    assert report["confusion"] == [[0, 5, 0], [0, 6, 0], [0, 0, 0]]
+    rows = [(row["class"], row["images"], row["accuracy"]) for row in report["classes"]]
+    assert rows == [("red", 5, 0), ("blue", 6, 1), ("green", 0, None)]
+    assert "green" not in command("evaluate", path, data)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +134,7 @@ def test_boxes_and_levels_reach_the_images(planes, tmp_path: Path, command) -> N
 
     evaluate = "evaluate", model, data, "--subset"
     assert "images              2\n" in command(*evaluate, "--level", "family", "--boxes")
-    assert "model and data must have the same classes" in command(*evaluate, code=2)
+    assert "the model must have the classes of the data" in command(*evaluate, code=2)
 
 
 def test_unsupported_options_are_refused(planes, tmp_path: Path, command) -> None:
@@ -165,8 +198,8 @@ def test_a_warning_is_one_line_without_source_location(planes, capsys) -> None:
     environment = model.parent / "environment.json"
     environment.write_text(json.dumps(json.loads(environment.read_text()) | {"python": "2.7"}))
     train_model(data.parent, data, "--subset", "--level", "family", "--boxes", "--resume")
-    (line,) = (x for x in capsys.readouterr().err.splitlines() if "differ" in x or ".py" in x)
-    start = f"bilinear: warning: {model.parent} was started elsewhere (python differ)"
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if "elsewhere" in x or ".py" in x)
+    start = f"bilinear: warning: {model.parent} was started elsewhere (python: '2.7', now "
     assert line.startswith(start)
 
 

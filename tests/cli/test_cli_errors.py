@@ -163,14 +163,14 @@ def test_unreadable_images_are_named_and_skipped(model, photos, command, capsys,
         assert sum(str(name) in line for line in captured.err.splitlines()) == 1
     assert "7 of 7 images" in captured.err
 
-    report = json.loads(command("evaluate", model, photos, "--split", "train", "--json", code=1))
-    assert (report["images"], report["skipped"]) == (3, 1)
+    report = json.loads(command("evaluate", model, photos, "--json", code=1))
+    assert (report["split"], report["images"], report["skipped"]) == ("all", 3, 1)
     assert [row["images"] for row in report["classes"]] == [1, 2]
 
     none = datasets.photographs(tmp_path / "none", finch=1, wren=1)
     for path in none.rglob("*.jpg"):
         path.write_text("no image")
-    message = command("evaluate", model, none, "--split", "train", code=2)
+    message = command("evaluate", model, none, code=2)
     assert "at least one image must be read" in message
 
     out = tmp_path / "f.safetensors"
@@ -191,27 +191,24 @@ def test_unreadable_images_are_named_and_skipped(model, photos, command, capsys,
 def test_mismatched_models_and_data_are_refused(model, photos, command, tmp_path) -> None:
     """Other models are written: without names of classes, without preprocessing, with scores."""
     made, other, out = driver(PRESENT[0]), tmp_path / "other.safetensors", tmp_path / "f.npy"
-    evaluate, train = ("evaluate", model, photos), ("--split", "train")
+    evaluate = "evaluate", model, photos
     for message, *words in (
-        ("the test split must have at least one image", *evaluate),
-        ("split must be one of", *evaluate, "--split", "all"),
+        ("the test split must have at least one image", *evaluate, "--split", "test"),
+        ("split must be one of", *evaluate, "--split", "dev"),
         ("kind must be one of", *evaluate, "--kind", "birds"),
         ("--framework must be one of", "predict", model, photos, "--framework", "x"),
         ("must end in .npy or .safetensors", "descriptors", model, photos, "f.txt"),
     ):
         assert message in command(*words, code=2)
     (photos / "wren").rename(photos / "auk")
-    message = "only in the model: wren; only in the data: auk"
-    assert message in command(*evaluate, *train, code=2)
+    message = "must have the classes of the data; got only in the data: auk. Rename the folders"
+    assert message in command(*evaluate, code=2)
     network = made.load(model)
-    made.save(network, other, classes=("finch", "auk"), preprocessing=Preprocessing(16))
-    message = "class 0 is finch in the model, auk in the data"
-    assert message in command("evaluate", other, photos, *train, code=2)
     network.classes = network.preprocessing = None
     made.save(network, other, preprocessing=Preprocessing(16))
     datasets.photographs(photos, tern=1)
     message = "2 in the model and 3 in the data"
-    assert message in command("evaluate", other, photos, *train, code=2)
+    assert message in command("evaluate", other, photos, code=2)
     made.save(network, other)
     message = "must contain the preprocessing of images"
     assert message in command("predict", other, photos, code=2)

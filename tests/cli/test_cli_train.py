@@ -1,6 +1,7 @@
 """``bilinear train``: from a folder of images to a model for the other commands."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear.cli import run
-from bilinear.train import NAMED_RECIPES, Group, Images, Phase, Recipe, named_recipe
+from bilinear.train import (
+    NAMED_RECIPES,
+    Group,
+    Images,
+    Phase,
+    Recipe,
+    default_recipe,
+    named_recipe,
+)
 
 from ..datasets import color_images, photographs
 from ..subjects import PRESENT
@@ -51,6 +60,56 @@ def test_a_trained_model_is_evaluated(backend, pictures, tmp_path, command, caps
     assert report["top1"] > 0.5  # chance level is one third
 
 
+@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+def test_a_recipe_is_chosen_and_a_run_resumes_by_its_folder_alone(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, capsys
+) -> None:
+    """Without a connection; the printed options make the same recipe."""
+    monkeypatch.setattr(default_recipe, "RANDOM_VIEWS", 1)
+    folder, options = tmp_path / "run", ["--workers", "0", "--framework", PRESENT[0]]
+    assert run(["train", str(pictures), str(folder), *options]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{folder / 'best.safetensors'}\n"
+    fallback, chosen = captured.err.splitlines()[:2]
+    assert fallback.startswith("bilinear: no pretrained weights (")
+    assert chosen.startswith(
+        "recipe for 15 training images on cpu: bcnn-two-phase --set model.backbone=resnet18 "
+    )
+    assert "\nestimated time: 0:00:0" in captured.err
+    words = shlex.split(chosen.partition(": ")[2])
+    assert command("train", *words, "--print") == (folder / "recipe.json").read_text()
+    before = contents(folder)
+    monkeypatch.chdir(tmp_path)
+    command("train", "--resume", "run")
+    command("train", pictures, folder, "--resume", *options)
+    assert contents(folder) == before
+    other = color_images(tmp_path / "other")
+    (other / "red" / "0.jpg").unlink()
+    for words, message in (
+        ("run --set seed=1", "must be that of the run, of checksum '"),
+        ("run --set seed=1", "'; got seed: 0, now 1. Resume with the same recipe"),
+        ("run --fraction 0.2", "options must be those of the run; got fraction: 0.1, now 0.2."),
+        ("other run", "the data must be that of the run, of checksum '"),
+        ("other run", "'; got 1 missing: red/0.jpg. Resume with the same data"),
+        ("other", "other must contain a training run; got none. Name the folder of a run"),
+    ):
+        assert message in command("train", "--resume", *words.split(), code=2)
+    (folder / "command.json").unlink()
+    assert "Name DATA too" in command("train", "--resume", "run", code=2)
+
+
+@pytest.mark.parametrize("images", [2, 320, 100_000])
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_chosen_recipes_fit_the_data(images: int, gpu: bool, pretrained: bool) -> None:
+    made = default_recipe.choose_recipe(images, gpu=gpu, pretrained=pretrained).recipe()
+    classifier, backbone = made.phases[1].groups
+    assert (made.model.weights is None) != pretrained
+    assert classifier.learning_rate >= 20 * backbone.learning_rate
+    assert made.drop_last == (images >= made.batch_size)
+    assert all(1 <= phase.epochs <= default_recipe.MAX_EPOCHS for phase in made.phases)
+
+
 @over_backends
 def test_the_cache_is_reported_and_reused(
     backend: str, pictures: Path, tmp_path: Path, capsys
@@ -89,7 +148,10 @@ def test_set_changes_a_recipe(command) -> None:
     ("line", "message"),
     [
         ("multi", "its name must be one of 'bcnn-two-phase', "),
-        ("multi-phase", "DATA and RUN are required"),
+        ("multi-phase", "DATA and RUN are required; got only multi-phase"),
+        ("multi-phase DATA", "DATA and RUN are required; got only multi-phase pictures"),
+        ("DATA", "DATA and RUN are required; got only pictures"),
+        ("multi-phase DATA run more", "[RECIPE] DATA RUN; got 4 arguments"),
         ("empty.json", "Recipe: format must be "),
         ("none.json", "none.json: No such file"),
         ("multi-phase DATA run --framework jax --compile", "jax supports none; got --compile"),

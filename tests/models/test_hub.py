@@ -128,11 +128,11 @@ def test_offline_error_says_what_to_download_by_hand(tmp_path):
     assert (
         f"Fetch model.safetensors (46,807,446 bytes) of the repository {pin.repository}" in message
     )
-    assert f"at revision {pin.revision} by hand and pass its path as weights=." in message
+    assert f"at revision {pin.revision} by hand and pass its path as weights=, in a " in message
 
 
 def test_missing_repository_raises_the_same_error(hub, tmp_path):
     hub.file.unlink()
     result = fetch(hub.url, tmp_path)
-    assert "by hand and pass its path as weights=." in result.stderr
-    assert "NotFound" in result.stderr
+    assert "by hand and pass its path as weights=, in a recipe as model.weights." in result.stderr
+    assert "404" in result.stderr

@@ -109,7 +109,7 @@ def test_a_run_can_change_its_framework_between_phases(tmp_path: Path) -> None:
         folder, first = tmp_path / writer, engine(writer)
         with pytest.raises(InterruptedError):
             train(whole, first, Stopping(6), data()[1], folder)
-        progress, _, _ = Run(folder).load(first.tensors(), Progress(whole.checksum()), whole.phases)
+        progress, _, _ = Run(folder).load(first.tensors(), Progress(whole.checksum()), whole)
         assert (progress.phase, progress.step) == (1, 6)
         with pytest.warns(UserWarning, match="started elsewhere"):
             train(whole, engine(reader), *data(), folder, resume=True)

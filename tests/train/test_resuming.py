@@ -112,7 +112,7 @@ def test_another_environment_is_a_warning(tmp_path: Path) -> None:
     finish(tmp_path)
     path = tmp_path / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"python": "2.7"}))
-    with pytest.warns(UserWarning, match=r"started elsewhere \(python differ\)"):
+    with pytest.warns(UserWarning, match=r"started elsewhere \(python: '2.7', now '3"):
         finish(tmp_path, resume=True)
 
 
@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_step(tmp_path: Path) -> 
 def saved_step(folder: Path) -> int:
     """The number of steps in the state."""
     recipe = Recipe.from_json((folder / "recipe.json").read_text())
-    return Run(folder).load(Linear().tensors(), Progress(recipe.checksum()), recipe.phases)[0].step
+    return Run(folder).load(Linear().tensors(), Progress(recipe.checksum()), recipe)[0].step
 
 
 def test_weights_that_are_not_finite_are_never_saved(
