@@ -91,6 +91,17 @@ def test_transforms_of_such_products(dtype: str, multiplied) -> None:
     assert set(multiplied) == {dtype}
 
 
+@pytest.mark.parametrize(("dtype", "count"), [("bfloat16", 3), ("float16", 0)])
+@pytest.mark.parametrize(("op", "products"), [("outer_pool", 2), ("bilinear_pool", 1)])
+def test_derivatives_multiply_three_bfloat16_terms(op, products, dtype, count, multiplied) -> None:
+    """The float32 cotangent of a product of bfloat16 inputs is split; float16 is upcast."""
+    x = driver("torch").to_native(normal(dtype, 2, 3, 4)).requires_grad_()
+    result = getattr(importlib.import_module("bilinear.torch"), op)(x)
+    forward = len(multiplied)
+    result.sum().backward()
+    assert len(multiplied) - forward == products * count
+
+
 @pytest.mark.parametrize(
     ("dtype", "device", "available", "expected"),
     [

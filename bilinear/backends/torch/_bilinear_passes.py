@@ -181,4 +181,4 @@ def _multiply(a: Tensor, b: Tensor, result: Tensor) -> None:
     if result.dtype == b.dtype:
         torch.bmm(a, b, out=result)
     else:
-        result.copy_(torch.bmm(upcast(a), b))
+        result.copy_(multiply(a, b))

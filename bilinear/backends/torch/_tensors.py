@@ -93,49 +93,74 @@ def multiplies(dtype: torch.dtype, device: torch.device) -> bool:
     return half and device.type == "cuda" and _RESULTS_IN_FLOAT32
 
 
+def _multiplies_both(dtypes: tuple[torch.dtype, ...], device: torch.device) -> bool:
+    """The same for two factors, of which one may be float32 if the other one is bfloat16."""
+    mixed = set(dtypes) == {torch.bfloat16, torch.float32}
+    half = torch.bfloat16 if mixed else dtypes[0]
+    return (mixed or len(set(dtypes)) == 1) and multiplies(half, device)
+
+
 def multiply(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``a @ b`` of one or a batch of matrices, in the accumulation dtype; without derivatives."""
     product = torch.bmm if a.ndim == 3 else torch.mm
-    if multiplies(a.dtype, a.device):
+    if not _multiplies_both((a.dtype, b.dtype), a.device):
+        return product(upcast(a), upcast(b), out=out)
+    if a.dtype == b.dtype:
         return product(a, b, out_dtype=torch.float32, out=out)  # pyright: ignore
-    return product(upcast(a), upcast(b), out=out)
+    if a.dtype == torch.float32:
+        first, *rest = (multiply(term, b) for term in bfloat16_terms(a))
+    else:
+        first, *rest = (multiply(a, term) for term in bfloat16_terms(b))
+    return torch.add(first, rest[0] + rest[1], out=out)
+
+
+def bfloat16_terms(t: Tensor) -> list[Tensor]:
+    """Three bfloat16 tensors whose sum is `t`; `bilinear.backends.jax._products` has the bound."""
+    terms = []
+    for _ in range(3):
+        term = (t.view(torch.int32) & -(2**16)).view(torch.float32)
+        terms.append(term.bfloat16())
+        t = torch.where(t.isinf(), 0.0, t - term)
+    return terms
 
 
 class _Matmul(torch.autograd.Function):
     """A matrix product whose gradient ignores the autocast that is on at that time.
 
-    `dtype` is the half-precision dtype in which the factors, whose values it represents, are
-    multiplied, or None for their own dtype.
+    The factors have values of the dtypes `of_a` and `of_b`, in which they are multiplied.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor, dtype: torch.dtype | None) -> Tensor:
+    def forward(a: Tensor, b: Tensor, of_a: torch.dtype, of_b: torch.dtype) -> Tensor:
         with autocast_off(a):
-            return a @ b if dtype is None else multiply(a.to(dtype), b.to(dtype))
+            if (of_a, of_b) == (a.dtype, b.dtype):
+                return a @ b
+            return multiply(a.to(of_a), b.to(of_b))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.save_for_forward(*inputs[:2])
+        *factors, ctx.of_a, ctx.of_b = inputs
+        ctx.save_for_backward(*factors)
+        ctx.save_for_forward(*factors)
 
     @staticmethod
     def backward(ctx, cotangent):
         a, b = ctx.saved_tensors
-        of_a, of_b, _ = ctx.needs_input_grad  # a constant factor costs no product
-        da = matmul(cotangent, b.mT) if of_a else None
-        db = matmul(a.mT, cotangent) if of_b else None
-        return da, db, None
+        want_a, want_b, *_ = ctx.needs_input_grad  # a constant factor costs no product
+        da = matmul(cotangent, b.mT, cotangent.dtype, ctx.of_b) if want_a else None
+        db = matmul(a.mT, cotangent, ctx.of_a, cotangent.dtype) if want_b else None
+        return da, db, None, None
 
 
 class _MatmulEager(_Matmul):
     """The same with forward-mode derivatives, which Dynamo refuses in a Function."""
 
     @staticmethod
-    def jvp(ctx, da, db, _):
+    def jvp(ctx, da, db, *_):
         a, b = ctx.saved_tensors
-        return matmul(da, b) + matmul(a, db)
+        return matmul(da, b, da.dtype, ctx.of_b) + matmul(a, db, ctx.of_a, db.dtype)
 
 
 def matmul(a: Tensor, b: Tensor, *dtypes: torch.dtype) -> Tensor:
@@ -144,15 +169,15 @@ def matmul(a: Tensor, b: Tensor, *dtypes: torch.dtype) -> Tensor:
     Args:
         a: matrices.
         b: matrices.
-        *dtypes: of both, if they are upcast inputs, before they were upcast. If the device can
-            multiply these dtypes, an eager product does. Compilers get the plain product.
+        *dtypes: those of a and b before they were upcast, or nothing. If the device can multiply
+            these dtypes, an eager product does. Compilers get the plain product.
     """
     if not use_plain_operations():
-        half = len(set(dtypes)) == 1 and multiplies(dtypes[0], a.device)
-        return _MatmulEager.apply(a, b, dtypes[0] if half else None)
+        in_these = bool(dtypes) and _multiplies_both(dtypes, a.device)
+        return _MatmulEager.apply(a, b, *(dtypes if in_these else (a.dtype, b.dtype)))
     if not torch.is_autocast_enabled(a.device.type):
         return a @ b  # the plain product composes with every transform inside a compiled region
-    if torch.compiler.is_compiling():
-        return _Matmul.apply(a, b.clone() if b is a else b, None)  # Dynamo takes no tensor twice
+    if torch.compiler.is_compiling():  # Dynamo takes no tensor twice
+        return _Matmul.apply(a, b.clone() if b is a else b, a.dtype, b.dtype)
     with autocast_off(a):
         return a @ b

@@ -69,7 +69,7 @@ def covariance_sqrt_unchecked(
     tol: float | None,
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
-    of_inputs = () if center else (x.dtype,)  # of products of x with itself
+    of_inputs = () if center else (x.dtype, x.dtype)  # of products of x with itself
     x, locations = upcast(x), x.shape[1]
     z = locations if mask is None else count_locations(mask, x.dtype)[:, None, None]
     x = center_locations(x, mask, z) if center else select_locations(x, mask)

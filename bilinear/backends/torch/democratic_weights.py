@@ -57,7 +57,7 @@ def democratic_weights_unchecked(
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
     dtype, x = x.dtype, select_locations(upcast(x), mask)
-    k = matmul(x, x.mT, dtype).square()
+    k = matmul(x, x.mT, dtype, dtype).square()
     total = k.sum(2)
     dead = total == 0  # a zero vector; the power is taken of a value that is never 0
     c = torch.where(dead, 0.0, torch.where(dead, 1.0, total).pow(gamma))

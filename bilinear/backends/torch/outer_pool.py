@@ -45,7 +45,8 @@ def outer_pool_unchecked(
     """The unchecked formula, in the accumulation dtype."""
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
-    return divide_by_count(matmul(x_kept.mT, y_kept, x.dtype), x.shape[1], mask, reduction)
+    g = matmul(x_kept.mT, y_kept, x.dtype, x.dtype)
+    return divide_by_count(g, x.shape[1], mask, reduction)
 
 
 def select_locations(x: Tensor, mask: Tensor | None) -> Tensor:

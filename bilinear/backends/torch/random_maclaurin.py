@@ -52,5 +52,6 @@ def random_maclaurin_unchecked(
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
     w1, w2 = (w.to(x_kept.dtype) for w in tables)
-    g = project(x_kept, w1, x.dtype) * project(y_kept, w2, x.dtype) / w1.shape[1] ** 0.5
+    of_signs = x.dtype, x.dtype  # 1 and -1 have this dtype too
+    g = project(x_kept, w1, *of_signs) * project(y_kept, w2, *of_signs) / w1.shape[1] ** 0.5
     return g if reduction == "none" else divide_by_count(g.sum(1), x.shape[1], mask, reduction)
