@@ -1,7 +1,11 @@
-"""Every ``bilinear`` command in the documents parses; those of docs/cli.md run."""
+"""Every command in the documents parses or exists; those of docs/cli.md run."""
 
+import importlib
+import importlib.util
 import re
 import shlex
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,28 +23,30 @@ from .. import datasets
 from ..subjects import PRESENT, driver
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 if not (ROOT / "docs").is_dir():
     pytest.skip("the documents are elsewhere", allow_module_level=True)
 
 
-def commands(path: Path) -> list[list[str]]:
-    """Arguments of all ``bilinear`` commands in sh blocks, and of inline ones with ``--set``.
+def lines(path: Path) -> Iterator[list[str]]:
+    """Yield the words of all commands in sh blocks, and of some inline ones.
 
     Other inline commands may be incomplete.
     """
     text = path.read_text(encoding="utf-8")
-    lines = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-        for line in block.splitlines()
-    ]
-    lines += [line for line in re.findall(r"`(bilinear [^`\n]+)`", text) if "--set" in line]
-    words = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
-    return [line[1:] for line in words if line[:1] == ["bilinear"]]
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    inline = re.findall(r"`(nox -s [^`\n]+|bilinear [^`\n]*--set[^`\n]+)`", text)
+    for line in [*"".join(blocks).splitlines(), *inline]:
+        for command in line.partition(" > ")[0].split(" && "):
+            yield shlex.split(command, comments=True)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def commands(path: Path) -> list[list[str]]:
+    """Arguments of all ``bilinear`` commands."""
+    return [words[1:] for words in lines(path) if words[:1] == ["bilinear"]]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if commands(path)], ids=lambda p: p.stem)
 def test_documented_commands_parse(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -52,6 +58,28 @@ def test_documented_commands_parse(
         if name == "train" and (words[0] in NAMED_RECIPES or Path(words[0]).is_file()):
             assert run(["train", *words, "--print"]) == 0
             Recipe.from_json(capsys.readouterr().out)
+
+
+def test_every_other_command_exists() -> None:
+    """The sessions of nox, the modules with their options, and the extras."""
+    sessions = {*re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.M)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for path in FILES:
+        for words in lines(path):
+            match [word for word in words if word != "HYPOTHESIS_PROFILE=thorough"]:
+                case ["bilinear" | "tensorboard", *_] | [] | ["nox"] | ["nox", "-s"]:
+                    pass
+                case ["nox", "-s", name, *_]:
+                    assert name in sessions
+                case ["python", "-m", "pip", "install", *names] | ["pip", "install", *names]:
+                    extras = {e for n in names for e in re.findall(r"[\w]+", n.partition("[")[2])}
+                    assert extras <= {*project["optional-dependencies"]}
+                case ["python", "-m", name, *options]:
+                    assert importlib.util.find_spec(name)
+                    if name in ("benchmarks", "benchmarks.accelerator"):
+                        importlib.import_module(f"{name}.__main__").parser().parse_args(options)
+                case _:
+                    pytest.fail(f"{path.name}: {shlex.join(words)} is not checked")
 
 
 def test_the_printed_costs_are_those_of_the_page(capsys: pytest.CaptureFixture) -> None:

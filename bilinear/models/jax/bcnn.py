@@ -57,9 +57,10 @@ class BCNN(nnx.Module, Network[jax.Array]):
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
         `weights`, the errors of `load`.
     Example:
-        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
-        >>> model(jnp.zeros((2, 448, 448, 3))).shape
+        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)  # doctest: +SKIP
+        >>> model(jnp.zeros((2, 448, 448, 3))).shape  # doctest: +SKIP
         (2, 50)
+
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 

@@ -52,9 +52,10 @@ class BCNN(nn.Module, Network[Tensor]):
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
         `weights`, the errors of `load`.
     Example:
-        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)
-        >>> model(torch.zeros(2, 3, 448, 448)).shape
+        >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)  # doctest: +SKIP
+        >>> model(torch.zeros(2, 3, 448, 448)).shape  # doctest: +SKIP
         torch.Size([2, 50])
+
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
     """
 
