@@ -306,12 +306,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The documentation site in out/site; every warning, as of a link to nothing, is an error."""
+    """The documentation site in out/site; every warning, as of a link to nothing, is an error.
+
+    If Chromium or Chrome is installed, it opens every page.
+    """
     for generated in (SITE, *Path("docs/api").glob("*.rst")):
         shutil.rmtree(generated) if generated.is_dir() else generated.unlink(missing_ok=True)
     options = ("--fail-on-warning", "--fresh-env", *session.posargs)
     frameworks(session, "sphinx", *options, "docs", str(SITE))
-    frameworks(session, "pytest", "tests/docs/test_site.py")
+    frameworks(session, "pytest", "--full", "tests/docs/test_site.py", "tests/docs/test_browser.py")
 
 
 OPENED = {

@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "extensions.docstrings",
     "extensions.mathml",
+    "extensions.measurements",
     "extensions.repository",
 ]
 exclude_patterns = ["_templates", "extensions", "Thumbs.db", ".DS_Store"]
@@ -49,10 +50,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = "bilinear"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
+html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_math_renderer = "mathml"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
+    "header_links_before_dropdown": 5,
+    "navbar_align": "left",
     "show_nav_level": 1,
     "navigation_depth": 3,
     "show_prev_next": True,

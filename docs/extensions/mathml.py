@@ -6,13 +6,19 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 
+def mathml(latex: str, as_block: bool = False) -> str:
+    """Translate LaTeX; the transpose is a letter, since fonts place the sign ⊤ too high."""
+    made = tex2mathml(latex, as_block=as_block)
+    return made.replace("<mi>⊤</mi>", '<mi mathvariant="normal">T</mi>')
+
+
 def inline(translator: Any, node: nodes.math) -> None:
-    translator.body.append(tex2mathml(node.astext()))
+    translator.body.append(mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def block(translator: Any, node: nodes.math_block) -> None:
-    formula = tex2mathml(node.astext(), as_block=True)
+    formula = mathml(node.astext(), as_block=True)
     translator.body.append(f'<div class="formula">{formula}</div>\n')
     raise nodes.SkipNode
 

@@ -1,6 +1,7 @@
 """The sources of the documentation site, and the names in the built site if there is one."""
 
 import ast
+import importlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -65,6 +66,45 @@ def test_every_operator_has_a_page_of_formulas() -> None:
 def test_the_page_on_citing_has_the_version() -> None:
     text = (DOCS / "project" / "citing.md").read_text(encoding="utf-8")
     assert f"version = {{{bilinear.__version__}}}" in text
+
+
+SPEED = """
+<!-- measured: operators -->
+| framework | operator | dtype | pass | ÷ formula | ÷ compiled |
+| --- | --- | --- | --- | --- | --- |
+| torch 2.13 | outer_pool | float32 | forward + backward | 0.50 (0.4–0.6) | 1.00 (0.9–1.1) |
+| torch 2.13 | outer_pool | float32 | forward + backward | 1.50 (1.4–1.6) | 1.00 (0.9–1.1) |
+| torch 2.13 | outer_pool | float32 | forward | 9.00 (8.0–9.9) | 9.00 (8.0–9.9) |
+| jax 0.10 | outer_pool | bfloat16 | forward + backward | 9.00 (8.0–9.9) | 9.00 (8.0–9.9) |
+"""
+ERRORS = """
+| operator | backend | direction | float64 | float32 | bfloat16 | float16 |
+| --- | --- | --- | --- | --- | --- | --- |
+| outer_pool | jax | forward | 0.100 | 0.200 | 0.000 | 2.000 |
+| outer_pool | jax | gradient | 0.300 | 0.100 | 0.000 | 0.000 |
+"""
+
+
+def test_summaries_of_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of small tables. Markers of the limits are on the line: ratio 1, and error 2."""
+    monkeypatch.syspath_prepend(DOCS)
+    measurements = importlib.import_module("extensions.measurements")
+    assert all(f"| `{name}` |" in measurements.speed() for name in ("outer_pool", "BilinearPool"))
+    assert "| NumPy |" in measurements.errors()
+    (tmp_path / "benchmarks.md").write_text(SPEED, encoding="utf-8")
+    (tmp_path / "parity.md").write_text(ERRORS, encoding="utf-8")
+    monkeypatch.setattr(measurements, "DOCS", tmp_path)
+    chart, _, table = measurements.speed().partition("\n\n")
+    assert table.splitlines()[2:] == ["| `outer_pool` | 1.00 | 1.00 |"]
+    lines = {float(x) for x in re.findall(r"<line x1='([\d.]+)'.*stroke-width", chart)}
+    drawn = [float(x) for x in re.findall(r"translate\(([\d.]+),\d\d\)", chart)]
+    assert lines == {*drawn[1:]}  # the first marker is that of the legend
+    chart, _, table = measurements.errors().partition("\n\n")
+    assert table.splitlines()[2:] == [
+        "| JAX | 0.300 `outer_pool` | 0.200 `outer_pool` | 0.000  | 2.000 `outer_pool` |"
+    ]
+    (line,) = re.findall(r"<line x1='([\d.]+)'.*stroke-width", chart)
+    assert f"translate({line},70)" in chart
 
 
 @pytest.mark.skipif(not INVENTORY.is_file(), reason="the site has not been built")
