@@ -84,7 +84,7 @@ def resolve_parts(
     if source is not None and streams.channels != source.channels:
         _refuse_contradiction(op, "channels", streams.channels, source.channels)
     made = None
-    if (pool is None and source is None) or isinstance(pool, str):
+    if (pool is None and source is None) or isinstance(pool, (str, Mapping)):
         made = presets.make_layer(describe_named_pool(pool, streams, num_classes, seed), make)
     elif pool is not None:
         check_pool(pool, framework)
@@ -95,7 +95,8 @@ def resolve_parts(
         head = Head(num_classes, size, streams.projections)
         drawn = _draw(streams, head, weights, seed, dtype, framework.read_pth)
     else:
-        made = _pool_of_source(op, make, source, made, isinstance(pool, str), num_classes, seed)
+        named = isinstance(pool, (str, Mapping)) and not _has_seed(pool)
+        made = _pool_of_source(op, make, source, made, named, num_classes, seed)
         size = descriptor_size(made, streams, num_classes)
         preprocessing = source.preprocessing
         drawn = draw_classifier(num_classes, size, seed, dtype)
@@ -179,6 +180,11 @@ def _pool_of_source(
     if found != wanted if not named else _without_seeds(found) != _without_seeds(wanted):
         _refuse_contradiction(op, "pool", found, wanted)
     return made if named else given
+
+
+def _has_seed(pool: object) -> bool:
+    """Whether the description of a pool, or of the one within, has a seed."""
+    return isinstance(pool, Mapping) and ("seed" in pool or _has_seed(pool.get("pool")))
 
 
 def _refuse_contradiction(op: str, argument: str, given: object, wanted: object) -> None:

@@ -7,7 +7,7 @@ arguments a class has; its tensors are named as the layer names them.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import presets
 from ..contract import refuse
@@ -61,34 +61,52 @@ def check_pooling(
 ) -> None:
     """Raise ValueError unless this describes a pool for feature maps of these channels."""
     name = pooling["name"]
-    if name not in POOLS:
-        known = ", ".join(POOLS)
-        refuse(ValueError, op, f"the pooling must be one of {known}", repr(name), UPGRADE)
+    check_arguments(op, pooling, remedy, UPGRADE)
     pool, given = POOLS[name], pooling.keys() - {"name"}
-    unknown = not given <= pool.arguments.keys()
-    if unknown or not given >= pool.arguments.keys() - pool.optional:
-        invariant = f"{name} has the arguments {', '.join(pool.arguments)}"
-        refuse(ValueError, op, invariant, f"{sorted(given)}", UPGRADE if unknown else remedy)
-    for argument in given - {"pool"}:
-        kind = pool.arguments[argument].kind
-        if not kind.accepts(pooling[argument]):
-            invariant = f"{argument} of {name} must be {kind.words}"
-            refuse(ValueError, op, invariant, repr(pooling[argument]), remedy)
-    root, eps = pooling.get("root", "signed"), pooling.get("eps")
-    check_forms(op, eps, root, pooling.get("slope_eps"), remedy)
+    if not given >= pool.arguments.keys() - pool.optional:
+        _refuse_arguments(op, pooling, remedy)
     check_map_count(op, name, len(channels), remedy)
     _check_sizes(op, name, pooling, channels, num_classes, remedy)
     if pooling.get("packed") and len(channels) == 2:
         refuse(ValueError, op, "packed=True is for one map", "2 maps", remedy)
     if "pool" in pooling:
+        check_pooling(op, pooling["pool"], channels, num_classes, remedy)
+
+
+def check_arguments(op: str, pooling: Mapping[str, Any], remedy: str, unknown: str) -> None:
+    """Raise ValueError for an unknown pool or argument, or a value that is not of its kind.
+
+    `unknown` is the remedy for unknown names. Arguments that are not given have their defaults.
+    """
+    name = pooling["name"]
+    if name not in POOLS:
+        known = ", ".join(POOLS)
+        refuse(ValueError, op, f"the pooling must be one of {known}", repr(name), unknown)
+    row, given = POOLS[name].arguments, pooling.keys() - {"name"}
+    if not given <= row.keys():
+        _refuse_arguments(op, pooling, unknown)
+    for argument in given - {"pool"}:
+        kind = row[argument].kind
+        if not kind.accepts(pooling[argument]):
+            invariant = f"{argument} of {name} must be {kind.words}"
+            refuse(ValueError, op, invariant, repr(pooling[argument]), remedy)
+    values = {argument: default for argument, (_, default) in row.items()} | dict(pooling)
+    root, slope = values.get("root", "signed"), values.get("slope_eps")
+    check_forms(op, values.get("eps"), root, slope, remedy)
+    if "pool" in pooling:
         inner = pooling["pool"]
-        if not isinstance(inner, Mapping):
+        if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
             invariant = f"pool of {name} must be the description of a pool"
             refuse(ValueError, op, invariant, repr(inner), remedy)
-        check_pooling(op, inner, channels, num_classes, remedy)
-        if is_classifier(inner):
+        check_arguments(op, inner, remedy, unknown)
+        if "num_classes" in POOLS[inner["name"]].arguments:
             invariant, received = f"the pool of {name} must give a descriptor", inner["name"]
             refuse(ValueError, op, invariant, f"a {received}, which gives logits", remedy)
+
+
+def _refuse_arguments(op: str, pooling: Mapping[str, Any], remedy: str) -> NoReturn:
+    invariant = f"{pooling['name']} has the arguments {', '.join(POOLS[pooling['name']].arguments)}"
+    refuse(ValueError, op, invariant, f"{sorted(pooling.keys() - {'name'})}", remedy)
 
 
 def _check_sizes(
@@ -104,25 +122,47 @@ def _check_sizes(
             refuse(ValueError, op, f"{argument} of {name} must be {wanted}", f"{value}", remedy)
 
 
+def named_pool(op: str, given: Any, remedy: str) -> dict[str, Any]:
+    """Return ``{"name": class, **arguments}`` of a name, or of the name and arguments of a mapping.
+
+    The name is that of a class or preset; None is ``BilinearPool``.
+
+    Raises: ValueError for an unknown name or argument, or an invalid value.
+    """
+    given = "BilinearPool" if given is None else given
+    described = dict(given) if isinstance(given, Mapping) else {"name": given}
+    name = described.get("name")
+    if name not in (*POOLS, *presets.PRESETS):
+        invariant = "the name of a pool must be one of " + ", ".join((*POOLS, *presets.PRESETS))
+        refuse(ValueError, op, invariant, repr(name), remedy)
+    described = described if name in POOLS else presets.describe(**described)
+    check_arguments(op, described, remedy, remedy)
+    return described
+
+
 def describe_named_pool(
-    name: str | None, streams: Streams, num_classes: int, seed: int | None
+    given: str | Mapping[str, Any] | None, streams: Streams, num_classes: int, seed: int | None
 ) -> dict[str, Any]:
-    """Describe the pool of a class or preset name for a model, default arguments left out."""
-    name = "BilinearPool" if name is None else name
-    if name not in POOLS and name not in presets.PRESETS:
-        invariant = "pool must be a layer, or a name among " + ", ".join((*POOLS, *presets.PRESETS))
-        refuse(ValueError, "BCNN", invariant, repr(name), "Check the spelling.")
-    described = {"name": name} if name in POOLS else presets.describe(name)
+    """Describe the pool of a name, or of a name and arguments, for a model; defaults left out."""
+    described = named_pool("BCNN", given, "Check the spelling.")
     channels = streams.pooled
     remedy = "Use taps, or a pool for that many feature maps."
     check_map_count("BCNN", described["name"], len(channels), remedy)
-    given = {
+    model = {
         "channels": channels[0] if len(channels) == 1 else list(channels),
         "num_classes": num_classes,
         "seed": seed,
     }
+    return _completed(described, model)
+
+
+def _completed(described: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the arguments that follow from the model, also to a pool within."""
     known = POOLS[described["name"]].arguments
-    return described | {k: v for k, v in given.items() if k in known}
+    completed = {k: v for k, v in model.items() if k in known} | dict(described)
+    if "pool" in described:
+        completed["pool"] = _completed(described["pool"], model)
+    return completed
 
 
 def describe_pool(op: str, pool: Any) -> dict[str, Any]:

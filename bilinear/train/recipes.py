@@ -10,17 +10,16 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
-from .. import presets
 from ..contract import refuse
 from ..data.augment import LARGEST
 from ..data.images import MAX_PIXELS
-from ..models import pools
-from ..models.plans import BACKBONES, DTYPES
-from .validation import Count, Natural, NonNegative, Positive, Text, one_of, reject, validated
+from ..models.pools import has_unit_length, named_pool
+from .recipe_model import Model
+from .validation import Count, Natural, NonNegative, Positive, Text, reject, validated
 
 FORMAT = "bilinear-recipe"
 VERSION = 1
@@ -33,39 +32,10 @@ values of a descriptor of length 1 are small, and so are the gradients of its cl
 MAX_PLAIN_LEARNING_RATE = 0.1
 """Largest learning rate where descriptors do not have length 1: `UNIT_LEARNING_RATE` diverges."""
 
-Backbone = Annotated[str, one_of(BACKBONES)]
-Projected = Annotated[Count, Field(le=4096)]
-"""Channels after a projection: `BilinearPool` then has 2²⁴ values, 64 MiB for each image."""
 Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
 """Of an image in pixels: larger images are refused when they are read."""
 
 Fraction = Annotated[Positive, Field(le=1)]
-
-
-@validated
-class Model:
-    """The arguments of `BCNN` that a recipe sets.
-
-    Args:
-        backbone: a named backbone. Default: ``"vgg16"``.
-        backbone_b: the backbone of a second stream. Default: None, one shared stream.
-        pool: the class name of the pooling layer. Default: None, `BilinearPool`.
-        projection: channels of the 1 × 1 projection before the pool, at most 4096. Default: None,
-            none.
-        taps: names of the layers whose feature maps are pooled. Default: None, the last one.
-        weights: ``"imagenet"`` (the default); the path of a weight file of the backbone, or of a
-            portable file, from which backbone, projection and pool start; or None, which draws
-            the initial weights from the seed of the recipe.
-        dtype: of the parameters. Default: ``"float32"``.
-    """
-
-    backbone: Backbone = "vgg16"
-    backbone_b: Backbone | None = None
-    pool: str | None = None
-    projection: Projected | None = None
-    taps: tuple[str, ...] | None = None
-    weights: str | None = "imagenet"
-    dtype: Annotated[str, one_of(DTYPES)] = "float32"
 
 
 @validated
@@ -277,17 +247,19 @@ class Recipe:
             for j, rate in enumerate(self.learning_rates(phase)):
                 if rate > MAX_PLAIN_LEARNING_RATE:
                     field = f"phases.{i}.groups.{j}.learning_rate"
-                    most = f"at most {MAX_PLAIN_LEARNING_RATE} with {self.model.pool}"
+                    most = f"at most {MAX_PLAIN_LEARNING_RATE} with {self._pool['name']}"
                     invariant = f"{field} must be {most}, whose output does not have length 1"
                     remedy = f"Use --set {field}=null, which is {PLAIN_LEARNING_RATE} there."
                     refuse(ValueError, "Recipe", invariant, f"{rate}", remedy)
 
     @property
+    def _pool(self) -> dict[str, Any]:
+        return named_pool("Recipe: model.pool", self.model.pool, "")
+
+    @property
     def has_unit_length(self) -> bool:
         """Whether the pool of the model gives descriptors of length 1."""
-        name = self.model.pool or "BilinearPool"
-        described = presets.describe(name) if name in presets.PRESETS else {"name": name}
-        return name not in {*pools.POOLS, *presets.PRESETS} or pools.has_unit_length(described)
+        return has_unit_length(self._pool)
 
     def learning_rates(self, phase: Phase) -> list[float]:
         """The learning rates of the groups of a phase, before its schedule."""

@@ -155,6 +155,30 @@ def test_every_pool_has_a_name(backend: str, name: str) -> None:
 
 
 @over_backends
+def test_a_description_makes_the_pool(backend: str, tmp_path: Path) -> None:
+    """Of a class or preset, for the channels and the seed of the model unless it has its own."""
+    cut, path = {"taps": ("layer1",), "projection": 8}, tmp_path / "model.safetensors"
+    for given, expected in (
+        (COMPACT, {"dim": 24, "channels": 8, "seed": 5}),
+        ({"name": "DemocraticPool", "pool": COMPACT | {"seed": 3}}, {"steps": 10}),
+        ({"name": "umass", "eps": 0.25}, {"eps": 0.25, "root": "shifted"}),
+    ):
+        model = driver(backend).model("resnet18", CLASSES, pool=given, seed=5, **cut)
+        pool = model.pool
+        assert {name: getattr(pool, name) for name in expected} == expected
+    assert (pool.reduction, type(pool).__name__) == ("mean", "BilinearPool")
+    inner = {"name": "DemocraticPool", "pool": COMPACT | {"seed": 3}}
+    model = driver(backend).model("resnet18", CLASSES, pool=inner, **cut)
+    assert (model.pool.pool.seed, model.pool.pool.channels) == (3, 8)
+    driver(backend).save(model, path)
+    again = driver(backend).model("resnet18", CLASSES, pool=inner, weights=path)
+    assert again.pool.pool.seed == 3
+    other = inner | {"pool": COMPACT | {"seed": 4}}
+    with pytest.raises(ValueError, match="pool must be that of the file"):
+        driver(backend).model("resnet18", CLASSES, pool=other, weights=path)
+
+
+@over_backends
 def test_a_pool_that_gives_logits_has_no_descriptors(backend: str) -> None:
     model = build(backend, "classifier")
     assert not any(name.startswith("classifier.") for name in driver(backend).tensors(model))
@@ -171,8 +195,17 @@ def test_tables_and_taps_are_copied_whole(backend: str) -> None:
         np.testing.assert_array_equal(result, logits, err_msg=way)
 
 
+COMPACT: dict[str, Any] = {"name": "CompactBilinearPool", "dim": 24}
+OUTER: dict[str, Any] = {"name": "OuterMaxPool"}
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("pool must be a layer, or a name among .*; got 'MaxPool'", {"pool": "MaxPool"}),
+    ("the name of a pool must be one of BilinearPool, .*; got 'MaxPool'", {"pool": "MaxPool"}),
+    ("the name of a pool must be one of .*; got None", {"pool": {"dim": 24}}),
+    (r"OuterMaxPool has the arguments eps, .* got \['dim'\]", {"pool": OUTER | {"dim": 24}}),
+    (
+        "dim of CompactBilinearPool must be a positive integer; got 0",
+        {"pool": COMPACT | {"dim": 0}},
+    ),
+    (r"channels of CompactBilinearPool must be \(512,\)", {"pool": COMPACT | {"channels": 8}}),
     ("HierarchicalBilinearPool takes 2 maps or more", {"pool": "HierarchicalBilinearPool"}),
     ("projection must be a positive integer", {"projection": 0}),
     (

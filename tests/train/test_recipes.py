@@ -76,6 +76,16 @@ REFUSED = {
     "model.backbone=vgg19": "one of vgg16, resnet18; got 'vgg19'",
     'model.backbone=["vgg16"]': r"a valid string; got \['vgg16'\]",
     "model.backbone_b={}": r"a valid string; got \{\}",
+    "model.pool=MaxPool": "the name of a pool must be one of BilinearPool, .*; got 'MaxPool'",
+    "model.pool=": "the name of a pool must be one of BilinearPool, .*; got ''",
+    "model.pool=3": "a name, or an object with a name and arguments; got 3",
+    'model.pool={"dim": 8}': "the name of a pool must be one of .*; got None",
+    'model.pool={"name": "CompactBilinearPool", "dim": 0}': "a positive integer; got 0",
+    'model.pool={"name": "CompactBilinearPool", "dim": true}': "a positive integer; got True",
+    'model.pool={"name": "OuterMaxPool", "dim": 8}': r"has the arguments eps, .*; got \['dim'\]",
+    'model.pool={"name": "BilinearPool", "slope_eps": 0.1}': "signed root without eps; got root=",
+    'model.pool={"name": "DemocraticPool", "pool": {"name": "lrbp"}}': "must be one of .*'lrbp'",
+    'model.pool={"name": "DemocraticPool", "pool": {"name": "OuterMaxPool", "eps": -1}}': "got -1",
     "model.dtype=float8": "one of float16, .*; got 'float8'",
     "model.projection=4097": "less than or equal to 4096; got 4097",
     "model.taps=layer3": "a valid tuple; got 'layer3'",
@@ -99,6 +109,17 @@ def test_invalid_values_are_refused_with_their_path(change: str) -> None:
     with pytest.raises(ValueError, match=f"Recipe: {where}.* {REFUSED[change]}") as caught:
         override(recipe(), [change])
     assert "help(bilinear.train." in str(caught.value)
+
+
+def test_the_pool_of_a_recipe_may_have_arguments() -> None:
+    pool = {"name": "CompactBilinearPool", "dim": 8, "seed": None}
+    made = override(recipe(), [f"model.pool={json.dumps(pool)}"])
+    assert made.model.pool == pool
+    assert Recipe.from_json(made.to_json()) == made
+    assert override(made, ["model.pool.dim=16"]).model.pool == pool | {"dim": 16}
+    for name in "isqrt-cov", '{"name": "CovariancePool", "steps": 3}':
+        with pytest.raises(ValueError, match=r"at most 0\.1 with CovariancePool"):
+            override(recipe(), ["phases.0.groups.0.learning_rate=1", f"model.pool={name}"])
 
 
 @pytest.mark.parametrize("pool", ["AveragePool", "CovariancePool", "LowRankBilinearClassifier"])

@@ -30,9 +30,11 @@ class BCNN(nnx.Module, Network[jax.Array]):
             layer4, 1/32), or a `flax.nnx.Module` that maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
-        pool: a pooling layer, or the name of a layer or preset, which is made with its defaults for
-            the model. A custom pool needs a ``descriptor_size`` method; one with a ``num_classes``
-            attribute computes the logits without a linear classifier. None is ``"BilinearPool"``.
+        pool: a pooling layer; the name of a layer or preset, which is made for the model; or a
+            dictionary with its ``"name"`` and arguments, such as
+            ``{"name": "CompactBilinearPool", "dim": 1024}``. A custom pool needs a
+            ``descriptor_size`` method; one with a ``num_classes`` attribute computes the logits
+            without a linear classifier. None is ``"BilinearPool"``.
         projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
             projects the feature maps of each stream before pooling; None for no projection.
         taps: names of the feature maps of a named backbone that the pool receives instead of its

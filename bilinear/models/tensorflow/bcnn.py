@@ -31,9 +31,11 @@ class BCNN(keras.Model, Network[tf.Tensor]):
             channels last. An unbuilt layer is built for color images.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
-        pool: a pooling layer (``"channels_last"``), or the name of a layer or preset, made with its
-            defaults for the model. A custom pool needs a ``descriptor_size`` method; one with a
-            ``num_classes`` attribute computes the logits itself. None is ``"BilinearPool"``.
+        pool: a ``"channels_last"`` pooling layer; the name of a layer or preset, which is made for
+            the model; or a dictionary with its ``"name"`` and arguments, such as
+            ``{"name": "CompactBilinearPool", "dim": 1024}``. A custom pool needs a
+            ``descriptor_size`` method; one with a ``num_classes`` attribute computes the logits
+            itself. None is ``"BilinearPool"``.
         projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
             projects the feature maps of each stream before pooling; None for no projection.
         taps: names of the feature maps of a named backbone that the pool receives instead of its
@@ -75,7 +77,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         num_classes: int,
         *,
         backbone_b: str | keras.layers.Layer | None = None,
-        pool: str | keras.layers.Layer | None = None,
+        pool: str | Mapping[str, Any] | keras.layers.Layer | None = None,
         projection: int | None = None,
         taps: Taps = None,
         weights: Any = None,
