@@ -11,6 +11,9 @@ from ..data.images import Preprocessing
 from .engines import Engine
 from .recipes import Recipe
 
+MEASURES = {"loss": (1, 0), "accuracy": (-1, 1), "mean_class_accuracy": (-1, 2)}
+"""Name -> sign, which makes smaller values better, and index in the measures of a validation."""
+
 
 class Batch(Protocol):
     """Labels and indices, beside `images` (N, H, W, 3), float32 and normalised, or, from a feature
@@ -97,15 +100,31 @@ def check_pipelines(
 
 def validate(
     feed: Feed, num_classes: int, after_batch: Callable[[int], None]
-) -> tuple[float, float, np.ndarray]:
-    """Mean cross-entropy, accuracy, images of each class. Raises: ValueError for a wrong label."""
-    loss, correct, counts = 0.0, 0, np.zeros(num_classes, np.int64)
+) -> tuple[list[float], np.ndarray]:
+    """The measures of a validation, and the number of images of each class.
+
+    The measures are the mean cross-entropy, the accuracy, and the mean of the accuracies of the
+    classes that have images.
+
+    Raises: ValueError for a wrong label.
+    """
+    loss, counts = 0.0, np.zeros(num_classes, np.int64)
+    correct = np.zeros_like(counts)
     for batch in feed.validation.epoch(0):
         check_labels(batch.labels, num_classes)
         logits = feed.logits(batch)
         loss += cross_entropy(logits, batch.labels) * len(batch.labels)
-        correct += int((top_k(logits, 1)[:, 0] == batch.labels).sum())
+        right = top_k(logits, 1)[:, 0] == batch.labels
+        correct += np.bincount(batch.labels[right], minlength=num_classes)
         counts += np.bincount(batch.labels, minlength=num_classes)
         after_batch(int(counts.sum()))
     images = int(counts.sum())
-    return loss / images, correct / images, counts
+    there = counts > 0
+    class_accuracy = float((correct[there] / counts[there]).mean())
+    return [loss / images, int(correct.sum()) / images, class_accuracy], counts
+
+
+def rank(monitor: str, measures: Sequence[float]) -> list[float]:
+    """The monitored measure, then the loss, which decides between equal ones; the least is best."""
+    sign, index = MEASURES[monitor]
+    return [sign * measures[index], measures[0]]

@@ -41,16 +41,17 @@ def accuracy_before_collapse(
     are not, in loss *and* accuracy, by more than the noise of the number of images. In the first
     epoch of a phase one such epoch is enough where it also has less than half of the accuracy:
     the learning rate of the phase is too large. A small data set overfits to a loss above chance
-    level at a good accuracy; that is no collapse. `now`, `history` and `before` are the loss and
-    accuracy of this epoch, of the earlier ones of the phase, and of its start (None: unknown).
+    level at a good accuracy; that is no collapse. `now`, `history` and `before` begin with the
+    loss and accuracy of this epoch, of the earlier ones of the phase, and of its start (None:
+    unknown).
     """
     earlier = [*([] if before is None else [before]), *history]
-    for loss, accuracy in (now, *history[-1:]):
+    for loss, accuracy, *_ in (now, *history[-1:]):
         if loss < USELESS * chance.loss or accuracy > chance.accuracy:
             return None
     if not earlier:
         return None
-    loss, accuracy = min(earlier, key=lambda epoch: epoch[0])
+    loss, accuracy, *_ = min(earlier, key=lambda epoch: epoch[0])
     had_learned = loss <= LEARNED * chance.loss and accuracy - now[1] > 3 * chance.noise
     is_certain = bool(history) or now[1] < accuracy / 2
     return accuracy if had_learned and is_certain else None

@@ -42,6 +42,8 @@ class EpochDone:
     validation_accuracy: float
     best: bool
     """Whether it is the best epoch of the run so far."""
+    validation_class_accuracy: float | None = None
+    """The mean of the accuracies of the classes; None in metrics of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -19,25 +19,17 @@ import numpy as np
 from .._files import file_checksum
 from ..contract import refuse
 from ..data.images import Preprocessing
-from . import parameter_groups
-from .batches import (
-    Batch,
-    Feed,
-    Pipeline,
-    balanced_weights,
-    check_labels,
-    check_pipelines,
-    image_feed,
-    validate,
-)
+from . import batches, parameter_groups
+from .batches import Batch, Feed, Pipeline, check_labels
 from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
 from .events import CacheMessage, EpochDone, Event, ImagesValidated, Metric, PhaseStarted, StepDone
 from .feature_cache import PipelineCache
 from .interrupts import deferred_interrupts
 from .parameter_groups import Plan
+from .phase_weights import starting_tensors
 from .recipes import Phase, Recipe
-from .run import Progress, Run, describe_environment, read_tensors
+from .run import Progress, Run, describe_environment
 
 
 def train(
@@ -84,11 +76,11 @@ def train(
         collapses to chance level; RuntimeError where the engine does not follow the recipe;
         KeyboardInterrupt after Ctrl-C, once the state is saved; OSError; what the pipelines raise.
     """
-    check_pipelines(engine, training, validation, preprocessing)
+    batches.check_pipelines(engine, training, validation, preprocessing)
     run = run if isinstance(run, Run) else Run(run)
     meaning = {"classes": classes, "preprocessing": preprocessing}
-    feed = image_feed(engine, training, validation)
-    weights = balanced_weights(recipe, class_counts, engine.num_classes)
+    feed = batches.image_feed(engine, training, validation)
+    weights = batches.balanced_weights(recipe, class_counts, engine.num_classes)
     loop = _Loop(recipe, engine, feed, run, save_every, meaning, weights, cache, watch)
     return loop.run_phases(resume, data)
 
@@ -113,12 +105,9 @@ class _Loop:
 
     def run_phases(self, resume: bool, data: str) -> Path:
         engine, tensors = self.engine, self.engine.tensors()
-        loss = {"label_smoothing": self.recipe.label_smoothing, "class_weights": self.class_weights}
-        plans = [  # of every phase now: a wrong selector is found before hours of compute
-            parameter_groups.make_plan(phase, engine.streams, list(tensors), engine.learned)
-            for phase in self.recipe.phases
-        ]
-        plans = [plan._replace(**loss) for plan in plans]
+        of_model = engine.streams, list(tensors), engine.learned
+        # of every phase now: a wrong selector is found before hours of compute
+        plans = parameter_groups.make_plans(self.recipe, *of_model, self.class_weights)
         self.progress.data = data
         if self.cache:
             self.progress.cache = f"{self.cache.cache}"
@@ -132,7 +121,7 @@ class _Loop:
         return self.run.best
 
     def _start(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Create the run or load its state; returns the momentum."""
+        """Create the run or load its state; returns the buffers of the optimizer."""
         run, environment = self.run, describe_environment(self.engine.environment())
         if resume:
             run.remove_leftovers()
@@ -155,7 +144,7 @@ class _Loop:
         progress, phase, views, augmentation = self.progress, self.phase, None, None
         self.engine.begin(plan)
         if self._phase_is_new:
-            self._assign_initial_weights(phase)
+            self.engine.assign(starting_tensors(self.recipe, self.engine, self.run, progress))
         else:
             self.engine.assign_buffers(buffers)
         self.feed = self.image_feed
@@ -171,24 +160,13 @@ class _Loop:
         while progress.phase == index:
             for batch in self._batches():
                 self._step(plan, batch)
-            self._end_epoch(*self._validate())
+            self._end_epoch(self._validate())
             self._save()
 
     @property
     def _phase_is_new(self) -> bool:
         """Whether no step of the phase was done: the state from before it is as good."""
         return self.progress.epoch == self.progress.batch == 0
-
-    def _assign_initial_weights(self, phase: Phase) -> None:
-        """The weights that a phase starts from; a repetition gives the same."""
-        engine, index = self.engine, self.progress.phase
-        if index and phase.start == "best":
-            best = self.run.best_of_phase(index - 1, self.recipe.phases[index - 1].name)
-            engine.assign(read_tensors(best, engine.tensors(), self.progress.chosen))
-        if phase.reinitialize is not None:
-            model = engine.streams, engine.num_classes, engine.tensors()
-            seed = [self.recipe.seed, index]
-            engine.assign(parameter_groups.draw_tensors(phase.reinitialize, *model, seed))
 
     def _batches(self) -> Iterator[Batch]:
         """The rest of the epoch."""
@@ -215,8 +193,8 @@ class _Loop:
             first = ", ".join(str(int(i)) for i in np.asarray(batch.indices).ravel()[:8])
             self._stop("the loss must be finite", f"{loss} for the images {first}, …")
         if before:
-            after, momenta = engine.tensors(), engine.buffers()
-            parameter_groups.check_updates(phase, plan, before, after, momenta)
+            after = engine.tensors(), engine.buffers()
+            parameter_groups.check_updates(phase, plan, before, *after)
         progress.batch += 1
         progress.step += 1
         progress.loss += loss * len(batch.labels)
@@ -242,56 +220,52 @@ class _Loop:
             epoch=progress.epoch,
             step=progress.epoch * length + min(progress.batch, length - 1),
             steps=phase.epochs * length,
-            history=self._monitored(),
+            history=[value for value, _ in self._ranks()],
         )
         return [rate * scale for rate in self.recipe.learning_rates(phase)]
 
-    def _monitored(self) -> list[float]:
-        """The monitored measure of each epoch of the phase; smaller is better."""
-        if self.recipe.monitor == "loss":
-            return [loss for loss, _ in self.progress.history]
-        return [-accuracy for _, accuracy in self.progress.history]
+    def _ranks(self) -> list[list[float]]:
+        """The rank of each epoch of the phase; the least is best."""
+        return [batches.rank(self.recipe.monitor, measures) for measures in self.progress.history]
 
-    def _validate(self) -> tuple[float, float]:
-        progress, classes = self.progress, self.engine.num_classes
+    def _validate(self) -> list[float]:
+        progress, feed, classes = self.progress, self.feed, self.engine.num_classes
         with self._saved_on_error():
-            loss, accuracy, counts = validate(self.feed, classes, self._after_validation_batch)
+            measures, counts = batches.validate(feed, classes, self._after_validation_batch)
+        loss, accuracy, _ = measures
         if not math.isfinite(loss):
             self._stop("the validation loss must be finite", f"{loss}")
         before = None if self.phase.reinitialize is not None else progress.before
-        now, chance = (loss, accuracy), Chance.of(counts)
-        lost = accuracy_before_collapse(now, progress.history, before, chance)
+        lost = accuracy_before_collapse(measures, progress.history, before, Chance.of(counts))
         if lost is not None:
             received = f"validation accuracy {lost:.3f}, now {accuracy:.3f} at a loss of {loss:.3g}"
             self._stop("the network must not fall back to chance level", received)
-        return loss, accuracy
+        return measures
 
     def _after_validation_batch(self, images: int) -> None:
         self._notify(ImagesValidated(images), self.progress.images)
         self._check_interrupt()
 
-    def _end_epoch(self, loss: float, accuracy: float) -> None:
-        progress, phase = self.progress, self.phase
-        earlier = min(self._monitored(), default=math.inf)
-        progress.history.append([loss, accuracy])
-        value = self._monitored()[-1]
-        best = progress.best is None or value < progress.best
-        if value < earlier:
-            path = self.run.best_of_phase(progress.phase, phase.name)
-            self.engine.save(str(path), **self.meaning)
-        if best:
-            self.engine.save(str(self.run.best), **self.meaning)
-            progress.best = value
-        measures = progress.loss / progress.images, loss, accuracy, best
-        self._log(EpochDone(phase.name, progress.epoch, progress.step, *measures))
-        progress.passes += 1
-        progress.epoch += 1
-        progress.batch, progress.loss, progress.images = 0, 0.0, 0
-        if phase.is_over(self._monitored()):
-            chosen = self._monitored().index(min(self._monitored()))
-            progress.before = progress.history[chosen]
-            progress.chosen = file_checksum(self.run.best_of_phase(progress.phase, phase.name))
-            progress.phase, progress.epoch, progress.history = progress.phase + 1, 0, []
+    def _end_epoch(self, measures: list[float]) -> None:
+        progress, phase, run = self.progress, self.phase, self.run
+        progress.history.append(measures)
+        ranks = self._ranks()
+        chosen = ranks.index(min(ranks))
+        is_best = progress.best is None or ranks[-1] < progress.best
+        of_phase = run.best_of_phase(progress.phase, phase.name)
+        if chosen == progress.epoch:
+            self.engine.save(str(of_phase), **self.meaning)
+        if is_best:
+            self.engine.save(str(run.best), **self.meaning)
+            progress.best = ranks[-1]
+        loss, accuracy, class_accuracy = measures
+        mean, place = progress.loss / progress.images, (progress.epoch, progress.step)
+        self._log(EpochDone(phase.name, *place, mean, loss, accuracy, is_best, class_accuracy))
+        progress.end_epoch()
+        if phase.is_over([value for value, _ in ranks]):
+            progress.end_phase(chosen, file_checksum(of_phase))
+            if progress.phase == len(self.recipe.phases):
+                self.engine.save(str(run.last), **self.meaning)
 
     def _save(self) -> None:
         self.run.save(self.progress, self.engine.tensors(), self.engine.buffers())

@@ -17,7 +17,7 @@ import numpy as np
 from ..contract import refuse
 from ..models import plans
 from ..models.streams import Streams
-from .recipes import MAX_BACKBONE_LEARNING_RATE, Phase
+from .recipes import MAX_BACKBONE_LEARNING_RATE, Phase, Recipe
 
 BACKBONES = ("backbone", "backbone_b")
 
@@ -45,6 +45,19 @@ class Plan(NamedTuple):
     def backbones_are_frozen(self) -> bool:
         """Whether no backbone changes, statistics included."""
         return not any(_root(name) in BACKBONES for name in {*self.trained, *self.statistics})
+
+
+def make_plans(
+    recipe: Recipe,
+    streams: Streams,
+    tensors: Sequence[str],
+    learned: Collection[str],
+    class_weights: tuple[float, ...] | None,
+) -> list[Plan]:
+    """The plan of each phase. Raises: the errors of `make_plan`."""
+    common = {"label_smoothing": recipe.label_smoothing, "class_weights": class_weights}
+    plans = [make_plan(phase, streams, tensors, learned) for phase in recipe.phases]
+    return [plan._replace(**common) for plan in plans]
 
 
 def make_plan(

@@ -39,18 +39,27 @@ class Progress:
     """Sum over the images of the epoch so far."""
     images: Natural = 0
     history: list[list[Finite]] = field(default_factory=list)
-    """Validation loss and accuracy of each epoch of the phase."""
+    """Validation loss, accuracy and mean class accuracy of each epoch of the phase."""
     before: list[Finite] | None = None
     """The best of those of the phase before."""
     chosen: str = ""
     """Checksum of the file of the best epoch of the phase before."""
-    best: Finite | None = None
-    """The monitored measure of the best epoch so far, smaller is better."""
+    best: list[Finite] | None = None
+    """The `batches.rank` of the best epoch so far."""
     metrics: Natural = 0
     """Bytes of the metrics."""
     metrics_checksum: str = ""
     checksum: str = ""
     """Of the other fields and the tensors."""
+
+    def end_epoch(self) -> None:
+        self.passes, self.epoch = self.passes + 1, self.epoch + 1
+        self.batch, self.loss, self.images = 0, 0.0, 0
+
+    def end_phase(self, chosen: int, checksum: str) -> None:
+        """Start the next phase; `chosen` is the best epoch of this one, in a file of `checksum`."""
+        self.before, self.chosen = self.history[chosen], checksum
+        self.phase, self.epoch, self.history = self.phase + 1, 0, []
 
     def check(self, op: str, phases: Sequence[Phase]) -> None:
         """Refuse a position that a run with these phases cannot have. Raises: ValueError."""

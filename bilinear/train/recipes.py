@@ -7,17 +7,16 @@ A recipe is a model, the images it sees, and a sequence of phases. `Recipe.to_js
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import Field, StrictBool, field_validator
 
 from ..contract import refuse
-from ..data.augment import LARGEST
-from ..data.images import MAX_PIXELS
 from ..models.pools import has_unit_length, named_pool
+from .optimizers import Optimizer, Schedule
+from .recipe_images import Images
 from .recipe_model import Model
 from .validation import Count, Natural, NonNegative, Positive, Text, reject, validated
 
@@ -31,54 +30,6 @@ UNIT_LEARNING_RATE, PLAIN_LEARNING_RATE = 1.0, 0.01
 values of a descriptor of length 1 are small, and so are the gradients of its classifier."""
 MAX_PLAIN_LEARNING_RATE = 0.1
 """Largest learning rate where descriptors do not have length 1: `UNIT_LEARNING_RATE` diverges."""
-
-Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
-"""Of an image in pixels: larger images are refused when they are read."""
-
-Fraction = Annotated[Positive, Field(le=1)]
-
-
-@validated
-class Images:
-    """How an image becomes the input of the model.
-
-    Args:
-        size: side of the square crop, in pixels, at most 9459. Default: 448.
-        resize: length to which the shorter side is resized before the crop, in pixels, at least
-            `size`. Default: None, the shortest that contains the crop.
-        square: resize both sides to `resize` and ignore the aspect ratio. Default: False.
-        random_crop: crop at a random position in training. Default: True. Validation uses the
-            centre.
-        flip: mirror a training image with probability 0.5. Default: True.
-        scale: in training, resize a rectangle with a random area in this range, as a fraction of
-            the image, to the crop. Default: None, a crop of fixed size.
-        rotation, brightness, contrast, saturation, hue, erasing: as in
-            `bilinear.data.Augmentation`. Default: 0.
-    """
-
-    size: Side = 448
-    resize: Side | None = None
-    square: StrictBool = False
-    random_crop: StrictBool = True
-    flip: StrictBool = True
-    scale: tuple[Fraction, Fraction] | None = None
-    rotation: Annotated[NonNegative, Field(le=LARGEST["rotation"])] = 0.0
-    brightness: Annotated[NonNegative, Field(le=LARGEST["brightness"])] = 0.0
-    contrast: Annotated[NonNegative, Field(le=LARGEST["contrast"])] = 0.0
-    saturation: Annotated[NonNegative, Field(le=LARGEST["saturation"])] = 0.0
-    hue: Annotated[NonNegative, Field(le=LARGEST["hue"])] = 0.0
-    erasing: Annotated[NonNegative, Field(le=LARGEST["erasing"])] = 0.0
-
-    @field_validator("scale")
-    @classmethod
-    def _check_scale(cls, scale: tuple | None) -> tuple | None:
-        return scale if scale is None or scale[0] <= scale[1] else reject("in ascending order")
-
-    @field_validator("resize")
-    @classmethod
-    def _check_resize(cls, resize: int | None, info: ValidationInfo) -> int | None:
-        size = info.data.get("size", 0)
-        return resize if resize is None or resize >= size else reject(f"at least size, {size}")
 
 
 @validated
@@ -96,70 +47,6 @@ class Group:
     parameters: Text
     learning_rate: Positive | None = None
     weight_decay: NonNegative = 0.0
-
-
-@validated
-class Optimizer:
-    """PyTorch's SGD: ``g ← g + wd·w``, ``buffer ← momentum·buffer + g``, ``w ← w − lr·buffer``.
-
-    Args:
-        name: ``"sgd"``.
-        momentum: at least 0, below 1. Default: 0.9.
-        clip_norm: before the update, the gradient of all trained parameters together is multiplied
-            by ``min(1, clip_norm / (norm + 1e-6))``, as PyTorch's ``clip_grad_norm_`` does.
-            Default: None, no limit.
-    """
-
-    name: Literal["sgd"] = "sgd"
-    momentum: Annotated[NonNegative, Field(lt=1)] = 0.9
-    clip_norm: Positive | None = None
-
-
-@validated
-class Schedule:
-    """The factor on the learning rates of a phase.
-
-    It follows from the progress of the phase and its validations and has no state, so that a
-    resumed run has the learning rates of an undisturbed one.
-
-    Args:
-        kind: ``"constant"`` (the default), ``"step"``, ``"cosine"``, which is
-            ``(1 + cos(π · step / steps)) / 2``, or ``"plateau"``, which drops as PyTorch's
-            ``ReduceLROnPlateau`` does with a threshold of 0.
-        milestones: of ``"step"`` only: the epochs of the phase, from 0, at which `factor` applies.
-        factor: of ``"step"`` and ``"plateau"``, between 0 and 1. Default: 0.1.
-        patience: of ``"plateau"``: epochs without improvement before a drop. Default: 3.
-        warmup: steps over which the learning rates rise linearly. Default: 0.
-    """
-
-    kind: Literal["constant", "step", "cosine", "plateau"] = "constant"
-    milestones: Annotated[tuple[Count, ...], Field(validate_default=True)] = ()
-    factor: Annotated[Positive, Field(lt=1)] = 0.1
-    patience: Natural = 3
-    warmup: Natural = 0
-
-    @field_validator("milestones")
-    @classmethod
-    def _check_milestones(cls, milestones: tuple, info: ValidationInfo) -> tuple:
-        if info.data.get("kind") == "step" and not milestones:
-            reject("one epoch or more for kind 'step'")
-        if info.data.get("kind", "step") != "step" and milestones:
-            reject(f"empty for kind {info.data['kind']!r}")
-        return milestones
-
-    def scale(self, *, epoch: int, step: int, steps: int, history: Sequence[float]) -> float:
-        """Return the factor at `step` of the `steps` of a phase, in `epoch`, after `history`."""
-        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        if self.kind == "step":
-            return rise * self.factor ** sum(epoch >= start for start in self.milestones)
-        if self.kind == "cosine":
-            return rise * (1 + math.cos(math.pi * step / steps)) / 2
-        best, bad, drops = math.inf, 0, 0
-        for value in history if self.kind == "plateau" else ():
-            best, bad = (value, 0) if value < best else (best, bad + 1)
-            if bad > self.patience:
-                bad, drops = 0, drops + 1
-        return rise * self.factor**drops
 
 
 @validated
@@ -216,8 +103,10 @@ class Recipe:
             multiplied by ``images / (classes · images of c)``, and the mean over a batch is divided
             by the mean weight of its images, as in PyTorch's ``cross_entropy``. Both change
             training only, not the validation loss.
-        monitor: the validation measure that chooses the best epoch: ``"loss"`` (the default) or
-            ``"accuracy"``.
+        monitor: the validation measure that chooses the best epoch: ``"loss"`` (the default),
+            ``"accuracy"``, or ``"mean_class_accuracy"``, the mean of the accuracies of the classes.
+            Of epochs with equal accuracy the one with the smaller loss is better; patience and the
+            schedule ``"plateau"`` compare accuracies only.
         seed: of the initial weights, the order of the images and the augmentation. Default: 0.
         source: where the values come from. Default: empty.
 
@@ -232,7 +121,7 @@ class Recipe:
     drop_last: StrictBool = False
     label_smoothing: Annotated[NonNegative, Field(lt=1)] = 0.0
     class_weights: Literal["balanced"] | None = None
-    monitor: Literal["loss", "accuracy"] = "loss"
+    monitor: Literal["loss", "accuracy", "mean_class_accuracy"] = "loss"
     seed: Natural = 0
     source: str = ""
 

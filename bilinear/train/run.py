@@ -11,6 +11,7 @@
     events/            the metrics for TensorBoard, by `tensorboard_log`
     curves.png         the metrics as a figure, by `curves`
     best.safetensors   portable file of the best epoch, by validation
+    last.safetensors   portable file of the last epoch, when the run has ended
     phases/            portable file of the best epoch of each phase
     state.safetensors  everything that resuming needs, with its checksum
 
@@ -71,6 +72,7 @@ class Run:
         self.events = self.folder / "events"
         self.curves = self.folder / "curves.png"
         self.best = self.folder / "best.safetensors"
+        self.last = self.folder / "last.safetensors"
         self.state = self.folder / "state.safetensors"
         self._check_lock: Callable[[], None] = lambda: None
 
@@ -80,7 +82,8 @@ class Run:
     def outputs(self, recipe: Recipe) -> list[Path]:
         """The files that training this recipe writes or replaces, except ``recipe.json``."""
         phases = [self.best_of_phase(i, phase.name) for i, phase in enumerate(recipe.phases)]
-        files = [self.environment, self.images, self.metrics, self.curves, self.best, self.state]
+        files = [self.environment, self.images, self.metrics, self.curves]
+        files += [self.best, self.last, self.state]
         return files + phases
 
     def exists(self) -> bool:

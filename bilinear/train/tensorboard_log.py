@@ -2,7 +2,8 @@
 
 ======  ======================================================================
 step    ``loss/step``, and ``learning_rate/GROUP`` for each parameter group
-epoch   ``loss/training``, ``loss/validation`` and ``accuracy/validation``
+epoch   ``loss/training``, ``loss/validation``, ``accuracy/validation`` and
+        ``accuracy/validation_class_mean``, the mean of the accuracies of the classes
 phase   ``phase``: its number, from 1
 ======  ======================================================================
 
@@ -73,11 +74,14 @@ class TensorBoardLog:
         if isinstance(event, StepDone):
             pairs = zip(self._groups[event.phase], event.rates, strict=True)
             return {"loss/step": event.loss} | {f"learning_rate/{g}": rate for g, rate in pairs}
-        return {
+        scalars = {
             "loss/training": event.training_loss,
             "loss/validation": event.validation_loss,
             "accuracy/validation": event.validation_accuracy,
         }
+        if event.validation_class_accuracy is not None:
+            scalars["accuracy/validation_class_mean"] = event.validation_class_accuracy
+        return scalars
 
 
 def _encode(event: Event) -> bytes:

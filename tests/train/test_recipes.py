@@ -98,7 +98,7 @@ REFUSED = {
     "label_smoothing=1": "less than 1; got 1",
     "class_weights=equal": "'balanced'; got 'equal'",
     "phases.0.optimizer.clip_norm=0": "greater than 0; got 0",
-    "monitor=test accuracy": "'loss' or 'accuracy'; got 'test accuracy'",
+    "monitor=test accuracy": "'loss', 'accuracy' or 'mean_class_accuracy'; got 'test accuracy'",
     "seed=-1": "greater than or equal to 0; got -1",
 }
 

@@ -59,6 +59,7 @@ def expected(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """The same, from the metrics."""
     names = {"loss/step": "loss", "loss/training": "training_loss"}
     names |= {f"{what}/validation": f"validation_{what}" for what in ("loss", "accuracy")}
+    names["accuracy/validation_class_mean"] = "validation_class_accuracy"
     values, step = defaultdict(list), 0
     for event in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
         step, groups = event.get("step", step), GROUPS[event["phase"]]
@@ -79,6 +80,7 @@ def test_tensorboard_events_equal_the_metrics(tmp_path: Path) -> None:
     assert {tag: len(values) for tag, values in found.items()} == {
         **dict.fromkeys(("loss/step", "learning_rate/head"), STEPS),
         **dict.fromkeys(("loss/training", "loss/validation", "accuracy/validation"), 5),
+        "accuracy/validation_class_mean": 5,
         "learning_rate/all": 9,
         "phase": 2,
     }

@@ -137,7 +137,7 @@ def test_early_stopping_ends_a_phase(tmp_path: Path) -> None:
     assert names == ["still"] * 3 + ["head"]
 
 
-@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+@pytest.mark.parametrize("monitor", ["loss", "accuracy", "mean_class_accuracy"])
 def test_the_monitored_measure_chooses_the_best_epoch(monitor: str, tmp_path: Path) -> None:
     """On an engine whose accuracy and loss both grow."""
 
@@ -156,6 +156,36 @@ def test_the_monitored_measure_chooses_the_best_epoch(monitor: str, tmp_path: Pa
     epochs = events(tmp_path, "epoch")
     wanted = [True, False, False] if monitor == "loss" else [True, True, True]
     assert [e["best"] for e in epochs] == wanted, epochs
+
+
+def test_of_equal_accuracies_the_smaller_loss_is_best(tmp_path: Path) -> None:
+    """Patience still counts an epoch of equal accuracy as no improvement."""
+
+    class Confident(Linear):
+        """All its predictions are right; the loss of the third epoch is the smallest."""
+
+        calls = 0
+
+        def evaluate(self, images: np.ndarray) -> np.ndarray:
+            confidence = (1.0, 3.0, 4.0, 2.0)[self.calls // 2]  # each epoch has two batches
+            self.calls += 1
+            return confidence * np.eye(3)[images.mean((1, 2)).argmax(1)]
+
+    one = Phase("head", (Group("head", 0.1),), 9, patience=3)
+    finish(tmp_path, linear_recipe(phases=(one,), monitor="accuracy"), engine=Confident())
+    epochs = events(tmp_path, "epoch")
+    assert [e["validation_accuracy"] for e in epochs] == [1.0] * 4
+    assert [e["best"] for e in epochs] == [True, True, True, False]
+
+
+def test_the_last_model_is_saved_when_the_run_ends(tmp_path: Path) -> None:
+    """Also if the best model is an earlier one."""
+    phases = (Phase("head", (Group("head", 0.5),), 2, schedule=Schedule("step", (1,), factor=0.5)),)
+    engine = Forgetful()
+    best = finish(tmp_path, linear_recipe(phases=phases), engine=engine)
+    last = read_tensors(tmp_path / "last.safetensors", engine.values)
+    assert same(last, engine.tensors())
+    assert not same(last, read_tensors(best, engine.values))
 
 
 # --- errors before anything is computed ---
@@ -207,9 +237,12 @@ def test_validation_computes_the_formulas_over_batches_of_any_size() -> None:
     split = [SimpleNamespace(labels=labels[i], logits=logits[i]) for i in parts]
     pipeline, seen = SimpleNamespace(epoch=lambda epoch: split), []
     feed: Any = SimpleNamespace(validation=pipeline, logits=lambda batch: batch.logits)
-    loss, accuracy, counts = validate(feed, 7, seen.append)
+    (loss, accuracy, class_accuracy), counts = validate(feed, 7, seen.append)
     assert loss == pytest.approx(float(losses.mean()), rel=1e-12)
     assert accuracy == np.mean(logits.argmax(1) == labels)
+    right = logits.argmax(1) == labels
+    of_classes = [right[labels == k].mean() for k in range(7) if (labels == k).any()]
+    assert class_accuracy == pytest.approx(np.mean(of_classes), rel=1e-12)
     np.testing.assert_array_equal(counts, np.bincount(labels, minlength=7))
     assert seen == [13, 40]
 
