@@ -1,18 +1,27 @@
 """How an image becomes the input of a model, as data."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import Field, PlainValidator, StrictBool, ValidationInfo, field_validator
 
 from ..data.augment import LARGEST
 from ..data.images import MAX_PIXELS
 from .validation import Count, NonNegative, Positive, reject, validated
 
-Side = Annotated[Count, Field(le=math.isqrt(MAX_PIXELS))]
+LARGEST_SIDE = math.isqrt(MAX_PIXELS)
 """Of an image in pixels: larger images are refused when they are read."""
+Side = Annotated[Count, Field(le=LARGEST_SIDE)]
 
 Fraction = Annotated[Positive, Field(le=1)]
+
+
+def _check_size(size: Any) -> int | tuple[int, int]:
+    pair = isinstance(size, (list, tuple)) and len(size) == 2
+    for side in size if pair else [size]:
+        if type(side) is not int or not 1 <= side <= LARGEST_SIDE:
+            reject(f"an integer from 1 to {LARGEST_SIDE}, or two, [rows, columns]")
+    return (size[0], size[1]) if pair else size
 
 
 @validated
@@ -20,7 +29,8 @@ class Images:
     """How an image becomes the input of the model.
 
     Args:
-        size: side of the square crop, in pixels, at most 9459. Default: 448.
+        size: side of the square crop, or its rows and columns, in pixels, at most 9459. Default:
+            448.
         resize: length to which the shorter side is resized before the crop, in pixels, at least
             `size`. Default: None, the shortest that contains the crop.
         square: resize both sides to `resize` and ignore the aspect ratio. Default: False.
@@ -33,7 +43,7 @@ class Images:
             `bilinear.data.Augmentation`. Default: 0.
     """
 
-    size: Side = 448
+    size: Annotated[int | tuple[int, int], PlainValidator(_check_size)] = 448
     resize: Side | None = None
     square: StrictBool = False
     random_crop: StrictBool = True
@@ -55,4 +65,5 @@ class Images:
     @classmethod
     def _check_resize(cls, resize: int | None, info: ValidationInfo) -> int | None:
         size = info.data.get("size", 0)
-        return resize if resize is None or resize >= size else reject(f"at least size, {size}")
+        largest = max(size) if isinstance(size, tuple) else size
+        return resize if resize is None or resize >= largest else reject(f"at least size, {size}")

@@ -28,11 +28,11 @@ over_backends = pytest.mark.parametrize("backend", PRESENT)
 present = pytest.mark.skipif(not PRESENT, reason="no framework is installed")
 HEAD = Phase("head", (Group("head", 0.125, 1e-3),), 3)
 LAST = Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 1)
-PREPROCESSING = Preprocessing(32, 36)
+PREPROCESSING = Preprocessing((32, 28), 36)
 
 
 def small(**changes: Any) -> Recipe:
-    return recipe(**({"images": Images(32, 36), "phases": (HEAD, LAST)} | changes))
+    return recipe(**({"images": Images((32, 28), 36), "phases": (HEAD, LAST)} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_view_for_each_epoch_equals_the_run_without_a_cache(
     of_validation = [("validation", 0, n) for n in (4, 6)]
     assert done == [*of_training[:3], *of_validation, *of_training[3:]]
     texts = [event.text for event, _ in received if isinstance(event, CacheMessage)]
-    folder, maps = tmp_path / "maps", "8 × 8 × 64 float64"
+    folder, maps = tmp_path / "maps", "8 × 7 × 64 float64"
     assert texts[1::2] == 2 * ["augmentation: as without a cache"]
     for text, there in zip(texts[::2], ("0.0 MiB", "1.3 MiB"), strict=True):
         assert text == (
@@ -216,7 +216,7 @@ def test_splits_with_two_image_sizes_have_feature_maps_of_two_sizes(
 ) -> None:
     larger = fixed(index, "validation", preprocessing=Preprocessing(40, 44))
     of = PipelineCache(Cache(tmp_path), fixed(index), larger).for_phase(first, HEAD, 0)
-    assert "× 1 view, 8 × 8 × 64 float64 each, and of 6 for validation, 10 × 10 " in of.check()
+    assert "× 1 view, 8 × 7 × 64 float64 each, and of 6 for validation, 10 × 10 " in of.check()
     for part, side in (feed(of).training, 8), (feed(of).validation, 10):
         assert next(part.epoch(0)).maps[0].shape == (4, side, side, 64)
 
@@ -266,8 +266,8 @@ def test_a_key_depends_on_everything_that_determines_the_feature_maps(
     taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
     for changes in (
         {"batch_size": 3},
-        {"preprocessing": Preprocessing(32, 40)},
-        {"preprocessing": Preprocessing(32, 36, std=(0.5, 0.5, 0.5))},
+        {"preprocessing": Preprocessing((32, 28), 40)},
+        {"preprocessing": Preprocessing((32, 28), 36, std=(0.5, 0.5, 0.5))},
         {"index": replace(index, items=index.items[1:])},
         {"engine": taps},
     ):

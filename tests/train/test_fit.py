@@ -18,12 +18,12 @@ from ..datasets import color_images
 from ..subjects import PRESENT, driver
 from ..training import contents, events, recipe
 
-PREPROCESSING = Preprocessing(32, 36)
+PREPROCESSING = Preprocessing((32, 28), 36)
 ONE = Phase("head", (Group("head", 0.125),), 2)
 
 
 def small(**changes: object) -> Recipe:
-    return recipe(**({"images": Images(32, 36), "phases": (ONE,)} | changes))
+    return recipe(**({"images": Images((32, 28), 36), "phases": (ONE,)} | changes))
 
 
 @pytest.fixture
