@@ -27,7 +27,8 @@ from .data import photographs
 from .measure import Spread, in_new_process, ratios, time_in_turn
 from .report import spread, table
 
-PHASE = Phase("classifier", (Group("head", 1.0, 1e-8),), 55)
+RATE = 1.0
+PHASE = Phase("classifier", (Group("head", RATE, 1e-8),), 55)
 BATCHES = 1
 """Batches in an epoch. The time of a longer epoch is proportional."""
 
@@ -91,8 +92,7 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
 
 
 def _epoch_of(feed: Feed) -> Callable[[], list[float]]:
-    rates = [group.learning_rate for group in PHASE.groups]
-    return lambda: [feed.step(batch, rates) for batch in feed.training.epoch(0)]
+    return lambda: [feed.step(batch, [RATE]) for batch in feed.training.epoch(0)]
 
 
 def section(given: argparse.Namespace) -> list[dict]:
