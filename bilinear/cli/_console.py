@@ -85,17 +85,18 @@ class Progress:
             self._bar.start()
         return self
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Report `count` more images; `detail` stands before their number."""
         self._done += count
         now = self._clock()
         speed = self._done / max(now - self._start, 1e-9)
         left = timedelta(seconds=round((self._total - self._done) / speed))
         status = f"{speed:.1f}/s, {left} left"
         if self._bar:
-            self._bar.update(self._task, advance=count, description=status)
+            self._bar.update(self._task, advance=count, description=f"{detail}{status}")
         elif now - self._last_line >= INTERVAL:
             self._last_line = now
-            say(f"{self._done:,} of {self._total:,} images, {status}")
+            say(f"{detail}{self._done:,} of {self._total:,} images, {status}")
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         if self._bar:

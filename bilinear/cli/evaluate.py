@@ -32,6 +32,7 @@ SplitName = Annotated[
         "of the training run, and all images of other data.",
     ),
 ]
+PERCENT = "top1", "top5", "mean_class_accuracy", "calibration_error"
 MIRROR = "Average the logits of each image and its mirror image."
 
 
@@ -144,9 +145,9 @@ def compute_report(
 def format_report(report: dict[str, Any]) -> str:
     """The report as text: metrics, accuracy of classes with images, and the most confused pairs."""
     *keys, classes, confusion = report
-    lines = [f"{key.replace('_', ' '):20}{_format(report[key])}" for key in keys]
+    lines = [f"{key.replace('_', ' '):20}{_format(report[key], key)}" for key in keys]
     shown = [row for row in report[classes] if row["images"]]
-    rows = [(_format(row["accuracy"]), row["images"], row["class"]) for row in shown]
+    rows = [(f"{row['accuracy']:.1%}", row["images"], row["class"]) for row in shown]
     lines.append("accuracy, number of images and name of each class:")
     lines += [f"  {accuracy:>6}  {images:>6,}  {name}" for accuracy, images, name in rows]
     names = [row["class"] for row in report[classes]]
@@ -164,7 +165,10 @@ def most_confused(confusion: np.ndarray, count: int = 5) -> list[tuple[int, int,
     return [(i, j, int(wrong[i, j])) for i, j in cells if wrong[i, j]]
 
 
-def _format(value: Any) -> str:
+def _format(value: Any, key: str) -> str:
+    """Accuracies in percent, as in every text of the command line; JSON has fractions."""
+    if key in PERCENT:
+        return f"{value:.1%}"
     return f"{value:.4f}" if isinstance(value, float) else f"{value}"
 
 

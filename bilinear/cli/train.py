@@ -11,6 +11,7 @@ import typer
 from .._files import check_outputs
 from ..contract import refuse
 from ..data import Index, validation_split
+from ..data.composition import composition_warnings
 from ..data.index import Split
 from ..train import NAMED_RECIPES, Cache, Run, fit, override
 from . import _dataset
@@ -167,6 +168,8 @@ def train(
     index = validation_split(index, **split)
     counts = [f"{len(index.split(split)):,} {name}" for split, name in _SPLITS]
     say(f"{found.name} in {framework}, images: {', '.join(counts)}")
+    for text in composition_warnings(index, balanced=found.class_weights is not None):
+        say(f"bilinear: warning: {text}")
 
     def record() -> None:
         record_split(folder, split)

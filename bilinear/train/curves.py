@@ -73,13 +73,13 @@ def figure(events: Sequence[Metric]) -> Figure:
     lower.plot(x, percents, color=VALIDATION, label="validation", **style)
     i = max(i for i, epoch in enumerate(epochs) if epoch.best)
     best = epochs[i]
-    words = f"loss {losses[i]:.4g}, accuracy {percents[i]:.1f} %"
-    label = f"best: phase {best.phase}, epoch {best.epoch}, {words}"
+    words = f"loss {losses[i]:.4g}, accuracy {percents[i]:.1f}%"
+    label = f"best: phase {best.phase}, epoch {best.epoch + 1}, {words}"
     star = {"marker": "*", "ms": 15, "ls": "", "color": "black", "zorder": 3}
     upper.plot(x[i], losses[i], label=label, **star)
     lower.plot(x[i], percents[i], **star)
     upper.set_ylabel("cross-entropy / nats")
-    lower.set(ylabel="validation accuracy / %", xlabel="step")
+    lower.set(ylabel="validation accuracy in %", xlabel="step")
     lower.margins(y=0.2)  # space for the names of the phases
     for axes in (upper, lower):
         axes.grid(alpha=0.3)

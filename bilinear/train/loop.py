@@ -238,7 +238,7 @@ class _Loop:
         before = None if self.phase.reinitialize is not None else progress.before
         lost = accuracy_before_collapse(measures, progress.history, before, Chance.of(counts))
         if lost is not None:
-            received = f"validation accuracy {lost:.3f}, now {accuracy:.3f} at a loss of {loss:.3g}"
+            received = f"validation accuracy {lost:.1%}, now {accuracy:.1%} at a loss of {loss:.3g}"
             self._stop("the network must not fall back to chance level", received)
         return measures
 
@@ -279,7 +279,7 @@ class _Loop:
 
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase
-        op = f"step {progress.step + 1}, epoch {progress.epoch} of phase {phase.name!r}"
+        op = f"step {progress.step + 1}, epoch {progress.epoch + 1} of phase {phase.name!r}"
         rates = ", ".join(f"{rate:.3g}" for rate in self._learning_rates())
         remedy = f"The learning rates were {rates}; start again with smaller ones."
         refuse(FloatingPointError, op, invariant, received, remedy)

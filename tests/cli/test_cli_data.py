@@ -190,6 +190,8 @@ def test_the_most_confused_classes_are_listed() -> None:
     ]
     perfect = compute_report(np.eye(3), np.arange(3), ("finch", "robin", "wren"))
     assert format_report(perfect).endswith("1  wren")
+    assert "top1                62.5%\n" in format_report(report)
+    assert "   66.7%       3  finch\n" in format_report(report)
 
 
 @pytest.mark.filterwarnings("default:.*started elsewhere:UserWarning")

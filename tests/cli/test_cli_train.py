@@ -1,23 +1,30 @@
 """``bilinear train``: from a folder of images to a model for the other commands."""
 
 import json
+import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
-from bilinear.cli import run
+from bilinear.cli import _console, run
+from bilinear.cli._report import Reporter
+from bilinear.data import Index, Item
+from bilinear.data.composition import composition_warnings
 from bilinear.train import (
     NAMED_RECIPES,
     Group,
     Images,
     Phase,
     Recipe,
+    Schedule,
     default_recipe,
     named_recipe,
 )
+from bilinear.train.events import EpochDone, ImagesValidated, PhaseStarted, StepDone
 
 from ..datasets import color_images, photographs
 from ..subjects import PRESENT
@@ -44,13 +51,22 @@ def test_a_trained_model_is_evaluated(backend, pictures, tmp_path, command, caps
     captured = capsys.readouterr()
     assert captured.out == f"{folder / 'best.safetensors'}\n"
     assert "images: 12 training, 6 validation" in captured.err
-    for line in ("phase head, epoch 1: loss ", "phase all, epoch 0: loss ", "12 of 12 images in "):
-        assert line in captured.err
+    assert "12 of 12 images in " in captured.err
+    line = r"\nphase head 1/2, epoch 2/2: loss [\d.]+, validation loss [\d.]+, validation "
+    line += r"accuracy [\d.]+%( \(best so far\))?, learning rate 0\.125, about "
+    assert re.search(line, captured.err)
+    assert " trainable tensors, epochs: 1, learning rate 0.01\n" in captured.err
+    assert "\nphase all 2/2, epoch 1/1: loss " in captured.err
+    for warning in (
+        "3 of 3 classes have fewer than 10 training images: blue 4, green 4, red 4; their",
+        "the validation split has 6 images: the standard error of its accuracy is up to 20%",
+    ):
+        assert f"\nbilinear: warning: {warning}" in captured.err
     lines = captured.err.splitlines()
     begun = lines.index("validating on 6 images")
     assert lines[begun - 1].startswith("12 of 12 images in ")
     assert lines[begun + 1].startswith("6 of 6 images in ")
-    assert lines[begun + 2].startswith("phase head, epoch 0: loss ")
+    assert lines[begun + 2].startswith("phase head 1/2, epoch 1/2: loss ")
     before = contents(folder)
     command(*words, "--resume")
     assert contents(folder) == before
@@ -98,6 +114,64 @@ def test_a_recipe_is_chosen_and_a_run_resumes_by_its_folder_alone(
     assert "Name DATA too" in command("train", "--resume", "run", code=2)
 
 
+def test_progress_has_phase_epoch_loss_learning_rates_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """A step takes ten seconds. Training the backbone counts three times."""
+    monkeypatch.setattr(_console, "INTERVAL", -1)  # a line for every step
+    groups = Group("head", 0.5), Group("all", 0.05)
+    phases = Phase("head", groups[:1], 3, schedule=Schedule("step", (2,))), Phase("all", groups, 2)
+    seconds, step = [0], 0
+    whole = recipe(phases=phases, drop_last=True)  # two steps of 4 images in an epoch of 11
+    report = Reporter(whole, (11, 4), lambda: None, lambda: seconds[0])
+    for phase in phases:
+        report(PhaseStarted(phase.name, 5), 0)
+        for epoch in range(phase.epochs):
+            rates = [group.learning_rate / 10 ** (epoch // 2) for group in phase.groups]
+            for images in (4, 8):
+                step, seconds[0] = step + 1, seconds[0] + 10
+                report(StepDone(phase.name, epoch, step, 0.5, rates), images)
+            report(ImagesValidated(4), 8)
+            report(EpochDone(phase.name, epoch, step, 0.5, 0.25, 0.75, epoch == 0), 8)
+    lines = capsys.readouterr().err.splitlines()
+    measures = "loss 0.5000, validation loss 0.2500, validation accuracy 75.0%"
+    expected = (  # the time left: that of a step, by the passes that are left and those of a step
+        f"phase head 1/2, epoch 1/3: {measures} (best so far), learning rate 0.5, "
+        f"about {timedelta(seconds=10 * (2 * 12 + 2 * 28) / (4 + 4))} left",
+        "phase head 1/2, epoch 3/3: learning rate 0.05 instead of learning rate 0.5",
+        "phase all 2/2: 5 trainable tensors, epochs: 2, learning rate head 0.5, all 0.05",
+        f"phase all 2/2, epoch 2/2: {measures}, learning rate head 0.5, all 0.05",
+    )
+    assert [lines.count(line) for line in expected] == [1] * len(expected)
+    text = "phase head 1/2, epoch 3/3, step 5, loss 0.5000, learning rate 0.05: 4 of 8 images, "
+    assert sum(line.startswith(text) for line in lines) == 1
+    assert lines.count("validating on 4 images") == 5
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "warned"),
+    [
+        ((40, 40, 40), 100, ()),
+        ((9, 40, 10), 100, ("1 of 3 classes have fewer than 10 training images: a 9; their",)),
+        ((40, 40, 40), 25, ("has 25 images: the standard error of its accuracy is up to 10%, ",)),
+        ((40, 20, 201), 100, ("the class c has 201 training images, and the median class 40; ",)),
+        ((40, 20, 200), 100, ()),
+    ],
+)
+def test_warnings_about_the_data_have_numbers(
+    training: tuple[int, ...], validation: int, warned: tuple[str, ...]
+) -> None:
+    counts = [*((label, "train", count) for label, count in enumerate(training))]
+    items = [
+        Item(f"{split}/{label}/{k}.jpg", label, split)  # type: ignore[arg-type]
+        for label, split, count in [*counts, (0, "validation", validation)]
+        for k in range(count)
+    ]
+    found = composition_warnings(Index(Path(), ("a", "b", "c"), tuple(items), "mine"))
+    assert len(found) == len(warned)
+    assert all(text in warning for text, warning in zip(warned, found, strict=True))
+
+
 @pytest.mark.parametrize("images", [2, 320, 100_000])
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("pretrained", [False, True])
@@ -122,7 +196,7 @@ def test_the_cache_is_reported_and_reused(
     for name in "one", "two":
         assert run(["train", str(file), str(pictures), str(tmp_path / name), *words]) == 0
         captured = capsys.readouterr().err
-        filled = "computing feature maps, train images, epoch 0\n12 of 12 images in " in captured
+        filled = "computing feature maps, train images, epoch 1\n12 of 12 images in " in captured
         assert filled == (name == "one")
         assert f"0.6 MiB of it stored, 0.5 GiB allowed in {cache}" in captured or filled
         assert "augmentation: 1 cached view of each image, repeated every epoch\n" in captured

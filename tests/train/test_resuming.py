@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_step(tmp_path: Path) -> 
     with pytest.raises(FloatingPointError) as caught:
         finish(tmp_path, pipelines=(training, validation), save_every=1)
     text = str(caught.value)
-    step = int(re.search(r"^step (\d), epoch 0 of phase 'head'", text)[1])  # type: ignore[index]
+    step = int(re.search(r"^step (\d), epoch 1 of phase 'head'", text)[1])  # type: ignore[index]
     assert "got nan for the images" in text
     assert "5" in re.findall(r"images ([\d, ]+)", text)[0].split(", ")
     assert len(events(tmp_path, "step")) == step - 1
