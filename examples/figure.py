@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bilinear.torch import BCNN
+from examples import confusion_matrix
 
 matplotlib.use("Agg")  # writes files without a display
 
@@ -79,25 +80,11 @@ def draw(
         " red is for the class, blue is against it.",
         fontsize=10,
     )
-    _confusion(right.subplots(), matrix, classes)
+    axis = right.subplots()
+    confusion_matrix.draw(axis, matrix, classes)
+    axis.set_title("B-CNN, all test crops", fontsize=11)
     figure.savefig(path, dpi=110)
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-
-
-def _confusion(axis: Axes, matrix: np.ndarray, classes: Sequence[str]) -> None:
-    share: np.ndarray = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            color = "white" if share[row, column] > 0.5 else "black"
-            axis.text(column, row, str(count), ha="center", va="center", color=color)
-    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
-    axis.set_title("B-CNN, all test crops", fontsize=11)
-    for side in axis.spines.values():
-        side.set_visible(False)
