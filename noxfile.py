@@ -323,6 +323,7 @@ OPENED = {
     "jax": "bilinear.jax",
     "all": "bilinear.torch, bilinear.tensorflow, bilinear.jax",
     "hdf5": "bilinear.data, h5py",
+    "svm": "bilinear.analysis.linear_svm, sklearn.svm",
     "cli": "bilinear.cli",
     "testing": "bilinear.testing",
 }

@@ -14,6 +14,7 @@ from ..contract import refuse
 from ..data.image_reader import MAX_PIXELS, set_max_pixels
 from ._console import show
 from ._errors import Settings, run_guarded
+from .classifier import classifier
 from .convert import convert
 from .cost import cost
 from .descriptors import descriptors
@@ -33,7 +34,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (train, info, predict, evaluate, descriptors, retrieve, explain, convert, cost):
+COMMANDS = (
+    train,
+    info,
+    predict,
+    evaluate,
+    descriptors,
+    classifier,
+    retrieve,
+    explain,
+    convert,
+    cost,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._files import file_checksum
 from .._require import BACKENDS, available
+from ..analysis.descriptors import Rows, open_descriptors
 from ..contract import refuse
 from ..data.images import Preprocessing
 from ..models.checkpoint import read_description
@@ -52,6 +54,16 @@ class Model:
         result = call(batch)[:count]
         require_finite(self.path, result)
         return result if result.dtype == np.float64 else result.astype(np.float32)
+
+
+def open_rows(op: str, source: Path, file: Path) -> tuple[np.ndarray, Rows]:
+    """Open descriptors. Raises: ValueError unless the model of `file` computed them."""
+    descriptors, rows = open_descriptors(source)
+    if file_checksum(file) != rows.sha256:
+        remedy = "Use that model, or write the descriptors again."
+        invariant = f"{source} must contain descriptors of {file}"
+        refuse(ValueError, op, invariant, f"descriptors of {rows.model}", remedy)
+    return descriptors, rows
 
 
 def check_described(path: Path, model: Any, description: Description) -> None:

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from .._files import file_checksum
 from .._json import format_json
-from ..analysis.descriptors import nearest, open_descriptors
-from ..contract import refuse
+from ..analysis.descriptors import nearest
 from ..data.images import normalize
 from ._console import show
 from ._images import read_one
-from ._model import Model
+from ._model import Model, open_rows
 from ._options import AsJson, Banner, Framework, ModelFile
 
 Descriptors = Annotated[
@@ -31,11 +29,7 @@ def retrieve(
     framework: Framework = None,
 ) -> None:
     """Print the most similar images (cosine similarity of descriptors), most similar first."""
-    descriptors, rows = open_descriptors(source)
-    if file_checksum(file) != rows.sha256:
-        remedy = "Use that model, or write the descriptors again."
-        invariant = f"{source} must contain descriptors of {file}"
-        refuse(ValueError, "retrieve", invariant, f"descriptors of {rows.model}", remedy)
+    descriptors, rows = open_rows("retrieve", source, file)
     model = Model(file, framework, 1)
     pixels = read_one(image, model.preprocessing, banner)
     query = model.descriptors(normalize(pixels[None], model.preprocessing))[0]

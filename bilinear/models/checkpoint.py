@@ -9,10 +9,12 @@ names, shapes and dtypes in its header, both by `read_description`, and last the
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import __version__
 from ..contract import Spec, refuse
 from ..contract.layers import TensorSpec
 from . import pools
@@ -60,6 +62,33 @@ def write(
     for name, array in content.items():
         _check_values(op, name, array, tables)
     write_tensors(op, path, content, {ENTRY: description.to_json()})
+
+
+def replace_classifier(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    *,
+    classes: tuple[str, ...],
+) -> None:
+    """Write the model of a file with another linear classifier and without momentum.
+
+    Args:
+        source: a portable file whose model has a linear classifier.
+        target: the file to write.
+        weight: (classes, descriptor), cast to the dtype of the file.
+        bias: (classes,), cast likewise.
+        classes: names of the classes.
+
+    Raises: as `read` and `write`.
+    """
+    with open_portable(source) as file:
+        description, tensors, _ = file.read(file.reader.specs())
+    dtype = DTYPES[description.dtype]
+    head = {"classifier.weight": weight.astype(dtype), "classifier.bias": bias.astype(dtype)}
+    described = replace(description, classes=classes, library_version=__version__)
+    write(target, described, tensors | head)
 
 
 class PortableFile:

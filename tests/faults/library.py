@@ -43,6 +43,7 @@ def faults() -> list[Fault]:
 # --- classifiers ---
 
 CLASSIFIERS = ("tests/analysis/test_classifiers.py",)
+SVMS = ("tests/analysis/test_linear_svm.py",)
 PACK, UNPACK, PERMUTE = (
     f"analysis.classifiers:{name}_classifier" for name in ("pack", "unpack", "permute")
 )
@@ -210,6 +211,13 @@ FAULTS.append(Fault("tables may have momentum", "none", tables_with_momentum, PO
 # --- metrics, descriptors and commands ---
 
 CONFUSION, HEADER = "analysis.metrics:confusion_matrix", "analysis.descriptors:_header"
+
+
+@fault("the scores of SVMs are not rescaled", "analysis.linear_svm:_rescale", SVMS)
+def _(f, op, weight, bias, scores, labels):
+    return weight, bias
+
+
 METRICS = ("tests/analysis/test_metrics.py",)
 DESCRIPTORS = ("tests/analysis/test_descriptors.py",)
 COMMANDS = ("tests/cli", "-k", "not kill")
