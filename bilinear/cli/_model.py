@@ -23,16 +23,17 @@ from ._console import say
 class Model:
     """A file's model; batches are padded to `batch_size`, so that a compiler sees one shape."""
 
-    def __init__(self, path: Path, framework: str | None, batch_size: int) -> None:
+    def __init__(
+        self, path: Path, framework: str | None, batch_size: int, allow_import: bool = False
+    ) -> None:
         self.path = path
         self.description = read_description(path)
         self.preprocessing = preprocessing_of(self.description, f"load {path}")
         numbers = map(str, range(self.description.num_classes))
         self.classes = self.description.classes or tuple(numbers)
         self.batch_size = batch_size
-        framework = select_framework(framework)
-        namespace = importlib.import_module(f"bilinear.{framework}")
-        model = namespace.load(path)
+        framework = select_framework(framework or self.description.framework)
+        model = load(path, framework, allow_import)
         check_described(path, model, self.description)
         self._inference = Inference(model, framework)
         self.framework = name_and_version(framework)
@@ -54,6 +55,11 @@ class Model:
         result = call(batch)[:count]
         require_finite(self.path, result)
         return result if result.dtype == np.float64 else result.astype(np.float32)
+
+
+def load(path: Path, framework: str, allow_import: bool = False) -> Any:
+    """The model of a file in a framework."""
+    return importlib.import_module(f"bilinear.{framework}").load(path, allow_import=allow_import)
 
 
 def open_rows(op: str, source: Path, file: Path) -> tuple[np.ndarray, Rows]:

@@ -20,7 +20,16 @@ Inputs = Annotated[
 ]
 Framework = Annotated[
     str | None,
-    framework_option("Framework that runs the model. Default: the first installed one."),
+    framework_option(
+        "Framework that runs the model. Default: the first installed one, or that of its backbone."
+    ),
+]
+AllowImport = Annotated[
+    bool,
+    typer.Option(
+        "--allow-import",
+        help="Import a custom backbone by its path, package.module:function, which runs its code.",
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
 MAX_WORKERS = 1024

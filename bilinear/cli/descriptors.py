@@ -44,6 +44,7 @@ def descriptors(
     boxes: _options.Boxes = False,
     level: _options.Level = None,
     framework: _options.Framework = None,
+    allow_import: _options.AllowImport = False,
     batch_size: _options.BatchSize = 32,
     workers: _options.Workers = 4,
 ) -> None:
@@ -72,7 +73,7 @@ def descriptors(
     needed, free = check_disk_space(out, len(selected.items), size)
     space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
     say(f"{out}: {len(selected.items):,} descriptors of {size:,} float32, {space}")
-    model = Model(file, framework, min(batch_size, len(selected.items)))
+    model = Model(file, framework, min(batch_size, len(selected.items)), allow_import)
     reader = Reader(selected, model.preprocessing, workers)
     about = {"model": str(file), "sha256": file_checksum(file), "classes": selected.classes}
     with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:

@@ -50,6 +50,7 @@ def evaluate(
     boxes: _options.Boxes = False,
     level: _options.Level = None,
     framework: _options.Framework = None,
+    allow_import: _options.AllowImport = False,
     batch_size: _options.BatchSize = 32,
     workers: _options.Workers = 4,
 ) -> None:
@@ -64,7 +65,7 @@ def evaluate(
         check_outputs(outputs, [file, *(index.root / item.path for item in items)])
         out.mkdir(parents=True, exist_ok=True)
     match_classes(read_description(file), index.classes)
-    model = Model(file, framework, min(batch_size, len(items)))
+    model = Model(file, framework, min(batch_size, len(items)), allow_import)
     places = match_classes(model.description, index.classes)  # the file may have been replaced
     if len(places) < len(model.classes):
         share = f"{len(places):,} of {len(model.classes):,} classes of the model"

@@ -1,6 +1,5 @@
 """``bilinear explain``: contributions of image locations to the score of a class."""
 
-import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +22,8 @@ from ..models.description import Description
 from ..models.inference import Inference
 from ._console import escape, say, show, writing_stdout
 from ._images import read_one
-from ._model import check_described, preprocessing_of, require_finite, select_framework
-from ._options import AsJson, Banner, Framework, ModelFile
+from ._model import check_described, load, preprocessing_of, require_finite, select_framework
+from ._options import AllowImport, AsJson, Banner, Framework, ModelFile
 
 
 def explain(
@@ -38,6 +37,7 @@ def explain(
     count: Annotated[int, typer.Option("--pairs", min=0, help="Channel pairs to list.")] = 10,
     banner: Banner = 0,
     framework: Framework = None,
+    allow_import: AllowImport = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which locations of an image and which pairs of channels contribute to a class score.
@@ -53,10 +53,10 @@ def explain(
         refuse(ValueError, op, "the pool of the model must be BilinearPool", pool, remedy)
     preprocessing = preprocessing_of(description, op)
     index = None if class_name is None else _class_index(op, description, class_name)
-    framework = select_framework(framework)
+    framework = select_framework(framework or description.framework)
     say(f"{file} in {framework}")
     pixels = read_one(image, preprocessing, banner)
-    model = importlib.import_module(f"bilinear.{framework}").load(file)
+    model = load(file, framework, allow_import)
     check_described(file, model, description)
     stages = Inference(model, framework).stages(normalize(pixels[None], preprocessing))
     features, descriptors, logits = stages

@@ -1,13 +1,12 @@
 """``bilinear info``: the description of a model file."""
 
-import importlib
 from typing import Annotated, Any
 
 from .._json import format_json
 from ..models.summary import summarize
 from ._console import show
-from ._model import name_and_version, select_framework
-from ._options import AsJson, ModelFile, framework_option
+from ._model import load, name_and_version, select_framework
+from ._options import AllowImport, AsJson, ModelFile, framework_option
 
 
 def info(
@@ -17,11 +16,12 @@ def info(
         str | None,
         framework_option("Also open the model in this framework, which checks every tensor."),
     ] = None,
+    allow_import: AllowImport = False,
 ) -> None:
     """Print the description of a model file. Needs no framework and reads no tensor by default."""
     summary = summarize(file)
     if framework is not None:
-        importlib.import_module(f"bilinear.{select_framework(framework)}").load(file)
+        load(file, select_framework(framework), allow_import)
         summary["opened_in"] = name_and_version(framework)
     if as_json:
         show(format_json(summary))

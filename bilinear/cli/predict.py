@@ -12,7 +12,7 @@ from ._console import Progress, show
 from ._errors import SOME_FAILED
 from ._images import Reader, find_images
 from ._model import Model
-from ._options import AsJson, Banner, BatchSize, Framework, Inputs, ModelFile, Workers
+from ._options import AllowImport, AsJson, Banner, BatchSize, Framework, Inputs, ModelFile, Workers
 
 
 def predict(
@@ -24,6 +24,7 @@ def predict(
     banner: Banner = 0,
     as_json: AsJson = False,
     framework: Framework = None,
+    allow_import: AllowImport = False,
     batch_size: BatchSize = 8,
     workers: Workers = 4,
 ) -> None:
@@ -32,7 +33,7 @@ def predict(
     An image that cannot be read is named on stderr and skipped, and the exit code is 1.
     """
     selected = find_images(images, banner)
-    model = Model(file, framework, min(batch_size, len(selected.items)))
+    model = Model(file, framework, min(batch_size, len(selected.items)), allow_import)
     reader = Reader(selected, model.preprocessing, workers)
     with Progress(len(selected.items), bar=not sys.stdout.isatty()) as progress:
         for views, items in reader.batches(model.batch_size, progress.advance):

@@ -11,7 +11,7 @@ from ..data.images import normalize
 from ._console import show
 from ._images import read_one
 from ._model import Model, open_rows
-from ._options import AsJson, Banner, Framework, ModelFile
+from ._options import AllowImport, AsJson, Banner, Framework, ModelFile
 
 Descriptors = Annotated[
     Path, typer.Argument(help="A file written by bilinear descriptors.", metavar="DESCRIPTORS")
@@ -27,10 +27,11 @@ def retrieve(
     banner: Banner = 0,
     as_json: AsJson = False,
     framework: Framework = None,
+    allow_import: AllowImport = False,
 ) -> None:
     """Print the most similar images (cosine similarity of descriptors), most similar first."""
     descriptors, rows = open_rows("retrieve", source, file)
-    model = Model(file, framework, 1)
+    model = Model(file, framework, 1, allow_import)
     pixels = read_one(image, model.preprocessing, banner)
     query = model.descriptors(normalize(pixels[None], model.preprocessing))[0]
     for row, similarity in zip(*nearest(descriptors, query, k), strict=True):

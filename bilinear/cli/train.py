@@ -18,7 +18,7 @@ from . import _dataset
 from ._console import say, show
 from ._dataset import COMMAND, RECORD, open_data, record_split
 from ._model import select_framework
-from ._options import MAX_WORKERS, Boxes, Framework, Kind, Level, Subset
+from ._options import MAX_WORKERS, AllowImport, Boxes, Framework, Kind, Level, Subset
 from ._recipe import chosen_recipe, print_recipe, read_recipe, split_words
 from ._report import Reporter
 from ._resume import merge_options, record_command
@@ -107,6 +107,7 @@ def train(
     device: Device = None,
     amp: Amp = None,
     compiled: Compile = False,
+    allow_import: AllowImport = False,
     cache: CacheFolder = None,
     views: Views = None,
     cache_limit: Limit = None,
@@ -187,6 +188,7 @@ def train(
             save_every=options.get("save_every"),
             cache=feature_cache,
             estimate=is_chosen,
+            allow_import=allow_import,
             watch=reporter,
             **settings,
         )

@@ -19,6 +19,7 @@ from ..contract import Spec, refuse
 from ..contract.layers import TensorSpec
 from . import pools
 from .description import DAMAGED, Custom, Description
+from .import_path import is_import_path
 from .plans import DTYPES, bcnn_shapes, is_parameter
 from .tensor_reader import TensorReader
 from .tensorfile import (
@@ -195,6 +196,8 @@ def check_streams(
             remedy = f"Open it with bilinear.{stream.framework}.load(path, {key}=module)."
             if stream.framework != framework:
                 refuse(ValueError, op, f"{invariant}, and opens only there", framework, remedy)
+            if not given and is_import_path(stream.name):
+                remedy += " If you trust its code, allow_import=True (--allow-import) imports it."
             if not given:
                 refuse(ValueError, op, f"{invariant}, and must be given", "no module", remedy)
         elif given:

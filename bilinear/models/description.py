@@ -11,8 +11,9 @@ from ..contract import refuse
 from ..contract.renamed_arguments import RENAMED, upgrade_arguments
 from ..data.images import Preprocessing
 from . import pools
+from .import_path import is_import_path
 from .plans import CHANNELS, DTYPES, Head, are_taps, is_count, tapped
-from .streams import Streams
+from .streams import STREAMS, Streams
 
 FORMAT = "bilinear-bcnn"
 VERSION = 3
@@ -55,6 +56,19 @@ class Description:
         """Prefix of the tensors -> stream, for one stream or two."""
         second = {} if self.backbone_b is None else {"backbone_b.": self.backbone_b}
         return {"backbone.": self.backbone} | second
+
+    @property
+    def import_paths(self) -> dict[str, str]:
+        """Argument of `BCNN` -> import path, of the custom backbones that have one as name."""
+        streams = zip(STREAMS, (self.backbone, self.backbone_b), strict=True)
+        named = {key: stream.name for key, stream in streams if isinstance(stream, Custom)}
+        return {key: name for key, name in named.items() if is_import_path(name)}
+
+    @property
+    def framework(self) -> str | None:
+        """The only framework that opens the file, because a backbone is custom; None for any."""
+        custom = (stream for stream in self.streams.values() if isinstance(stream, Custom))
+        return next((stream.framework for stream in custom), None)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -16,12 +16,13 @@ from .checkpoint import check_streams, open_portable, write
 from .construction import UNFILLED, check_classes
 from .description import DAMAGED, Custom, Description
 from .framework import Framework
+from .import_path import import_backbone
 from .imports import read_import
 from .layouts import Backbones, Layout
 from .network import Network
 from .plans import DTYPES
 from .pools import MakeLayer, describe_pool
-from .streams import Streams
+from .streams import STREAMS, Streams
 
 Tensor = TypeVar("Tensor")
 Model = TypeVar("Model", bound=Network[Any])
@@ -56,8 +57,9 @@ class Files(Generic[Model, Tensor]):
             preprocessing: of the images; None writes ``model.preprocessing``.
             momentum: SGD buffers by canonical parameter name, each with the shape of
                 ``model.canonical()[name]``; None writes none.
-            name: name of a custom backbone (a pair for two). Such a file opens only in the
-                framework that wrote it.
+            name: name of a custom backbone (a pair for two), for example its import path
+                ``package.module:function``, by which `load` can import it. Such a file opens only
+                in the framework that wrote it.
 
         Raises: ValueError for tensors that are not finite, wrong class names, a custom pool, or
             momentum of a tensor that is not a parameter; TypeError for another model or classifier;
@@ -109,6 +111,7 @@ class Files(Generic[Model, Tensor]):
         num_classes: int | None = None,
         backbone: Any = None,
         backbone_b: Any = None,
+        allow_import: bool = False,
         momentum: Literal[False] = False,
     ) -> Model: ...
     @overload
@@ -119,6 +122,7 @@ class Files(Generic[Model, Tensor]):
         num_classes: int | None = None,
         backbone: Any = None,
         backbone_b: Any = None,
+        allow_import: bool = False,
         momentum: Literal[True],
     ) -> tuple[Model, dict[str, Tensor]]: ...
     def load(
@@ -128,6 +132,7 @@ class Files(Generic[Model, Tensor]):
         num_classes: int | None = None,
         backbone: Any = None,
         backbone_b: Any = None,
+        allow_import: bool = False,
         momentum: bool = False,
     ) -> Any:
         """Rebuild the model of a portable file, in evaluation mode.
@@ -139,6 +144,8 @@ class Files(Generic[Model, Tensor]):
             backbone: for a file with a custom backbone, a module of the same architecture. The
                 module is copied, not changed.
             backbone_b: the same for the second stream.
+            allow_import: import a custom backbone that is not given, if the file names it by its
+                import path ``package.module:function``. This runs the code of that module.
             momentum: also return the SGD momentum buffers, by canonical parameter name.
 
         Returns: the `BCNN`; with ``momentum=True``, a pair of the `BCNN` and the buffers.
@@ -155,7 +162,8 @@ class Files(Generic[Model, Tensor]):
                 received = f"num_classes={num_classes}"
                 refuse(ValueError, op, "momentum=True must keep the classifier", received, remedy)
         with open_portable(path) as file:
-            model = self._make(op, file.description, backbone, backbone_b)
+            given = dict(zip(STREAMS, (backbone, backbone_b), strict=True))
+            model = self._make(op, file.description, given, allow_import)
             checkpoint = file.read(model.specs(), momentum)
         model.assign(checkpoint.tensors)
         model.classes = checkpoint.description.classes
@@ -170,17 +178,25 @@ class Files(Generic[Model, Tensor]):
             key: from_numpy(model.to_own(key, array)) for key, array in checkpoint.momentum.items()
         }
 
-    def _make(self, op: str, description: Description, backbone: Any, backbone_b: Any) -> Any:
+    def _make(
+        self, op: str, description: Description, given: Mapping[str, Any], allow_import: bool
+    ) -> Any:
         """Make the model of a file, whose tensors are not set yet."""
-        given = {"backbone": backbone is not None, "backbone_b": backbone_b is not None}
-        check_streams(op, description, self._framework.name, **given)
+        known = {key: module is not None for key, module in given.items()}
+        paths = description.import_paths if allow_import else {}
+        paths = {key: path for key, path in paths.items() if not known[key]}
+        there = {key: known[key] or key in paths for key in STREAMS}
+        check_streams(op, description, self._framework.name, **there)
         self._framework.check_dtype(op, description.dtype)
+        modules = {key: self._framework.copied(module) for key, module in given.items()}
+        for key, path in paths.items():
+            modules[key] = import_backbone(op, path, self._framework)
         first, second = description.resolved.pair
         make = partial(self._framework.layer, dtype=description.dtype)
         return self._model(
-            first or self._framework.copied(backbone),
+            first or modules["backbone"],
             description.num_classes,
-            backbone_b=second or self._framework.copied(backbone_b),
+            backbone_b=second or modules["backbone_b"],
             pool=_make_pool(op, description, make),
             projection=description.projection,
             taps=description.taps,

@@ -14,6 +14,7 @@ from ..contract import refuse
 from ..data import Augmentation, Index, Pipeline
 from ..data.augment import LARGEST
 from ..data.images import Preprocessing
+from ..models.import_path import is_import_path
 from .checksums import ImageFiles
 from .engines import build
 from .estimate import estimate_seconds
@@ -35,6 +36,7 @@ def fit(
     save_every: int | None = None,
     cache: Cache | None = None,
     estimate: bool = False,
+    allow_import: bool = False,
     watch: Callable[[Event, int], None] | None = None,
     **options: Any,
 ) -> Path:
@@ -52,6 +54,8 @@ def fit(
         resume, save_every, watch: as in `train`.
         cache: store the feature maps of frozen backbones. Default: None.
         estimate: before the run, time a few images, for the event `TimeEstimated`. Default: False.
+        allow_import: import custom backbones of the recipe, which runs the code of their modules.
+            Default: False.
         options: of the engine, such as ``device="cuda"``.
 
     Returns: the path of the best model, by validation.
@@ -80,7 +84,11 @@ def fit(
         if watch:
             watch(event, images)
 
-    engine = build(framework, recipe, len(index.classes), **options)
+    if cache and any(map(is_import_path, (recipe.model.backbone, recipe.model.backbone_b))):
+        invariant = "the feature cache needs named backbones: it does not know their code"
+        remedy = "Leave the cache (--cache) out."
+        refuse(ValueError, "train", invariant, recipe.model.backbone, remedy)
+    engine = build(framework, recipe, len(index.classes), allow_import=allow_import, **options)
     preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
     with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
         cached = training if cache and cache.views else fixed

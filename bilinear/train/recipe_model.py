@@ -2,13 +2,23 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from ..contract import refuse
+from ..contract.arguments import channel_counts
+from ..models.import_path import is_import_path
 from ..models.plans import BACKBONES, DTYPES
 from ..models.pools import named_pool
 from .validation import Count, one_of, reject, validated
 
-Backbone = Annotated[str, one_of(BACKBONES)]
+
+def _check_backbone(name: str) -> str:
+    known = name in BACKBONES or is_import_path(name)
+    return name if known else reject(f"one of {', '.join(BACKBONES)}, or package.module:function")
+
+
+Backbone = Annotated[str, AfterValidator(_check_backbone)]
+CHANNELS = channel_counts("a positive integer or a list of those", 1, float("inf"))
 Projected = Annotated[Count, Field(le=4096)]
 """Channels after a projection: `BilinearPool` then has 2²⁴ values, 64 MiB for each image."""
 
@@ -18,7 +28,8 @@ class Model:
     """The arguments of `BCNN` that a recipe sets.
 
     Args:
-        backbone: a named backbone. Default: ``"vgg16"``.
+        backbone: a named backbone; or ``"package.module:function"``, a function without arguments
+            that returns a module of the framework, which is imported. Default: ``"vgg16"``.
         backbone_b: the backbone of a second stream. Default: None, one shared stream.
         pool: the name of the pooling layer or preset, or a dictionary with its ``"name"`` and
             arguments, such as ``{"name": "CompactBilinearPool", "dim": 1024}``. Default: None,
@@ -30,6 +41,8 @@ class Model:
             portable file, from which backbone, projection and pool start; or None, which draws
             the initial weights from the seed of the recipe.
         dtype: of the parameters. Default: ``"float32"``.
+        channels: of the feature map of a custom backbone; a list for two streams, or for a backbone
+            that returns several maps. Default: None, for named backbones.
     """
 
     backbone: Backbone = "vgg16"
@@ -39,6 +52,13 @@ class Model:
     taps: tuple[str, ...] | None = None
     weights: str | None = "imagenet"
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
+    channels: int | tuple[int, ...] | None = None
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _check_channels(cls, channels: Any) -> Any:
+        accepted = channels is None or CHANNELS.accepts(channels)
+        return channels if accepted else reject(CHANNELS.words)
 
     @field_validator("pool", mode="before")
     @classmethod
@@ -47,3 +67,14 @@ class Model:
             reject("a name, or an object with a name and arguments")
         named_pool("Recipe: model.pool", pool, "help(bilinear.train.Model) describes the fields.")
         return pool
+
+    def __post_init__(self) -> None:
+        names = [self.backbone] if self.backbone_b is None else [self.backbone, self.backbone_b]
+        custom = [name for name in names if is_import_path(name)]
+        if custom and self.channels is None:
+            invariant = f"model.channels must be those of the feature map of {custom[0]}"
+            refuse(ValueError, "Recipe", invariant, "null", "For example --set model.channels=512.")
+        if len(custom) == len(names) and self.weights == "imagenet":
+            invariant = f"model.weights must be null, or a portable file, with {custom[0]}"
+            remedy = "Pass --set model.weights=null. The function can load weights itself."
+            refuse(ValueError, "Recipe", invariant, "'imagenet'", remedy)

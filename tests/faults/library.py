@@ -154,6 +154,7 @@ MOMENTUM = ("tests/models/test_pooled_models.py", "-k", "momentum")
 PACKED = ("tests/models/test_pooled_models.py", "-k", "packed")
 POOLS = ("tests/models/test_pools.py", "tests/models/test_description.py")
 PLANS = ("tests/models/test_plans.py",)
+PATHS = ("tests/models/test_own_networks.py", "-k", "import_path")
 
 
 @fault("momentum is missing in the file", WRITE, MOMENTUM, "torch")
@@ -175,6 +176,11 @@ def _(f, op, pool):
 @fault("the integers of tables are not checked", "models.checkpoint:check_values", POOLS)
 def _(f, op, name, array, values):
     return array
+
+
+@fault("a file always imports its backbone", "models.portable:Files._make", PATHS, "torch")
+def _(f, self, op, description, given, allow_import):
+    return f(self, op, description, given, True)
 
 
 @fault("every file has format version 1", "models.description:Description.to_json", POOLS)

@@ -47,6 +47,32 @@ def test_custom_backbone(backend: str, tmp_path: Path) -> None:
         one.model(own(8), 4, weights=path, channels=8)
 
 
+@over_backends
+def test_import_path_is_imported_only_where_it_is_allowed(backend: str, tmp_path: Path) -> None:
+    path, again, one = tmp_path / "model.safetensors", tmp_path / "again", driver(backend)
+    x, name = images(2, (12, 12), "float32"), f"tests.own_backbones:{backend}"
+    model = one.model(one.custom_network(7), CLASSES, channels=7)
+    one.save(model, path, name=name)
+    with pytest.raises(ValueError, match=r"no module\. Open .* trust its code, allow_import=True"):
+        one.load(path)
+    opened = one.load(path, allow_import=True)
+    np.testing.assert_array_equal(one.logits(opened, x), one.logits(model, x))
+    one.save(opened, again, name=name)
+    assert again.read_bytes() == path.read_bytes()
+    given = one.load(path, backbone=one.custom_network(7, seed=3), allow_import=True)
+    np.testing.assert_array_equal(one.logits(given, x), one.logits(model, x))
+    for wrong, words in (
+        ("tests.own_backbones", "must be given; got no module"),
+        ("tests.no_backbones:run", r"tests\.no_backbones must be importable; got No module named"),
+        ("tests.own_backbones:run", r"own_backbones must have the function run; got None"),
+        ("tests.own_backbones:CHANNELS", "must have the function CHANNELS; got 7"),
+        ("tests.training:data", f"data must return a .* for framework {backend}; got .*tuple"),
+    ):
+        one.save(model, path, name=wrong)
+        with pytest.raises((ValueError, TypeError, ImportError), match=f"^load .*{words}"):
+            one.load(path, allow_import=True)
+
+
 STREAMS = {  # a number is a custom backbone with that many channels
     "two custom": ((7, 5), ("mine", "other")),
     "custom and named": ((7, "resnet18"), "mine"),

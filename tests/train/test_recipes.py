@@ -73,7 +73,11 @@ REFUSED = {
     "phases=[]": "at least 1 item",
     "phases={}": "a valid tuple",
     "phases.1.name=head": "named differently",
-    "model.backbone=vgg19": "one of vgg16, resnet18; got 'vgg19'",
+    "model.backbone=vgg19": "one of vgg16, .*, or package.module:function; got 'vgg19'",
+    "model.backbone=a:b:c": "one of vgg16, .*, or package.module:function; got 'a:b:c'",
+    "model.backbone=a/b:c": "one of vgg16, .*, or package.module:function; got 'a/b:c'",
+    "model.channels=0": "a positive integer or a list of those; got 0",
+    "model.channels=[]": r"a positive integer or a list of those; got \[\]",
     'model.backbone=["vgg16"]': r"a valid string; got \['vgg16'\]",
     "model.backbone_b={}": r"a valid string; got \{\}",
     "model.pool=MaxPool": "the name of a pool must be one of BilinearPool, .*; got 'MaxPool'",
@@ -112,6 +116,21 @@ def test_invalid_values_are_refused_with_their_path(change: str) -> None:
     with pytest.raises(ValueError, match=f"Recipe: {where}.* {REFUSED[change]}") as caught:
         override(recipe(), [change])
     assert "help(bilinear.train." in str(caught.value)
+
+
+def test_a_custom_backbone_needs_channels_and_no_imagenet_weights() -> None:
+    changes = ["model.taps=null", "model.backbone=my.networks:small", "model.channels=[8, 4]"]
+    made = override(recipe(), changes)
+    assert (made.model.backbone, made.model.channels) == ("my.networks:small", (8, 4))
+    assert Recipe.from_json(made.to_json()) == made
+    for change, words in (
+        ("model.channels=null", "model.channels must be those of .* my.networks:small; got null"),
+        ("model.weights=imagenet", "model.weights must be null, or .* my.networks:small; got 'ima"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            override(made, [change])
+    both = override(made, ["model.backbone_b=resnet18", "model.weights=imagenet"])
+    assert both.model.weights == "imagenet"
 
 
 def test_the_pool_of_a_recipe_may_have_arguments() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 from ..._require import BACKENDS
 from ...contract import refuse
 from ...data.images import Preprocessing
+from ...models.import_path import check_import_allowed, import_backbone, is_import_path
 from ...models.pools import describe_pool, has_unit_length
-from ...models.streams import Streams
+from ...models.streams import STREAMS, Streams
 from ..parameter_groups import Plan
 from ..recipes import Recipe
 
@@ -79,24 +80,34 @@ class Engine(Protocol):
         ...
 
 
-def build(framework: str, recipe: Recipe, num_classes: int, **options: Any) -> Engine:
+def build(
+    framework: str, recipe: Recipe, num_classes: int, *, allow_import: bool = False, **options: Any
+) -> Engine:
     """An engine on a new model of a recipe.
 
     Args:
         framework: ``"torch"``, ``"tensorflow"`` or ``"jax"``.
         recipe: gives the arguments of `BCNN` and its seed.
         num_classes: of the classifier.
+        allow_import: import custom backbones of the recipe, which runs the code of their modules.
+            Files have the import paths as their names. Default: False.
         options: of the engine, such as ``compile=True``.
 
-    Raises: ImportError where the framework is not installed; ValueError for another name, and where
+    Raises: ImportError where the framework or the module of a backbone cannot be imported;
+        ValueError for another name, for a custom backbone without `allow_import`, and where
         the weights have a pool whose learning rates are not those of the recipe.
     """
     if framework not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
         invariant, remedy = f"framework must be one of {known}", "Choose one of them."
         refuse(ValueError, "train", invariant, repr(framework), remedy)
-    module = importlib.import_module(f"{__name__}.{framework}")
     arguments = dataclasses.asdict(recipe.model)
+    names = tuple(arguments[key] for key in STREAMS)
+    check_import_allowed("train", allow_import, *names)
+    module = importlib.import_module(f"{__name__}.{framework}")
+    for key in (key for key in STREAMS if is_import_path(arguments[key])):
+        arguments[key] = import_backbone("train", arguments[key], module.BCNN._framework)
+        options = {"name": names} | options
     network = module.BCNN(arguments.pop("backbone"), num_classes, **arguments, seed=recipe.seed)
     pool = describe_pool("train", network.pool)
     if has_unit_length(pool) != recipe.has_unit_length:
