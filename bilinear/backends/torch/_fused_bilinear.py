@@ -111,7 +111,7 @@ class FusedBilinearPool(torch.autograd.Function):
 def _matrix(x: Tensor, y: Tensor, z: Tensor | int) -> Tensor:
     if isinstance(z, Tensor) and z.ndim:  # torch.jit.trace makes tensors of sizes
         z = z[:, None, None]
-    return matmul(upcast(x).mT, upcast(y)) / z
+    return matmul(upcast(x).transpose(-2, -1), upcast(y)) / z
 
 
 def _flat(g: Tensor, packed: bool) -> Tensor:
@@ -152,7 +152,7 @@ def _gradients(
         h = h.gather(1, flat_to_packed(x.shape[2], x).expand(len(h), -1))
     h = h.unflatten(-1, (x.shape[-1], y.shape[-1]))
     h = h / (z[:, None, None] if isinstance(z, Tensor) else z)
-    dx, dy = matmul(upcast(y), h.mT), matmul(upcast(x), h)
+    dx, dy = matmul(upcast(y), h.transpose(-2, -1)), matmul(upcast(x), h)
     return dx.to(x.dtype), dy.to(y.dtype)
 
 

@@ -149,8 +149,8 @@ class _Matmul(torch.autograd.Function):
     def backward(ctx, cotangent):
         a, b = ctx.saved_tensors
         want_a, want_b, *_ = ctx.needs_input_grad  # a constant factor costs no product
-        da = matmul(cotangent, b.mT, cotangent.dtype, ctx.of_b) if want_a else None
-        db = matmul(a.mT, cotangent, ctx.of_a, cotangent.dtype) if want_b else None
+        da = matmul(cotangent, b.transpose(-2, -1), cotangent.dtype, ctx.of_b) if want_a else None
+        db = matmul(a.transpose(-2, -1), cotangent, ctx.of_a, cotangent.dtype) if want_b else None
         return da, db, None, None
 
 

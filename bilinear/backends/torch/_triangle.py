@@ -15,7 +15,11 @@ def packed_to_flat(channels: int, like: Tensor) -> Tensor:
     """Flat index in the matrix of each packed entry."""
     if _is_cached(like):
         return torch.from_numpy(_packed_to_flat(channels, channels))
-    row, column = torch.triu_indices(channels, channels, device=like.device)
+    if torch.jit.is_tracing():  # pyright: ignore # the graph may become ONNX, which lacks the indices
+        ones = torch.ones(channels, channels, device=like.device)
+        row, column = ones.triu().nonzero().unbind(1)
+    else:
+        row, column = torch.triu_indices(channels, channels, device=like.device)
     return row * channels + column
 
 

@@ -6,6 +6,7 @@ from ...contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ...contract.options import is_standard
 from ...contract.pooling import check_bilinear_pool
 from ._fused_bilinear import FusedBilinearPool, bilinear_pool_plain
+from ._fx import leaf
 from ._tensors import specs, upcast, use_plain_operations
 from .half_vectorize import scale_off_diagonal, upper_triangle
 from .l2_normalize import l2_normalize_unchecked
@@ -13,6 +14,7 @@ from .outer_pool import count_locations, outer_pool_unchecked, select_locations
 from .signed_sqrt import signed_sqrt_unchecked
 
 
+@leaf
 def bilinear_pool(
     x: Tensor,
     y: Tensor | None = None,

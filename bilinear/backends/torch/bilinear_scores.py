@@ -6,6 +6,7 @@ from torch import Tensor
 from ...contract import EPS, L2_EPS, DescriptorOptions, Reduction
 from ...contract.pooling import check_bilinear_scores
 from ..row_blocks import entries, row_blocks
+from ._fx import leaf
 from ._tensors import autocast_off, check_devices, matmul, spec, specs, upcast, use_plain_operations
 from .half_vectorize import scale_off_diagonal, upper_triangle
 from .l2_normalize import norm_from_square
@@ -13,6 +14,7 @@ from .outer_pool import count_locations, select_locations
 from .signed_sqrt import signed_sqrt_jvp, signed_sqrt_plain
 
 
+@leaf
 def bilinear_scores(
     x: Tensor,
     weight: Tensor,
@@ -92,7 +94,7 @@ def _plain(
     m = signed_sqrt_plain(_matrix(x, x if y is None else y, z, rows, False), eps)
     # Inductor 2.13 fails on a second derivative of index_select, which `_flat` uses.
     s = scale_off_diagonal(upper_triangle(m), x.shape[2]) if packed else m.flatten(1)
-    return matmul(s, weight.mT), (s * s).sum(1, keepdim=True)
+    return matmul(s, weight.transpose(-2, -1)), (s * s).sum(1, keepdim=True)
 
 
 class _Sums(torch.autograd.Function):
@@ -107,7 +109,9 @@ class _Sums(torch.autograd.Function):
         with autocast_off(x):
             for rows in row_blocks(x.shape[2]):
                 s = _flat(_signed_sqrt_in_place(_matrix(x, y, z, rows, packed), eps), packed)
-                products = products + matmul(s, weight[:, entries(rows, y.shape[2], packed)].mT)
+                products = products + matmul(
+                    s, weight[:, entries(rows, y.shape[2], packed)].transpose(-2, -1)
+                )
                 square = square + (s * s).sum(1, keepdim=True)
         return products, square
 
@@ -134,11 +138,11 @@ class _Sums(torch.autograd.Function):
         for rows in row_blocks(x.shape[2]):
             m = signed_sqrt_plain(_matrix(x, y, z, rows, ctx.packed), ctx.eps)
             s, w = _flat(m, ctx.packed), weight[:, entries(rows, y.shape[2], ctx.packed)]
-            of_weight.append(matmul(of_products.mT, s))
+            of_weight.append(matmul(of_products.transpose(-2, -1), s))
             ds = matmul(of_products, w) + 2 * of_square * s
             dg = signed_sqrt_jvp(_unflat(ds, m, ctx.packed), m) / z
             first = rows.start if ctx.packed else 0
-            of_x.append(matmul(y[:, :, first:], dg.mT))
+            of_x.append(matmul(y[:, :, first:], dg.transpose(-2, -1)))
             dy = matmul(x[:, :, rows], dg)
             of_y.append(torch.nn.functional.pad(dy, (first, 0)) if first else dy)
         dx, dy, dw = torch.cat(of_x, 2), sum(of_y[1:], of_y[0]), torch.cat(of_weight, 1)
@@ -158,12 +162,12 @@ class _Sums(torch.autograd.Function):
             dm = torch.zeros_like(m)
             for a, b in ((dx, y), (x, dy)):
                 if a is not None and b is not None:
-                    dm = dm + matmul(a[:, :, rows].mT, b[:, :, first:]) / z
+                    dm = dm + matmul(a[:, :, rows].transpose(-2, -1), b[:, :, first:]) / z
             ds = _flat(signed_sqrt_jvp(dm, m), ctx.packed)
-            of_products = of_products + matmul(ds, weight[:, of].mT)
+            of_products = of_products + matmul(ds, weight[:, of].transpose(-2, -1))
             of_square = of_square + 2 * (s * ds).sum(1, keepdim=True)
             if dw is not None:
-                of_products = of_products + matmul(s, dw[:, of].mT)
+                of_products = of_products + matmul(s, dw[:, of].transpose(-2, -1))
         return of_products, of_square
 
 
@@ -185,12 +189,12 @@ def _in_place(
     for rows in row_blocks(x.shape[2]):
         m = _signed_sqrt_in_place(_matrix(x, y, z, rows, packed), eps)
         s, of = _flat(m, packed), entries(rows, y.shape[2], packed)
-        torch.mm(of_products.mT, s, out=dw[:, of])
+        torch.mm(of_products.transpose(-2, -1), s, out=dw[:, of])
         ds = torch.mm(of_products, weight[:, of]).addcmul_(of_square, s, value=2)
         slope = torch.threshold_(m.abs_().mul_(2 * z), 0.0, torch.inf)  # at 0 it gives 0 · ds
         dg = _unflat(ds, m, packed).div_(slope)
         first = rows.start if packed else 0
-        dx[:, :, rows].baddbmm_(y[:, :, first:], dg.mT)
+        dx[:, :, rows].baddbmm_(y[:, :, first:], dg.transpose(-2, -1))
         dy[:, :, first:].baddbmm_(x[:, :, rows], dg)
     return dx, x.new_empty(0) if one_stream else dy, dw
 
@@ -198,7 +202,7 @@ def _in_place(
 def _matrix(x: Tensor, y: Tensor, z: Tensor | int, rows: slice, packed: bool) -> Tensor:
     """Some rows of the pooled matrix; if packed, their columns from the first row on."""
     first = rows.start if packed else 0
-    return matmul(x[:, :, rows].mT, y[:, :, first:]) / z
+    return matmul(x[:, :, rows].transpose(-2, -1), y[:, :, first:]) / z
 
 
 def _signed_sqrt_in_place(g: Tensor, eps: float) -> Tensor:

@@ -3,10 +3,12 @@
 from torch import Tensor
 
 from ...contract.matrices import check_covariance_pool
+from ._fx import leaf
 from ._tensors import matmul, specs, upcast
 from .outer_pool import count_locations, select_locations
 
 
+@leaf
 def covariance_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
     """Covariance of two feature vectors over all locations.
 
@@ -35,7 +37,7 @@ def covariance_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) 
     z = x.shape[1] if mask is None else count_locations(mask, kind)[:, None, None]
     x_centred = center_locations(upcast(x), mask, z)
     y_centred = x_centred if y is None else center_locations(upcast(y), mask, z)
-    return matmul(x_centred.mT, y_centred) / z
+    return matmul(x_centred.transpose(-2, -1), y_centred) / z
 
 
 def center_locations(x: Tensor, mask: Tensor | None, z: Tensor | int) -> Tensor:

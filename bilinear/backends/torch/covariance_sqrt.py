@@ -6,12 +6,14 @@ from torch import Tensor
 from ...contract import Reduction
 from ...contract.matrices import STEPS, Method, Normalize, check_covariance_sqrt
 from ..gram_side import use_gram_matrix
+from ._fx import leaf
 from ._tensors import matmul, spec, upcast
 from .covariance_pool import center_locations
 from .matrix_sqrt import eigen, matrix_sqrt_unchecked, newton_schulz, scale, spectral_steps
 from .outer_pool import count_locations, divide_by_count, select_locations
 
 
+@leaf
 def covariance_sqrt(
     x: Tensor,
     *,
@@ -74,17 +76,17 @@ def covariance_sqrt_unchecked(
     z = locations if mask is None else count_locations(mask, x.dtype)[:, None, None]
     x = center_locations(x, mask, z) if center else select_locations(x, mask)
     if not use_gram_matrix(x.shape[1], x.shape[2], method, steps):
-        a = divide_by_count(matmul(x.mT, x, *of_inputs), locations, mask, reduction)
+        a = divide_by_count(matmul(x.transpose(-2, -1), x, *of_inputs), locations, mask, reduction)
         return matrix_sqrt_unchecked(a, method, steps, normalize, tol)
     size = 1.0 if reduction == "sum" else z**0.5  # √Z, by which the root of a sum is larger
     if method == "eigen":
         return _spectral_root(x, size, tol)
-    g = matmul(x, x.mT, *of_inputs)
+    g = matmul(x, x.transpose(-2, -1), *of_inputs)
     s, dead = scale(g, normalize)
     _, inverse, t = newton_schulz(torch.where(dead, 0.0, g) / s, steps)
     inverse = matmul(t, inverse) if steps > 1 else t
     weights = torch.where(dead, 0.0, inverse / (s.sqrt() * size))
-    return matmul(x.mT, matmul(weights, x))
+    return matmul(x.transpose(-2, -1), matmul(weights, x))
 
 
 def _spectral_root(x: Tensor, size: Tensor | float, tol: float | None) -> Tensor:
@@ -97,15 +99,15 @@ def _spectral_root(x: Tensor, size: Tensor | float, tol: float | None) -> Tensor
     """
     if tol is None:
         tol = x.shape[-1] * torch.finfo(x.dtype).eps / 2
-    u, roots, k = eigen(matmul(x, x.mT).detach(), tol)
+    u, roots, k = eigen(matmul(x, x.transpose(-2, -1)).detach(), tol)
     zero = (roots == 0)[..., None]
     inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, roots[..., None]))
-    f = matmul(u.mT, x)
+    f = matmul(u.transpose(-2, -1), x)
     first, second = torch.where(zero, 0.0, f), torch.where(zero, f, 0.0)
-    h = spectral_steps(matmul(first, first.mT), roots, k)
+    h = spectral_steps(matmul(first, first.transpose(-2, -1)), roots, k)
     p = torch.diag_embed(inverse[..., 0])
     for _ in range(2):  # Newton steps to 1/h, exact derivatives of order 1, then 3
         p = 2 * p - matmul(matmul(p, h), p)
     v = inverse * f.detach()
-    f = first + matmul(inverse * matmul(v, second.mT), second.detach())
-    return matmul(f.mT, matmul(p / size, f))
+    f = first + matmul(inverse * matmul(v, second.transpose(-2, -1)), second.detach())
+    return matmul(f.transpose(-2, -1), matmul(p / size, f))

@@ -5,10 +5,12 @@ from torch import Tensor
 
 from ...contract import EPS
 from ...contract.aggregation import DAMPING, GAMMA, STEPS, check_democratic_weights
+from ._fx import leaf
 from ._tensors import matmul, specs, upcast
 from .outer_pool import select_locations
 
 
+@leaf
 def democratic_weights(
     x: Tensor,
     *,
@@ -57,7 +59,7 @@ def democratic_weights_unchecked(
 ) -> Tensor:
     """The unchecked formula, in the accumulation dtype."""
     dtype, x = x.dtype, select_locations(upcast(x), mask)
-    k = matmul(x, x.mT, dtype, dtype).square()
+    k = matmul(x, x.transpose(-2, -1), dtype, dtype).square()
     total = k.sum(2)
     dead = total == 0  # a zero vector; the power is taken of a value that is never 0
     c = torch.where(dead, 0.0, torch.where(dead, 1.0, total).pow(gamma))

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.low_rank import check_hadamard_pool
+from ._fx import leaf
 from ._tensors import check_devices, spec, upcast
 from .outer_pool import divide_by_count, select_locations
 
 
+@leaf
 def hadamard_pool(
     x: Tensor,
     y: Tensor,

@@ -3,10 +3,12 @@
 from torch import Tensor
 
 from ...contract.pooling import check_half_vectorize
+from ._fx import leaf
 from ._tensors import spec, upcast
 from ._triangle import diagonal_entries, packed_to_flat
 
 
+@leaf
 def half_vectorize(g: Tensor, *, isometric: bool = True) -> Tensor:
     """Return the entries on and above the diagonal of symmetric matrices, row by row.
 

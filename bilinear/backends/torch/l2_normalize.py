@@ -5,9 +5,11 @@ from torch import Tensor
 
 from ...contract import L2_EPS, Norm
 from ...contract.pooling import check_l2_normalize
+from ._fx import leaf
 from ._tensors import spec, upcast
 
 
+@leaf
 def l2_normalize(z: Tensor, *, eps: float = L2_EPS, norm: Norm = "floor") -> Tensor:
     """Scale each vector of the last axis to unit length: ``z / max(‖z‖₂, eps)``.
 

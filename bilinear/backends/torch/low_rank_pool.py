@@ -5,11 +5,13 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.low_rank import Activation, check_low_rank_pool
+from ._fx import leaf
 from ._tensors import check_devices, matmul, spec, specs, upcast
 from .hadamard_pool import hadamard_pool_unchecked
 from .outer_pool import select_locations
 
 
+@leaf
 def low_rank_pool(
     x: Tensor,
     u: Tensor,
@@ -75,7 +77,7 @@ def project(x: Tensor, u: Tensor, *dtypes: torch.dtype) -> Tensor:
     `dtypes` are those of both before they were upcast.
     """
     product = matmul(x.flatten(0, 1), u.to(x.dtype), *dtypes)
-    return product.unflatten(0, (x.shape[0], x.shape[1]))
+    return product.reshape(x.shape[0], x.shape[1], u.shape[1])
 
 
 def activate(p: Tensor, activation: Activation) -> Tensor:

@@ -5,11 +5,13 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.low_rank import check_low_rank_scores
+from ._fx import leaf
 from ._tensors import check_devices, spec, specs, upcast
 from .low_rank_pool import project
 from .outer_pool import divide_by_count, select_locations
 
 
+@leaf
 def low_rank_scores(
     x: Tensor,
     u_plus: Tensor,

@@ -3,13 +3,16 @@
 import torch
 from torch import Tensor
 
+from ...contract import refuse
 from ...contract.matrices import STEPS, Method, Normalize, check_matrix_sqrt
+from ._fx import leaf
 from ._tensors import matmul, spec, upcast
 
 ORDERS = 3
 """How many orders of derivatives of ``method="eigen"`` are exact."""
 
 
+@leaf
 def matrix_sqrt(
     a: Tensor,
     *,
@@ -48,7 +51,7 @@ def matrix_sqrt_unchecked(
     a: Tensor, method: Method, steps: int, normalize: Normalize, tol: float | None
 ) -> Tensor:
     """The unchecked formula."""
-    a = (a + a.mT) / 2
+    a = (a + a.transpose(-2, -1)) / 2
     if method == "eigen":
         return _spectral_root(a, tol)
     s, dead = scale(a, normalize)
@@ -91,8 +94,8 @@ def _spectral_root(a: Tensor, tol: float | None) -> Tensor:
     order n + 1, and K takes the former back. Where two eigenvalues count as 0, K is 0.
     """
     u, roots, k = eigen(a.detach(), tol)
-    h = spectral_steps(matmul(matmul(u.mT, a), u), roots, k)
-    return matmul(matmul(u, h), u.mT)
+    h = spectral_steps(matmul(matmul(u.transpose(-2, -1), a), u), roots, k)
+    return matmul(matmul(u, h), u.transpose(-2, -1))
 
 
 def spectral_steps(b: Tensor, roots: Tensor, k: Tensor) -> Tensor:
@@ -106,6 +109,11 @@ def spectral_steps(b: Tensor, roots: Tensor, k: Tensor) -> Tensor:
 
 def eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvectors, roots of the eigenvalues, and K."""
+    if _in_onnx_export():
+        # Dynamo, which the exporter tries next, would take the answer to be False
+        torch.compiler.assume_constant_result(_in_onnx_export)
+        remedy = "Use 'newton_schulz', or export with torch.export."
+        refuse(ValueError, "matrix_sqrt", "ONNX has no eigenvectors for method", "'eigen'", remedy)
     finite = a.isfinite().all(-1).all(-1)  # eigh raises an error for others
     values, u = torch.linalg.eigh(torch.where(finite[..., None, None], a, 0.0))
     values = torch.where(finite[..., None], values, torch.nan)
@@ -117,3 +125,7 @@ def eigen(a: Tensor, tol: float | None) -> tuple[Tensor, Tensor, Tensor]:
     both = zero[..., :, None] & zero[..., None, :]
     sums = roots[..., :, None] + roots[..., None, :]
     return u, roots, torch.where(both, 0.0, 1 / torch.where(both, 1.0, sums))
+
+
+def _in_onnx_export() -> bool:
+    return torch.onnx.is_in_onnx_export()

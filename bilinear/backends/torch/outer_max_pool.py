@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...contract.aggregation import check_outer_max_pool
+from ._fx import leaf
 from ._tensors import autocast_off, specs, upcast, use_plain_operations
 from .outer_pool import select_locations
 
@@ -23,6 +24,7 @@ with warnings.catch_warnings(action="ignore"):  # once in a process: sparse tens
     torch.zeros(1, 1, device="cpu").to_sparse_csr()
 
 
+@leaf
 def outer_max_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None = None) -> Tensor:
     """Take the largest product of each pair of channels over all locations.
 
@@ -52,7 +54,7 @@ def outer_max_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) -
     """The unchecked formula, in the accumulation dtype."""
     x = select_locations(upcast(x), mask)
     y = x if y is None else select_locations(upcast(y), mask)
-    p, q = x.detach(), y.detach().contiguous()
+    p, q = x.detach(), y.detach()
     if mask is not None:  # products of -inf, but of 0 in a sample without valid locations
         compared = (mask | ~mask.any(1, keepdim=True))[..., None]
         p, q = torch.where(compared, p, -torch.inf), torch.where(compared, q, torch.inf)
@@ -60,6 +62,7 @@ def outer_max_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) -
         terms, products = x[..., None] * y[:, :, None], p[..., None] * q[:, :, None]
         largest = products.amax(1)
         return largest + _mean_at_maxima(terms - terms.detach(), products, largest)
+    q = q.contiguous()  # not before: a batch of 1 would be a constant of an exported program
     return _Maximum.apply(x, y, p, q, _maxima(p, q))  # pyright: ignore
 
 
@@ -100,9 +103,8 @@ def _gradients(g, x, y, p, q, largest) -> tuple[Tensor, Tensor]:
         sign, weight = _compare(products, largest[:, c])
         # not g[:, c], which may be g itself: batched gradients refuse an alias
         share = g.narrow(1, c.start, weight.shape[1]) * weight
-        # share where the sign is 0, else 0; on a CPU faster than torch.where
-        shared = torch.ops.aten.threshold_backward(share[:, None].expand_as(sign), sign, -0.5)
-        of_x.append((y[:, :, None] @ shared.mT)[:, :, 0])
+        shared = _where_zero(sign, share[:, None].expand_as(sign))
+        of_x.append((y[:, :, None] @ shared.transpose(-2, -1))[:, :, 0])
         of_y = of_y + (x[:, :, None, c] @ shared)[:, :, 0]
     return torch.cat(of_x, 2), of_y
 
@@ -115,7 +117,7 @@ def _maxima(x: Tensor, y: Tensor) -> Tensor:
     samples, locations, channels = x.shape
     starts = torch.arange(0, x.numel() + 1, locations, device=x.device)
     columns = torch.arange(samples * locations, device=x.device).view(samples, 1, locations)
-    columns, values = columns.expand(-1, channels, -1).flatten(), x.mT.flatten()
+    columns, values = columns.expand(-1, channels, -1).flatten(), x.transpose(-2, -1).flatten()
     size = samples * channels, samples * locations
     rows = torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False)
     return torch.sparse.mm(rows, y.flatten(0, 1), "amax").unflatten(0, (samples, channels))
@@ -152,4 +154,11 @@ def _compare(products: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
 def _mean_at_maxima(terms: Tensor, products: Tensor, largest: Tensor) -> Tensor:
     """``Σ_l W terms``."""
     sign, weight = _compare(products, largest)
-    return torch.ops.aten.threshold_backward(terms, sign, -0.5).sum(1) * weight
+    return _where_zero(sign, terms).sum(1) * weight
+
+
+def _where_zero(sign: Tensor, terms: Tensor) -> Tensor:
+    """The terms where the sign is 0, not -1; else 0."""
+    if torch.jit.is_tracing():  # pyright: ignore # the graph may become ONNX
+        return torch.where(sign < 0, 0.0, terms)
+    return torch.ops.aten.threshold_backward(terms, sign, -0.5)  # on a CPU faster than torch.where

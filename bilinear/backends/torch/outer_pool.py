@@ -5,9 +5,11 @@ from torch import Tensor
 
 from ...contract import Reduction
 from ...contract.pooling import check_outer_pool
+from ._fx import leaf
 from ._tensors import matmul, specs, upcast
 
 
+@leaf
 def outer_pool(
     x: Tensor,
     y: Tensor | None = None,
@@ -45,7 +47,7 @@ def outer_pool_unchecked(
     """The unchecked formula, in the accumulation dtype."""
     x_kept = select_locations(upcast(x), mask)
     y_kept = x_kept if y is None else select_locations(upcast(y), mask)
-    g = matmul(x_kept.mT, y_kept, x.dtype, x.dtype)
+    g = matmul(x_kept.transpose(-2, -1), y_kept, x.dtype, x.dtype)
     return divide_by_count(g, x.shape[1], mask, reduction)
 
 

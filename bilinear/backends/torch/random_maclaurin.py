@@ -3,11 +3,13 @@
 from torch import Tensor
 
 from ...contract.sketches import MaclaurinTables, SketchReduction, check_random_maclaurin
+from ._fx import leaf
 from ._tensors import specs, tables_to_tensors, upcast
 from .low_rank_pool import project
 from .outer_pool import divide_by_count, select_locations
 
 
+@leaf
 def random_maclaurin(
     x: Tensor,
     y: Tensor | None = None,

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from ...contract import EPS, Root
 from ...contract.pooling import check_signed_sqrt
+from ._fx import leaf
 from ._tensors import spec, upcast, use_plain_operations
 
 
+@leaf
 def signed_sqrt(
     g: Tensor, *, eps: float = EPS, root: Root = "signed", slope_eps: float | None = None
 ) -> Tensor:

@@ -1,13 +1,17 @@
 """Compact bilinear pooling by a tensor sketch."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ...contract.sketches import SketchReduction, SketchTables, check_tensor_sketch
+from ._fx import leaf
 from ._tensors import autocast_off, specs, tables_to_tensors, upcast
 from .outer_pool import outer_pool_unchecked, select_locations
 
 
+@leaf
 def tensor_sketch(
     x: Tensor,
     y: Tensor | None = None,
@@ -60,6 +64,8 @@ def tensor_sketch_unchecked(
         if x.shape[0] == 0:
             return a * b  # MKL refuses to transform nothing
         with autocast_off(x):
+            if torch.onnx.is_in_onnx_export():
+                return _real_convolution(a, b)
             return torch.fft.irfft(torch.fft.rfft(a) * torch.fft.rfft(b), n=tables.dim)
     g = outer_pool_unchecked(x, y, mask, reduction).flatten(1)
     bins = ((tables.h1[:, None] + tables.h2) % tables.dim).flatten()
@@ -72,3 +78,17 @@ def count_sketch(x: Tensor, h: Tensor, s: Tensor, dim: int) -> Tensor:
     """The count sketch over the last axis: what falls into one bin is added."""
     # not by index_add, whose forward derivative PyTorch 2.13 compiles into another number
     return x.new_zeros(*x.shape[:-1], dim).scatter_add(-1, h.expand(x.shape), x * s.to(x.dtype))
+
+
+def _real_convolution(a: Tensor, b: Tensor) -> Tensor:
+    """Circular convolution without complex numbers: the Fourier transforms are matrix products."""
+    dim = a.shape[-1]
+    steps, frequencies = torch.arange(dim), torch.arange(dim // 2 + 1)
+    angles = (steps[:, None] * frequencies % dim).double() * (2 * math.pi / dim)
+    cos, sin = (wave.to(a) for wave in (angles.cos(), angles.sin()))
+    a_real, a_imaginary, b_real, b_imaginary = (z @ wave for z in (a, b) for wave in (cos, sin))
+    real = a_real * b_real - a_imaginary * b_imaginary
+    imaginary = a_real * b_imaginary + a_imaginary * b_real
+    # both signs of a frequency, but 0 and dim / 2 once
+    weights = torch.where(2 * frequencies % dim == 0, 1.0, 2.0).to(a) / dim
+    return (real * weights) @ cos.T + (imaginary * weights) @ sin.T

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ...backends.torch._fx import leaf
 from ...contract import check_batch_norm
 from .. import plans
 
@@ -12,6 +13,7 @@ from .. import plans
 class BatchNorm2d(nn.BatchNorm2d):
     """PyTorch's layer, with an error for a channel that has a single value in training."""
 
+    @leaf
     def forward(self, input: Tensor) -> Tensor:
         if self.training:
             check_batch_norm(input.shape, 1)

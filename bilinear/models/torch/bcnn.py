@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from ...backends.torch._tensors import spec as input_spec
 from ..construction import resolve_parts
@@ -98,7 +99,8 @@ class BCNN(nn.Module, Network[Tensor]):
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of each stream, (N, C, h, w), the output of its backbone."""
-        self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
+        if not isinstance(images, Proxy):  # those of torch.fx have no shape
+            self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
         first = self.streams.check_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..._files import check_uncompressed
 from ...backends.torch import layers
+from ...backends.torch._fx import leaf
 from ...contract import Spec
 
 name = "torch"
@@ -90,6 +91,12 @@ def _view(tensor: Tensor) -> np.ndarray:
 def resample(*maps: Tensor) -> tuple[Tensor, ...]:
     if len(maps) == 1:
         return maps
+    resampled = _resample(*maps)
+    return tuple(resampled[i] for i in range(len(maps)))  # also of a proxy of torch.fx
+
+
+@leaf
+def _resample(*maps: Tensor) -> tuple[Tensor, ...]:
     size = [min(sizes) for sizes in zip(*(x.shape[2:] for x in maps), strict=True)]
     return tuple(
         x

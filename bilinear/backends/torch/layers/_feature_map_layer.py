@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ....contract import ACCUMULATION, DescriptorOptions, Root, check_argument, refuse
 from ....contract.arguments import DATA_FORMAT
 from ....contract.layers import argument_text, check_arguments, check_call, descriptor_length
+from .._fx import leaf
 from .._tensors import specs
 from ..l2_normalize import l2_normalize_unchecked
 from ..signed_sqrt import signed_sqrt_unchecked
@@ -26,6 +27,11 @@ class FeatureMapLayer(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "forward" in vars(cls):
+            cls.forward = leaf(cls.forward)
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         """Check the arguments of the constructor, given as its `locals()`, and store them."""
@@ -68,7 +74,9 @@ class FeatureMapLayer(nn.Module):
         """(N, L, C) -> the layout and the spatial shape of the feature map `like`."""
         if self.data_format == "channels_last":
             return locations.reshape(*like.shape[:-1], locations.shape[2])
-        return locations.mT.reshape(like.shape[0], locations.shape[2], *like.shape[2:])
+        return locations.transpose(-2, -1).reshape(
+            like.shape[0], locations.shape[2], *like.shape[2:]
+        )
 
     def extra_repr(self) -> str:
         shown = [argument_text(self.class_name, self)]
@@ -96,7 +104,7 @@ def _flatten(x: Tensor, channels_first: bool) -> Tensor:
     """(N, C, *spatial) or (N, *spatial, C) -> (N, L, C), a view where the strides allow it."""
     if x.ndim == 2:
         return x[:, None, :]
-    return x.flatten(2).mT if channels_first else x.flatten(1, -2)
+    return x.flatten(2).transpose(-2, -1) if channels_first else x.flatten(1, -2)
 
 
 def tensor_options(

@@ -79,7 +79,8 @@ class HierarchicalBilinearPool(Pool):
             for stream, u in zip((first, *others), weights, strict=True)
         ]
         h = hadamard_pool_unchecked(streams, 1, valid, self.reduction)
-        return self.root_and_norm(h.unflatten(1, (-1, self.dim))).flatten(1).to(x.dtype)
+        of_pairs = h.reshape(h.shape[0], math.comb(len(maps), 2), self.dim)
+        return self.root_and_norm(of_pairs).flatten(1).to(x.dtype)
 
     def descriptor_size(self, *channels: int) -> int:
         """`dim` for each pair of maps."""

@@ -56,6 +56,9 @@ class Projection(FeatureMapLayer):
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         flat, _, valid = self.to_locations(x, None, mask, self.channels)
         p = project(
-            select_locations(upcast(flat), valid), self.weight.mT, x.dtype, self.weight.dtype
+            select_locations(upcast(flat), valid),
+            self.weight.transpose(-2, -1),
+            x.dtype,
+            self.weight.dtype,
         )
         return self.to_feature_map(activate(p, self.activation), x).to(x.dtype)
