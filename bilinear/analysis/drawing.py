@@ -43,6 +43,29 @@ def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
     return _blend(grey, strength)
 
 
+def side_by_side(image: Image.Image, heat: np.ndarray, height: int = 448) -> Image.Image:
+    """Draw the image, and beside it the image with heat.
+
+    A smaller image is enlarged bilinearly to `height` pixels, a larger one keeps its size.
+
+    Args:
+        image: an image of any size.
+        heat: (h, w) array.
+        height: smallest height of the result. Default: 448.
+
+    Returns: an RGB image.
+    Raises: as `overlay_heat`.
+    """
+    scale = max(height / image.height, 1.0)
+    size = round(image.width * scale), round(image.height * scale)
+    image = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    gap = max(size[1] // 56, 1)
+    drawn = Image.new("RGB", (2 * size[0] + gap, size[1]), "white")
+    drawn.paste(image, (0, 0))
+    drawn.paste(overlay_heat(image, heat), (size[0] + gap, 0))
+    return drawn
+
+
 def _blend(grey: np.ndarray, strength: np.ndarray) -> Image.Image:
     """Blend grey with the colour of the sign of `strength`; its magnitude sets the opacity."""
     alpha = STRENGTH * np.abs(strength)[..., None]
@@ -54,10 +77,10 @@ def _blend(grey: np.ndarray, strength: np.ndarray) -> Image.Image:
 def add_legend(image: Image.Image, lines: Sequence[str]) -> Image.Image:
     """Add a white strip with lines of text and a colour scale below an image.
 
-    The font size is 1/22 of the image width, or smaller if a line does not fit, but at least 8
-    pixels. If a line is still too long, the result is wider than the image.
+    The font size is 1/22 of the image width, at most 24 pixels, or smaller if a line does not fit,
+    but at least 8 pixels. If a line is still too long, the result is wider than the image.
     """
-    size = max(8, image.width // 22)
+    size = max(8, min(image.width // 22, 24))
     while size > 8 and max(_width(line, size) for line in lines) > image.width - size:
         size -= 1
     width = max(image.width, size + math.ceil(max(_width(line, size) for line in lines)))

@@ -5,9 +5,10 @@
     top_pairs(explanation, 10)    # the channel pairs with the largest contributions
 
 The contributions are exact for a linear classifier on the descriptor of `BilinearPool` with any of
-its options. Other pools are not supported, because they mix the entries of the outer product.
+its options. For other pools, `gradient_times_input` gives the first-order effect of each location.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,39 @@ def explain(x: Any, y: Any | None, descriptor: Any, weight: Any, bias: float = 0
     if y is None:
         contributions = np.triu(contributions) + np.tril(contributions, -1).T
     return Explanation(heat.reshape(spatial), contributions, float(bias))
+
+
+def gradient_times_input(maps: Sequence[Any], gradients: Sequence[Any]) -> np.ndarray:
+    """Multiply the feature maps of one image by the gradients of a score::
+
+        heat_l = Σ_c x_lc ∂score/∂x_lc       summed over all maps
+
+    It is the first-order change of the score per relative change of the features of a location. For
+    a score that is linear in the features (`AveragePool`) the heat sums to the score minus the
+    bias, for a quadratic one (`LowRankBilinearClassifier`) to twice that. For a descriptor of
+    length 1, which does not depend on the scale of the features, it sums to 0 up to eps: it shows
+    locations relative to each other.
+
+    Args:
+        maps: (*spatial, C) features of one image for each map, as the pool receives them.
+        gradients: of the score, with the shapes of `maps`.
+
+    Returns: (*spatial) in float64.
+    Raises: ValueError for shapes that do not match or values that are not finite; TypeError for
+        arrays without a real floating dtype.
+    References: Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important
+        Features Through Propagating Activation Differences", 2016, which names the method.
+    """
+    pairs = zip(maps, gradients, strict=True)
+    arrays = [(_floats("maps", x), _floats("gradients", slope)) for x, slope in pairs]
+    shapes = [(x.shape, slope.shape) for x, slope in arrays]
+    if len({shape[:-1] for pair in shapes for shape in pair}) != 1 or any(
+        one != other for one, other in shapes
+    ):
+        invariant = "maps and gradients must have equal shapes, and all maps one spatial shape"
+        remedy = "Pass the maps of one image, as the pool receives them."
+        refuse(ValueError, OP, invariant, f"{shapes}", remedy)
+    return np.sum([(x * slope).sum(-1) for x, slope in arrays], axis=0)
 
 
 def top_pairs(explanation: Explanation, count: int) -> list[Pair]:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from .._files import check_outputs, name_in_errors, replace_file
 from .._json import format_json
-from ..analysis.drawing import add_legend, overlay_heat
+from ..analysis.drawing import add_legend, side_by_side
 from ..analysis.heat_maps import explain as explain_score
-from ..analysis.heat_maps import top_pairs
+from ..analysis.heat_maps import gradient_times_input, top_pairs
 from ..analysis.metrics import softmax
 from ..contract import refuse
 from ..data.images import normalize
@@ -24,6 +24,12 @@ from ._console import escape, say, show, writing_stdout
 from ._images import read_one
 from ._model import check_described, load, preprocessing_of, require_finite, select_framework
 from ._options import AllowImport, AsJson, Banner, Framework, ModelFile
+
+PAIRS = (
+    "A pair is two channels of the feature map whose product increases the score. Compare pairs:",
+    "one that leads in most images of a class is a feature of this class; one that also leads",
+    "with --class OTHER does not tell the two classes apart.",
+)
 
 
 def explain(
@@ -40,17 +46,15 @@ def explain(
     allow_import: AllowImport = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which locations of an image and which pairs of channels contribute to a class score.
+    """Show which locations of an image, and which pairs of channels, contribute to a class score.
 
-    Red locations increase the score, blue ones decrease it. The sum of the heat map is the score
-    minus the bias. Only models with BilinearPool and a linear classifier can be explained.
+    Red locations increase the score, blue ones decrease it. With BilinearPool, the heat sums to the
+    score minus the bias. With other pools, the heat is the gradient of the score times the feature
+    map, and there are no channel pairs.
     """
     op = f"explain {file}"
     check_outputs([output], [file, image])
     description = read_description(file)
-    if (pool := description.pooling["name"]) != "BilinearPool":
-        remedy = "The scores of other pools cannot be divided among locations."
-        refuse(ValueError, op, "the pool of the model must be BilinearPool", pool, remedy)
     preprocessing = preprocessing_of(description, op)
     index = None if class_name is None else _class_index(op, description, class_name)
     framework = select_framework(framework or description.framework)
@@ -58,8 +62,32 @@ def explain(
     pixels = read_one(image, preprocessing, banner)
     model = load(file, framework, allow_import)
     check_described(file, model, description)
-    stages = Inference(model, framework).stages(normalize(pixels[None], preprocessing))
-    features, descriptors, logits = stages
+    batch = normalize(pixels[None], preprocessing)
+    compute = _shares if description.pooling["name"] == "BilinearPool" else _gradients
+    found = compute(file, model, Inference(model, framework), batch, index, count)
+    heat, chosen = found.pop("heat"), found["index"]
+    report: dict[str, Any] = {
+        "class": description.classes[chosen] if description.classes else f"{chosen}",
+        **found,
+        "for": float(heat[heat > 0].sum()),
+        "against": float(heat[heat < 0].sum()),
+        "heat": heat.tolist(),
+    }
+    drawn = add_legend(side_by_side(Image.fromarray(pixels), heat), _legend(report))
+    text = format_json(report | {"output": f"{output}"})
+    with replace_file(output) as temporary, name_in_errors(output):
+        drawn.save(temporary, "PNG")
+    if as_json:
+        show(text)
+    else:
+        _show(report, output)
+
+
+def _shares(
+    file: Path, model: Any, inference: Inference, batch: np.ndarray, index: int | None, count: int
+) -> dict[str, Any]:
+    """The score divided among locations and pairs of channels, of the predicted class for None."""
+    features, descriptors, logits = inference.stages(batch)
     require_finite(file, *features, descriptors, logits)
     index = int(np.argmax(logits[0])) if index is None else index
     first, second = features[0][0], features[1][0] if len(features) == 2 else None
@@ -69,25 +97,34 @@ def explain(
         for name in ("classifier.weight", "classifier.bias")
     )
     found = explain_score(first, second, descriptors[0], weight, float(bias))
-    report: dict[str, Any] = {
-        "class": description.classes[index] if description.classes else f"{index}",
+    return {
         "index": index,
+        "method": "shares",
         "score": found.score,
         "bias": found.bias,
         "probability": float(softmax(logits[0])[index]),
-        "for": float(found.heat[found.heat > 0].sum()),
-        "against": float(found.heat[found.heat < 0].sum()),
         "pairs": [pair._asdict() for pair in top_pairs(found, count)],
-        "heat": found.heat.tolist(),
+        "heat": found.heat,
     }
-    drawn = add_legend(overlay_heat(Image.fromarray(pixels), found.heat), _legend(report))
-    text = format_json(report | {"output": f"{output}"})
-    with replace_file(output) as temporary, name_in_errors(output):
-        drawn.save(temporary, "PNG")
-    if as_json:
-        show(text)
-    else:
-        _show(report, output)
+
+
+def _gradients(
+    file: Path, model: Any, inference: Inference, batch: np.ndarray, index: int | None, count: int
+) -> dict[str, Any]:
+    """The gradient of the score times the feature maps, without pairs of channels."""
+    if index is None:
+        index = int(np.argmax(inference.logits(batch)[0]))
+    maps, slopes, logits = inference.gradients(batch, index)
+    require_finite(file, *maps, *slopes, logits)
+    return {
+        "index": index,
+        "method": "gradient times input",
+        "score": float(logits[0, index]),
+        "bias": None,
+        "probability": float(softmax(logits[0])[index]),
+        "pairs": [],
+        "heat": gradient_times_input([x[0] for x in maps], [slope[0] for slope in slopes]),
+    }
 
 
 def _class_index(op: str, description: Description, name: str) -> int:
@@ -106,7 +143,8 @@ def _class_index(op: str, description: Description, name: str) -> int:
 def _legend(report: dict[str, Any]) -> list[str]:
     score = f"{report['class']}: score {report['score']:.3g}, {report['probability']:.1%}"
     sums = f"for {report['for']:+.3g}, against {report['against']:+.3g}"
-    return [escape(score), f"{sums}, bias {report['bias']:+.3g}"]
+    last = "gradient × input" if report["bias"] is None else f"bias {report['bias']:+.3g}"
+    return [escape(score), f"{sums}, {last}"]
 
 
 def _show(report: dict[str, Any], output: Path) -> None:
@@ -119,3 +157,4 @@ def _show(report: dict[str, Any], output: Path) -> None:
         table.add_row(f"{pair['first']}", f"{pair['second']}", f"{pair['contribution']:.4g}", share)
     with writing_stdout():
         Console().print(table)
+    show(*PAIRS)

@@ -1,6 +1,6 @@
 """What `bilinear.models` asks of a framework: ``bilinear.models.<framework>.framework`` answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -69,6 +69,10 @@ class Framework(Protocol):
         self, model: Any, function: Callable[[Any, Any], Any]
     ) -> Callable[[Any], Any]:
         """``function(model, images)`` of NumPy arrays, channels last, for evaluation."""
+        ...
+
+    def gradients(self, function: Callable[..., Any], maps: Sequence[Any]) -> tuple[Any, ...]:
+        """The gradients of the sum of ``function(*maps)``, within `numpy_function`."""
         ...
 
     def device(self) -> str:

@@ -24,6 +24,21 @@ class Inference:
         self.logits: Any = make(lambda model, images: model(images))
         self.descriptors: Any = make(lambda model, images: model.descriptors(images))
         self.stages: Any = make(_stages)
+        self._make, self._gradients = make, adapter.gradients
+
+    def gradients(self, images: Any, index: int) -> Any:
+        """The maps that the pool receives, the gradients of logit `index` by them, the logits."""
+
+        def logits(model: Any, maps: Any) -> Any:
+            pooled = model.pool(*maps)
+            return pooled if model.classifier is None else model.classifier(pooled)
+
+        def compute(model: Any, images: Any) -> Any:
+            maps = model.pooled_maps(images)
+            slopes = self._gradients(lambda *maps: logits(model, maps)[:, index], maps)
+            return maps, slopes, logits(model, maps)
+
+        return self._make(compute)(images)
 
 
 def _stages(model: Any, images: Any) -> Any:

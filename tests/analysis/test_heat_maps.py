@@ -11,8 +11,21 @@ import pytest
 from PIL import Image
 
 from bilinear import reference
-from bilinear.analysis.drawing import AGAINST_COLOUR, FOR_COLOUR, STRENGTH, add_legend, overlay_heat
-from bilinear.analysis.heat_maps import Explanation, Pair, explain, top_pairs
+from bilinear.analysis.drawing import (
+    AGAINST_COLOUR,
+    FOR_COLOUR,
+    STRENGTH,
+    add_legend,
+    overlay_heat,
+    side_by_side,
+)
+from bilinear.analysis.heat_maps import (
+    Explanation,
+    Pair,
+    explain,
+    gradient_times_input,
+    top_pairs,
+)
 
 from ..tolerances import sharing_bound
 
@@ -143,6 +156,18 @@ def test_invalid_arguments_are_refused() -> None:
         explain(np.ones((2, C), np.int64), None, np.ones(C * C), np.ones(C * C))
 
 
+def test_gradient_times_input_is_the_sum_over_channels_and_maps() -> None:
+    maps, slopes = (features(1, C), features(2, D)), (features(3, C), features(4, D))
+    heat = gradient_times_input(maps, slopes)
+    expected = np.zeros((2, L // 2))
+    for x, slope in zip(maps, slopes, strict=True):
+        for place in np.ndindex(*expected.shape):
+            expected[place] += x[place] @ slope[place]
+    np.testing.assert_allclose(heat, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="maps and gradients must have equal shapes"):
+        gradient_times_input(maps, slopes[::-1])
+
+
 PIXELS = np.random.default_rng(9).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 PHOTOGRAPH = Image.fromarray(PIXELS)
 
@@ -165,6 +190,18 @@ def test_heat_is_drawn_at_its_location() -> None:
     redness = drawn[..., 0] - drawn[..., 2]
     assert redness[:8, 24:].min() > 0 > redness[16:, :8].max()
     assert not drawn[:8, :16].any()
+
+
+def test_the_image_and_its_heat_map_are_side_by_side() -> None:
+    """Enlarged to the given height, but never reduced."""
+    heat = np.ones((3, 4))
+    for height, size in ((56, (75, 56)), (8, (32, 24))):
+        drawn, gap = side_by_side(PHOTOGRAPH, heat, height), 1
+        assert drawn.size == (2 * size[0] + gap, size[1])
+        image = PHOTOGRAPH.resize(size, Image.Resampling.BILINEAR)
+        right = (size[0] + gap, 0, *drawn.size)
+        assert drawn.crop((0, 0, *size)).tobytes() == image.tobytes()
+        assert drawn.crop(right).tobytes() == overlay_heat(image, heat).tobytes()
 
 
 def test_the_legend_is_below_the_image_and_wide_enough() -> None:

@@ -18,6 +18,7 @@ from bilinear.models.plans import DTYPES
 from ..agreement import relative_error
 from ..models.test_checkpoint import describe
 from ..models.test_models import images
+from ..selection import FULL
 from ..subjects import PRESENT, driver
 from ..tolerances import HEAT, LOGITS, score_bound
 
@@ -32,6 +33,15 @@ CASES: dict[str, dict[str, Any]] = {
     "two maps of two sizes": {"taps": ("layer2", "layer1")},
     "bfloat16": {"taps": ("layer1",), "dtype": "bfloat16"},
 }
+
+
+DEGREES: dict[str, tuple[Any, int]] = {
+    "AveragePool": ("AveragePool", 1),
+    "CovariancePool": ("CovariancePool", 1),
+    "lrbp": ("lrbp", 2),
+    "OuterMaxPool": ({"name": "OuterMaxPool", "eps": 0.0}, 0),
+}
+"""Pools, and the degree of their scores as homogeneous functions of the features."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -94,12 +104,14 @@ def test_the_command_writes_an_image_and_a_report(backend: str, tmp_path: Path, 
     assert heat.sum() == pytest.approx(report["score"] - report["bias"], abs=LOGITS["float32"])
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.format == "PNG"
-        assert drawn.height > drawn.width * 0.5 > 24
+        assert drawn.width == 448 + 8 + 448  # the image, enlarged from 48 pixels, and the heat map
+        assert drawn.height > 448
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bird.png", file.name, "out.png"]
     other = CLASSES[(predicted + 1) % 3]
     table = command(*common, "--class", other, "--pairs", 2)
     assert table.startswith(f"{other}: score")
     assert f"written: {tmp_path / 'out.png'}\n" in table
+    assert table.endswith("with --class OTHER does not tell the two classes apart.\n")
 
 
 def test_a_model_file_that_is_replaced_meanwhile_is_refused() -> None:
@@ -125,6 +137,28 @@ def test_heat_of_two_streams_sums_to_the_score(tmp_path: Path, command) -> None:
     assert np.shape(report["heat"]) == (6, 6)
 
 
+@over_backends
+@pytest.mark.parametrize("pool", DEGREES)
+def test_other_pools_are_explained_by_gradients(
+    pool: str, backend: str, tmp_path: Path, command
+) -> None:
+    """Heat sums to the degree of the score in the features times the score minus the bias."""
+    if pool != "AveragePool" and backend != PRESENT[0] and not FULL:
+        pytest.skip("one pool for each framework, all pools in one")
+    options, degree = DEGREES[pool]
+    files = save_files(tmp_path, backend, pool=options, dtype="float64")
+    words = "explain", *files, "-o", tmp_path / "out.png", "--framework", backend, "--json"
+    report = json.loads(command(*words))
+    heat, total = np.array(report["heat"]), np.abs(report["heat"]).sum()
+    assert (report["method"], report["pairs"]) == ("gradient times input", [])
+    assert heat.shape == (12, 12)
+    assert total > 0
+    tensors = driver(backend).tensors(driver(backend).load(files[0]))
+    (name,) = {"classifier.bias", "pool.bias"} & tensors.keys()
+    expected = degree * (report["score"] - float(tensors[name][report["index"]]))
+    assert abs(heat.sum() - expected) <= LOGITS["float64"] * total
+
+
 @needs_a_framework
 def test_a_class_is_given_by_name_or_index(tmp_path: Path, command) -> None:
     """Names come before indices: here the name of class 2 is "1"."""
@@ -138,14 +172,9 @@ def test_a_class_is_given_by_name_or_index(tmp_path: Path, command) -> None:
 
 @needs_a_framework
 def test_unsupported_models_and_images_are_refused_before_writing(tmp_path: Path, command) -> None:
-    pool = "the pool of the model must be BilinearPool; got "
-    for message, options in (
-        (f"{pool}CovariancePool", {"pool": "CovariancePool"}),
-        (f"{pool}LowRankBilinearClassifier", {"pool": "lrbp"}),
-        ("must contain the preprocessing of images", {"preprocessing": None}),
-    ):
-        files = save_files(tmp_path, PRESENT[0], **options)
-        assert message in command("explain", *files, "-o", tmp_path / "out.png", code=2)
+    files = save_files(tmp_path, PRESENT[0], preprocessing=None)
+    message = "must contain the preprocessing of images"
+    assert message in command("explain", *files, "-o", tmp_path / "out.png", code=2)
     file, photograph = save_files(tmp_path, PRESENT[0])
     photograph.write_bytes(photograph.read_bytes()[:100])
     words = "explain", file, photograph, "-o", tmp_path / "out.png"

@@ -1,6 +1,6 @@
 """What saving, loading and building a B-CNN need of JAX (`models.framework.Framework`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -83,3 +83,8 @@ def numpy_function(model: Any, function: Callable[..., Any]) -> Callable[[np.nda
     definition, state = nnx.split(model)
     compiled = jax.jit(lambda state, batch: function(nnx.merge(definition, state), batch))
     return lambda batch: jax.tree.map(np.asarray, compiled(state, batch))
+
+
+def gradients(function: Callable[..., jax.Array], maps: Sequence[jax.Array]) -> tuple:
+    """The gradients of the sum of ``function(*maps)``."""
+    return jax.grad(lambda own: function(*own).sum())(tuple(maps))

@@ -1,6 +1,6 @@
 """What saving, loading and building a B-CNN need of Keras (`models.framework.Framework`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -109,6 +109,14 @@ def device() -> str:
 def numpy_function(model: Any, function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
     compiled = tf.function(lambda batch: function(model, batch))
     return lambda batch: tf.nest.map_structure(lambda t: t.numpy(), compiled(tf.constant(batch)))
+
+
+def gradients(function: Callable[..., tf.Tensor], maps: Sequence[tf.Tensor]) -> tuple:
+    """The gradients of the sum of ``function(*maps)``."""
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        total = tf.reduce_sum(function(*maps))
+    return tuple(tape.gradient(total, list(maps)))
 
 
 def pool_variables(pool: keras.layers.Layer) -> dict[str, keras.Variable]:

@@ -2,7 +2,7 @@
 
 import argparse
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -125,6 +125,13 @@ def numpy_function(model: nn.Module, function: Callable[..., Any]) -> Callable[[
         return _to_channels_last(result)
 
     return call
+
+
+def gradients(function: Callable[..., Tensor], maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The gradients of the sum of ``function(*maps)``, also within `numpy_function`."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        own = tuple(x.clone().requires_grad_() for x in maps)
+        return torch.autograd.grad(function(*own).sum(), own)
 
 
 def _to_channels_last(result: Any) -> Any:
