@@ -27,32 +27,27 @@ def choose_recipe(images: int, *, gpu: bool, pretrained: bool) -> Choice:
     """Choose a recipe for `images` training images.
 
     On a CPU, the network is a part of ResNet18 on small images: its first stages if they have to
-    learn from random weights. The classifier has a higher learning rate than the backbone, because
-    its input has length 1.
+    learn from random weights.
     """
     changes: dict[str, Any] = {"model.backbone": BACKBONE, "batch_size": 16}
     if not pretrained:
-        epochs, rates = _epochs(images, RANDOM_VIEWS), (1.0, 0.05)
         changes |= {"model.weights": None, "model.taps": ["layer2"], "images.size": 96}
-        changes |= {"phases.0.epochs": 1, "phases.1.epochs": epochs}
+        changes |= {"phases.0.epochs": 1, "phases.1.epochs": _epochs(images, RANDOM_VIEWS)}
     elif gpu:
-        rates = 0.1, 1e-3
         changes |= {"phases.0.epochs": 20, "phases.1.epochs": 20}
     else:
-        epochs, rates = _epochs(images, PRETRAINED_VIEWS), (0.1, 1e-3)
+        epochs = _epochs(images, PRETRAINED_VIEWS)
         changes |= {"model.taps": ["layer3"], "images.size": 224}
         changes |= {"phases.0.epochs": epochs, "phases.1.epochs": -(-epochs // 5)}
-    groups = zip(("head", "all"), rates, (1e-8, 1e-5), strict=True)
-    names = "parameters", "learning_rate", "weight_decay"
-    changes["phases.1.groups"] = [dict(zip(names, group, strict=True)) for group in groups]
+    changes["phases.1.groups.1.learning_rate"] = 1e-3 if pretrained else 0.05
     changes["phases.1.schedule.kind"] = "cosine"
     changes["drop_last"] = images >= changes["batch_size"]
     return Choice("bcnn-two-phase", tuple(f"{k}={_text(v)}" for k, v in changes.items()))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
 def _epochs(images: int, views: int) -> int:
     return min(max(views // images, 2), MAX_EPOCHS)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
