@@ -325,6 +325,8 @@ OPENED = {
     "hdf5": "bilinear.data, h5py",
     "svm": "bilinear.analysis.linear_svm, sklearn.svm",
     "cli": "bilinear.cli",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
     "testing": "bilinear.testing",
 }
 """What each extra makes importable."""

@@ -88,6 +88,11 @@ Limit = Annotated[
 ]
 
 DEFAULTS = {"fraction": _dataset.DEFAULTS["fraction"], "workers": 2}
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--tracker", help="Also log to this tracker. Repeatable.", metavar="wandb|mlflow"),
+]
+
 _SPLITS: tuple[tuple[Split, str], ...] = ("train", "training"), ("validation", "validation")
 
 
@@ -111,6 +116,7 @@ def train(
     cache: CacheFolder = None,
     views: Views = None,
     cache_limit: Limit = None,
+    trackers: Trackers = None,
 ) -> None:
     """Train a model with a recipe and print the path of the best model, chosen by validation.
 
@@ -148,6 +154,7 @@ def train(
         "cache": cache and os.path.abspath(cache),
         "views": views,
         "cache_limit": cache_limit,
+        "tracker": trackers or None,
     }
     if resume:
         options = merge_options(folder, options)
@@ -189,6 +196,7 @@ def train(
             cache=feature_cache,
             estimate=is_chosen,
             allow_import=allow_import,
+            trackers=options.get("tracker", ()),
             watch=reporter,
             **settings,
         )

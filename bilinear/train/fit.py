@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from .feature_cache import Cache, PipelineCache
 from .loop import train
 from .recipes import Images, Recipe
 from .run import Run
+from .trackers import check_trackers, open_trackers
 
 
 def fit(
@@ -37,6 +38,7 @@ def fit(
     cache: Cache | None = None,
     estimate: bool = False,
     allow_import: bool = False,
+    trackers: Sequence[str] = (),
     watch: Callable[[Event, int], None] | None = None,
     **options: Any,
 ) -> Path:
@@ -56,6 +58,8 @@ def fit(
         estimate: before the run, time a few images, for the event `TimeEstimated`. Default: False.
         allow_import: import custom backbones of the recipe, which runs the code of their modules.
             Default: False.
+        trackers: also log to ``"wandb"`` or ``"mlflow"``, see `bilinear.train.trackers`. Default:
+            none.
         options: of the engine, such as ``device="cuda"``.
 
     Returns: the path of the best model, by validation.
@@ -65,6 +69,7 @@ def fit(
         packages of ``bilinear[cli]`` are not installed.
     """
     require_packages("bilinear.train.fit", ("tensorboard", "matplotlib"), "cli")
+    check_trackers(trackers)
     from .curves import Curves  # noqa: PLC0415 (after the check that it can be imported)
     from .tensorboard_log import TensorBoardLog  # noqa: PLC0415
 
@@ -77,10 +82,12 @@ def fit(
     check_outputs(run.outputs(recipe), weights + [index.root / item.path for item in index.items])
     log, curves = TensorBoardLog(run, recipe), Curves(run)
 
+    loggers: list[Callable[[Metric], None]] = [log, curves]
+
     def notify(event: Event, images: int) -> None:
         if isinstance(event, Metric):
-            log(event)
-            curves(event)
+            for logger in loggers:
+                logger(event)
         if watch:
             watch(event, images)
 
@@ -90,7 +97,11 @@ def fit(
         refuse(ValueError, "train", invariant, recipe.model.backbone, remedy)
     engine = build(framework, recipe, len(index.classes), allow_import=allow_import, **options)
     preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
-    with open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed):
+    with (
+        open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed),
+        open_trackers(trackers, run, recipe) as opened,
+    ):
+        loggers += opened
         cached = training if cache and cache.views else fixed
         run.files = ImageFiles(index, training)
         if estimate and watch:

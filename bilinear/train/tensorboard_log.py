@@ -1,6 +1,5 @@
 """The metrics of a run for TensorBoard: one TensorBoard event for each line of the metrics.
 
-======  ======================================================================
 step    ``loss/step``, and ``learning_rate/GROUP`` for each parameter group
 epoch   ``loss/training``, ``loss/validation``, ``accuracy/validation`` and
         ``accuracy/validation_class_mean``, the mean of the accuracies of the classes
@@ -10,6 +9,10 @@ phase   ``phase``: its number, from 1
 Steps count over all phases; values are float32. A process that continues the run writes all events
 again from the metrics. TensorBoard's own writer of whole files imports TensorFlow wherever that is
 installed, and reports a full disk minutes later, from its own thread.
+=======
+Its values are those of `scalars`, in float32. Steps count over all phases. A process that continues
+the run writes all events again from the metrics. TensorBoard's own writer of whole files imports
+TensorFlow wherever that is installed, and reports a full disk minutes later, from its own thread.
 """
 
 import io
@@ -21,9 +24,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from .._files import append
-from .events import Metric, PhaseStarted, StepDone
+from .events import Metric, PhaseStarted
 from .recipes import Recipe
 from .run import Run
+from .scalars import scalars
 
 PREFIX = "events.out.tfevents."
 """Of the file names that TensorBoard recognises; it reads them in alphabetical order."""
@@ -33,8 +37,7 @@ class TensorBoardLog:
     """Call it with each event after it was logged. Raises: OSError naming the file."""
 
     def __init__(self, run: Run, recipe: Recipe) -> None:
-        self._run = run
-        self._groups = {p.name: [group.parameters for group in p.groups] for p in recipe.phases}
+        self._run, self._recipe = run, recipe
         self._path: Path | None = None
         self._step = 0
 
@@ -64,24 +67,9 @@ class TensorBoardLog:
         """The record of an event."""
         if not isinstance(event, PhaseStarted):  # which has the last step before it
             self._step = event.step
-        scalars = self._scalars(event).items()
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars]
+        pairs = scalars(event, self._recipe).items()
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in pairs]
         return _encode(Event(step=self._step, summary=Summary(value=values)))
-
-    def _scalars(self, event: Metric) -> dict[str, float]:
-        if isinstance(event, PhaseStarted):
-            return {"phase": list(self._groups).index(event.phase) + 1}
-        if isinstance(event, StepDone):
-            pairs = zip(self._groups[event.phase], event.rates, strict=True)
-            return {"loss/step": event.loss} | {f"learning_rate/{g}": rate for g, rate in pairs}
-        scalars = {
-            "loss/training": event.training_loss,
-            "loss/validation": event.validation_loss,
-            "accuracy/validation": event.validation_accuracy,
-        }
-        if event.validation_class_accuracy is not None:
-            scalars["accuracy/validation_class_mean"] = event.validation_class_accuracy
-        return scalars
 
 
 def _encode(event: Event) -> bytes:

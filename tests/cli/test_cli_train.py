@@ -25,9 +25,11 @@ from bilinear.train import (
     named_recipe,
 )
 from bilinear.train.events import EpochDone, ImagesValidated, PhaseStarted, StepDone
+from bilinear.train.trackers import TRACKERS
 
 from ..datasets import color_images, photographs
 from ..subjects import PRESENT
+from ..train.test_trackers import Memory
 from ..training import contents, recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "train.md"
@@ -83,7 +85,9 @@ def test_a_recipe_is_chosen_and_a_run_resumes_by_its_folder_alone(
     """Without a connection; the printed options make the same recipe."""
     monkeypatch.setattr(default_recipe, "RANDOM_VIEWS", 1)
     folder, options = tmp_path / "run", ["--workers", "0", "--framework", PRESENT[0]]
-    options += ["--fraction", "0.3"]
+    options += ["--fraction", "0.3", "--tracker", "json"]
+    monkeypatch.setattr(Memory, "runs", [], raising=False)
+    monkeypatch.setitem(TRACKERS, "json", Memory)  # of the package json
     assert run(["train", str(pictures), str(folder), *options]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{folder / 'best.safetensors'}\n"
@@ -100,6 +104,10 @@ def test_a_recipe_is_chosen_and_a_run_resumes_by_its_folder_alone(
     command("train", "--resume", "run")
     command("train", pictures, folder, "--resume", *options)
     assert contents(folder) == before
+    first, *resumed = Memory.runs
+    assert [step for step, values in first.rows if "loss/step" in values][-1] == first.rows[-1][0]
+    assert [made.failed for made in Memory.runs] == [False] * 3
+    assert not any(made.rows for made in resumed)
     other = color_images(tmp_path / "other")
     (other / "red" / "0.jpg").unlink()
     for words, message in (
@@ -237,6 +245,11 @@ def test_set_changes_a_recipe(command) -> None:
         ("multi-phase DATA run --cache maps --cache-limit inf", "--cache-limit must be pos"),
         ("multi-phase DATA run --cache maps --cache-limit nan", "--cache-limit must be pos"),
         ("multi-phase DATA run --cache maps --cache-limit 1e308", "--cache-limit must be pos"),
+        pytest.param(
+            "multi-phase DATA run --tracker x",
+            "a tracker must be one of wandb, mlflow; got 'x'.",
+            marks=pytest.mark.skipif(not PRESENT, reason="needs a framework"),
+        ),
         # for example the folder of a class, or the parent of the data set
         pytest.param(
             "multi-phase one run",

@@ -277,6 +277,22 @@ def _(f, file):
     return mock.ANY  # equal to every checksum
 
 
+@fault("classes are matched by position", "cli.evaluate:match_classes", COMMANDS, "torch")
+def _(f, description, classes):
+    return [*range(len(f(description, classes)))]
+
+
+@fault("a resumed run has the default options", "cli.train:merge_options", COMMANDS, "torch")
+def _(f, folder, options):
+    recorded = f(folder, options)
+    return {name: recorded[name] if name == "data" else value for name, value in options.items()}
+
+
+@fault("heat is the gradient alone", "cli.explain:gradient_times_input", COMMANDS, "torch")
+def _(f, maps, gradients):
+    return f([np.ones_like(x) for x in maps], gradients)
+
+
 @fault("Ctrl-C ends as a failure", "cli._errors:run_guarded", COMMANDS, "torch")
 def _(f, *arguments):
     code = f(*arguments)
