@@ -80,6 +80,12 @@ def choice(*values: str | None, remedy: str = "") -> Kind:
     return Kind(words, lambda value: True, holds, remedy=remedy)
 
 
+def number_to(largest: float, remedy: str = "") -> Kind:
+    """A number from 0 to `largest`."""
+    words = f"a number from 0 to {largest:g}"
+    return Kind(words, _is_real, lambda v: 0 <= v <= largest, float, remedy)
+
+
 def channel_counts(words: str, least: int, most: float) -> Kind:
     """The channels of each feature map: an integer for one, else a list of integers."""
 
@@ -153,7 +159,7 @@ NORMALIZATION = choice(
 )
 ACTIVATION = choice(None, "tanh", "relu", "sigmoid", remedy="None leaves the projections linear.")
 RELU = choice(None, "relu", remedy="None leaves the projection linear.")
-SHARE = Kind("a number from 0 to 1", _is_real, lambda v: 0 <= v <= 1, float)
+SHARE = number_to(1)
 POSITIVE_SHARE = Kind("a number above 0 and at most 1", _is_real, lambda v: 0 < v <= 1, float)
 TOLERANCE = Kind(
     "None or a number of at least 0 and below 1",

@@ -13,6 +13,15 @@ from .aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS
 from .arguments import Kind, as_list, check_argument, plain_channels
 from .arrays import ACCUMULATION, RANGE, Spec, check_operands
 from .errors import refuse
+from .layer_tensors import (
+    Arguments,
+    Sizes,
+    TensorSpec,
+    classifier_tensors,
+    hierarchical_tensors,
+    low_rank_tensors,
+    sketch_tensors,
+)
 from .matrices import STEPS as ROOT_STEPS
 from .options import EPS, L2_EPS, DescriptorOptions, check_forms, check_options
 from .pooling import check_one_stream, descriptor_size, packed_size
@@ -31,19 +40,6 @@ class Argument(NamedTuple):
 
     kind: Kind
     default: Any = REQUIRED
-
-
-class TensorSpec(NamedTuple):
-    """A tensor of a layer: a learned one, or a table of integers from a range."""
-
-    shape: tuple[int, ...]
-    dtype: str | None = None
-    """None is the dtype of the model."""
-    values: range | None = None
-
-
-Arguments = Mapping[str, Any]
-Sizes = Sequence[int]
 
 
 class Layer(NamedTuple):
@@ -154,38 +150,6 @@ def _dim(arguments: Arguments, channels: Sizes) -> int:
     return arguments["dim"]
 
 
-def _sketch_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
-    c, d, dim = channels[0], channels[-1], arguments["dim"]
-    signs = range(-1, 2, 2)
-    if arguments["method"] == "random_maclaurin":
-        shapes = {"w1": (c, dim), "w2": (d, dim)}
-        return {name: TensorSpec(shape, "int8", signs) for name, shape in shapes.items()}
-    tables = {}
-    for number, size in ("1", c), ("2", d):
-        tables[f"h{number}"] = TensorSpec((size,), "int64", range(dim))
-        tables[f"s{number}"] = TensorSpec((size,), "int8", signs)
-    return tables
-
-
-def _low_rank_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
-    width = arguments["dim"] * arguments["rank"]
-    return {"u": TensorSpec((channels[0], width)), "v": TensorSpec((channels[-1], width))}
-
-
-def _classifier_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
-    classes, negative = arguments["num_classes"], arguments["rank"] // 2
-    shape = classes, channels[0]
-    return {
-        "u_plus": TensorSpec((*shape, arguments["rank"] - negative)),
-        "u_minus": TensorSpec((*shape, negative)),
-        "bias": TensorSpec((classes,)),
-    }
-
-
-def _hierarchical_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
-    return {f"u{i}": TensorSpec((c, arguments["dim"])) for i, c in enumerate(channels, 1)}
-
-
 def _inner_tensors(arguments: Arguments, channels: Sizes) -> dict[str, TensorSpec]:
     inner = arguments["pool"]
     found = LAYERS[inner["name"]].tensors(inner, channels)
@@ -233,7 +197,7 @@ LAYERS: dict[str, Layer] = {
             **_DESCRIPTOR,
         },
         _dim,
-        _sketch_tensors,
+        sketch_tensors,
     ),
     "CovariancePool": Layer(
         {**_matrix_root("trace"), "isometric": Argument(kinds.FLAG, False)},
@@ -261,7 +225,7 @@ LAYERS: dict[str, Layer] = {
             **_DESCRIPTOR,
         },
         _dim,
-        _low_rank_tensors,
+        low_rank_tensors,
     ),
     "LowRankBilinearClassifier": Layer(
         {
@@ -272,7 +236,7 @@ LAYERS: dict[str, Layer] = {
             "reduction": Argument(kinds.REDUCTION, "sum"),
         },
         lambda arguments, channels: arguments["num_classes"],
-        _classifier_tensors,
+        classifier_tensors,
         maps=(1, 1),
         unit_length=False,
     ),
@@ -284,7 +248,7 @@ LAYERS: dict[str, Layer] = {
             **_DESCRIPTOR,
         },
         lambda arguments, channels: arguments["dim"] * math.comb(len(channels), 2),
-        _hierarchical_tensors,
+        hierarchical_tensors,
         maps=(2, math.inf),
     ),
     "DemocraticPool": Layer(

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ..contract import check_argument, refuse
-from ..contract.arguments import COUNT
+from ..contract.arguments import COUNT, number_to
 from .images import Preprocessing, centre_crop, cover
 
 Crop = Literal["random", "centre", "resized"]
@@ -90,12 +90,8 @@ class Augmentation:
         _check_range("scale", self.scale, 1.0)
         _check_range("ratio", self.ratio, math.inf)
         for name, largest in LARGEST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (
-                isinstance(value, numbers.Real) and 0 <= float(value) <= largest
-            ):
-                invariant = f"{name} must be a number from 0 to {largest:g}"
-                refuse(ValueError, "Augmentation", invariant, repr(value), "0 turns it off.")
+            kind = number_to(largest, "0 turns it off.")
+            check_argument("Augmentation", name, getattr(self, name), kind)
 
 
 def _check_range(name: str, bounds: object, largest: float) -> None:

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 from ...contract import Spec, refuse
-from ..pools import table_sizes
+from .. import pools
 from ..tensorfile import are_integers, check_layout, check_values, open_checkpoint, readable
 from .bcnn import BCNN
 
@@ -47,15 +47,16 @@ def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
         leaves = _flat(tree).items()
         found = {name: Spec(tuple(leaf.shape), np.dtype(leaf.dtype).name) for name, leaf in leaves}
     remedy = "It must be the state of the model that the portable file describes."
-    sizes = {name: dim for name, dim in table_sizes(model.pool).items() if name in found}
-    old = {name: dim for name, dim in sizes.items() if are_integers(found[name], expected[name])}
+    tensors = pools.tensors(pools.describe_pool(op, model.pool), model.streams.pooled)
+    tables = {f"pool.{name}": table.values for name, table in tensors.items() if table.values}
+    shared = tables.keys() & found.keys() & expected.keys()
+    old = {name for name in shared if are_integers(found[name], expected[name])}
     check_layout(op, found | {name: expected[name] for name in old}, expected, remedy)
     args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
     with reading(), ocp.PyTreeCheckpointer() as checkpointer:  # NumPy arrays, from any device
         arrays = _flat(checkpointer.restore(path, restore_args=args))
-    for name, dim in old.items():
-        values = range(dim) if name.rpartition(".")[2][0] == "h" else range(-1, 2, 2)
-        arrays[name] = model.to_own(name, check_values(op, name, arrays[name], values))
+    for name in old:
+        arrays[name] = model.to_own(name, check_values(op, name, arrays[name], tables[name]))
     for name, variable in variables.items():
         variable[...] = jax.numpy.asarray(arrays[name])
     return model
