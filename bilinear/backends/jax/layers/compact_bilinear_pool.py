@@ -54,6 +54,8 @@ class CompactBilinearPool(Pool, Module):
     """
 
     class_name = "CompactBilinearPool"
+    eps: float
+    l2_eps: float
 
     def __init__(
         self,

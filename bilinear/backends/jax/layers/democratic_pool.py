@@ -35,6 +35,7 @@ class DemocraticPool(Pool, Module):
     """
 
     class_name = "DemocraticPool"
+    eps: float
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class HierarchicalBilinearPool(Pool, Module):
     """
 
     class_name = "HierarchicalBilinearPool"
+    eps: float
+    l2_eps: float
 
     def __init__(
         self,

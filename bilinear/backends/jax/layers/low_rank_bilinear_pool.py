@@ -38,6 +38,8 @@ class LowRankBilinearPool(Pool, Module):
     """
 
     class_name = "LowRankBilinearPool"
+    eps: float
+    l2_eps: float
 
     def __init__(
         self,

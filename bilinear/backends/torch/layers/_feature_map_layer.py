@@ -92,6 +92,13 @@ class Pool(FeatureMapLayer):
         """Length of the descriptor of one or two feature maps with these channels."""
         return descriptor_length(self.class_name, self, channels, channels_b)
 
+
+class NormalizedPool(Pool):
+    """Base of the pools that end with a signed root and a norm."""
+
+    eps: float
+    l2_eps: float
+
     @property
     def eps_options(self) -> DescriptorOptions:
         return DescriptorOptions(eps=self.eps, l2_eps=self.l2_eps)

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
 from ..bilinear_pool import bilinear_pool_unchecked
-from ._feature_map_layer import DataFormat, Pool
+from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class BilinearPool(Pool):
+class BilinearPool(NormalizedPool):
     """Bilinear pooling of feature maps: `bilinear_pool` over all their locations.
 
     ``pool(x)`` pools one stream with itself, ``pool(x, y)`` pools two streams. The specification

@@ -12,10 +12,10 @@ from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
 from ..random_maclaurin import random_maclaurin_unchecked
 from ..tensor_sketch import tensor_sketch_unchecked
-from ._feature_map_layer import DataFormat, Pool, tensor_options
+from ._feature_map_layer import DataFormat, NormalizedPool, tensor_options
 
 
-class CompactBilinearPool(Pool):
+class CompactBilinearPool(NormalizedPool):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))``.
 
     The sketch is `tensor_sketch` or `random_maclaurin` of the locations. Its tables h1, s1, h2, s2,

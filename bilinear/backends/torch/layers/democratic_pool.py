@@ -40,6 +40,7 @@ class DemocraticPool(Pool):
     """
 
     class_name = "DemocraticPool"
+    eps: float
 
     def __init__(
         self,

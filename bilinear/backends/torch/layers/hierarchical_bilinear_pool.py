@@ -13,10 +13,10 @@ from .._tensors import spec, upcast
 from ..hadamard_pool import hadamard_pool_unchecked
 from ..low_rank_pool import project
 from ..outer_pool import select_locations
-from ._feature_map_layer import DataFormat, Pool
+from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class HierarchicalBilinearPool(Pool):
+class HierarchicalBilinearPool(NormalizedPool):
     """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
     ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, where the
