@@ -120,10 +120,13 @@ def test_without_scikit_learn_one_sentence_says_what_to_install(
     assert message == f"bilinear: bilinear classifier {words}"
 
 
+LATER = [pytest.param(name, marks=pytest.mark.full) for name in PRESENT[1:]]
+
+
 @needs_sklearn
-@pytest.mark.skipif(not PRESENT, reason="no framework")
+@pytest.mark.parametrize("backend", [*PRESENT[:1], *LATER])
 def test_every_framework_gives_the_predictions_of_the_svm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., str]
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., str]
 ) -> None:
     from bilinear.data.images import Preprocessing  # noqa: PLC0415
 
@@ -142,7 +145,5 @@ def test_every_framework_gives_the_predictions_of_the_svm(
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (about_rows.labels, expected), 1)
     assert confusion.trace() > 12
-    for backend in PRESENT:
-        words = "svm.safetensors", "pictures", "--split", "all", "--framework", backend
-        report = json.loads(command("evaluate", *words, "--json"))
-        assert report["confusion"] == confusion.tolist()
+    words = "svm.safetensors", "pictures", "--split", "all", "--framework", backend
+    assert json.loads(command("evaluate", *words, "--json"))["confusion"] == confusion.tolist()
