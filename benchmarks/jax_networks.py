@@ -16,11 +16,10 @@ namespace = importlib.import_module("bilinear.jax")
 
 
 class Block(nnx.Module):
-    """torchvision's ``BasicBlock``."""
+    """torchvision's ``BasicBlock`` or ``Bottleneck``."""
 
     def __init__(self, plan: plans.Block) -> None:
-        body = (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2)
-        self.body = nnx.Sequential(*map(_layer, body))
+        self.body = nnx.Sequential(*map(_layer, plan.residual))
         self.shortcut = nnx.Sequential(*map(_layer, plan.downsample or ()))
 
     def __call__(self, x):

@@ -33,7 +33,7 @@ def _apply(plan: plans.Layer, x):
             return layers.ReLU()(x)
         case plans.Block():
             y = x
-            for part in (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2):
+            for part in plan.residual:
                 y = _apply(part, y)
             for part in plan.downsample or ():
                 x = _apply(part, x)

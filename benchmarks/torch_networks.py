@@ -15,13 +15,11 @@ namespace = importlib.import_module("bilinear.torch")
 
 
 class Block(nn.Module):
-    """torchvision's ``BasicBlock``."""
+    """torchvision's ``BasicBlock`` or ``Bottleneck``."""
 
     def __init__(self, plan: plans.Block) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *map(_layer, (plan.conv1, plan.bn1, plans.Relu(""), plan.conv2, plan.bn2))
-        )
+        self.body = nn.Sequential(*map(_layer, plan.residual))
         self.shortcut = nn.Sequential(*map(_layer, plan.downsample or ()))
 
     def forward(self, x):

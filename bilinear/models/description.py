@@ -16,13 +16,15 @@ from .plans import CHANNELS, DTYPES, Head, are_taps, is_count, tapped
 from .streams import STREAMS, Streams
 
 FORMAT = "bilinear-bcnn"
-VERSION = 3
+VERSION = 4
 
 DAMAGED = "The file is damaged or was not written by save; fetch or save it again."
 _ADDED = {"projection", "taps"}
 """The fields that version 2 added."""
 _FIRST_POOL = {"name", "reduction", "eps", "l2_eps"}
 """The entries of the only pool that version 1 has."""
+_FIRST_BACKBONES = ("vgg16", "resnet18")
+"""The named backbones of versions before 4."""
 _NAMED_IN_3 = {name: set(renamed.values()) for name, renamed in RENAMED.items()}
 """Class name -> the arguments that have other names in versions before 3."""
 
@@ -99,6 +101,8 @@ class Description:
         many = any(isinstance(s, Custom) and isinstance(s.channels, tuple) for s in streams)
         added = self.projection is not None or self.taps is not None or many
         first = self.pooling.get("name") == "BilinearPool" and self.pooling.keys() == _FIRST_POOL
+        if any(isinstance(s, str) and s not in _FIRST_BACKBONES for s in streams):
+            return 4
         if _needs_3(self.pooling):
             return 3
         return 1 if first and not added else 2
@@ -169,7 +173,9 @@ class Description:
                 refuse(ValueError, op, "its preprocessing must be valid", f"{error}", DAMAGED)
         description = cls(**data)
         description.check(op, DAMAGED)
-        needed = 2 if data["pooling"] != given else description.version
+        needed = description.version
+        if data["pooling"] != given:  # it was written before version 3
+            needed = 2 if needed == 3 else needed
         if needed > version:
             invariant = f"a file of version {version} must not need a newer one"
             refuse(ValueError, op, invariant, f"what needs version {needed}", DAMAGED)

@@ -65,7 +65,7 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
 def _convolutions() -> Iterator[tuple[str, plans.Conv]]:
     """Keras' name of each convolution of VGG16, and the convolution."""
     block, place = 1, 0
-    for layer in plans.VGG16:
+    for layer in plans.BACKBONES["vgg16"]:
         match layer:
             case plans.MaxPool():
                 block, place = block + 1, 0

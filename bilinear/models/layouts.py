@@ -27,11 +27,6 @@ from . import plans
 from .pools import POOLS, check_map_count
 from .streams import STREAMS
 
-_RESNET18 = {"conv1": "0", "bn1": "1", **{f"layer{i}": f"{i + 3}" for i in range(1, 5)}}
-_INDEXES: Mapping[str, Mapping[str, str]] = {"vgg16": {"features": ""}, "resnet18": _RESNET18}
-"""Backbone -> first part of a canonical name -> index in the `nn.Sequential` of its children."""
-
-
 Backbones = str | tuple[str, str]
 """The backbone of one stream, or of each of two."""
 
@@ -112,9 +107,14 @@ class Layout:
     def _layer(self, backbone: str, name: str) -> str:
         if not self.numbered:
             return name
-        group, _, rest = name.partition(".")
-        index = _INDEXES[backbone][group]
-        return f"{index}.{rest}" if index else rest
+        groups = list(dict.fromkeys(_group(layer.name) for layer in plans.BACKBONES[backbone]))
+        rest = name.removeprefix(f"{_group(name)}.")
+        # the `features` of a VGG are themselves such an `nn.Sequential`
+        return rest if len(groups) == 1 else f"{groups.index(_group(name))}.{rest}"
+
+
+def _group(name: str) -> str:
+    return name.partition(".")[0]
 
 
 _EXTRACTORS = "feature_extractors.feature_extractors."

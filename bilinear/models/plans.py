@@ -1,4 +1,4 @@
-"""VGG16 and ResNet18 as data: the layers, names, feature maps and shapes for every framework.
+"""The named backbones as data: their layers, names, feature maps and shapes for every framework.
 
 A network is a tuple of layers in their order, with torchvision's names and layouts. `channels_last`
 and `channels_first` convert an array between that and the layout of Keras and Flax.
@@ -12,11 +12,7 @@ import ml_dtypes
 import numpy as np
 
 from ..contract import refuse
-
-BN_EPS = 1e-5
-"""BatchNorm divides by √(variance + eps)."""
-BN_MOMENTUM = 0.1
-"""Running statistics: ``(1 − momentum) · old + momentum · new``, new with unbiased variance."""
+from .plan_layers import BatchNorm, Block, Conv, Layer, MaxPool, Relu
 
 Shape = tuple[int, ...]
 
@@ -29,120 +25,86 @@ DTYPES: dict[str, np.dtype] = {
 """The dtypes a model may have, as NumPy holds them."""
 
 
-class Conv(NamedTuple):
-    """A square convolution, zero padded by `padding` on every side."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    bias: bool = False
-
-
-class BatchNorm(NamedTuple):
-    name: str
-    channels: int
-
-
-class Relu(NamedTuple):
-    name: str
-
-
-class MaxPool(NamedTuple):
-    """A square maximum, padded by -inf on every side; an incomplete last window is dropped."""
-
-    name: str
-    kernel: int
-    stride: int
-    padding: int = 0
-
-
-class Block(NamedTuple):
-    """``relu(bn2 conv2 relu(bn1 conv1 x) + shortcut x)``; the shortcut is x or `downsample`."""
-
-    name: str
-    inputs: int
-    outputs: int
-    stride: int = 1
-
-    @property
-    def conv1(self) -> Conv:
-        return Conv(f"{self.name}.conv1", self.inputs, self.outputs, 3, self.stride, 1)
-
-    @property
-    def bn1(self) -> BatchNorm:
-        return BatchNorm(f"{self.name}.bn1", self.outputs)
-
-    @property
-    def conv2(self) -> Conv:
-        return Conv(f"{self.name}.conv2", self.outputs, self.outputs, 3, 1, 1)
-
-    @property
-    def bn2(self) -> BatchNorm:
-        return BatchNorm(f"{self.name}.bn2", self.outputs)
-
-    @property
-    def downsample(self) -> tuple[Conv, BatchNorm] | None:
-        if self.stride == 1 and self.inputs == self.outputs:
-            return None
-        conv = Conv(f"{self.name}.downsample.0", self.inputs, self.outputs, 1, self.stride)
-        return conv, BatchNorm(f"{self.name}.downsample.1", self.outputs)
-
-    @property
-    def layers(self) -> tuple[Conv | BatchNorm, ...]:
-        """All layers with tensors."""
-        return self.conv1, self.bn1, self.conv2, self.bn2, *(self.downsample or ())
-
-
-Layer = Conv | BatchNorm | Relu | MaxPool | Block
-
-
-def _vgg(widths: tuple[tuple[int, ...], ...]) -> tuple[Layer, ...]:
+def _vgg(*counts: int, norm: bool = False) -> tuple[Layer, ...]:
     """Groups of 3×3 convolutions with a maximum between groups; none after the last."""
     layers: list[Layer] = []
     inputs = 3
-    for group in widths:
+    for count, outputs in zip(counts, (64, 128, 256, 512, 512), strict=True):
         if layers:
             layers.append(MaxPool(f"features.{len(layers)}", 2, 2))
-        for outputs in group:
+        for _ in range(count):
             layers.append(Conv(f"features.{len(layers)}", inputs, outputs, 3, 1, 1, bias=True))
+            if norm:
+                layers.append(BatchNorm(f"features.{len(layers)}", outputs))
             layers.append(Relu(f"features.{len(layers)}"))
             inputs = outputs
     return tuple(layers)
 
 
-VGG16 = _vgg(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3))
-"""torchvision's ``vgg16().features[0:30]``, up to and with relu5_3: 1/16 of the image's size."""
+def _resnet(*counts: int, bottleneck: bool = False) -> tuple[Layer, ...]:
+    """Four groups of blocks; each group but the first halves the resolution."""
+    layers: list[Layer] = [
+        Conv("conv1", 3, 64, 7, 2, 3),
+        BatchNorm("bn1", 64),
+        Relu("relu"),
+        MaxPool("maxpool", 3, 2, 1),
+    ]
+    inputs = 64
+    for group, (count, width) in enumerate(zip(counts, (64, 128, 256, 512), strict=True), 1):
+        outputs = 4 * width if bottleneck else width
+        for i in range(count):
+            stride = 2 if group > 1 and i == 0 else 1
+            name = f"layer{group}.{i}"
+            layers.append(Block(name, inputs, outputs, stride, width if bottleneck else None))
+            inputs = outputs
+    return tuple(layers)
 
-RESNET18: tuple[Layer, ...] = (
-    Conv("conv1", 3, 64, 7, 2, 3),
-    BatchNorm("bn1", 64),
-    Relu("relu"),
-    MaxPool("maxpool", 3, 2, 1),
-    Block("layer1.0", 64, 64),
-    Block("layer1.1", 64, 64),
-    Block("layer2.0", 64, 128, 2),
-    Block("layer2.1", 128, 128),
-    Block("layer3.0", 128, 256, 2),
-    Block("layer3.1", 256, 256),
-    Block("layer4.0", 256, 512, 2),
-    Block("layer4.1", 512, 512),
-)
-"""torchvision's ``resnet18()`` up to and with layer4: 1/32 of the image's size."""
 
-BACKBONES: dict[str, tuple[Layer, ...]] = {"vgg16": VGG16, "resnet18": RESNET18}
-CHANNELS: dict[str, int] = {"vgg16": 512, "resnet18": 512}
-
-TAPS: dict[str, dict[str, str]] = {
-    "vgg16": {
-        f"relu{group}_{i}": f"features.{start + 2 * i - 1}"
-        for group, (start, count) in enumerate(((0, 2), (5, 2), (10, 3), (17, 3), (24, 3)), 1)
-        for i in range(1, count + 1)
-    },
-    "resnet18": {f"layer{group}": f"layer{group}.1" for group in (1, 2, 3, 4)},
+BACKBONES: dict[str, tuple[Layer, ...]] = {
+    "vgg16": _vgg(2, 2, 3, 3, 3),
+    "vgg16_bn": _vgg(2, 2, 3, 3, 3, norm=True),
+    "vgg19": _vgg(2, 2, 4, 4, 4),
+    "vgg19_bn": _vgg(2, 2, 4, 4, 4, norm=True),
+    "resnet18": _resnet(2, 2, 2, 2),
+    "resnet34": _resnet(3, 4, 6, 3),
+    "resnet50": _resnet(3, 4, 6, 3, bottleneck=True),
+    "resnet101": _resnet(3, 4, 23, 3, bottleneck=True),
 }
+"""torchvision's networks: VGGs ``features`` up to the last ReLU, relu5_3 or relu5_4 (1/16 of the
+image's size), and ResNets up to layer4 (1/32), with the stride of a bottleneck on its 3×3."""
+
+
+def _channels(layers: Sequence[Layer]) -> list[int]:
+    """The channels of the map that each layer gives."""
+    found = [3]
+    for layer in layers:
+        found.append(layer.outputs if isinstance(layer, (Conv, Block)) else found[-1])
+    return found[1:]
+
+
+KNOWN = ", ".join(BACKBONES)
+"""The names in error messages."""
+
+CHANNELS: dict[str, int] = {name: _channels(layers)[-1] for name, layers in BACKBONES.items()}
+
+
+def _taps(layers: Sequence[Layer]) -> dict[str, str]:
+    """``relu<group>_<i>`` of a network with ReLUs between maxima, else each group of blocks."""
+    taps: dict[str, str] = {}
+    group, i = 1, 0
+    for layer in layers:
+        match layer:
+            case MaxPool():
+                group, i = group + 1, 0
+            case Relu() if layer.name.startswith("features."):
+                i += 1
+                taps[f"relu{group}_{i}"] = layer.name
+            case Block():
+                taps[layer.name.partition(".")[0]] = layer.name
+    return taps
+
+
+TAPS: dict[str, dict[str, str]] = {name: _taps(layers) for name, layers in BACKBONES.items()}
 """Backbone -> feature map, by the name in the papers -> the layer that gives it."""
 
 
@@ -160,11 +122,9 @@ def are_taps(backbone: str, taps: object) -> bool:
 
 def tapped(backbone: str, taps: Sequence[str]) -> dict[str, int]:
     """Return {layer: channels of the map that it gives}, in the order of `taps`."""
-    channels, result = 3, {}
-    for layer in BACKBONES[backbone]:
-        channels = layer.outputs if isinstance(layer, (Conv, Block)) else channels
-        result[layer.name] = channels
-    return {TAPS[backbone][tap]: result[TAPS[backbone][tap]] for tap in taps}
+    layers = BACKBONES[backbone]
+    channels = {layer.name: c for layer, c in zip(layers, _channels(layers), strict=True)}
+    return {TAPS[backbone][tap]: channels[TAPS[backbone][tap]] for tap in taps}
 
 
 def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
@@ -176,12 +136,22 @@ def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
     return layers[: 1 + max(names.index(TAPS[backbone][tap]) for tap in taps)]
 
 
+def least_side(backbone: str, taps: Sequence[str] | None = None) -> int:
+    """The least side of an image of which one location is left."""
+    side = 1
+    for layer in reversed(cut(backbone, taps)):
+        if isinstance(layer, (Conv, MaxPool)):
+            side = max(1, (side - 1) * layer.stride + layer.kernel - 2 * layer.padding)
+        elif isinstance(layer, Block):
+            side = (side - 1) * layer.stride + 1
+    return side
+
+
 def tensor_shapes(backbone: str, taps: Sequence[str] | None = None) -> dict[str, Shape]:
     """Return {name without prefix: shape} of a backbone's tensors, in torchvision's order."""
     if backbone not in BACKBONES:
-        known = " or ".join(repr(name) for name in BACKBONES)
         remedy = "Pass a custom network as a module, not by name."
-        refuse(ValueError, "BCNN", f"backbone must be {known}", repr(backbone), remedy)
+        refuse(ValueError, "BCNN", f"backbone must be one of {KNOWN}", repr(backbone), remedy)
     return {name: shape for layer in cut(backbone, taps) for name, shape in _tensors(layer)}
 
 

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..contract import Spec, check_images, refuse
-from .plans import BACKBONES, CHANNELS, TAPS, Shape, are_taps, is_count, tapped
+from .plans import (
+    BACKBONES,
+    CHANNELS,
+    KNOWN,
+    TAPS,
+    Shape,
+    are_taps,
+    is_count,
+    least_side,
+    tapped,
+)
 
 Channels = int | Sequence[int | None] | None
 Taps = Sequence[str] | None
@@ -52,7 +62,8 @@ class Streams(NamedTuple):
     def check_images(self, images: Spec, *, channels_first: bool) -> None:
         """Raise ValueError or TypeError for images that the named backbones cannot take."""
         channels = 3 if any(self.names) else None
-        least = 16 if "vgg16" in self.names else 1  # so that one location is left
+        named = (name for name in self.names if name is not None)
+        least = max((least_side(name, self.taps) for name in named), default=1)
         check_images(images, channels_first=channels_first, channels=channels, least=least)
 
     def check_maps(self, maps: Any) -> tuple[Any, ...]:
@@ -99,10 +110,10 @@ def _name(argument: str, backbone: object, module: type, module_name: str) -> st
         return None
     if isinstance(backbone, str) and backbone in BACKBONES:
         return backbone
-    known = " or ".join(repr(name) for name in BACKBONES)
     remedy = f"Pass one of the names, or a custom {module_name} with channels=."
     error = ValueError if isinstance(backbone, str) else TypeError
-    refuse(error, "BCNN", f"{argument} must be {known} or a {module_name}", repr(backbone), remedy)
+    invariant = f"{argument} must be a {module_name} or one of {KNOWN}"
+    refuse(error, "BCNN", invariant, repr(backbone), remedy)
 
 
 def _check_taps(names: tuple[str | None, ...], taps: object) -> None:

@@ -16,29 +16,45 @@ from .tensorfile import check_finite, check_layout, float_specs
 
 
 class Pin(NamedTuple):
-    """One file of one revision on the hub."""
+    """One file on the hub; what could not be looked up is None, and then not checked."""
 
     repository: str
-    revision: str
-    filename: str
-    sha256: str
+    revision: str | None = None
+    """The commit; None takes the newest one."""
+    sha256: str | None = None
+    """The checksum; None checks names, shapes and values of the tensors only."""
     size: int | None = None
+    filename: str = "model.safetensors"
 
 
 PINS = {
-    "resnet18": Pin(
-        "timm/resnet18.tv_in1k",
-        "bbd144b3e5565108aad885f145491d11bc6ce807",
-        "model.safetensors",
-        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
-        46_807_446,
-    ),
     "vgg16": Pin(
         "timm/vgg16.tv_in1k",
         "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
-        "model.safetensors",
         "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
     ),
+    "vgg16_bn": Pin("timm/vgg16_bn.tv_in1k"),
+    "vgg19": Pin("timm/vgg19.tv_in1k"),
+    "vgg19_bn": Pin("timm/vgg19_bn.tv_in1k"),
+    "resnet18": Pin(
+        "timm/resnet18.tv_in1k",
+        "bbd144b3e5565108aad885f145491d11bc6ce807",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+        46_807_446,
+    ),
+    "resnet34": Pin(
+        "timm/resnet34.tv_in1k",
+        "1b7b21cca82ff974d341713f777bf740c2db38c4",
+        "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
+        87_278_522,
+    ),
+    "resnet50": Pin(
+        "timm/resnet50.tv_in1k",
+        "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
+        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+        102_469_840,
+    ),
+    "resnet101": Pin("timm/resnet101.tv_in1k"),
 }
 """torchvision's own IMAGENET1K_V1 weights, as timm publishes them."""
 
@@ -95,7 +111,7 @@ def backbone_tensors(
 ) -> dict[str, np.ndarray]:
     """Return a pretrained backbone as {canonical name without prefix: array}, in the file's dtype.
 
-    ``"imagenet"`` is downloaded once, then read from the cache; its hash is checked every time.
+    ``"imagenet"`` is downloaded once, then read from the cache; its pinned hash is checked.
     """
     expected = tensor_shapes(backbone)
     path = fetch(backbone) if weights == "imagenet" else _existing(weights)
@@ -164,13 +180,14 @@ def fetch(backbone: str) -> str:
     except Exception as error:  # each version of the client and of its transport has its own
         invariant = "weights='imagenet' must be in the cache of huggingface_hub or be fetched"
         size = f" ({pin.size:,} bytes)" if pin.size else ""
+        revision = f" at revision {pin.revision}" if pin.revision else ""
         remedy = (
-            f"Fetch {pin.filename}{size} of the repository {pin.repository} at revision "
-            f"{pin.revision} by hand and pass its path as weights=, in a recipe as model.weights."
+            f"Fetch {pin.filename}{size} of the repository {pin.repository}{revision} by hand and "
+            "pass its path as weights=, in a recipe as model.weights."
         )
         received = f"{type(error).__name__}: {error}"
         raise OSError(message("BCNN", invariant, received, remedy)) from error
-    if (found := file_checksum(path)) != pin.sha256:
+    if pin.sha256 and (found := file_checksum(path)) != pin.sha256:
         stored = os.path.realpath(path)  # the cache links to it, and would link to it again
         invariant = f"{path} must have the sha256 {pin.sha256}"
         refuse(ValueError, "BCNN", invariant, found, f"Delete {stored} and fetch it again.")

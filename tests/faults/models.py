@@ -96,7 +96,7 @@ def unbiased_batch(framework: str, layer: Any, x: Any, result: Any, before: list
 
 
 def missing_shortcut(framework: str) -> None:
-    """A block returns its two convolutions alone."""
+    """A block returns its convolutions alone."""
     module = backbone_module(framework)
     a = arrays(framework)
     if framework == "tensorflow":
@@ -104,16 +104,18 @@ def missing_shortcut(framework: str) -> None:
         def apply(f: Callable[..., Any], self: Any, plan: Any, x: Any, training: Any) -> Any:
             if not isinstance(plan, module.plans.Block):
                 return f(self, plan, x, training)
-            x = a.relu(f(self, plan.bn1, f(self, plan.conv1, x, training), training))
-            return a.relu(f(self, plan.bn2, f(self, plan.conv2, x, training), training))
+            for part in plan.residual:
+                x = f(self, part, x, training)
+            return a.relu(x)
 
         wrap(module.Backbone, "_apply", apply)
         return
 
     def forward(f: Callable[..., Any], self: Any, x: Any) -> Any:
         del f
-        x = a.relu(self.bn1(self.conv1(x)))
-        return a.relu(self.bn2(self.conv2(x)))
+        for name in self.order:
+            x = getattr(self, name)(x)
+        return a.relu(x)
 
     wrap(module.Block, METHODS[framework], forward)
 

@@ -3,17 +3,20 @@
 import numpy as np
 import pytest
 
-from bilinear.models.plans import BN_EPS, BatchNorm
+from bilinear.models.plan_layers import BatchNorm
 from bilinear.testing.closeness import assert_rounded
 
 jax = pytest.importorskip("jax")
 nnx = pytest.importorskip("flax.nnx")
 backbone = pytest.importorskip("bilinear.models.jax.backbone")
 
+EPS = 1e-5
+"""torchvision's, and the default of a plan."""
+
 
 def _gradient(x: np.ndarray, scale: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
     """The gradient of ``sum(cotangent · BatchNorm(x))``: Ioffe and Szegedy 2015, section 3."""
-    deviation = np.sqrt(((x - x.mean(0)) ** 2).mean(0) + BN_EPS)
+    deviation = np.sqrt(((x - x.mean(0)) ** 2).mean(0) + EPS)
     normal = (x - x.mean(0)) / deviation
     along = normal * (cotangent * normal).mean(0)
     return scale / deviation * (cotangent - cotangent.mean(0) - along)

@@ -28,7 +28,7 @@ def images(**changes):
 
 
 DESCRIPTIONS = [
-    ({"backbone": "vgg19"}, "a stream must be"),
+    ({"backbone": "vgg17"}, "a stream must be"),
     ({"backbone": Custom("", "torch", 2)}, "a stream must be"),
     ({"backbone": Custom("net", "torch", 0)}, "a stream must be"),
     ({"num_classes": 0}, "num_classes must be a positive integer; got 0"),
@@ -125,8 +125,8 @@ def test_a_description_holds_no_nan(path):
         ({"classes": "abc"}, "classes must be a tuple of names"),
         ({"library_version": 1}, "library_version must be text"),
         (
-            {"format_version": 4, "library_version": "9.1", "new_field": []},
-            r"reads format versions up to 3; got version 4, written by bilinear 9\.1\. Upgrade",
+            {"format_version": 5, "library_version": "9.1", "new_field": []},
+            r"reads format versions up to 4; got version 5, written by bilinear 9\.1\. Upgrade",
         ),
     ],
 )

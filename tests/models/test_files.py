@@ -15,14 +15,14 @@ from bilinear.data.images import Preprocessing
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS
-from .test_models import ARCHITECTURES, CLASSES, build, images
+from .test_models import ARCHITECTURES, CLASSES, DEEPER, build, images
 from .test_weights import rest
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 NAMES = ["fern", "moss", "stone"]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES | DEEPER)
 @pytest.mark.parametrize("writer", PRESENT)
 def test_every_framework_opens_the_files_of_every_other(
     writer: str, architecture: str, tmp_path: Path
@@ -31,7 +31,7 @@ def test_every_framework_opens_the_files_of_every_other(
     path = tmp_path / "model.safetensors"
     x = images(2, (64, 64), "float32")
     model = build(writer, architecture, seed=5)
-    if "resnet18" in ARCHITECTURES[architecture].values():  # statistics that are not 0 and 1
+    if architecture != "vgg16":  # statistics that are not 0 and 1
         driver(writer).logits(model, x, training=True)
     preprocessing = Preprocessing(size=64, mean=(0.5, 0.5, 0.5))
     driver(writer).save(model, path, classes=NAMES, preprocessing=preprocessing)

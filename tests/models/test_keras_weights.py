@@ -24,7 +24,7 @@ from ..tolerances import LOGITS
 h5py = pytest.importorskip("h5py")
 
 NAMES = [f"block{i}_conv{j}" for i, n in enumerate((2, 2, 3, 3, 3), 1) for j in range(1, n + 1)]
-CONVOLUTIONS = [layer for layer in plans.VGG16 if isinstance(layer, plans.Conv)]
+CONVOLUTIONS = [layer for layer in plans.BACKBONES["vgg16"] if isinstance(layer, plans.Conv)]
 SIZE = (48, 64)
 
 

@@ -6,12 +6,13 @@ float64.
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from bilinear import reference
-from bilinear.models.plans import BACKBONES
+from bilinear.models.plans import BACKBONES, CHANNELS, TAPS
 from bilinear.testing.closeness import assert_rounded
 
 from ..agreement import assert_models_agree, relative_error
@@ -24,6 +25,15 @@ ARCHITECTURES = {
     "resnet18 twice": {"backbone": "resnet18", "backbone_b": "resnet18"},
     "vgg16 and resnet18": {"backbone": "vgg16", "backbone_b": "resnet18"},
 }
+DEEPER = {
+    "resnet50 to layer1": {"backbone": "resnet50", "taps": ("layer1",), "projection": 8},
+    "resnet34": {"backbone": "resnet34"},
+    "resnet101": {"backbone": "resnet101", "projection": 8},
+    "vgg19 and resnet50": {"backbone": "vgg19", "backbone_b": "resnet50", "projection": 8},
+    "vgg16_bn": {"backbone": "vgg16_bn"},
+    "vgg19_bn": {"backbone": "vgg19_bn"},
+}
+"""Networks of the same layers, and bottlenecks."""
 CLASSES = 3
 over_architectures = pytest.mark.parametrize("architecture", ARCHITECTURES)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -35,15 +45,16 @@ def images(n: int, size: tuple[int, int], dtype: str = "float64") -> np.ndarray:
 
 
 def build(backend: str, architecture: str, **options):
-    return driver(backend).model(num_classes=CLASSES, **ARCHITECTURES[architecture], **options)
+    given = (ARCHITECTURES | DEEPER)[architecture]
+    return driver(backend).model(num_classes=CLASSES, **given, **options)
 
 
 def test_every_named_backbone_is_tested() -> None:
-    assert {a["backbone"] for a in ARCHITECTURES.values()} == set(BACKBONES)
+    assert {a["backbone"] for a in (ARCHITECTURES | DEEPER).values()} == set(BACKBONES)
 
 
 @needs_two
-@over_architectures
+@pytest.mark.parametrize("architecture", ARCHITECTURES | DEEPER)
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_logits_gradients_and_statistics_agree(architecture: str, training: bool) -> None:
     """In float64: at the odd sizes 67 × 70 every padding and every dropped window matters."""
@@ -102,6 +113,19 @@ def test_descriptors_and_feature_maps(backend: str, architecture: str) -> None:
     assert_rounded(*squares, terms)
 
 
+@pytest.mark.full
+@over_backends
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_last_tap_is_the_map_of_the_backbone(backend: str, backbone: str) -> None:
+    x, given = images(1, (64, 80), "float32"), {"num_classes": CLASSES, "projection": 8}
+    (whole,) = driver(backend).feature_maps(driver(backend).model(backbone, **given), x)
+    reduction = 32 if backbone.startswith("resnet") else 16
+    size = (math.ceil(side / reduction) for side in (64, 80))
+    assert whole.shape == (1, *size, CHANNELS[backbone])
+    cut = driver(backend).model(backbone, **given, taps=[*TAPS[backbone]][-1:])
+    np.testing.assert_array_equal(driver(backend).feature_maps(cut, x)[0], whole)
+
+
 def _resampled(x: np.ndarray, height: int, width: int) -> np.ndarray:
     """Half-pixel centres, edge-clamped, no antialiasing: each axis as a matrix."""
     return np.einsum(
@@ -139,7 +163,7 @@ def test_extreme_sizes(backbone: str, size: tuple[int, int]) -> None:
 def test_bad_arguments_and_images(backend: str) -> None:
     model = driver(backend).model
     for kind, words, arguments in (
-        (ValueError, "backbone must be 'vgg16' or 'resnet18' or a", {"backbone": "vgg19"}),
+        (ValueError, "backbone must be a .* or one of vgg16, .*got 'vgg17'", {"backbone": "vgg17"}),
         (TypeError, "backbone must be", {"backbone": 3}),
         (ValueError, "num_classes must be a positive integer; got 0", {"num_classes": 0}),
         (ValueError, "dtype must be one of", {"dtype": "int8"}),

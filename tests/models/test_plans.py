@@ -10,43 +10,90 @@ from bilinear.models import plans
 BN = ("weight", "bias", "running_mean", "running_var")
 
 
-def resnet18_names():
-    """torchvision's ``resnet18().state_dict()`` without fc and num_batches_tracked, spelled out."""
-    names = ["conv1.weight", *(f"bn1.{part}" for part in BN)]
-    for layer in (1, 2, 3, 4):
-        for block in (0, 1):
-            at = f"layer{layer}.{block}"
-            for number in (1, 2):
-                names += [f"{at}.conv{number}.weight", *(f"{at}.bn{number}.{p}" for p in BN)]
-            if layer > 1 and block == 0:
-                names += [f"{at}.downsample.0.weight", *(f"{at}.downsample.1.{p}" for p in BN)]
+def block_names(at, convolutions, downsample):
+    names = []
+    for number in range(1, convolutions + 1):
+        names += [f"{at}.conv{number}.weight", *(f"{at}.bn{number}.{p}" for p in BN)]
+    if downsample:
+        names += [f"{at}.downsample.0.weight", *(f"{at}.downsample.1.{p}" for p in BN)]
     return names
 
 
-def test_resnet18_has_torchvisions_tensors():
-    shapes = plans.tensor_shapes("resnet18")
-    assert list(shapes) == resnet18_names()
+def resnet_names(counts, convolutions):
+    """torchvision's ``state_dict()`` without fc and num_batches_tracked."""
+    names = ["conv1.weight", *(f"bn1.{part}" for part in BN)]
+    for layer, count in enumerate(counts, 1):
+        for block in range(count):
+            first = block == 0 and (layer > 1 or convolutions == 3)
+            names += block_names(f"layer{layer}.{block}", convolutions, first)
+    return names
+
+
+RESNETS = {
+    "resnet18": ((2, 2, 2, 2), 2, 11_689_512),
+    "resnet34": ((3, 4, 6, 3), 2, 21_797_672),
+    "resnet50": ((3, 4, 6, 3), 3, 25_557_032),
+    "resnet101": ((3, 4, 23, 3), 3, 44_549_160),
+}
+"""Blocks of each group, convolutions of a block, and torchvision's number of parameters."""
+
+
+@pytest.mark.parametrize("backbone", RESNETS)
+def test_resnets_have_torchvisions_tensors(backbone):
+    counts, convolutions, parameters = RESNETS[backbone]
+    shapes = plans.tensor_shapes(backbone)
+    assert list(shapes) == resnet_names(counts, convolutions)
+    found = sum(math.prod(s) for name, s in shapes.items() if plans.is_parameter(name))
+    assert found == parameters - 1000 * (plans.CHANNELS[backbone] + 1)  # less fc
     assert shapes["conv1.weight"] == (64, 3, 7, 7)
-    assert shapes["layer2.0.conv1.weight"] == (128, 64, 3, 3)
-    assert shapes["layer2.0.downsample.0.weight"] == (128, 64, 1, 1)
-    assert shapes["layer4.1.bn2.running_var"] == (512,)
-    parameters = sum(math.prod(s) for name, s in shapes.items() if plans.is_parameter(name))
-    assert parameters == 11_689_512 - 1000 * 513  # torchvision's count less fc
-    assert sum(not plans.is_parameter(name) for name in shapes) == 2 * 20
 
 
-def test_vgg16_has_torchvisions_tensors():
-    shapes = plans.tensor_shapes("vgg16")
-    convolutions = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-    assert list(shapes) == [f"features.{i}.{p}" for i in convolutions for p in ("weight", "bias")]
+def test_the_stride_of_a_bottleneck_is_in_its_middle():
+    shapes = plans.tensor_shapes("resnet50")
+    assert shapes["layer2.0.conv1.weight"] == (128, 256, 1, 1)
+    assert shapes["layer2.0.conv2.weight"] == (128, 128, 3, 3)
+    assert shapes["layer2.0.conv3.weight"] == (512, 128, 1, 1)
+    assert shapes["layer2.0.downsample.0.weight"] == (512, 256, 1, 1)
+    blocks = [layer for layer in plans.BACKBONES["resnet50"] if isinstance(layer, plans.Block)]
+    convolutions = [layer for layer in blocks[3].residual if isinstance(layer, plans.Conv)]
+    assert [(c.stride, c.padding) for c in convolutions] == [(1, 0), (2, 1), (1, 0)]
+
+
+VGGS = {
+    "vgg16": ((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), 14_714_688, "relu5_3"),
+    "vgg19": (
+        (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34),
+        20_024_384,
+        "relu5_4",
+    ),
+    "vgg16_bn": ((0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40), 14_723_136, "relu5_3"),
+    "vgg19_bn": (
+        (0, 3, 7, 10, 14, 17, 20, 23, 27, 30, 33, 36, 40, 43, 46, 49),
+        20_035_392,
+        "relu5_4",
+    ),
+}
+"""Indexes of the convolutions, parameters of torchvision's ``features``, and the last map."""
+
+
+@pytest.mark.parametrize("backbone", VGGS)
+def test_vggs_have_torchvisions_tensors(backbone):
+    convolutions, parameters, last = VGGS[backbone]
+    shapes = plans.tensor_shapes(backbone)
+    expected = []
+    for i in convolutions:
+        expected += [f"features.{i}.{p}" for p in ("weight", "bias")]
+        expected += [f"features.{i + 1}.{p}" for p in BN if backbone.endswith("_bn")]
+    assert list(shapes) == expected
     assert shapes["features.0.weight"] == (64, 3, 3, 3)
-    assert shapes["features.28.weight"] == (512, 512, 3, 3)
-    assert sum(map(math.prod, shapes.values())) == 14_714_688  # vgg16().features
+    assert sum(math.prod(s) for n, s in shapes.items() if plans.is_parameter(n)) == parameters
+    assert list(plans.TAPS[backbone])[-1] == last
+    assert plans.least_side(backbone) == 16
 
 
 def test_an_unknown_backbone_is_named():
-    with pytest.raises(ValueError, match="'vgg16' or 'resnet18'; got 'vgg19'"):
-        plans.tensor_shapes("vgg19")
+    with pytest.raises(ValueError, match=r"one of vgg16, .*, resnet101; got 'vgg17'"):
+        plans.tensor_shapes("vgg17")
 
 
 def test_initial_tensors_are_one_stream_of_draws():

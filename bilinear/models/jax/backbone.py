@@ -13,6 +13,7 @@ from flax import nnx
 from ...backends.jax._arrays import upcast
 from ...contract import check_batch_norm
 from .. import plans
+from ..plan_layers import BN_MOMENTUM
 
 VARIABLES = {"running_mean": "mean", "running_var": "var"}
 """Last part of a canonical name -> Flax's name; "weight" is a kernel or a scale."""
@@ -88,6 +89,7 @@ class BatchNorm(nnx.Module):
         self.bias = nnx.Param(zeros((plan.channels,), dtype))
         self.mean = nnx.BatchStat(zeros((plan.channels,), dtype))
         self.var = nnx.BatchStat(zeros((plan.channels,), dtype))
+        self.eps = plan.eps
         self.use_running_average = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -103,12 +105,12 @@ class BatchNorm(nnx.Module):
             centre = jax.lax.stop_gradient(mean)
             var = jnp.square(values - centre).mean(axes) - jnp.square(mean - centre)
             self._update_statistics(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
-        scale = upcast(self.scale[...]) / jnp.sqrt(var + plans.BN_EPS)
+        scale = upcast(self.scale[...]) / jnp.sqrt(var + self.eps)
         return ((values - mean) * scale + upcast(self.bias[...])).astype(x.dtype)
 
     def _update_statistics(self, mean: jax.Array, var: jax.Array, count: jax.Array) -> None:
         """`count` is an array because sizes may be symbolic; a count of 0 changes nothing."""
-        momentum = plans.BN_MOMENTUM
+        momentum = BN_MOMENTUM
         for statistic, new in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
             old = upcast(statistic[...])
             updated = (1 - momentum) * old + momentum * jax.lax.stop_gradient(new)
@@ -142,13 +144,12 @@ class Relu(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Two convolutions beside a shortcut (`plans.Block`)."""
+    """Convolutions beside a shortcut (`plans.Block`)."""
 
     def __init__(self, plan: plans.Block, dtype: str) -> None:
-        self.conv1 = Conv(plan.conv1, dtype)
-        self.bn1 = BatchNorm(plan.bn1, dtype)
-        self.conv2 = Conv(plan.conv2, dtype)
-        self.bn2 = BatchNorm(plan.bn2, dtype)
+        self.order = tuple(layer.name.rpartition(".")[2] for layer in plan.residual)
+        for name, layer in zip(self.order, plan.residual, strict=True):
+            setattr(self, name, _module(layer, dtype))
         downsample = [_module(layer, dtype) for layer in plan.downsample or ()]
         self.downsample = nnx.List(downsample) if downsample else None
 
@@ -156,8 +157,9 @@ class Block(nnx.Module):
         shortcut = x
         for layer in self.downsample or ():
             shortcut = layer(shortcut)
-        x = jax.nn.relu(self.bn1(self.conv1(x)))
-        return jax.nn.relu(self.bn2(self.conv2(x)) + shortcut)
+        for name in self.order:
+            x = getattr(self, name)(x)
+        return jax.nn.relu(x + shortcut)
 
 
 class Backbone(nnx.Module):

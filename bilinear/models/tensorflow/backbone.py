@@ -10,6 +10,7 @@ from ...backends.tensorflow._tensors import constant, ensure, sizes, upcast
 from ...contract import check_batch_norm
 from ...contract.arrays import SINGLE_VALUE, SINGLE_VALUE_REMEDY
 from .. import plans
+from ..plan_layers import BN_MOMENTUM
 
 CONV = {"weight": "kernel", "bias": "bias"}
 BATCH_NORM = {
@@ -86,7 +87,7 @@ class BatchNorm(keras.layers.Layer):
         else:
             centred = values - mean
         # one factor per channel: each further pass over the maps adds one or two to the gradient
-        scale = upcast(self.gamma.value) / tf.sqrt(variance + constant(plans.BN_EPS, variance))
+        scale = upcast(self.gamma.value) / tf.sqrt(variance + constant(self.plan.eps, variance))
         return tf.cast(centred * scale + upcast(self.beta.value), x.dtype)
 
 
@@ -103,7 +104,7 @@ def _count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _update(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.Tensor) -> None:
     """Update a running statistic; an empty batch leaves it as it is, as in PyTorch."""
-    momentum = constant(plans.BN_MOMENTUM, old)
+    momentum = constant(BN_MOMENTUM, old)
     moved = (1 - momentum) * old + momentum * tf.stop_gradient(new)
     statistic.assign(tf.cast(tf.where(count > 0, moved, old), statistic.dtype))
 
@@ -158,7 +159,7 @@ class Backbone(keras.layers.Layer):
                 shortcut = x
                 for part in plan.downsample or ():
                     shortcut = self._apply(part, shortcut, training)
-                for part in (plan.conv1, plan.bn1, plans.Relu("relu"), plan.conv2, plan.bn2):
+                for part in plan.residual:
                     x = self._apply(part, x, training)
                 return tf.nn.relu(x + shortcut)
 

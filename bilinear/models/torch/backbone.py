@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...backends.torch._fx import leaf
 from ...contract import check_batch_norm
 from .. import plans
+from ..plan_layers import BN_MOMENTUM
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -21,21 +22,22 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut (`plans.Block`)."""
+    """Convolutions beside a shortcut (`plans.Block`)."""
+
+    relu: nn.Module
 
     def __init__(self, plan: plans.Block) -> None:
         super().__init__()
-        self.conv1 = _module(plan.conv1)
-        self.bn1 = _module(plan.bn1)
-        self.relu = nn.ReLU()
-        self.conv2 = _module(plan.conv2)
-        self.bn2 = _module(plan.bn2)
+        self.order = [layer.name.rpartition(".")[2] for layer in plan.residual]
+        for name, layer in zip(self.order, plan.residual, strict=True):
+            self.add_module(name, _module(layer))
         self.downsample = nn.Sequential(*map(_module, plan.downsample)) if plan.downsample else None
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        for name in self.order:
+            x = getattr(self, name)(x)
+        return self.relu(x + shortcut)
 
 
 class Backbone(nn.Module):
@@ -80,7 +82,7 @@ def _module(layer: plans.Layer) -> nn.Module:
                 bias=layer.bias,
             )
         case plans.BatchNorm():
-            return BatchNorm2d(layer.channels, eps=plans.BN_EPS, momentum=plans.BN_MOMENTUM)
+            return BatchNorm2d(layer.channels, eps=layer.eps, momentum=BN_MOMENTUM)
         case plans.MaxPool():
             return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
         case plans.Block():
