@@ -76,9 +76,11 @@ def newton_schulz(y: tf.Tensor, steps: int) -> tuple[tf.Tensor, tf.Tensor, tf.Te
 def scale(a: tf.Tensor, normalize: Normalize) -> tuple[tf.Tensor, tf.Tensor]:
     """Divisor of each matrix, 1 where it is not positive, and where that is."""
     if normalize == "trace":
-        square = tf.linalg.trace(a)[:, None, None]
+        channel = tf.range(sizes(a)[-1])  # LiteRT lacks the operation of tf.linalg.trace
+        terms = tf.where(channel[:, None] == channel, a, constant(0, a))
     else:
-        square = tf.reduce_sum(a * a, [1, 2], keepdims=True)
+        terms = a * a
+    square = tf.reduce_sum(terms, [1, 2], keepdims=True)
     dead = tf.stop_gradient(square) <= constant(0, a)
     s = tf.where(dead, constant(1, a), square)  # first, so that no derivative is infinite
     return (s if normalize == "trace" else tf.sqrt(s)), dead

@@ -125,15 +125,18 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         """Attribute name -> layer, for one stream or two."""
         return {name: part for name, part in self._parts.items() if name in self._backbones}
 
-    def build(self, images_shape: Any) -> None:
-        """Make every variable, so that a model can be saved and filled before its first call."""
+    def build(self, input_shape: Any) -> None:
+        """Make every variable, so that a model can be saved and filled before its first call.
+
+        Keras' own exporters need the name of the argument.
+        """
         for stream in self._streams.values():
             if stream.built and stream.weights:
                 continue
             if isinstance(stream, Backbone):
-                stream.build(images_shape)
+                stream.build(input_shape)
             else:
-                stream(keras.Input(images_shape[1:], dtype=stream.compute_dtype))
+                stream(keras.Input(input_shape[1:], dtype=stream.compute_dtype))
         if not self.pool.built:
             like = {"dtype": self.pool.compute_dtype}
             self.pool(*(keras.Input((None, None, c), **like) for c in self.streams.pooled))
