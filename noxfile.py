@@ -324,6 +324,8 @@ OPENED = {
     "all": "bilinear.torch, bilinear.tensorflow, bilinear.jax",
     "hdf5": "bilinear.data, h5py",
     "svm": "bilinear.analysis.linear_svm, sklearn.svm",
+    "onnx": "bilinear.torch, onnx, onnxscript, onnxruntime",
+    "litert": "bilinear.tensorflow, ai_edge_litert.interpreter",
     "cli": "bilinear.cli",
     "wandb": "wandb",
     "mlflow": "mlflow",

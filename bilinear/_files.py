@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -166,6 +167,27 @@ def replace_file(path: str | os.PathLike) -> Iterator[str]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[str]:
+    """Yield the name of an empty temporary folder; rename it to `path` at the end of the block.
+
+    Raises: OSError that names `path` if it exists or cannot be written.
+    """
+    target = os.path.abspath(os.fsdecode(path))
+    if os.path.lexists(target):
+        requirement = f"{os.fsdecode(path)}: the folder must be new; got one that exists"
+        raise FileExistsError(f"{requirement}. Remove it, or pass another path.")
+    temporary = os.path.join(os.path.dirname(target), TEMPORARY.format(secrets.token_hex(8)))
+    try:
+        with name_in_errors(path):
+            os.mkdir(temporary)
+        yield temporary
+        with name_in_errors(path):
+            os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_all(file: BinaryIO, data: bytes | memoryview) -> None:

@@ -145,6 +145,7 @@ ELSEWHERE = {
     "test_three_ways_give_one_model": _unless(backend=FIRST),
     "test_weights_from_a_file_set_the_backbones_and_leave_the_classifier": _unless(backend=FIRST),
     "test_native_export_gives_equal_logits": _unless(backend=FIRST),
+    "test_an_exported_model_gives_the_logits": _unless(with_preprocessing=(True,)),
     "test_every_framework_opens_the_files_of_every_other": _unless(architecture=BOTH),
     "test_two_streams_with_custom_backbones": _unless(backend=FIRST),
     "test_custom_backbone_with_several_feature_maps": _unless(backend=FIRST),

@@ -4,6 +4,7 @@ The bounds of operators are derived from the inputs (`bilinear.testing`). For wh
 bounds would be too large to be useful: `LOGITS` and `GRADIENTS` are statistical estimates.
 """
 
+from bilinear.models.export import ROUNDINGS
 from bilinear.testing.tolerances import UNIT_ROUNDOFF
 
 STEP = 1e-7
@@ -23,16 +24,9 @@ COMPLEX_STEP = 1e-12
 """Tolerance of a float64 gradient against the complex step, which has no cancellation: about fifty
 roundings in each, amplified by slopes of the root below 100 at the test points."""
 
-NETWORK_LAYERS, NETWORK_TERMS = 20, 512 * 9
-"""Number of consecutive layers with weights (18 in ResNet18, the descriptor and the classifier),
-and number of products in one output value of the widest convolution."""
-
-LOGITS = {dtype: NETWORK_LAYERS * NETWORK_TERMS**0.5 * u for dtype, u in UNIT_ROUNDOFF.items()}
+LOGITS = {dtype: ROUNDINGS * u for dtype, u in UNIT_ROUNDOFF.items()}
 """Largest ‖difference‖₂ / ‖value‖₂ of logits or BatchNorm statistics between two computations of
-the same network. Each layer adds the error of a sum with independent roundings, √terms · u.
-BatchNorm or Kaiming initialization prevents that it amplifies the error of its input. (Norm and
-classifier sum 512² terms, whose root counts as 7 layers each; most layers have fewer than 4608.)
-float64 1.5e-13, float32 8e-5."""
+the same network (`bilinear.models.export.ROUNDINGS`). float64 1.5e-13, float32 8e-5."""
 
 ROOT_SLOPE = 5e4
 """Largest slope of the signed root, 1 / (2 √eps) at the default eps. It bounds how much the

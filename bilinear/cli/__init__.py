@@ -20,6 +20,7 @@ from .cost import cost
 from .descriptors import descriptors
 from .evaluate import evaluate
 from .explain import explain
+from .export import export
 from .info import info
 from .predict import predict
 from .retrieve import retrieve
@@ -44,6 +45,7 @@ COMMANDS = (
     retrieve,
     explain,
     convert,
+    export,
     cost,
 )
 for command in COMMANDS:

@@ -120,8 +120,13 @@ def load_image(file: File, preprocessing: Preprocessing) -> np.ndarray:
     Pillow's bilinear resize is used, which is antialiased. Sizes and crop positions are rounded as
     in torchvision and timm for Pillow images.
     """
+    return normalize(load_pixels(file, preprocessing), preprocessing)
+
+
+def load_pixels(file: File, preprocessing: Preprocessing) -> np.ndarray:
+    """Load one image file, resized and cropped: (H, W, 3) uint8. Raises: as `read_image`."""
     image = cover(read_image(file), preprocessing, file_name(file))
-    return normalize(np.asarray(centre_crop(image, preprocessing.shape)), preprocessing)
+    return np.asarray(centre_crop(image, preprocessing.shape))
 
 
 def cover(image: Image.Image, preprocessing: Preprocessing, name: str) -> Image.Image:

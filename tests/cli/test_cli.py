@@ -74,6 +74,17 @@ def test_info_opens_the_model_with_framework(framework: str, folder: Path, comma
     assert "--framework must be one of" in command("info", file, "--framework", "x", code=2)
 
 
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch writes this format")
+def test_export(folder: Path, tmp_path: Path, command) -> None:
+    file, target = folder / "model.safetensors", tmp_path / "birds.pt2"
+    image = folder / "birds" / "test" / "finch" / "0.jpg"
+    out = command("export", file, target, "--image", image)
+    assert f"{file} -> {target} (torch.export): {target.stat().st_size:,} bytes" in out
+    assert "logits equal within" in out
+    refused = command("export", file, tmp_path / "birds.xml", code=2)
+    assert "must end in one of .onnx, .pt2" in refused
+
+
 @over_frameworks
 def test_predict(framework: str, folder: Path, command) -> None:
     """A folder, a glob and a file, in order. The last batch has one image and is padded."""

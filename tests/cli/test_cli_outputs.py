@@ -56,6 +56,8 @@ SAME = "--from torch --to portable"
         "explain m.safetensors data/wren/0.jpg -o m.safetensors",
         "evaluate out/metrics.json data --split train --out out",
         "convert m.safetensors hard.pt",
+        "export m.safetensors hard.pt",
+        "export m.safetensors data/wren/0.jpg --image data/wren/0.jpg",
         "convert hard.pt m.safetensors --like m.safetensors",
         f"convert hard.pt hard.pt --like recipe.json {SAME}",
         pytest.param("train run/environment.json data run", marks=needs_a_framework),

@@ -297,3 +297,21 @@ def _(f, maps, gradients):
 def _(f, *arguments):
     code = f(*arguments)
     return 1 if code == 130 else code
+
+
+EXPORTS, UNTRACED = "tests/models/test_export.py", "tests/layers/test_torch_export.py"
+
+
+@fault(
+    "an exported file is kept whatever its logits", "models.export:_difference", (EXPORTS,), "torch"
+)
+def _(f, result, expected):
+    return 0.0
+
+
+CONVOLUTION = "backends.torch.tensor_sketch:_real_convolution"
+
+
+@fault("a correlation in place of a convolution", CONVOLUTION, (UNTRACED,), "torch")
+def _(f, a, b):
+    return f(a, b.flip(-1).roll(1, -1))

@@ -1,0 +1,150 @@
+"""Export of a model: the formats, what they contain, and what is refused."""
+
+import importlib.util
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bilinear.data.images import Preprocessing, load_images, load_pixels
+from bilinear.models.export import FORMS, TOLERANCE, export
+
+from ..agreement import relative_error
+from ..subjects import PRESENT, driver
+
+PREPROCESSING = Preprocessing(24, 28)
+CLASSES = ("finch", "robin", "wren")
+RUNNABLE = [
+    name
+    for name, form in FORMS.items()
+    if form.framework in PRESENT and all(map(importlib.util.find_spec, form.packages))
+]
+
+
+def save_model(folder: Path, preprocessing: Preprocessing | None = PREPROCESSING, **given) -> Path:
+    """Save a small model with the first framework."""
+    made, path = driver(PRESENT[0]), folder / "birds.safetensors"
+    if given.get("pool") == "by eigenvectors":
+        namespace = importlib.import_module(f"bilinear.{PRESENT[0]}")
+        given["pool"] = namespace.CovariancePool("eigen")
+    options = {"taps": ("layer1",), "projection": 6, "pool": "CovariancePool", "seed": 3} | given
+    model = made.model("resnet18", len(CLASSES), **options)
+    made.save(model, path, classes=CLASSES, preprocessing=preprocessing)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "bird.png")
+    return tmp_path / "bird.png"
+
+
+def metadata(path: Path, form: str) -> dict:
+    """What the file says of itself."""
+    if form == "ONNX":
+        props = importlib.import_module("onnx").load(path).metadata_props
+        return json.loads({entry.key: entry.value for entry in props}["bilinear"])
+    if form == "SavedModel":
+        return json.loads((path / "assets.extra" / "bilinear.json").read_text())
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("bilinear.json"))
+        return json.loads(archive.read(name))
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporters
+@pytest.mark.parametrize("with_preprocessing", [False, True], ids=["normalized", "pixels"])
+@pytest.mark.parametrize("form", RUNNABLE)
+def test_an_exported_model_gives_the_logits(
+    form: str, with_preprocessing: bool, tmp_path: Path, image: Path
+) -> None:
+    source, target = save_model(tmp_path), tmp_path / f"birds{FORMS[form].suffix}"
+    found = export(source, target, images=[image], with_preprocessing=with_preprocessing)
+    assert found.form == form
+    assert found.difference <= TOLERANCE
+    assert found.size > 10_000
+    x = load_images([image] * 3, PREPROCESSING)
+    expected = driver(PRESENT[0]).logits(driver(PRESENT[0]).load(source), x)
+    given = np.stack([load_pixels(image, PREPROCESSING)] * 3) if with_preprocessing else x
+    runner = importlib.import_module(f"bilinear.models.{FORMS[form].framework}.export")
+    assert relative_error(runner.run(str(target), form, given), expected) <= TOLERANCE
+    said = metadata(target, form)
+    assert said["classes"] == [*CLASSES]
+    assert Preprocessing.from_dict(said["preprocessing"]) == PREPROCESSING
+    assert ("uint8" in said["images"]) == with_preprocessing
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_a_file_with_other_logits_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = importlib.import_module(f"bilinear.models.{FORMS[RUNNABLE[0]].framework}.export")
+    run = runner.run
+    monkeypatch.setattr(runner, "run", lambda *given: run(*given) * (1 + 2 * TOLERANCE))
+    form = next(name for name in RUNNABLE if name in ("torch.export", "SavedModel"))
+    source, target = save_model(tmp_path), tmp_path / f"birds{FORMS[form].suffix}"
+    with pytest.raises(ValueError, match=r"the logits must be those of the model within 8e-05"):
+        export(source, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"birds.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "options"),
+    [
+        (r"must end in one of \.onnx, \.pt2, \.tflite; got '.*birds\.xml'", "birds.xml", {}),
+        ("the model must be float32; got float64", "birds.pt2", {"dtype": "float64"}),
+        ("must contain the preprocessing", "birds.pt2", {"preprocessing": None}),
+        ("ONNX has no eigenvectors", "birds.onnx", {"pool": "by eigenvectors"}),
+        ("an output must not replace an input", "birds.safetensors", {}),
+    ],
+)
+def test_refusals(words: str, name: str, options: dict, tmp_path: Path) -> None:
+    source = save_model(tmp_path, **options)
+    before = source.read_bytes()
+    with pytest.raises(ValueError, match=words):
+        export(source, tmp_path / name)
+    assert source.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [source]
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, find = save_model(tmp_path), importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name)
+    )
+    words = r"needs onnx and onnxscript and onnxruntime.*pip install 'bilinear\[onnx\]'"
+    with pytest.raises(ImportError, match=words):
+        export(source, tmp_path / "birds.onnx")
+
+
+def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
+    if "SavedModel" not in RUNNABLE:
+        pytest.skip("TensorFlow is not installed")
+    (tmp_path / "birds").mkdir()
+    with pytest.raises(OSError, match="the folder must be new"):
+        export(save_model(tmp_path), tmp_path / "birds")
+
+
+needs_tensorflow = pytest.mark.skipif("tensorflow" not in PRESENT, reason="LiteRT is TensorFlow's")
+
+
+@needs_tensorflow
+def test_the_iterated_root_has_no_operation_that_litert_lacks() -> None:
+    tf, namespace = map(importlib.import_module, ("tensorflow", "bilinear.tensorflow"))
+    spec = tf.TensorSpec((None, 3, 3), tf.float32)
+    graph = tf.function(namespace.matrix_sqrt).get_concrete_function(spec).graph
+    assert not [op.type for op in graph.get_operations() if "DiagPart" in op.type]
+
+
+@needs_tensorflow
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_the_converter_of_litert_takes_a_keras_model() -> None:
+    tf = importlib.import_module("tensorflow")
+    made = driver("tensorflow")
+    model = made.model("resnet18", 3, taps=("layer1",), projection=6, pool="CovariancePool")
+    data = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    assert data[4:8] == b"TFL3"
