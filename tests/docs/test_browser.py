@@ -16,7 +16,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the packag
 
 SITE = Path(__file__).parents[2] / "out" / "site"
 FILES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
-PAGES = [name for name in FILES if not name.startswith("_static/")]
+SOURCES = [name for name in FILES if name.startswith("_modules/")]
+PAGES = [name for name in FILES if not name.startswith("_static/") and name not in SOURCES[1:]]
+"""All but the pages of source code after the first, which have the same template."""
 OPERATORS = [name for name in reference.__all__ if not name.endswith("_vjp")]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -46,7 +48,7 @@ def address() -> Iterator[str]:
 def page(address: str) -> Iterator[Any]:
     """A page whose list `problems` has errors of the console and requests to other hosts."""
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER)
+        browser = started.chromium.launch(executable_path=BROWSER, args=["--disable-gpu"])
         page = browser.new_context(viewport=DESKTOP).new_page()
         page.problems = []
 
@@ -87,7 +89,7 @@ def test_mathematics_is_typeset(page: Any, address: str) -> None:
         page.goto(f"{address}/formulas/{name}.html")
         assert page.locator("article math").count() > 0
         assert page.locator("merror").count() == 0
-        assert "\\" not in page.locator("article math").first.inner_text()
+        assert "\\" not in page.locator("article math").first.text_content()
         for fraction in page.locator("article mfrac").all():
             above, below = (fraction.locator(f"> :nth-child({i})").bounding_box() for i in (1, 2))
             assert above["y"] + above["height"] <= below["y"] + 1
