@@ -37,6 +37,7 @@ class Linear:
             "classifier.bias": np.zeros(CLASSES),
         }
         self.momenta: dict[str, np.ndarray] = {}
+        self.averages: dict[str, np.ndarray] = {}
         self.plan = Plan((), (), frozenset(), 0.0)
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -48,12 +49,21 @@ class Linear:
     def begin(self, plan: Plan) -> None:
         self.plan = plan
         self.momenta = {name: np.zeros_like(self.values[name]) for name in plan.trained}
+        self.averages = {}
 
     def buffers(self) -> dict[str, np.ndarray]:
-        return {name: value.copy() for name, value in self.momenta.items()}
+        kinds = {"momentum": self.momenta, "average": self.averages}
+        return {f"{k}.{name}": v.copy() for k, found in kinds.items() for name, v in found.items()}
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
-        self.momenta |= {name: np.array(value) for name, value in buffers.items()}
+        for key, value in buffers.items():
+            kind, _, name = key.partition(".")
+            {"momentum": self.momenta, "average": self.averages}[kind][name] = np.array(value)
+
+    def average(self, names: Sequence[str], decay: float) -> None:
+        for name in names:
+            before = self.averages[name] if decay else self.values[name]
+            self.averages[name] = before + (1 - decay) * (self.values[name] - before)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
         colours, values = images.astype(np.float64).mean((1, 2)), self.values

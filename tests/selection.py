@@ -160,6 +160,7 @@ ELSEWHERE = {
     "test_the_cache_is_reported_and_reused": _unless(backend=FIRST),
     "test_a_trained_model_is_evaluated": _unless(backend=FIRST),
     "test_a_view_for_each_epoch_equals_the_run_without_a_cache": _unless(backend=FIRST),
+    "test_a_run_with_all_options_resumes": _unless(backend=FIRST),
     "test_a_killed_command_gives_the_files_of_an_uninterrupted_one": _unless(framework=FIRST),
     "test_kills_and_ctrl_c_with_a_cache_and_a_worker": lambda **_: True,
     "test_sigterm_leaves_nothing_behind": lambda **_: True,

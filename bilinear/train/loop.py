@@ -20,6 +20,7 @@ from .._files import file_checksum
 from ..contract import refuse
 from ..data.images import Preprocessing
 from . import batches, parameter_groups
+from .averages import Averages
 from .batches import Batch, Feed, Pipeline, check_labels
 from .collapse import Chance, accuracy_before_collapse
 from .engines import Engine
@@ -102,6 +103,7 @@ class _Loop:
     def __post_init__(self) -> None:
         self.feed, self.progress = self.image_feed, Progress(self.recipe.checksum())
         self.interrupted: Callable[[], bool] = lambda: False
+        self.averages = Averages(self.engine, self.recipe.ema)
 
     def run_phases(self, resume: bool, data: str) -> Path:
         engine, tensors = self.engine, self.engine.tensors()
@@ -147,6 +149,7 @@ class _Loop:
             self.engine.assign(starting_tensors(self.recipe, self.engine, self.run, progress))
         else:
             self.engine.assign_buffers(buffers)
+        self.averages.begin(plan, new=self._phase_is_new)
         self.feed = self.image_feed
         if self.cache and plan.backbones_are_frozen:
             cache = self.cache.for_phase(self.engine, phase, progress.passes - progress.epoch)
@@ -160,7 +163,8 @@ class _Loop:
         while progress.phase == index:
             for batch in self._batches():
                 self._step(plan, batch)
-            self._end_epoch(self._validate())
+            with self.averages.in_use():
+                self._end_epoch(self._validate())
             self._save()
 
     @property
@@ -195,6 +199,8 @@ class _Loop:
         if before:
             after = engine.tensors(), engine.buffers()
             parameter_groups.check_updates(phase, plan, before, *after)
+        length = self.feed.training.batches_per_epoch
+        self.averages.update(progress.epoch * length + progress.batch)
         progress.batch += 1
         progress.step += 1
         progress.loss += loss * len(batch.labels)
@@ -268,7 +274,7 @@ class _Loop:
                 self.engine.save(str(run.last), **self.meaning)
 
     def _save(self) -> None:
-        self.run.save(self.progress, self.engine.tensors(), self.engine.buffers())
+        self.run.save(self.progress, self.averages.own_tensors(), self.engine.buffers())
 
     def _check_interrupt(self) -> None:
         if self.interrupted():

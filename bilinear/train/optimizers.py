@@ -8,21 +8,33 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from .validation import Count, Natural, NonNegative, Positive, reject, validated
 
+Beta = Annotated[NonNegative, Field(lt=1)]
+
 
 @validated
 class Optimizer:
-    """PyTorch's SGD: ``g ← g + wd·w``, ``buffer ← momentum·buffer + g``, ``w ← w − lr·buffer``.
+    """An optimizer with PyTorch's formula, in every framework.
+
+    ``"sgd"``: ``g ← g + wd·w``, ``buffer ← momentum·buffer + g``, ``w ← w − lr·buffer``.
+
+    ``"adamw"``: ``w ← w − lr·wd·w``, ``m ← β₁·m + (1 − β₁)·g``, ``v ← β₂·v + (1 − β₂)·g²``,
+    ``w ← w − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + epsilon)`` in update ``t`` of the phase,
+    from 1; ``m`` and ``v`` start at 0.
 
     Args:
-        name: ``"sgd"``.
-        momentum: at least 0, below 1. Default: 0.9.
+        name: ``"sgd"`` (the default) or ``"adamw"``, whose learning rates may be at most 0.1.
+        momentum: of ``"sgd"``, at least 0, below 1. Default: 0.9.
+        betas: of ``"adamw"``, β₁ and β₂, each at least 0, below 1. Default: 0.9 and 0.999.
+        epsilon: of ``"adamw"``, above 0. Default: 1e-8.
         clip_norm: before the update, the gradient of all trained parameters together is multiplied
             by ``min(1, clip_norm / (norm + 1e-6))``, as PyTorch's ``clip_grad_norm_`` does.
             Default: None, no limit.
     """
 
-    name: Literal["sgd"] = "sgd"
-    momentum: Annotated[NonNegative, Field(lt=1)] = 0.9
+    name: Literal["sgd", "adamw"] = "sgd"
+    momentum: Beta = 0.9
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
     clip_norm: Positive | None = None
 
 

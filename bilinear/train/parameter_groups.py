@@ -20,6 +20,8 @@ from ..models.streams import Streams
 from .recipes import MAX_BACKBONE_LEARNING_RATE, Phase, Recipe
 
 BACKBONES = ("backbone", "backbone_b")
+MOMENTA = ("momentum", "exp_avg")
+"""The buffers of an optimizer that are not 0 where a gradient was not."""
 
 
 class Plan(NamedTuple):
@@ -31,10 +33,14 @@ class Plan(NamedTuple):
     statistics: frozenset[str]
     """Statistics of the BatchNorm layers in training mode: those with a parameter that trains."""
     momentum: float
+    adamw: tuple[float, float, float] | None = None
+    """β₁, β₂ and epsilon of AdamW; None is SGD."""
     clip_norm: float | None = None
     """The largest norm of the gradient of all trained parameters together."""
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    part: int | None = None
+    """The most images whose gradient is computed at once; None: all of a batch."""
 
     @property
     def trained(self) -> dict[str, int]:
@@ -55,9 +61,10 @@ def make_plans(
     class_weights: tuple[float, ...] | None,
 ) -> list[Plan]:
     """The plan of each phase. Raises: the errors of `make_plan`."""
+    part = recipe.batch_size // recipe.accumulate if recipe.accumulate > 1 else None
     common = {"label_smoothing": recipe.label_smoothing, "class_weights": class_weights}
     plans = [make_plan(phase, streams, tensors, learned) for phase in recipe.phases]
-    return [plan._replace(**common) for plan in plans]
+    return [plan._replace(**common, part=part) for plan in plans]
 
 
 def make_plan(
@@ -103,7 +110,8 @@ def make_plan(
             statistics |= {name for name in others if _root(name) == root}
     decays = tuple(group.weight_decay for group in phase.groups)
     optimizer, moving = phase.optimizer, frozenset(statistics)
-    return Plan(tuple(groups), decays, moving, optimizer.momentum, optimizer.clip_norm)
+    adamw = (*optimizer.betas, optimizer.epsilon) if optimizer.name == "adamw" else None
+    return Plan(tuple(groups), decays, moving, optimizer.momentum, adamw, optimizer.clip_norm)
 
 
 def select_tensors(selector: str, streams: Streams, tensors: Sequence[str]) -> frozenset[str]:
@@ -178,13 +186,13 @@ def check_updates(
     plan: Plan,
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
-    momenta: Mapping[str, np.ndarray],
+    buffers: Mapping[str, np.ndarray],
 ) -> None:
     """After the first step of a phase, check that exactly the tensors of its plan changed.
 
     A single tensor or layer may stay equal: its gradient is 0 where the ReLUs behind it are 0. A
     whole module may not, except where its step was too small to change the rounded value, which
-    `momenta` show, or where a classifier of zeros blocks every gradient.
+    `buffers` show, or where a classifier of zeros blocks every gradient.
 
     Raises: RuntimeError for a frozen tensor that changed, for a group that left a backbone,
         projection, pool or classifier unchanged, and for unchanged BatchNorm statistics.
@@ -193,7 +201,8 @@ def check_updates(
     if wrong := sorted(changed - plan.trained.keys() - plan.statistics):
         received = f"{len(wrong)} changed tensors, the first {wrong[0]!r}"
         _stop(phase, "frozen tensors must not change", received)
-    reached = changed | {name for name, momentum in momenta.items() if momentum.any()}
+    kinds = {key: key.partition(".") for key, array in buffers.items() if array.any()}
+    reached = changed | {name for kind, _, name in kinds.values() if kind in MOMENTA}
     if not before.get("classifier.weight", np.ones(1)).any():
         reached |= {name for name in plan.trained if not name.startswith("classifier.")}
     for group, names in zip(phase.groups, plan.groups, strict=True):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, field_validator
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from ..contract import refuse
 from ..models.pools import has_unit_length, named_pool
@@ -28,8 +28,11 @@ MAX_BACKBONE_LEARNING_RATE = 0.1
 UNIT_LEARNING_RATE, PLAIN_LEARNING_RATE = 1.0, 0.01
 """Learning rates of classifiers, in every phase, on descriptors of length 1 and on others. The
 values of a descriptor of length 1 are small, and so are the gradients of its classifier."""
+ADAMW_LEARNING_RATE = 0.001
+"""That of AdamW, whose steps do not depend on the size of the gradients."""
 MAX_PLAIN_LEARNING_RATE = 0.1
-"""Largest learning rate where descriptors do not have length 1: `UNIT_LEARNING_RATE` diverges."""
+"""Largest learning rate with AdamW, or where descriptors do not have length 1:
+`UNIT_LEARNING_RATE` diverges."""
 
 
 @validated
@@ -40,8 +43,9 @@ class Group:
         parameters: which ones: ``"all"``, ``"head"``, ``"last:n"`` or the beginning of a
             canonical name, see `bilinear.train.parameter_groups`.
         learning_rate: above 0, and at most 0.1 for backbone parameters. Default: None, which is
-            for groups without them: 1.0 if the pool gives descriptors of length 1, otherwise 0.01.
-        weight_decay: 0 or more. Default: 0.
+            for groups without them: 1.0 if the pool gives descriptors of length 1, otherwise 0.01,
+            and 0.001 with AdamW.
+        weight_decay: 0 or more; `Optimizer` has the formula. Default: 0.
     """
 
     parameters: Text
@@ -96,6 +100,9 @@ class Recipe:
         phases: one or more, in order.
         images: see `Images`.
         batch_size: default: 32.
+        accumulate: compute the gradient of each batch as the sum over this many parts of equal
+            size, one after the other, which takes less memory; a divisor of `batch_size`. A smaller
+            last batch has fewer parts. BatchNorm normalises each part. Default: 1.
         drop_last: leave out the last training batch of an epoch if it is smaller. Default: False.
         label_smoothing: ε, at least 0, below 1: the target of an image is ``1 − ε`` for its class
             plus ``ε / classes`` for every class. Default: 0.
@@ -103,6 +110,11 @@ class Recipe:
             multiplied by ``images / (classes · images of c)``, and the mean over a batch is divided
             by the mean weight of its images, as in PyTorch's ``cross_entropy``. Both change
             training only, not the validation loss.
+        ema: the largest decay of an exponential moving average of the weights, above 0, below 1:
+            in each step of a phase, after ``t`` others, ``average ← d·average + (1 − d)·weight``
+            with ``d = min(ema, (1 + t) / (10 + t))``. It starts at the weights of the start of the
+            phase. Validation and the files of models use the averages, also of BatchNorm
+            statistics. Default: None, no averages.
         monitor: the validation measure that chooses the best epoch: ``"loss"`` (the default),
             ``"accuracy"``, or ``"mean_class_accuracy"``, the mean of the accuracies of the classes.
             Of epochs with equal accuracy the one with the smaller loss is better; patience and the
@@ -118,9 +130,11 @@ class Recipe:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     images: Images = field(default_factory=Images)
     batch_size: Count = 32
+    accumulate: Count = 1
     drop_last: StrictBool = False
     label_smoothing: Annotated[NonNegative, Field(lt=1)] = 0.0
     class_weights: Literal["balanced"] | None = None
+    ema: Annotated[Positive, Field(lt=1)] | None = None
     monitor: Literal["loss", "accuracy", "mean_class_accuracy"] = "loss"
     seed: Natural = 0
     source: str = ""
@@ -131,15 +145,30 @@ class Recipe:
         names = [phase.name for phase in phases]
         return phases if len({*names}) == len(names) else reject("named differently")
 
+    @field_validator("accumulate")
+    @classmethod
+    def _check_parts(cls, parts: int, info: ValidationInfo) -> int:
+        size = info.data.get("batch_size", parts)
+        return parts if size % parts == 0 else reject(f"a divisor of batch_size, {size}")
+
     def __post_init__(self) -> None:
-        for i, phase in enumerate(() if self.has_unit_length else self.phases):
+        for i, phase in enumerate(self.phases):
+            default = self._default_learning_rate(phase)
+            reason = f"{self._pool['name']}, whose output does not have length 1"
+            if phase.optimizer.name == "adamw":
+                reason = "adamw, whose steps have about this size"
             for j, rate in enumerate(self.learning_rates(phase)):
-                if rate > MAX_PLAIN_LEARNING_RATE:
+                if rate > MAX_PLAIN_LEARNING_RATE and default != UNIT_LEARNING_RATE:
                     field = f"phases.{i}.groups.{j}.learning_rate"
-                    most = f"at most {MAX_PLAIN_LEARNING_RATE} with {self._pool['name']}"
-                    invariant = f"{field} must be {most}, whose output does not have length 1"
-                    remedy = f"Use --set {field}=null, which is {PLAIN_LEARNING_RATE} there."
+                    invariant = f"{field} must be at most {MAX_PLAIN_LEARNING_RATE} with {reason}"
+                    remedy = f"Use --set {field}=null, which is {default} there."
                     refuse(ValueError, "Recipe", invariant, f"{rate}", remedy)
+        averaging = ["adamw"] if any(p.optimizer.name == "adamw" for p in self.phases) else []
+        averaging += ["ema"] if self.ema is not None else []
+        if averaging and self.model.dtype in ("float16", "bfloat16"):
+            invariant = f"model.dtype must be float32 or float64 with {averaging[0]}"
+            remedy = "Its averages change by less than half precision resolves; try --amp bfloat16."
+            refuse(ValueError, "Recipe", invariant, self.model.dtype, remedy)
 
     @property
     def _pool(self) -> dict[str, Any]:
@@ -152,9 +181,14 @@ class Recipe:
 
     def learning_rates(self, phase: Phase) -> list[float]:
         """The learning rates of the groups of a phase, before its schedule."""
-        default = UNIT_LEARNING_RATE if self.has_unit_length else PLAIN_LEARNING_RATE
+        default = self._default_learning_rate(phase)
         given = (group.learning_rate for group in phase.groups)
         return [default if rate is None else rate for rate in given]
+
+    def _default_learning_rate(self, phase: Phase) -> float:
+        if phase.optimizer.name == "adamw":
+            return ADAMW_LEARNING_RATE
+        return UNIT_LEARNING_RATE if self.has_unit_length else PLAIN_LEARNING_RATE
 
     def to_json(self) -> str:
         data = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(self)

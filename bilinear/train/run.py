@@ -47,7 +47,6 @@ from .._files import (
 )
 from .._json import format_json, parse_json, read_json
 from ..contract import refuse
-from ..models.checkpoint import MOMENTUM
 from ..models.tensorfile import check_finite, check_layout, open_tensors, spec, write_tensors
 from .checksums import ImageFiles, tensors_checksum
 from .differences import differences
@@ -57,6 +56,8 @@ from .progress import DAMAGED, Progress, decode_progress
 from .recipes import Recipe
 
 ENTRY = "bilinear-run"
+BUFFERS = ("momentum.", "exp_avg.", "exp_avg_sq.", "step.", "average.")
+"""The beginnings of the names of an engine's buffers."""
 
 
 class Run:
@@ -162,7 +163,7 @@ class Run:
             os.fsync(file.fileno())
             metrics = file.read()
         progress.metrics, progress.metrics_checksum = len(metrics), _sha256(metrics)
-        content = dict(tensors) | {MOMENTUM + name: array for name, array in buffers.items()}
+        content = dict(tensors) | dict(buffers)
         for name, array in content.items():
             _check_finite(op, name, array)
         progress.checksum = _checksum(progress, content)
@@ -187,15 +188,9 @@ class Run:
                     remedy = f"Resume with the same {what}, or start a new run."
                     refuse(ValueError, op, invariant, received, remedy)
             saved = file.specs()
-            found = {k: v for k, v in saved.items() if not k.startswith(MOMENTUM)}
+            found = {k: v for k, v in saved.items() if not k.startswith(BUFFERS)}
             check_layout(op, found, {k: spec(v) for k, v in like.items()}, DAMAGED)
-            tensors = {name: _check_finite(op, name, file.get_tensor(name)) for name in like}
-            buffers = {
-                name: check_finite(op, MOMENTUM + name, file.get_tensor(MOMENTUM + name))
-                for name in like
-                if MOMENTUM + name in saved
-            }
-        content = tensors | {MOMENTUM + name: array for name, array in buffers.items()}
+            content = {name: _check_finite(op, name, file.get_tensor(name)) for name in saved}
         if (found := _checksum(progress, content)) != progress.checksum:
             invariant = f"{self.state} must have the checksum {progress.checksum}"
             refuse(ValueError, op, invariant, found, DAMAGED)
@@ -207,7 +202,8 @@ class Run:
         if self.files:
             self.files.check(op, self.images, progress)
         os.truncate(self.metrics, progress.metrics)
-        return progress, tensors, buffers
+        buffers = {name: content.pop(name) for name in saved.keys() - like.keys()}
+        return progress, content, buffers
 
     def _differences(self, op: str, what: str, recipe: Recipe) -> list[str]:
         """What differs in the recipe or in the data; empty if it is unknown."""

@@ -89,6 +89,7 @@ def _(f, progress, tensors):
 
 # --- augmentation and losses ---
 
+AVERAGES = ("tests/train/test_optimizers.py", "-k", "averages")
 AUGMENT, LOSSES = ("tests/data/test_augment.py",), ("tests/train/test_losses.py",)
 
 
@@ -128,3 +129,54 @@ for _framework in ("torch", "tensorflow", "jax"):
     def _(f, self, plan):
         limit = plan.clip_norm
         f(self, plan._replace(clip_norm=limit and 2 * limit))
+
+    @fault(
+        f"{_framework}: AdamW's betas are exchanged",
+        f"train.engines.{_framework}:Engine.begin",
+        ("tests/train/test_optimizers.py",),
+        _framework,
+    )
+    def _(f, self, plan):
+        adamw = plan.adamw
+        f(self, plan._replace(adamw=adamw and (adamw[1], adamw[0], adamw[2])))
+
+    @fault(
+        f"{_framework}: the parts of a batch have equal shares",
+        f"train.engines.{_framework}:split_batch",
+        LOSSES,
+        _framework,
+    )
+    def _(f, plan, labels):
+        parts = f(plan, labels)
+        return [(part, 1 / len(parts)) for part, _ in parts]
+
+    @fault(
+        f"{_framework}: averages forget more slowly",
+        f"train.engines.{_framework}:Engine.average",
+        ("tests/train/test_optimizers.py",),
+        _framework,
+    )
+    def _(f, self, names, decay):
+        f(self, names, decay**0.5)
+
+
+@fault("validation uses the weights of the optimizer", "train.averages:Averages.in_use", AVERAGES)
+def _(f, self):
+    return nullcontext()
+
+
+@fault("averages start again when a run is resumed", "train.averages:Averages.begin", AVERAGES)
+def _(f, self, plan, *, new):
+    f(self, plan, new=True)
+
+
+@fault(
+    "torch: AdamW adds the decay to the gradient",
+    "train.engines.torch:Engine.begin",
+    ("tests/train/test_optimizers.py",),
+    "torch",
+)
+def _(f, self, plan):
+    f(self, plan)
+    for group in self.optimizer.param_groups:
+        group["decoupled_weight_decay"] = False

@@ -14,7 +14,7 @@ import pytest
 
 from bilinear.models import plans
 from bilinear.models.tensorfile import open_tensors
-from bilinear.train import Group, Phase, Recipe, train
+from bilinear.train import Group, Optimizer, Phase, Recipe, train
 from bilinear.train.parameter_groups import make_plan, select_tensors
 from bilinear.train.run import Progress, Run, read_tensors
 
@@ -101,6 +101,38 @@ def test_resuming_gives_equal_files(backend: str, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(finished_run(backend))
 
 
+OPTIONS = recipe(
+    phases=(
+        Phase(
+            "last",
+            (Group("head", 2.0**-7, 0.5), Group("last:1", 2.0**-12)),
+            2,
+            Optimizer("adamw", clip_norm=1.0),
+        ),
+    ),
+    ema=0.5,
+    accumulate=2,
+    label_smoothing=0.125,
+    monitor="mean_class_accuracy",
+)
+
+
+@functools.cache
+def run_with_options(backend: str) -> Path:
+    folder = shared_folder()
+    train(OPTIONS, engine(backend, OPTIONS), *data(), folder)
+    return folder
+
+
+@over_backends
+def test_a_run_with_all_options_resumes(backend: str, tmp_path: Path) -> None:
+    """Within an epoch: with the moments of AdamW and the averages."""
+    with pytest.raises(InterruptedError):
+        train(OPTIONS, engine(backend, OPTIONS), Stopping(4), data()[1], tmp_path)
+    train(OPTIONS, engine(backend, OPTIONS), *data(), tmp_path, resume=True)
+    assert contents(tmp_path) == contents(run_with_options(backend))
+
+
 @pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
 def test_a_run_can_change_its_framework_between_phases(tmp_path: Path) -> None:
     """The phase of the head in one framework, the next in another, with equal losses."""
@@ -176,7 +208,7 @@ def test_a_parameter_may_get_its_first_gradient_after_others() -> None:
         one.model.classifier.bias.requires_grad_(False)
         one.head_step(maps, batch.labels, rates)
         one.model.classifier.bias.requires_grad_(True)
-    assert "classifier.bias" not in whole.buffers()
+    assert "momentum.classifier.bias" not in whole.buffers()
     resumed.assign(whole.tensors())
     resumed.assign_buffers(whole.buffers())
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Label smoothing, class weights and clipped gradients: equal to formulas, in every framework."""
+"""Label smoothing, class weights, clipped and accumulated gradients: equal to formulas."""
 
 import functools
 from dataclasses import replace
@@ -35,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "both": {"label_smoothing": 0.25, "class_weights": (0.5, 3.0, 1.5)},
     "clipped": {"clip_norm": 0.0625},
     "within the limit": {"clip_norm": 1e6},
+    "in parts": {"part": 2},
+    "weighted, in parts": {"part": 2, "class_weights": (0.5, 3.0, 1.5)},
 }
 
 

@@ -60,8 +60,8 @@ class SGD(keras.optimizers.Optimizer):
             return
         # updates buffer and variable in one pass each, without temporary arrays
         tf.raw_ops.ResourceApplyMomentum(
-            var=_handle(variable),
-            accum=_handle(self.momenta[self._get_variable_index(variable)]),
+            var=resource_handle(variable),
+            accum=resource_handle(self.momenta[self._get_variable_index(variable)]),
             lr=learning_rate,
             grad=step,
             momentum=tf.constant(self.momentum, variable.dtype),
@@ -72,6 +72,6 @@ class SGD(keras.optimizers.Optimizer):
         return super().get_config() | own
 
 
-def _handle(variable: Any) -> tf.Tensor:
+def resource_handle(variable: Any) -> tf.Tensor:
     """Return the handle of a variable of Keras or TensorFlow."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle

@@ -38,17 +38,29 @@ class Engine(Protocol):
     def assign(self, tensors: Mapping[str, np.ndarray]) -> None: ...
 
     def begin(self, plan: Plan) -> None:
-        """Start a phase: train as `plan` says, with a momentum of 0."""
+        """Start a phase: train as `plan` says, with a new optimizer."""
         ...
 
     def buffers(self) -> dict[str, np.ndarray]:
-        """The momentum by canonical name; may be empty before the first step."""
+        """The state of the optimizer by ``KIND.NAME``, with the canonical name of a parameter.
+
+        The kinds are ``momentum`` of SGD, ``exp_avg``, ``exp_avg_sq`` and ``step`` (the number of
+        updates, a scalar) of AdamW, and ``average`` of `average`. It may be empty before the first
+        step.
+        """
         ...
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None: ...
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
         """Minimise the loss of the plan, at the learning rate of each group; returns it."""
+        ...
+
+    def average(self, names: Sequence[str], decay: float) -> None:
+        """Update the averages of tensors: ``average ← average + (1 − decay) (tensor − average)``.
+
+        The decay 0 starts them in a new phase. The step does not use them.
+        """
         ...
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:

@@ -17,11 +17,19 @@ from flax import nnx
 
 from ...models.jax.bcnn import BCNN, save
 from ..parameter_groups import Plan
+from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
 
 Values = dict[str, jax.Array]
 """Canonical name -> value in Flax's layout."""
+KINDS = ("momentum", "exp_avg", "exp_avg_sq", "step", "average")
+
+_average = jax.jit(optax.incremental_update, donate_argnums=1)
+_add = jax.jit(
+    lambda total, gradients, share: jax.tree.map(lambda x, g: x + share * g, total, gradients),
+    donate_argnums=0,
+)
 
 
 class Engine:
@@ -42,8 +50,10 @@ class Engine:
         self.learned = frozenset(k for k, v in own.items() if isinstance(v, nnx.Param))
         self.plan = Plan((), (), frozenset(), 0.0)
         self.state: Any = ()
+        self.averages: Values = {}
         self.step: Any = None
         self.head: Any = None
+        self.update: Any = None
         model.eval()
         build = self._builder()  # nnx.jit would return a copy of every value of the model
         self.logits = jax.jit(lambda values, images: _upcast(build(values)(images)))
@@ -57,20 +67,19 @@ class Engine:
     def begin(self, plan: Plan) -> None:
         self.plan = plan
         rule = _rule(plan)
-        self.state = rule.init(self._trained())
+        self.state, self.averages = rule.init(self._trained()), {}
         self._set_modes()
-        self.step = self._make_step(rule, lambda model, x: model(x))
-        self.head = self._make_step(rule, lambda model, maps: model.logits(*maps))
+        update = functools.partial(_update, plan, rule)
+        self.update = jax.jit(update, donate_argnums=(0, 2))
+        self.step = self._make_step(update, lambda model, x: model(x))
+        self.head = self._make_step(update, lambda model, maps: model.logits(*maps))
 
-    def _make_step(
-        self, rule: optax.GradientTransformation, logits: Callable[[BCNN, Any], jax.Array]
-    ) -> Any:
-        """A step as a compiled pure function; `logits` are those of a model for its inputs."""
+    def _make_step(self, update: Any, logits: Callable[[BCNN, Any], jax.Array]) -> Any:
+        """A step as a compiled pure function, or the loss, the statistics and the gradients of a
+        part of a batch; `logits` are those of a model for its inputs."""
         build, plan = self._builder(), self.plan
 
-        def step(
-            trained: Values, rest: Values, state: Any, inputs: Any, labels: Any, rates: Any
-        ) -> tuple[jax.Array, Values, Any]:
+        def differentiate(trained: Values, rest: Values, inputs: Any, labels: Any) -> Any:
             def loss(trained: Values) -> tuple[jax.Array, Values]:
                 model = build(trained | rest)
                 scores = _upcast(logits(model, inputs))
@@ -79,19 +88,17 @@ class Engine:
                     name: own[name][...] for name in plan.statistics
                 }
 
-            (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
-            if plan.clip_norm is not None:
-                norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradients.values()))
-                scale = jnp.minimum(1, plan.clip_norm / (norm + 1e-6))
-                gradients = {name: scale * g for name, g in gradients.items()}
-            updates: Any
-            updates, state = rule.update(gradients, state, trained)
-            updated = {
-                name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
-                for name, weight in trained.items()
-            }
+            return jax.value_and_grad(loss, has_aux=True)(trained)
+
+        def step(
+            trained: Values, rest: Values, state: Any, inputs: Any, labels: Any, rates: Any
+        ) -> tuple[jax.Array, Values, Any]:
+            (value, statistics), gradients = differentiate(trained, rest, inputs, labels)
+            updated, state = update(trained, gradients, state, rates)
             return value, updated | statistics, state
 
+        if plan.part is not None:
+            return jax.jit(differentiate)
         return jax.jit(step, donate_argnums=(0, 2))  # new values take the memory of the old ones
 
     def _builder(self) -> Callable[[Values], BCNN]:
@@ -127,39 +134,76 @@ class Engine:
                 batch_norm.use_running_average = not any(id(v) in moving for v in statistics)
 
     def buffers(self) -> dict[str, np.ndarray]:
-        found = self._trace().items()
-        return {name: np.array(self.model.to_canonical(name, v)) for name, v in found}
-
-    def _trace(self) -> Values:
-        traces: list[Any] = [part for part in self.state if isinstance(part, optax.TraceState)]
-        return dict(traces[0].trace) if traces else {}
+        kinds: dict[str, Any] = {"average": self.averages}
+        steps: dict[str, np.ndarray] = {}
+        for part in self.state:
+            if isinstance(part, optax.TraceState):
+                kinds["momentum"] = part.trace
+            if isinstance(part, optax.ScaleByAdamState):
+                kinds |= {"exp_avg": part.mu, "exp_avg_sq": part.nu}
+                steps = {f"step.{name}": np.array(part.count) for name in self.plan.trained}
+        return steps | {
+            f"{kind}.{name}": np.array(self.model.to_canonical(name, value))
+            for kind, values in kinds.items()
+            for name, value in values.items()
+        }
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
-        own = {name: jnp.array(self.model.to_own(name, v)) for name, v in buffers.items()}
-        self.state = tuple(
-            optax.TraceState(self._trace() | own) if isinstance(part, optax.TraceState) else part
-            for part in self.state
-        )
+        given: dict[str, Values] = {kind: {} for kind in KINDS}
+        for key, array in buffers.items():
+            kind, _, name = key.partition(".")
+            value = array if kind == "step" else self.model.to_own(name, array)
+            given[kind][name] = jnp.array(value)
+        self.averages = given["average"]
+        self.state = tuple(_restore(part, given) for part in self.state)
+
+    def average(self, names: Sequence[str], decay: float) -> None:
+        own = self._values()
+        values = {name: own[name] for name in names}
+        before = self.averages if decay else jax.tree.map(jnp.copy, values)  # steps donate values
+        self.averages = _average(values, before, 1 - decay)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        return self._run_step(self.step, jnp.asarray(images), labels, rates)
+        return self._run_step(self.step, images, labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        return self._run_step(self.head, tuple(map(jnp.asarray, maps)), labels, rates)
+        return self._run_step(self.head, tuple(maps), labels, rates)
 
     def _run_step(
         self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]
     ) -> float:
         own, trained = self.model.canonical(), self._trained()
         rest = {name: v for name, v in self._values().items() if name not in trained}
-        loss, values, self.state = step(
-            trained, rest, self.state, inputs, jnp.asarray(labels), jnp.asarray(rates)
-        )
+        if self.plan.part is None:
+            given = jax.tree.map(jnp.asarray, (inputs, labels))
+            loss, values, self.state = step(trained, rest, self.state, *given, jnp.asarray(rates))
+        else:
+            loss, values = self._run_parts(step, trained, rest, inputs, labels, rates)
         for name, value in values.items():
             own[name].set_value(value)  # not by [...], which reads the donated value
         return float(loss)
+
+    def _run_parts(
+        self,
+        step: Any,
+        trained: Values,
+        rest: Values,
+        inputs: Any,
+        labels: np.ndarray,
+        rates: Sequence[float],
+    ) -> tuple[float, Values]:
+        """Add the gradients of the parts of a batch, then update."""
+        loss, total, moved = 0.0, jax.tree.map(jnp.zeros_like, trained), {}
+        for part, share in split_batch(self.plan, labels):
+            given = jax.tree.map(lambda x, part=part: jnp.asarray(x[part]), (inputs, labels))
+            (value, statistics), gradients = step(trained, rest | moved, *given)
+            moved |= statistics
+            total = _add(total, gradients, share)
+            loss += share * float(value)
+        updated, self.state = self.update(trained, total, self.state, jnp.asarray(rates))
+        return loss, updated | moved
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.logits(self._values(), jnp.asarray(images)))
@@ -194,13 +238,50 @@ def _loss(plan: Plan, logits: jax.Array, labels: jax.Array) -> jax.Array:
     return losses.sum() / weights[labels].sum()
 
 
+def _update(
+    plan: Plan,
+    rule: optax.GradientTransformation,
+    trained: Values,
+    gradients: Values,
+    state: Any,
+    rates: jax.Array,
+) -> tuple[Values, Any]:
+    """The parameters after an update, and the new state of the optimizer."""
+    if plan.clip_norm is not None:
+        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradients.values()))
+        scale = jnp.minimum(1, plan.clip_norm / (norm + 1e-6))
+        gradients = {name: scale * g for name, g in gradients.items()}
+    updates: Any
+    updates, state = rule.update(gradients, state, trained)
+    updated = {
+        name: weight - rates[plan.trained[name]].astype(weight.dtype) * updates[name]
+        for name, weight in trained.items()
+    }
+    return updated, state
+
+
+def _restore(part: Any, given: Mapping[str, Values]) -> Any:
+    """A part of Optax's state with the buffers of each kind."""
+    if isinstance(part, optax.TraceState):
+        trace: Any = part.trace
+        return optax.TraceState(trace | given["momentum"])
+    if isinstance(part, optax.ScaleByAdamState) and given["step"]:
+        count = next(iter(given["step"].values())).astype(jnp.int32)
+        mu: Any = part.mu
+        nu: Any = part.nu
+        return optax.ScaleByAdamState(count, mu | given["exp_avg"], nu | given["exp_avg_sq"])
+    return part
+
+
 def _rule(plan: Plan) -> optax.GradientTransformation:
-    """Weight decay and momentum of torch's SGD; the step applies the learning rates."""
+    """Torch's AdamW or SGD up to the factor of the learning rates, which the step applies."""
     decays = [
         optax.add_decayed_weights(decay, {name: name in names for name in plan.trained})
         for names, decay in zip(plan.groups, plan.decays, strict=True)
         if decay
     ]
+    if plan.adamw is not None:
+        return optax.chain(optax.scale_by_adam(*plan.adamw), *decays)
     momentum = [optax.trace(plan.momentum)] if plan.momentum else []
     return optax.chain(optax.identity(), *decays, *momentum)  # chain refuses to be empty
 

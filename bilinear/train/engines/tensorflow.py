@@ -8,14 +8,15 @@ from ..._require import require
 
 require("tensorflow")
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from ...models.tensorflow.adamw import AdamW
 from ...models.tensorflow.backbone import Backbone
 from ...models.tensorflow.bcnn import BCNN, save
 from ...models.tensorflow.sgd import SGD
 from ..parameter_groups import Plan
+from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
 
@@ -24,7 +25,7 @@ LABELS = tf.TensorSpec((None,), tf.int64)
 
 
 class Engine:
-    """`Engine` of `bilinear.train.engines`, with one `SGD` for each group in a `tf.function`.
+    """`Engine` of `bilinear.train.engines`, with an optimizer for each group in a `tf.function`.
 
     It enables TensorFlow's deterministic kernels for the whole process: there is no narrower
     setting.
@@ -47,9 +48,11 @@ class Engine:
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
         self.learned = frozenset(k for k, v in model.canonical().items() if v.trainable)
-        self.optimizers: list[SGD] = []
+        self.optimizers: list[SGD | AdamW] = []
         self.plan = Plan((), (), frozenset(), 0.0)
+        self.averages: dict[str, tf.Tensor] = {}
         self.step: Any = None
+        self.apply: Any = None
         self.head: Any = None
         self.scores: Any = None
         self.logits = self._function(self._logits, IMAGES)
@@ -62,14 +65,18 @@ class Engine:
     def begin(self, plan: Plan) -> None:
         self.plan = plan
         self._set_trainable(plan.trained.keys())
-        own, self.optimizers = self.model.canonical(), []
+        own, self.optimizers, self.averages = self.model.canonical(), [], {}
         for names, decay in zip(plan.groups, plan.decays, strict=True):
-            optimizer = SGD(0.0, plan.momentum, decay)
+            if plan.adamw is None:
+                optimizer = SGD(0.0, plan.momentum, decay)
+            else:
+                optimizer = AdamW(0.0, *plan.adamw, decay)
             optimizer.build([own[name] for name in names])
             self.optimizers.append(optimizer)
         # a new trace for each phase: the trace contains which parameters train
         self.step = self._function(self._step, IMAGES, LABELS)
         self.head = None
+        self.apply = tf.function(self._apply, jit_compile=self.jit_compile)
 
     def _function(self, function: Any, *signature: Any) -> Any:
         """Trace once for all sizes: a trace for one size rounds differently, so that the sizes
@@ -90,47 +97,84 @@ class Engine:
         if model.classifier is not None:
             model.classifier.trainable = "classifier" in prefixes
 
-    def _buffers(self) -> dict[str, keras.Variable]:
-        pairs = zip(self.plan.groups, self.optimizers, strict=True)
-        return {
-            name: buffer
-            for names, optimizer in pairs
-            for name, buffer in zip(names, optimizer.momenta, strict=False)
-        }
+    def _buffers(self) -> dict[tuple[str, str], Any]:
+        """(Kind, canonical name) -> variable; ``step`` is that of a whole optimizer."""
+        found: dict[tuple[str, str], Any] = {("average", k): v for k, v in self.averages.items()}
+        for names, optimizer in zip(self.plan.groups, self.optimizers, strict=True):
+            if isinstance(optimizer, SGD):
+                lists = {"momentum": optimizer.momenta or [None] * len(names)}
+            else:
+                steps = [optimizer.iterations] * len(names)
+                lists = {"exp_avg": optimizer.first, "exp_avg_sq": optimizer.second, "step": steps}
+            for kind, variables in lists.items():
+                pairs = zip(names, variables, strict=True)
+                found |= {(kind, name): v for name, v in pairs if v is not None}
+        return found
 
     def buffers(self) -> dict[str, np.ndarray]:
-        found = self._buffers().items()
-        return {name: np.array(self.model.to_canonical(name, v)) for name, v in found}
+        to_canonical = self.model.to_canonical
+        return {
+            f"{kind}.{name}": np.array(v.numpy() if kind == "step" else to_canonical(name, v))
+            for (kind, name), v in self._buffers().items()
+        }
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
         own = self._buffers()
-        for name, array in buffers.items():
-            own[name].assign(self.model.to_own(name, array))
+        for key, array in buffers.items():
+            kind, _, name = key.partition(".")
+            value = array if kind == "step" else self.model.to_own(name, array)
+            if kind == "average":
+                self.averages[name] = tf.constant(value)
+            else:
+                own[kind, name].assign(value)
+
+    def average(self, names: Sequence[str], decay: float) -> None:
+        own = self.model.canonical()
+        for name in names:
+            value = tf.convert_to_tensor(own[name])
+            before = self.averages[name] if decay else value
+            self.averages[name] = before + (1 - decay) * (value - before)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        self._set_learning_rates(rates)
-        return float(self.step(tf.constant(images), tf.constant(labels)))
+        return self._run_step(self.step, lambda part: tf.constant(images[part]), labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        self._set_learning_rates(rates)
-        given = tuple(map(tf.constant, maps))
-        if self.head is None:
-            self.head = self._function(self._head_step, _specs(given), LABELS)
-        return float(self.head(given, tf.constant(labels)))
+        def inputs(part: slice) -> tuple[tf.Tensor, ...]:
+            return tuple(tf.constant(x[part]) for x in maps)
 
-    def _set_learning_rates(self, rates: Sequence[float]) -> None:
+        if self.head is None:
+            self.head = self._function(self._head_step, _specs(inputs(slice(None))), LABELS)
+        return self._run_step(self.head, inputs, labels, rates)
+
+    def _run_step(
+        self,
+        step: Any,
+        inputs: Callable[[slice], Any],
+        labels: np.ndarray,
+        rates: Sequence[float],
+    ) -> float:
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.learning_rate = rate
+        loss, total = 0.0, None
+        for part, share in split_batch(self.plan, labels):
+            value, gradients = step(inputs(part), tf.constant(labels[part]))
+            loss += share * float(value)
+            if self.plan.part is not None:
+                total = _add(total, gradients, share)
+        if total is not None:
+            self.apply(total)
+        return loss
 
-    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
         return self._update(lambda: self.model(images, training=True), labels)
 
-    def _head_step(self, maps: tuple[tf.Tensor, ...], labels: tf.Tensor) -> tf.Tensor:
+    def _head_step(self, maps: tuple[tf.Tensor, ...], labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
         return self._update(lambda: self.model.logits(*maps, training=True), labels)
 
-    def _update(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+    def _update(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        """The loss, and the gradients if other parts of the batch follow before the update."""
         own = self.model.canonical()
         groups = [[own[name] for name in names] for names in self.plan.groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -138,13 +182,20 @@ class Engine:
             logits = _upcast(forward())
             loss = _loss(self.plan, logits, labels)
         gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
+        if self.plan.part is not None:
+            return loss, gradients
+        self._apply(gradients)
+        return loss, None
+
+    def _apply(self, gradients: Any) -> None:
+        own = self.model.canonical()
+        groups = [[own[name] for name in names] for names in self.plan.groups]
         if self.plan.clip_norm is not None:
             norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
             scale = tf.minimum(tf.ones_like(norm), self.plan.clip_norm / (norm + 1e-6))
             gradients = [[None if g is None else scale * g for g in group] for group in gradients]
         for optimizer, group, of_group in zip(self.optimizers, groups, gradients, strict=True):
             optimizer.apply(of_group, group)
-        return loss
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         return self.logits(tf.constant(images)).numpy()
@@ -191,6 +242,18 @@ def _loss(plan: Plan, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     targets = tf.one_hot(labels, classes, 1 - plan.label_smoothing + rest, rest, dtype=logits.dtype)
     losses = -tf.reduce_sum(weights * targets * tf.nn.log_softmax(logits), -1)
     return tf.reduce_sum(losses) / tf.reduce_sum(tf.gather(weights, labels))
+
+
+def _add(total: Any, gradients: Any, share: float) -> Any:
+    """Add ``share`` of the gradients of a part; a parameter that nothing depends on has None."""
+    scaled = [[None if g is None else share * g for g in group] for group in gradients]
+    if total is None:
+        return scaled
+    pairs = zip(total, scaled, strict=True)
+    return [
+        [None if x is None else x + y for x, y in zip(one, other, strict=True)]
+        for one, other in pairs
+    ]
 
 
 def _specs(maps: tuple[tf.Tensor, ...]) -> tuple[tf.TensorSpec, ...]:

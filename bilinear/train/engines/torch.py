@@ -13,18 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ...contract import refuse
 from ...models.torch.bcnn import BCNN, save
 from ...models.torch.framework import from_numpy as as_tensor
 from ...models.torch.framework import to_numpy as as_array
 from ..parameter_groups import Plan
+from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
 
 
 class Engine:
-    """`Engine` of `bilinear.train.engines`, with `torch.optim.SGD`.
+    """`Engine` of `bilinear.train.engines`, with `torch.optim.SGD` or `torch.optim.AdamW`.
 
     cuDNN uses deterministic algorithms while the network runs.
 
@@ -64,8 +66,9 @@ class Engine:
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
         self.learned = frozenset(name for name, _ in model.named_parameters())
-        self.optimizer: torch.optim.SGD | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
         self.plan = Plan((), (), frozenset(), 0.0)
+        self.averages: dict[str, Tensor] = {}
 
     def tensors(self) -> dict[str, np.ndarray]:
         return {name: np.array(as_array(value)) for name, value in self.model.canonical().items()}
@@ -79,8 +82,13 @@ class Engine:
             {"params": [parameters[name] for name in names], "weight_decay": decay}
             for names, decay in zip(plan.groups, plan.decays, strict=True)
         ]
-        self.gradient = None
-        self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
+        self.gradient, self.averages = None, {}
+        if plan.adamw is None:
+            self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
+        else:
+            beta1, beta2, epsilon = plan.adamw
+            options: Any = {"betas": (beta1, beta2), "eps": epsilon}
+            self.optimizer = torch.optim.AdamW(groups, fused=True, **options)
 
     def _set_modes(self) -> None:
         """Training mode, except for BatchNorm layers whose statistics are frozen."""
@@ -92,29 +100,47 @@ class Engine:
     def buffers(self) -> dict[str, np.ndarray]:
         state = {} if self.optimizer is None else self.optimizer.state
         found = {name: state[p] for name, p in self.model.named_parameters() if p in state}
-        return {
-            name: np.array(as_array(values["momentum_buffer"]))
+        averages = {f"average.{name}": value for name, value in self.averages.items()}
+        own = averages | {
+            f"{kind.removesuffix('_buffer')}.{name}": value
             for name, values in found.items()
-            if values.get("momentum_buffer") is not None
+            for kind, value in values.items()
+            if value is not None
         }
+        return {name: np.array(as_array(value)) for name, value in own.items()}
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
         assert self.optimizer is not None, "begin comes first"
-        for name, parameter in self.model.named_parameters():
-            if name in buffers:
-                buffer = torch.from_numpy(np.array(buffers[name]))
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer.to(self.device)
+        parameters = dict(self.model.named_parameters())
+        for key, array in buffers.items():
+            kind, _, name = key.partition(".")
+            own = "momentum_buffer" if kind == "momentum" else kind
+            value = torch.from_numpy(np.array(array)).to(self.device)
+            if kind == "average":
+                self.averages[name] = value
+                continue
+            value = value.float() if kind == "step" else value
+            self.optimizer.state[parameters[name]][own] = value
+
+    def average(self, names: Sequence[str], decay: float) -> None:
+        own = self.model.canonical()
+        values = [own[name].detach() for name in names]
+        if not decay:
+            self.averages = {name: x.clone() for name, x in zip(names, values, strict=True)}
+            return
+        get_ema_multi_avg_fn(decay)([self.averages[name] for name in names], values, 0)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        return self._step(lambda: self.call(self._images(images)), labels, rates)
+        return self._step(lambda part: self.call(self._images(images[part])), labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
-        return self._step(lambda: self._classify(self._maps(maps)), labels, rates)
+        return self._step(lambda part: self._classify(self._maps(maps, part)), labels, rates)
 
     def _classify(self, maps: Sequence[Tensor]) -> Tensor:
-        if self.compiled or self.amp or "classifier.weight" not in self.plan.trained:
+        plan = self.plan
+        if self.compiled or self.amp or plan.part or "classifier.weight" not in plan.trained:
             return self.head(*maps)
         classifier, pooled = self.model.classifier, self.model.pool(*self.model.prepared(maps))
         if self.gradient is None:
@@ -122,30 +148,33 @@ class Engine:
         return _Linear.apply(pooled, classifier.weight, classifier.bias, self.gradient)
 
     def _step(
-        self, forward: Callable[[], Tensor], labels: np.ndarray, rates: Sequence[float]
+        self, forward: Callable[[slice], Tensor], labels: np.ndarray, rates: Sequence[float]
     ) -> float:
         assert self.optimizer is not None, "begin comes first"
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._set_modes()
         self.optimizer.zero_grad()
-        with _deterministic():
-            logits = _upcast(self._autocast(forward))
-            loss = self._loss(logits, torch.from_numpy(labels).to(self.device))
-            loss.backward()
+        total: Any = 0.0
+        for part, share in split_batch(self.plan, labels):
+            with _deterministic():
+                logits = _upcast(self._autocast(functools.partial(forward, part)))
+                loss = share * self._loss(logits, torch.from_numpy(labels[part]).to(self.device))
+                loss.backward()
+            total = total + loss.detach()
         if self.plan.clip_norm is not None:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
         self._begin_momenta(self.optimizer)
         self.optimizer.step()
-        return loss.item()
+        return float(total)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights, smoothing = self.plan.class_weights, self.plan.label_smoothing
         weight = None if weights is None else logits.new_tensor(weights)
         return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
 
-    def _begin_momenta(self, optimizer: torch.optim.SGD) -> None:
+    def _begin_momenta(self, optimizer: torch.optim.Optimizer) -> None:
         """Start the momentum of a parameter at 0 where its first gradient comes after that of
         others in its group: the fused SGD refuses such a group."""
         for group in optimizer.param_groups if self.plan.momentum else ():
@@ -169,9 +198,9 @@ class Engine:
         x = torch.from_numpy(images).movedim(-1, 1).contiguous().to(self.device)
         return x.to(next(self.model.parameters()).dtype)
 
-    def _maps(self, maps: Sequence[np.ndarray]) -> list[Tensor]:
+    def _maps(self, maps: Sequence[np.ndarray], part: slice = slice(None)) -> list[Tensor]:
         # contiguous as from the backbone: pools are slower on channels last
-        return [as_tensor(x).to(self.device).movedim(-1, 1).contiguous() for x in maps]
+        return [as_tensor(x[part]).to(self.device).movedim(-1, 1).contiguous() for x in maps]
 
     def _autocast(self, forward: Callable[[], Any]) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp is not None):
