@@ -8,7 +8,7 @@ from .overrides import override
 from .recipes import Recipe
 
 BACKBONE = "resnet18"
-PRETRAINED_VIEWS, RANDOM_VIEWS = 5_000, 10_000
+PRETRAINED_VIEWS, RANDOM_VIEWS = 5_000, 8_000
 """Images that a run on a CPU trains on, over all epochs: some minutes on two cores."""
 MAX_EPOCHS = 40
 
