@@ -50,7 +50,7 @@ def _write_saved_model(
         return {"logits": model(images, training=False)}
 
     spec = tf.TensorSpec((None, *images.shape[1:]), images.dtype, name="images")
-    archive = keras.export.ExportArchive()
+    archive: Any = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", serve, input_signature=[spec])
     archive.write_out(folder, verbose=False)
