@@ -321,6 +321,7 @@ OPENED = {
     "torch": "bilinear.torch",
     "tensorflow": "bilinear.tensorflow",
     "jax": "bilinear.jax",
+    "keras": "bilinear",  # Keras needs one of the frameworks, too
     "all": "bilinear.torch, bilinear.tensorflow, bilinear.jax",
     "hdf5": "bilinear.data, h5py",
     "svm": "bilinear.analysis.linear_svm, sklearn.svm",

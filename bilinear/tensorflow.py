@@ -25,7 +25,7 @@ require("tensorflow")
 
 from .backends.keras import require_keras_backend
 
-require_keras_backend()
+require_keras_backend("tensorflow", "tensorflow")
 
 from .backends.initial_values import maclaurin_tables, sketch_tables
 from .backends.keras._presets import preset

@@ -124,6 +124,7 @@ BARE = ("numpy", "numpy.libs", "ml_dtypes", "safetensors", "PIL", "pillow.libs")
 COMMAND = "import sys; from bilinear.__main__ import main; sys.argv = ['bilinear', 'info']; main()"
 MISSING = {
     **{name: (f"bilinear.{name}", roots, name) for name, (roots, _) in BACKENDS.items()},
+    "keras": ("bilinear.keras", ("keras",), "keras"),
     "train": ("bilinear.train", ("pydantic",), "cli"),
     "command": ("The command line", ("typer", "rich"), "cli"),
 }
@@ -161,11 +162,31 @@ def test_a_broken_framework_shows_its_own_error(namespace: str, tmp_path: Path) 
 
 
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs Keras")
-def test_another_keras_backend_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    namespace = importlib.import_module("bilinear.tensorflow")
-    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with pytest.raises(ImportError, match=r"with 'jax'; set .* KERAS_BACKEND=tensorflow"):
-        importlib.reload(namespace)
+@pytest.mark.parametrize(
+    ("namespace", "backend", "remedy"),
+    [
+        ("tensorflow", "jax", "KERAS_BACKEND=tensorflow .*, or import bilinear.keras"),
+        ("keras", "numpy", "KERAS_BACKEND=tensorflow or jax or torch "),
+    ],
+)
+def test_another_keras_backend_is_a_clear_error(
+    namespace: str, backend: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"bilinear.{namespace}")
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    with pytest.raises(ImportError, match=f"with {backend!r}; set .* {remedy}"):
+        importlib.reload(module)
+
+
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs Keras")
+def test_the_layers_of_keras_are_those_of_tensorflow() -> None:
+    """Every layer, and the same objects."""
+    keras, tensorflow = (importlib.import_module(f"bilinear.{n}") for n in ("keras", "tensorflow"))
+    assert {*LAYERS, "preset", "sketch_tables", "maclaurin_tables"} <= {*keras.__all__}
+    assert all(getattr(keras, name) is getattr(tensorflow, name) for name in keras.__all__)
+    with pytest.raises(ImportError, match="no BCNN; import it from bilinear"):
+        keras.BCNN  # noqa: B018
+    assert not hasattr(keras, "another")
 
 
 def signature(namespace: str, name: str) -> list[tuple[str, object, object]]:

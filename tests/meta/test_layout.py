@@ -31,6 +31,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+_OF_NAMESPACES = {"contract", "backends", "data", "models", "presets"}
 ALLOWED = {
     "contract": set(),
     "reference": {"contract"},
@@ -43,7 +44,7 @@ ALLOWED = {
     "train": {"contract", "backends", "data", "analysis", "models", "presets"},
     "cli": {"contract", "data", "analysis", "models", "presets", "train"},
     "__main__": {"cli"},
-    **{name: {"contract", "backends", "data", "models", "presets"} for name in BACKENDS},
+    **dict.fromkeys((*BACKENDS, "keras"), _OF_NAMESPACES),
 }
 """The parts of the package that each part may import, besides itself.
 

@@ -1,13 +1,16 @@
 """What all layers share: arguments, checks, layout, masks, shapes and configuration."""
 
+import functools
 import itertools
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from ....contract import DescriptorOptions, check_argument
+from ....contract import DescriptorOptions, Spec, check_argument
 from ....contract.arguments import as_list, choice
 from ....contract.layers import (
     LAYERS,
@@ -61,7 +64,8 @@ class FeatureMapLayer(keras.layers.Layer):
         if hasattr(self, "l2_eps"):
             packed, slope_eps = getattr(self, "packed", False), getattr(self, "slope_eps", None)
             options = DescriptorOptions("mean", self.eps, self.l2_eps, packed, slope_eps=slope_eps)
-        x, others, mask_specs = operators().input_specs(op, maps, masks)
+        x, *others = [_spec(op, "y" if i else "x", value) for i, value in enumerate(maps)]
+        mask_specs = [_spec(op, "mask", mask) for mask in masks if mask is not None]
         of_two = channels if len(maps) < 3 else None
         for y, mask in itertools.product(others or [None], mask_specs or [None]):
             check_call(op, x, y, mask, channels_first=first, channels=of_two, options=options)
@@ -73,7 +77,27 @@ class FeatureMapLayer(keras.layers.Layer):
     def to_locations(self, maps: Sequence[Any], masks: Sequence[Any]) -> tuple[list[Any], Any]:
         """Check a call; give maps as (N, L, C), and the conjunction of masks as (N, L) or None."""
         self.check(maps, masks)
-        return operators().to_locations(self.class_name, maps, masks, self.channels_first)
+        ops, given = operators(), [mask for mask in masks if mask is not None]
+        maps, given = ops.ensure_sizes(self.class_name, maps, given, self.channels_first)
+        locations = list(map(self._flattened, maps))
+        if not given:
+            return locations, None
+        valid = functools.reduce(operator.and_, given)
+        return locations, keras.ops.reshape(valid, ops.sizes(locations[0])[:2])
+
+    def _flattened(self, x: Any) -> Any:
+        """A feature map as (N, L, C)."""
+        n, *axes = operators().sizes(x)
+        if self.channels_first:
+            return keras.ops.swapaxes(keras.ops.reshape(x, [n, axes[0], math.prod(axes[1:])]), 1, 2)
+        return keras.ops.reshape(x, [n, math.prod(axes[:-1]), axes[-1]])
+
+    def to_map(self, locations: Any, like: Any) -> Any:
+        """Location features as a feature map with the spatial sizes of `like`."""
+        channels, (n, *axes) = operators().sizes(locations)[2], operators().sizes(like)
+        if self.channels_first:
+            return keras.ops.reshape(keras.ops.swapaxes(locations, 1, 2), [n, channels, *axes[1:]])
+        return keras.ops.reshape(locations, [n, *axes[:-1], channels])
 
     def add_arrays(self, arrays: Mapping[str, np.ndarray], **options: Any) -> None:
         """Add weights as attributes, with these initial values; `options` are of `add_weight`."""
@@ -94,6 +118,19 @@ class FeatureMapLayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return super().from_config(upgrade_arguments(cls.class_name, config))
+
+
+def _spec(op: str, name: str, value: Any) -> Spec:
+    """Describe an argument of a call for the contract."""
+    if isinstance(value, keras.KerasTensor | keras.Variable):
+        return Spec(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+    return operators().spec(op, name, value)
+
+
+def flatten(g: Any) -> Any:
+    """(N, C, D) as (N, C·D)."""
+    n, c, d = operators().sizes(g)
+    return keras.ops.reshape(g, [n, c * d])
 
 
 class Pool(FeatureMapLayer):

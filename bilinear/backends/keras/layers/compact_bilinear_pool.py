@@ -97,4 +97,4 @@ def _from_bits(name: str, weight: keras.Variable) -> Any:
     bits, ops = operators().convert_to_tensor(weight), keras.ops
     if name[0] != "h":
         return ops.where(bits, ops.cast(1, "int8"), ops.cast(-1, "int8"))
-    return ops.sum(ops.cast(bits, "int64") * 2 ** np.arange(weight.shape[1]), axis=1)
+    return ops.sum(ops.where(bits, 2 ** np.arange(weight.shape[1]), 0), axis=1)

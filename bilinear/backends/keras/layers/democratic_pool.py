@@ -88,8 +88,7 @@ class DemocraticPool(Pool):
         options = self.gamma, self.damping, self.steps, self.eps, self.detach_target
         alpha = ops.democratic_weights_unchecked(locations, valid, *options)
         root: Any = keras.ops.sqrt(alpha + self.weight_eps)
-        scaled = locations * root[:, :, None]
-        scaled = ops.to_map(scaled, x, self.channels_first)
+        scaled = self.to_map(locations * root[:, :, None], x)
         return keras.ops.cast(self.pool(scaled, mask=mask), x.dtype)
 
     def compute_output_shape(self, x_shape: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 from ....contract import EPS, L2_EPS, Reduction, Root
 from ....contract.matrices import STEPS, Method, Normalize
 from .. import operators
-from ._feature_map_layer import Pool
+from ._feature_map_layer import Pool, flatten
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -58,4 +58,4 @@ class ImprovedBilinearPool(Pool):
         ops = operators()
         options = self.method, self.steps, self.normalize, self.tol
         g = ops.covariance_sqrt_unchecked(x, mask, False, self.reduction, *options)
-        return self.root_and_norm(ops.flatten(g), x)
+        return self.root_and_norm(flatten(g), x)

@@ -6,7 +6,7 @@ import keras
 
 from ....contract import EPS, L2_EPS
 from .. import operators
-from ._feature_map_layer import Pool
+from ._feature_map_layer import Pool, flatten
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -38,5 +38,4 @@ class OuterMaxPool(Pool):
         super().__init__(locals())
 
     def pool_locations(self, x: Any, y: Any, mask: Any) -> Any:
-        ops = operators()
-        return self.root_and_norm(ops.flatten(ops.outer_max_pool_unchecked(x, y, mask)), x)
+        return self.root_and_norm(flatten(operators().outer_max_pool_unchecked(x, y, mask)), x)

@@ -55,7 +55,7 @@ class Projection(FeatureMapLayer):
         (locations,), valid = self.to_locations((x,), (mask,))
         weight = keras.ops.transpose(ops.convert_to_tensor(self.weight))
         result = ops.project_unchecked(locations, weight, valid, self.activation)
-        return ops.to_map(keras.ops.cast(result, x.dtype), x, self.channels_first)
+        return self.to_map(keras.ops.cast(result, x.dtype), x)
 
     def compute_output_shape(self, x_shape: Any) -> tuple[Any, ...]:
         if self.channels_first:

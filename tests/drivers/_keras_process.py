@@ -1,0 +1,112 @@
+"""What the tests do with Keras layers on the backend that the environment names."""
+
+import keras
+import numpy as np
+
+import bilinear.keras as namespace
+from bilinear.contract.layers import LAYERS
+
+ARGUMENTS = {
+    "CompactBilinearPool": {"channels": 3, "dim": 4},
+    "LowRankBilinearPool": {"channels": 3, "dim": 4, "rank": 2},
+    "LowRankBilinearClassifier": {"channels": 3, "num_classes": 2},
+    "HierarchicalBilinearPool": {"channels": [3, 3], "dim": 4},
+    "Projection": {"channels": 3, "dim": 2},
+}
+"""Arguments of the layers for maps of 3 channels."""
+
+
+def to_tensor(array):
+    wide = array.astype("float32") if array.dtype.name == "bfloat16" else array
+    return keras.ops.convert_to_tensor(wide, array.dtype.name)
+
+
+to_array = keras.ops.convert_to_numpy
+
+
+def layer(name, cotangent, maps, *, mask=None, parameters=None, layout=""):
+    """Return descriptors, and gradients of channels-last maps and of learned weights by name."""
+    layout, dtype = layout or "channels_last", maps[0].dtype.name
+    made = getattr(namespace, name)(**parameters or {}, data_format=layout, dtype=dtype)
+    axis = 1 if layout == "channels_first" else -1
+    tensors = [to_tensor(np.moveaxis(m, -1, axis)) for m in maps]
+    masks = {} if mask is None else {"mask": to_tensor(mask)}
+    ct = to_tensor(np.moveaxis(cotangent, -1, axis))  # of descriptors or of a feature map
+    result, gradients = GRADIENTS[keras.backend.backend()](made, tensors, masks, ct)
+    gradients = list(map(to_array, gradients))
+    of_maps = [np.moveaxis(g, axis, -1) for g in gradients[: len(maps)]]
+    names = [weight.name for weight in made.trainable_weights]
+    learned = dict(zip(names, gradients[len(maps) :], strict=True))
+    of_learned = [learned[name] for name in sorted(learned)]
+    return np.moveaxis(to_array(result), axis, -1), (*of_maps, *of_learned)
+
+
+def _jax_gradients(made, maps, masks, cotangent):
+    import jax  # noqa: PLC0415
+
+    made(*maps, **masks)  # which builds it
+    constants = [v.value for v in made.non_trainable_variables]
+
+    def run(weights, maps):
+        return made.stateless_call(weights, constants, *maps, **masks)[0]
+
+    result, pull = jax.vjp(run, [v.value for v in made.trainable_variables], maps)
+    of_weights, of_maps = pull(cotangent)
+    return result, [*of_maps, *of_weights]
+
+
+def _torch_gradients(made, maps, masks, cotangent):
+    maps = [m.requires_grad_() for m in maps]
+    result = made(*maps, **masks)
+    weights = [v.value for v in made.trainable_variables]
+    result.backward(cotangent)
+    return result, [t.grad for t in (*maps, *weights)]
+
+
+GRADIENTS = {"jax": _jax_gradients, "torch": _torch_gradients}
+
+
+def make(name, **arguments):
+    return getattr(namespace, name)(**ARGUMENTS.get(name, {}) | arguments)
+
+
+def streams(pool):
+    return 2 if pool.class_name in ("HierarchicalBilinearPool", "OuterMaxPool") else 1
+
+
+def under_policy(policy, images):
+    """Return the results of all layers with a dtype policy."""
+    layers = [make(name, dtype=policy) for name in LAYERS]
+    return [to_array(layer(*[images] * streams(layer))) for layer in layers]
+
+
+def network():
+    """Return a model with the descriptors of all layers, for maps that are masked where they are 0.
+
+    The layer within another one has tables.
+    """
+    x = keras.Input((None, None, 3))
+    shared = make("Projection", dim=3)(keras.layers.Masking()(x))
+    pools = [make(name) for name in LAYERS if name != "Projection"]
+    pools.append(make("DemocraticPool", pool=make("CompactBilinearPool")))
+    descriptors = [pool(*[shared] * streams(pool)) for pool in pools]
+    return keras.Model(x, keras.layers.Concatenate()(descriptors))
+
+
+def write(path, images):
+    """Write a model with all layers; return its descriptors and those of its clone."""
+    model = network()
+    model.save(path)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    return to_array(model(images)), to_array(clone(images))
+
+
+def read(path, images, targets):
+    """Return the descriptors of a saved model, called and predicted, and after some training."""
+    model = keras.saving.load_model(path)
+    called = to_array(model(images))
+    predicted = model.predict(images, verbose=0)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(images, targets, batch_size=2, epochs=2, shuffle=False, verbose=0)
+    return called, predicted, model.predict(images, verbose=0)
