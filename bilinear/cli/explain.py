@@ -73,7 +73,8 @@ def explain(
         "against": float(heat[heat < 0].sum()),
         "heat": heat.tolist(),
     }
-    drawn = add_legend(side_by_side(Image.fromarray(pixels), heat), _legend(report))
+    rgb = np.repeat(pixels, 3 // pixels.shape[2], 2)  # of gray images, too
+    drawn = add_legend(side_by_side(Image.fromarray(rgb), heat), _legend(report))
     text = format_json(report | {"output": f"{output}"})
     with replace_file(output) as temporary, name_in_errors(output):
         drawn.save(temporary, "PNG")

@@ -200,7 +200,7 @@ def check_batch_norm(shape: Sequence[Any], channel_axis: int) -> None:
 
 def check_images(images: Spec, *, channels_first: bool, channels: int | None, least: int) -> None:
     """Check a batch of images; `channels` is None for a custom network, `least` the least side."""
-    layout = "(N, 3, H, W)" if channels_first else "(N, H, W, 3)"
+    layout = f"(N, {channels}, H, W)" if channels_first else f"(N, H, W, {channels})"
     if images.dtype not in ACCUMULATION:
         remedy = "load_image gives what the model takes; raw pixels must be scaled first."
         refuse(TypeError, "BCNN", "images must be normalised real numbers", images.dtype, remedy)

@@ -125,7 +125,8 @@ def augment(
     Raises: as `cover`.
     """
     rows, columns = preprocessing.shape
-    red, green, blue = (round(255 * value) for value in preprocessing.mean)
+    mean = preprocessing.mean if preprocessing.channels == 3 else 3 * preprocessing.mean[:1]
+    red, green, blue = (round(255 * value) for value in mean)
     if augmentation.crop == "resized":
         scale, ratio = augmentation.scale, augmentation.ratio
         image = random_resized_crop(image, (rows, columns), rng, scale, ratio)

@@ -16,14 +16,14 @@ from PIL import Image
 from ..contract import refuse
 from .augment import Augmentation, augment
 from .image_reader import MAX_PIXELS, read_image, set_max_pixels
-from .images import Preprocessing, centre_crop, cover
+from .images import Preprocessing, centre_crop, cover, to_pixels
 from .index import Item
 from .seeds import AUGMENTATION, generator
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decode an item and apply the preprocessing and augmentation of an epoch: (H, W, 3) uint8.
+    """Decode an item and apply the preprocessing and augmentation of an epoch: (H, W, C) uint8.
 
     Normalisation is left to the caller: a worker sends a quarter of the bytes of a float32 array.
     Raises: as `read_image` and `cover`; ValueError for a box outside the image.
@@ -47,7 +47,7 @@ class Decoder:
         else:
             rng = generator(self.seed, AUGMENTATION, epoch, position)
             view = augment(image, self.preprocessing, self.augmentation, rng, name)
-        return np.asarray(view)
+        return to_pixels(view, self.preprocessing)
 
 
 _reserved = 0

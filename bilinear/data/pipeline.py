@@ -19,7 +19,7 @@ from ..contract.arguments import COUNT, WHOLE, check_argument
 from .augment import Augmentation, with_resize
 from .decode import Decoder, decode, start_worker, without_interrupts
 from .image_reader import max_pixels
-from .images import Preprocessing, check_batch, normalize
+from .images import Preprocessing, check_batch, check_readable, normalize
 from .index import Index, Split
 from .seeds import ORDER, generator
 
@@ -101,6 +101,7 @@ class Pipeline:
             refuse(ValueError, "Pipeline", invariant, repr(on_error), remedy)
         if augmentation is not None:
             with_resize(preprocessing, augmentation)  # raises here instead of in a worker
+        check_readable("Pipeline", preprocessing)
         check_batch("Pipeline", batch_size, preprocessing)
         count = len(index.split(split))
         if count < (batch_size if drop_last else 1):
@@ -229,7 +230,7 @@ class Pipeline:
 
     def _assemble(self, chunk: np.ndarray, calls: list[Callable]) -> Result:
         """Stack and normalise the images that the calls return, one after the other."""
-        shape = len(chunk), *self.decoder.preprocessing.shape, 3
+        shape = len(chunk), *self.decoder.preprocessing.shape, self.decoder.preprocessing.channels
         images, indices, skipped = np.empty(shape, np.float32), [], {}
         for index, call in zip(chunk, calls, strict=True):
             try:

@@ -226,7 +226,8 @@ def _tables(description: Description) -> dict[str, TensorSpec]:
 
 def _wanted(description: Description, own: Mapping[str, Spec]) -> dict[str, Spec]:
     """The specs of all tensors of a file; `own` has those of custom modules."""
-    shapes = bcnn_shapes(*description.resolved.pair, description.head, description.taps)
+    networks = *description.resolved.pair, description.head, description.taps
+    shapes = bcnn_shapes(*networks, description.in_channels)
     wanted = {name: Spec(shape, description.dtype) for name, shape in shapes.items()}
     for name, table in _tables(description).items():
         wanted[name] = Spec(table.shape, table.dtype or description.dtype)

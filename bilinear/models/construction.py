@@ -1,6 +1,7 @@
 """How the arguments of `BCNN(...)` become a model, alike in every framework."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,9 +21,10 @@ from .pools import (
     describe_named_pool,
     describe_pool,
     descriptor_size,
+    is_of_package,
 )
 from .state_dict import ReadPth
-from .streams import STREAMS, StreamArguments, Streams, resolve_streams
+from .streams import AUTO, STREAMS, StreamArguments, Streams, resolve_streams
 from .weights import backbone_tensors, stream_weights, weights_preprocessing
 
 
@@ -83,15 +85,17 @@ def resolve_parts(
     streams = resolve_streams(given, framework.module, framework.module_name)
     if source is not None and streams.channels != source.channels:
         _refuse_contradiction(op, "channels", streams.channels, source.channels)
-    made = None
-    if (pool is None and source is None) or isinstance(pool, (str, Mapping)):
-        made = presets.make_layer(describe_named_pool(pool, streams, num_classes, seed), make)
-    elif pool is not None:
+    named = isinstance(pool, (str, Mapping)) or (pool is None and source is None)
+    if not named and pool is not None:
         check_pool(pool, framework)
-        made = pool
+    made = pool
+    if named:
+        made = presets.make_layer(describe_named_pool(pool, streams, num_classes, seed), make)
+    if given.projection == AUTO:
+        streams = _project_wide(streams, made, num_classes)
     if source is None:
         size = descriptor_size(made, streams, num_classes)
-        preprocessing = weights_preprocessing(weights, *streams.names)
+        preprocessing = weights_preprocessing(weights, *streams.pair, streams.in_channels)
         head = Head(num_classes, size, streams.projections)
         drawn = _draw(streams, head, weights, seed, dtype, framework.read_pth)
     else:
@@ -102,6 +106,34 @@ def resolve_parts(
         drawn = draw_classifier(num_classes, size, seed, dtype)
     origin = None if checkpoint is None else (op, checkpoint)
     return Parts(given, streams, made, size, preprocessing, drawn, origin, dtype)
+
+
+PROJECTION = 256
+"""Channels that ``projection="auto"`` projects to: those of iSQRT-COV (Li et al. 2018)."""
+LONGEST = 2**19
+"""Length of a descriptor above which it projects: twice that of 512 channels."""
+
+
+def _project_wide(streams: Streams, pool: Any, num_classes: int) -> Streams:
+    """Project streams whose descriptor would be longer than `LONGEST`, and warn about it.
+
+    User-defined pools, and those with tensors for the channels of their maps, are left as they are.
+    """
+    fixed = any(hasattr(part, "channels") for part in (pool, getattr(pool, "pool", pool)))
+    if fixed or not is_of_package(pool) or len(streams.channels) != len(streams.names):
+        return streams
+    size = descriptor_size(pool, streams, num_classes)
+    if size is None or size <= LONGEST:
+        return streams
+    wide = " and ".join(f"{c:,}" for c in streams.channels)
+    warnings.warn(
+        f"BCNN: projection={PROJECTION} is used, because feature maps of {wide} channels give a "
+        f"descriptor of {size:,} values, and a classifier of {num_classes:,} classes on it has "
+        f"{size * num_classes:,} weights. Pass projection={PROJECTION} to confirm, or "
+        "projection=None for the whole descriptor.",
+        stacklevel=4,
+    )
+    return streams._replace(projection=PROJECTION)
 
 
 def _check_arguments(num_classes: object, dtype: object, seed: object) -> None:
@@ -123,14 +155,15 @@ def _draw(
     """Draw all initial tensors from `seed`, and replace those of backbones by `weights`."""
     if seed is UNFILLED:
         return {}
-    tensors = initial_tensors(*streams.pair, head, streams.taps, seed=seed, dtype=dtype)
+    networks = *streams.pair, head, streams.taps, streams.in_channels
+    tensors = initial_tensors(*networks, seed=seed, dtype=dtype)
     if weights is None:
         return tensors
     prefixes = "backbone.", "backbone_b."
     sources = stream_weights(weights, *streams.pair)
     for prefix, name, source in zip(prefixes, streams.pair, sources, strict=True):
         if name is not None and source is not None:
-            loaded = backbone_tensors(name, source, read_pth=read_pth)
+            loaded = backbone_tensors(name, source, streams.in_channels, read_pth=read_pth)
             named = {prefix + k: v.astype(DTYPES[dtype]) for k, v in loaded.items()}
             tensors |= {k: v for k, v in named.items() if k in tensors}  # taps may cut layers off
     return tensors
@@ -150,14 +183,16 @@ def _from_file(
     modules = {key: isinstance(getattr(given, key), framework.module) for key in STREAMS}
     check_streams(op, source, framework.name, **modules)
     given = given._replace(taps=given.taps and tuple(given.taps))
-    for key in (*STREAMS, "projection", "taps"):
+    for key in (*STREAMS, "projection", "taps", "in_channels"):
         value, wanted = getattr(given, key), getattr(source, key)
-        absent = key != "backbone" and value is None
+        absent = key != "backbone" and value in (None, AUTO)
         if not isinstance(wanted, Custom) and not absent and value != wanted:
             _refuse_contradiction(op, key, value, wanted)
     second = given.backbone_b if isinstance(source.backbone_b, Custom) else source.backbone_b
     channels = source.channels if given.channels is None else given.channels
-    return StreamArguments(given.backbone, second, channels, source.taps, source.projection)
+    return StreamArguments(
+        given.backbone, second, channels, source.taps, source.projection, source.in_channels
+    )
 
 
 def _pool_of_source(

@@ -12,15 +12,15 @@ from ..contract.renamed_arguments import RENAMED, upgrade_arguments
 from ..data.images import Preprocessing
 from . import pools
 from .import_path import is_import_path
-from .plans import CHANNELS, DTYPES, Head, are_taps, is_count, tapped
+from .plans import CHANNELS, DTYPES, IN_CHANNELS, Head, are_taps, is_count, tapped
 from .streams import STREAMS, Streams
 
 FORMAT = "bilinear-bcnn"
 VERSION = 4
 
 DAMAGED = "The file is damaged or was not written by save; fetch or save it again."
-_ADDED = {"projection", "taps"}
-"""The fields that version 2 added."""
+_ADDED = {2: {"projection", "taps"}, 4: {"in_channels"}}
+"""Version -> the fields that it added."""
 _FIRST_POOL = {"name", "reduction", "eps", "l2_eps"}
 """The entries of the only pool that version 1 has."""
 _FIRST_BACKBONES = ("vgg16", "resnet18")
@@ -52,6 +52,7 @@ class Description:
     library_version: str = __version__
     projection: int | None = None
     taps: tuple[str, ...] | None = None
+    in_channels: int = IN_CHANNELS
 
     @property
     def streams(self) -> dict[str, str | Custom]:
@@ -87,7 +88,7 @@ class Description:
     def resolved(self) -> Streams:
         """The backbones and feature maps as `resolve_streams` gives them."""
         names = tuple(s if isinstance(s, str) else None for s in self.streams.values())
-        return Streams(names, self.channels, self.taps, self.projection)
+        return Streams(names, self.channels, self.taps, self.projection, self.in_channels)
 
     @property
     def head(self) -> Head:
@@ -101,7 +102,8 @@ class Description:
         many = any(isinstance(s, Custom) and isinstance(s.channels, tuple) for s in streams)
         added = self.projection is not None or self.taps is not None or many
         first = self.pooling.get("name") == "BilinearPool" and self.pooling.keys() == _FIRST_POOL
-        if any(isinstance(s, str) and s not in _FIRST_BACKBONES for s in streams):
+        later = any(isinstance(s, str) and s not in _FIRST_BACKBONES for s in streams)
+        if later or self.in_channels != IN_CHANNELS:
             return 4
         if _needs_3(self.pooling):
             return 3
@@ -208,6 +210,10 @@ def _rules(d: Description) -> Iterator[tuple[bool, str, object]]:
         yield different, f"classes must be {d.num_classes} different names", d.classes
     is_preprocessing = d.preprocessing is None or isinstance(d.preprocessing, Preprocessing)
     yield is_preprocessing, "preprocessing must be a Preprocessing", d.preprocessing
+    yield is_count(d.in_channels), "in_channels must be a positive integer", d.in_channels
+    if d.preprocessing is not None:
+        found, invariant = d.preprocessing.mean, f"mean must have {d.in_channels} values"
+        yield len(found) == d.in_channels, f"{invariant}, one for each of in_channels", found
     is_dtype = isinstance(d.dtype, str) and d.dtype in DTYPES
     yield is_dtype, f"dtype must be one of {', '.join(DTYPES)}", d.dtype
     version = d.library_version
@@ -231,7 +237,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _keys(version: object) -> set[str]:
     names = {"format", "format_version"} | {field.name for field in fields(Description)}
-    return names - _ADDED if version == 1 else names
+    later = (added for since, added in _ADDED.items() if is_count(version) and version < since)
+    return names.difference(*later)
 
 
 def _needs_3(pooling: Mapping[str, Any]) -> bool:

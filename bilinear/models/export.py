@@ -159,7 +159,7 @@ def _sample(images: Sequence[str | os.PathLike], preprocessing: Preprocessing) -
     if images:
         pixels = np.stack([load_pixels(os.fsdecode(file), preprocessing) for file in images])
     else:
-        shape = (1, *preprocessing.shape, 3)
+        shape = (1, *preprocessing.shape, preprocessing.channels)
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return np.concatenate([pixels, pixels[:, :, ::-1]])
 

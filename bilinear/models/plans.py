@@ -16,6 +16,9 @@ from .plan_layers import BatchNorm, Block, Conv, Layer, MaxPool, Relu
 
 Shape = tuple[int, ...]
 
+IN_CHANNELS = 3
+"""Channels of the images of pretrained weights: red, green and blue."""
+
 DTYPES: dict[str, np.dtype] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -28,7 +31,7 @@ DTYPES: dict[str, np.dtype] = {
 def _vgg(*counts: int, norm: bool = False) -> tuple[Layer, ...]:
     """Groups of 3×3 convolutions with a maximum between groups; none after the last."""
     layers: list[Layer] = []
-    inputs = 3
+    inputs = IN_CHANNELS
     for count, outputs in zip(counts, (64, 128, 256, 512, 512), strict=True):
         if layers:
             layers.append(MaxPool(f"features.{len(layers)}", 2, 2))
@@ -44,7 +47,7 @@ def _vgg(*counts: int, norm: bool = False) -> tuple[Layer, ...]:
 def _resnet(*counts: int, bottleneck: bool = False) -> tuple[Layer, ...]:
     """Four groups of blocks; each group but the first halves the resolution."""
     layers: list[Layer] = [
-        Conv("conv1", 3, 64, 7, 2, 3),
+        Conv("conv1", IN_CHANNELS, 64, 7, 2, 3),
         BatchNorm("bn1", 64),
         Relu("relu"),
         MaxPool("maxpool", 3, 2, 1),
@@ -76,7 +79,7 @@ image's size), and ResNets up to layer4 (1/32), with the stride of a bottleneck 
 
 def _channels(layers: Sequence[Layer]) -> list[int]:
     """The channels of the map that each layer gives."""
-    found = [3]
+    found = [IN_CHANNELS]
     for layer in layers:
         found.append(layer.outputs if isinstance(layer, (Conv, Block)) else found[-1])
     return found[1:]
@@ -127,9 +130,12 @@ def tapped(backbone: str, taps: Sequence[str]) -> dict[str, int]:
     return {TAPS[backbone][tap]: channels[TAPS[backbone][tap]] for tap in taps}
 
 
-def cut(backbone: str, taps: Sequence[str] | None) -> tuple[Layer, ...]:
+def cut(
+    backbone: str, taps: Sequence[str] | None, in_channels: int = IN_CHANNELS
+) -> tuple[Layer, ...]:
     """Return the layers up to the last tap, included; all of them without taps."""
-    layers = BACKBONES[backbone]
+    first, *rest = BACKBONES[backbone]
+    layers = (first._replace(inputs=in_channels), *rest)
     if taps is None:
         return layers
     names = [layer.name for layer in layers]
@@ -147,12 +153,15 @@ def least_side(backbone: str, taps: Sequence[str] | None = None) -> int:
     return side
 
 
-def tensor_shapes(backbone: str, taps: Sequence[str] | None = None) -> dict[str, Shape]:
+def tensor_shapes(
+    backbone: str, taps: Sequence[str] | None = None, in_channels: int = IN_CHANNELS
+) -> dict[str, Shape]:
     """Return {name without prefix: shape} of a backbone's tensors, in torchvision's order."""
     if backbone not in BACKBONES:
         remedy = "Pass a custom network as a module, not by name."
         refuse(ValueError, "BCNN", f"backbone must be one of {KNOWN}", repr(backbone), remedy)
-    return {name: shape for layer in cut(backbone, taps) for name, shape in _tensors(layer)}
+    layers = cut(backbone, taps, in_channels)
+    return {name: shape for layer in layers for name, shape in _tensors(layer)}
 
 
 def _tensors(layer: Layer) -> Iterator[tuple[str, Shape]]:
@@ -180,13 +189,18 @@ class Head(NamedTuple):
 
 
 def bcnn_shapes(
-    backbone: str | None, backbone_b: str | None, head: Head, taps: Sequence[str] | None = None
+    backbone: str | None,
+    backbone_b: str | None,
+    head: Head,
+    taps: Sequence[str] | None = None,
+    in_channels: int = IN_CHANNELS,
 ) -> dict[str, Shape]:
     """Return {name: shape} of streams, projections and classifier in canonical order."""
     shapes: dict[str, Shape] = {}
     for prefix, stream in (("backbone.", backbone), ("backbone_b.", backbone_b)):
         if stream is not None:
-            shapes |= {prefix + name: shape for name, shape in tensor_shapes(stream, taps).items()}
+            own = tensor_shapes(stream, taps, in_channels)
+            shapes |= {prefix + name: shape for name, shape in own.items()}
     shapes |= zip(("projection.weight", "projection_b.weight"), head.projections, strict=False)
     if head.descriptor_size is not None:
         shapes["classifier.weight"] = (head.num_classes, head.descriptor_size)
@@ -204,6 +218,7 @@ def initial_tensors(
     backbone_b: str | None,
     head: Head,
     taps: Sequence[str] | None = None,
+    in_channels: int = IN_CHANNELS,
     *,
     seed: int | None,
     dtype: str = "float32",
@@ -217,7 +232,7 @@ def initial_tensors(
     """
     rng = np.random.default_rng(seed)
     kind = DTYPES[dtype]
-    shapes = bcnn_shapes(backbone, backbone_b, head, taps)
+    shapes = bcnn_shapes(backbone, backbone_b, head, taps, in_channels)
     return {name: _initial(rng, name, shape, kind) for name, shape in shapes.items()}
 
 

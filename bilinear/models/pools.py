@@ -168,7 +168,7 @@ def _completed(described: Mapping[str, Any], model: Mapping[str, Any]) -> dict[s
 def describe_pool(op: str, pool: Any) -> dict[str, Any]:
     """Describe a pool of this package in normal form, so that equal models give equal bytes."""
     name = type(pool).__name__
-    if not _is_of_package(pool):
+    if not is_of_package(pool):
         known = ", ".join(POOLS)
         remedy = "Save a model with a custom pool by your framework's own functions."
         refuse(ValueError, op, f"the pool of a portable file must be one of {known}", name, remedy)
@@ -186,7 +186,7 @@ def describe_pool(op: str, pool: Any) -> dict[str, Any]:
 def descriptor_size(pool: Any, streams: Streams, num_classes: int) -> int | None:
     """Check the pool, and return its descriptor's length; None for a pool that gives logits."""
     remedy = "Make the pool for the feature maps and classes of the model."
-    if _is_of_package(pool) and _is_of_package(getattr(pool, "pool", pool)):
+    if is_of_package(pool) and is_of_package(getattr(pool, "pool", pool)):
         check_pooling("BCNN", describe_pool("BCNN", pool), streams.pooled, num_classes, remedy)
     else:
         name = type(pool).__name__
@@ -211,7 +211,7 @@ def check_pool(pool: Any, framework: Framework) -> None:
 
 def check_learned(pool: Any, dtypes: Mapping[str, str], dtype: str) -> None:
     """ValueError for a pool of this package whose weights have another dtype than the model."""
-    for name, found in dtypes.items() if _is_of_package(pool) else ():
+    for name, found in dtypes.items() if is_of_package(pool) else ():
         if found != dtype:
             invariant = f"{name} of {type(pool).__name__} must be of the model's dtype {dtype}"
             refuse(ValueError, "BCNN", invariant, found, "Make the pool with that dtype.")
@@ -230,7 +230,7 @@ def remake_pool(pool: Any, make: MakeLayer, num_classes: int, seed: int | None) 
     op = "reset_classifier"
     if not hasattr(pool, "num_classes"):
         return pool
-    if not _is_of_package(pool):
+    if not is_of_package(pool):
         invariant = "the classifier must be linear, or a pool of this package"
         remedy = "Build a new BCNN with your pool."
         refuse(TypeError, op, invariant, f"a {type(pool).__name__}", remedy)
@@ -240,13 +240,13 @@ def remake_pool(pool: Any, make: MakeLayer, num_classes: int, seed: int | None) 
 
 def table_sizes(pool: Any, prefix: str = "pool.") -> dict[str, int]:
     """Canonical names of the random tables of a pool -> the dim of their layer."""
-    if _is_of_package(pool) and hasattr(pool, "pool"):
+    if is_of_package(pool) and hasattr(pool, "pool"):
         return table_sizes(pool.pool, f"{prefix}pool.")
-    if not _is_of_package(pool) or not hasattr(type(pool), "tables"):
+    if not is_of_package(pool) or not hasattr(type(pool), "tables"):
         return {}
     names = ("h1", "s1", "h2", "s2") if pool.method == "tensor_sketch" else ("w1", "w2")
     return {prefix + name: pool.dim for name in names}
 
 
-def _is_of_package(pool: Any) -> bool:
+def is_of_package(pool: Any) -> bool:
     return type(pool).__module__.startswith("bilinear.") and type(pool).__name__ in POOLS

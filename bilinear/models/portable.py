@@ -100,6 +100,7 @@ class Files(Generic[Model, Tensor]):
             dtype=_dtype(tensors),
             projection=model.streams.projection,
             taps=model.streams.taps,
+            in_channels=model.streams.in_channels,
         )
         write(path, description, tensors, None if momentum is None else buffers)
 
@@ -201,6 +202,7 @@ class Files(Generic[Model, Tensor]):
             projection=description.projection,
             taps=description.taps,
             channels=description.channels,
+            in_channels=description.in_channels,
             seed=UNFILLED,
             dtype=description.dtype,
         )

@@ -1,12 +1,13 @@
 """The streams of a B-CNN: its backbones, and the feature maps that they give."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..contract import Spec, check_images, refuse
 from .plans import (
     BACKBONES,
     CHANNELS,
+    IN_CHANNELS,
     KNOWN,
     TAPS,
     Shape,
@@ -18,6 +19,9 @@ from .plans import (
 
 Channels = int | Sequence[int | None] | None
 Taps = Sequence[str] | None
+AUTO = "auto"
+Projected = int | Literal["auto"] | None
+"""Channels after a projection; ``"auto"`` projects only what a pool would make too long."""
 STREAMS = ("backbone", "backbone_b")
 """The attributes of a `BCNN`, and its arguments, for the first and the second stream."""
 
@@ -29,7 +33,8 @@ class StreamArguments(NamedTuple):
     backbone_b: Any
     channels: Channels
     taps: Taps
-    projection: int | None
+    projection: Projected
+    in_channels: int | None = None
 
 
 class Streams(NamedTuple):
@@ -43,6 +48,8 @@ class Streams(NamedTuple):
     """The feature maps that are taken from a named backbone; None takes its last one."""
     projection: int | None = None
     """The channels that each stream is projected to; None for no projection."""
+    in_channels: int = IN_CHANNELS
+    """The channels of the images."""
 
     @property
     def pair(self) -> tuple[str | None, str | None]:
@@ -61,7 +68,7 @@ class Streams(NamedTuple):
 
     def check_images(self, images: Spec, *, channels_first: bool) -> None:
         """Raise ValueError or TypeError for images that the named backbones cannot take."""
-        channels = 3 if any(self.names) else None
+        channels = self.in_channels if any(self.names) else None
         named = (name for name in self.names if name is not None)
         least = max((least_side(name, self.taps) for name in named), default=1)
         check_images(images, channels_first=channels_first, channels=channels, least=least)
@@ -79,7 +86,7 @@ class Streams(NamedTuple):
 
 def resolve_streams(given: StreamArguments, module: type, module_name: str) -> Streams:
     """Check the arguments; `module` is the framework's module class, of that public name."""
-    backbone, backbone_b, channels, taps, projection = given
+    backbone, backbone_b, channels, taps, projection, images = given
     names = (_name("backbone", backbone, module, module_name),)
     if backbone_b is not None:
         names = names[0], _name("backbone_b", backbone_b, module, module_name)
@@ -99,9 +106,12 @@ def resolve_streams(given: StreamArguments, module: type, module_name: str) -> S
         _channels(min(i, len(names) - 1), names, *pair)
         for i, pair in enumerate(zip(known, listed, strict=True))
     )
-    return _with_projection(
-        Streams(names, found, None if taps is None else tuple(taps)), projection
-    )
+    if images is not None and not is_count(images):
+        invariant = "in_channels must be a positive integer, the channels of the images"
+        refuse(ValueError, "BCNN", invariant, repr(images), "Leave it out for color images.")
+    taken = None if taps is None else tuple(taps)
+    streams = Streams(names, found, taken, in_channels=IN_CHANNELS if images is None else images)
+    return _with_projection(streams, None if projection == AUTO else projection)
 
 
 def _name(argument: str, backbone: object, module: type, module_name: str) -> str | None:
@@ -160,7 +170,7 @@ def _with_projection(streams: Streams, projection: object) -> Streams:
     if projection is None:
         return streams
     if not isinstance(projection, int) or not is_count(projection):
-        invariant = "projection must be a positive integer or None"
+        invariant = "projection must be a positive integer, 'auto' or None"
         remedy = "Pass the number of channels that each stream is projected to."
         refuse(ValueError, "BCNN", invariant, repr(projection), remedy)
     if len(streams.channels) != len(streams.names):

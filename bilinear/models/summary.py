@@ -38,6 +38,7 @@ def summarize(path: str | os.PathLike) -> dict[str, Any]:
         "backbone": _stream(description.backbone),
         "backbone_b": _stream(description.backbone_b),
         "taps": description.taps,
+        "in_channels": description.in_channels,
         "projection": description.projection,
         "pooling": dict(description.pooling),
         "descriptor_size": description.descriptor_size,

@@ -1,7 +1,10 @@
 """Pretrained backbones, from the hub or from a file, without the framework that trained them."""
 
+import itertools
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +13,7 @@ from .._files import file_checksum
 from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
-from .plans import Shape, tensor_shapes
+from .plans import IN_CHANNELS, Shape, tensor_shapes
 from .state_dict import PTH, ReadPth, open_state
 from .tensorfile import check_finite, check_layout, float_specs
 
@@ -93,9 +96,13 @@ def stream_weights(
 
 
 def weights_preprocessing(
-    weights: Any, backbone: object, backbone_b: object = None
+    weights: Any, backbone: object, backbone_b: object = None, in_channels: int = IN_CHANNELS
 ) -> Preprocessing | None:
-    """Return the preprocessing that pretrained weights expect; None without weights."""
+    """Return the preprocessing that pretrained weights expect; None without weights.
+
+    Mean and standard deviation of other channels belong to the kernels of `adapt_channels`: of one
+    channel the averages of red, green and blue, of more channels these in turn.
+    """
     sources = [s for s in stream_weights(weights, backbone, backbone_b) if s is not None]
     of_keras = [os.fsdecode(s).lower().endswith(keras_weights.SUFFIXES) for s in sources]
     stated = [keras_weights.PREPROCESSING if known else Preprocessing() for known in of_keras]
@@ -103,28 +110,70 @@ def weights_preprocessing(
         invariant = "weights of both streams must expect the same preprocessing of the image"
         remedy = "Use files of Keras for both streams, or for none."
         refuse(ValueError, "BCNN", invariant, repr(weights), remedy)
-    return stated[0] if stated else None
+    if not stated or in_channels == IN_CHANNELS:
+        return stated[0] if stated else None
+    mean, std = (_per_channel(values, in_channels) for values in (stated[0].mean, stated[0].std))
+    return replace(stated[0], mean=mean, std=std)
+
+
+def _per_channel(values: Sequence[float], count: int) -> tuple[float, ...]:
+    if count == 1:
+        return (math.fsum(values) / len(values),)
+    return tuple(itertools.islice(itertools.cycle(values), count))
+
+
+def adapt_channels(kernel: np.ndarray, count: int) -> np.ndarray:
+    """Convert the kernel of a first convolution (O, 3, h, w) to `count` channels, as timm does.
+
+    One channel takes the sum of the kernels of red, green and blue, so that a gray image gives
+    what it gives as three equal channels. More channels take them in turn, times 3 / `count`.
+    """
+    wide = kernel.astype(np.float64)
+    if count == 1:
+        wide = wide.sum(1, keepdims=True)
+    else:
+        wide = wide[:, np.arange(count) % IN_CHANNELS] * (IN_CHANNELS / count)
+    return np.ascontiguousarray(wide, kernel.dtype)
 
 
 def backbone_tensors(
-    backbone: str, weights: str | os.PathLike, *, read_pth: ReadPth | None = None
+    backbone: str,
+    weights: str | os.PathLike,
+    in_channels: int = IN_CHANNELS,
+    *,
+    read_pth: ReadPth | None = None,
 ) -> dict[str, np.ndarray]:
     """Return a pretrained backbone as {canonical name without prefix: array}, in the file's dtype.
 
     ``"imagenet"`` is downloaded once, then read from the cache; its pinned hash is checked.
+    A file for color images is adapted to other `in_channels` by `adapt_channels`.
     """
     expected = tensor_shapes(backbone)
+    first = next(iter(expected))
     path = fetch(backbone) if weights == "imagenet" else _existing(weights)
     op = f"weights {path}"
     if path.lower().endswith(keras_weights.SUFFIXES):
-        return keras_weights.keras_tensors(op, backbone, path)
+        tensors = keras_weights.keras_tensors(op, backbone, path)
+        return _with_channels(tensors, first, in_channels)
 
     def known(name: str) -> bool:
         return name in expected or name.startswith(HEADS)
 
     with open_state(op, path, read_pth, known, "BCNN(..., weights=path)") as state:
+        own = tensor_shapes(backbone, None, in_channels)
+        if first in state.specs and state.specs[first].shape == own[first]:
+            expected = own
         _check_backbone(op, backbone, expected, state.specs)
-        return {name: check_finite(op, name, state.read(name)) for name in expected}
+        tensors = {name: check_finite(op, name, state.read(name)) for name in expected}
+    return _with_channels(tensors, first, in_channels)
+
+
+def _with_channels(
+    tensors: dict[str, np.ndarray], first: str, in_channels: int
+) -> dict[str, np.ndarray]:
+    if tensors[first].shape[1] == in_channels:
+        return tensors
+    return tensors | {first: adapt_channels(tensors[first], in_channels)}
 
 
 def _check_backbone(

@@ -173,7 +173,8 @@ def draw_tensors(
     size = None if classifier is None else classifier.shape[1]
     head = plans.Head(num_classes, size, streams.projections)
     entropy = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    drawn = plans.initial_tensors(*streams.pair, head, streams.taps, seed=entropy, dtype="float64")
+    networks = *streams.pair, head, streams.taps, streams.in_channels
+    drawn = plans.initial_tensors(*networks, seed=entropy, dtype="float64")
     if others := sorted(names - drawn.keys()):
         invariant = "only named backbones, projections and the classifier can be reinitialized"
         received = f"{selector!r}, which selects {others[0]!r}"

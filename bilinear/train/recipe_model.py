@@ -35,7 +35,7 @@ class Model:
             arguments, such as ``{"name": "CompactBilinearPool", "dim": 1024}``. Default: None,
             `BilinearPool`.
         projection: channels of the 1 × 1 projection before the pool, at most 4096. Default: None,
-            none.
+            which projects only descriptors that are too long, as ``"auto"`` of `BCNN`.
         taps: names of the layers whose feature maps are pooled. Default: None, the last one.
         weights: ``"imagenet"`` (the default); the path of a weight file of the backbone, or of a
             portable file, from which backbone, projection and pool start; or None, which draws

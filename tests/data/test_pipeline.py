@@ -81,6 +81,21 @@ def test_banners_and_pixels_outside_boxes_are_cut_off(tmp_path):
     np.testing.assert_array_equal(batch.images[:1], expected)
 
 
+def test_gray_images(index):
+    """The luma of an augmented image: augmentation itself is in color."""
+    gray = Preprocessing(16, mean=(0.5,), std=(0.25,))
+    options = {"augmentation": Augmentation(rotation=20.0, erasing=0.5), "seed": 3}
+    (color, *_), (found, *_) = (
+        list(pipeline(index, preprocessing=p, **options).epoch(0))
+        for p in (Preprocessing(16, mean=(0.5,) * 3, std=(0.25,) * 3), gray)
+    )
+    assert found.images.shape == (*color.images.shape[:3], 1)
+    luma = color.images @ np.float32([[0.299], [0.587], [0.114]])
+    assert np.abs(found.images - luma).max() <= 4 / 255 * 0.51  # half a step, and std
+    with pytest.raises(ValueError, match="Pipeline: image files are read as 3 channels or 1; got"):
+        pipeline(index, preprocessing=Preprocessing(16, mean=(0.5,) * 4, std=(1,) * 4))
+
+
 def test_a_box_outside_the_image_is_refused(index):
     items = (index.items[0]._replace(box=(500, 0, 600, 40)),)
     with pytest.raises(ValueError, match=r"0\.jpg must contain its box.*got 50 × 60, box \(500, "):

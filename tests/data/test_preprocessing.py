@@ -13,8 +13,8 @@ from bilinear.testing.closeness import assert_rounded
 
 from .test_images import photograph, stored
 
-MEAN = r"mean must be three numbers from -1e\+06 to 1e\+06; got"
-STD = r"std must be three numbers from 1e-06 to 1e\+06; got"
+MEAN = r"mean must be numbers from -1e\+06 to 1e\+06, one for each channel; got"
+STD = r"std must be numbers from 1e-06 to 1e\+06, one for each channel; got"
 RAW = Preprocessing(4, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -50,6 +50,29 @@ def test_pixels_are_scaled_and_normalised(tmp_path):
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
     assert_rounded(found, [1, -0.125, 2], 4)
+
+
+def test_one_channel_is_the_luma(tmp_path):
+    """Of every file, also of a gray one; 0.299 R + 0.587 G + 0.114 B, in whole numbers."""
+    preprocessing = Preprocessing(4, mean=(0.5,), std=(0.5,))
+    found = load_image(
+        stored(Image.new("RGB", (9, 7), (255, 0, 51)), tmp_path / "a.png"), preprocessing
+    )
+    assert found.shape == (4, 4, 1)
+    assert_rounded(found, (round(0.299 * 255 + 0.114 * 51) / 255 - 0.5) / 0.5, 4)
+    paths = [stored(Image.new("L", (9, 7), 51), tmp_path / "b.png"), tmp_path / "a.png"]
+    batch = load_images(paths, preprocessing)
+    assert batch.shape == (2, 4, 4, 1)
+    assert_rounded(batch[0], (51 / 255 - 0.5) / 0.5, 4)
+
+
+def test_files_have_no_other_number_of_channels(tmp_path):
+    """Arrays do, and `normalize` takes them."""
+    preprocessing = Preprocessing(4, mean=(0.5, 0), std=(0.5, 1))
+    with pytest.raises(ValueError, match="read as 3 channels or 1; got a Preprocessing of 2"):
+        load_image(stored(Image.new("RGB", (9, 7)), tmp_path / "a.png"), preprocessing)
+    found = images.normalize(np.full((2, 3, 3, 2), 51, np.uint8), preprocessing)
+    assert_rounded(found, np.broadcast_to([-0.6, 0.2], found.shape), 4)
 
 
 def test_the_crop_is_central(tmp_path):
@@ -98,6 +121,7 @@ def test_a_long_image_that_would_become_too_large_is_refused(tmp_path):
         Preprocessing((3, 5), 7),
         Preprocessing(8, mean=[0, 0, 0], std=(1, 2, 3)),
         Preprocessing(8, 9, square=True),
+        Preprocessing(8, mean=(0.5,), std=(0.25,)),
     ],
 )
 def test_preprocessing_survives_json(preprocessing):
@@ -123,7 +147,8 @@ def test_preprocessing_accepts_numpy_values():
         ({"resize": -1}, "resize must be a positive integer"),
         ({"size": 8, "resize": 7}, "resize must be at least size; got resize 7 and size 8"),
         ({"size": (8, 9), "resize": 8}, "resize must be at least size"),
-        ({"mean": (0, 0)}, MEAN),
+        ({"mean": (0, 0)}, "mean and std must have one number for each channel; got 2 and 3"),
+        ({"mean": ()}, MEAN),
         ({"mean": 0.5}, MEAN),
         ({"mean": (0, 0, float("nan"))}, MEAN),
         ({"mean": (0, 0, 1e300)}, MEAN),

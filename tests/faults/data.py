@@ -180,3 +180,19 @@ def _(f, self, plan):
     f(self, plan)
     for group in self.optimizer.param_groups:
         group["decoupled_weight_decay"] = False
+
+
+# --- images of other channels ---
+
+CHANNELS = ("tests/models/test_image_channels.py", "-k", "adapted")
+ADAPT = "models.weights:adapt_channels"
+
+
+@fault("the kernels of a gray image are averaged", ADAPT, CHANNELS)
+def _(f, kernel, count):
+    return f(kernel, count) / (3 if count == 1 else 1)
+
+
+@fault("the kernels of more channels are not rescaled", ADAPT, CHANNELS)
+def _(f, kernel, count):
+    return f(kernel, count) * (1 if count == 1 else count / 3)

@@ -20,7 +20,7 @@ from .test_state_dict import PLACEHOLDERS, TOOLS
 CASES: dict[str, dict[str, Any]] = {
     "projected": {"projection": 8},
     "tables": {"pool": "hawkeye-cbp"},
-    "bfloat16": {"projection": 8, "dtype": "bfloat16"},
+    "bfloat16": {"projection": 8, "dtype": "bfloat16", "in_channels": 2},
 }
 FOUND = {name: form for name, form in FORMS.items() if form.framework in PRESENT}
 over_forms = pytest.mark.parametrize("form", FOUND)
@@ -32,7 +32,9 @@ def saved(path: Path, form: str, **options: Any) -> Path:
     """A portable file, written by the form's framework."""
     backend = driver(FORMS[form].framework)
     model = backend.model("resnet18", 3, taps=("layer1",), seed=6, **options)
-    backend.save(model, path, classes=["a", "b", "c"], preprocessing=Preprocessing(64))
+    channels = options.get("in_channels", 3)
+    images = Preprocessing(64, mean=(0.5,) * channels, std=(0.25,) * channels)
+    backend.save(model, path, classes=["a", "b", "c"], preprocessing=images)
     return path
 
 

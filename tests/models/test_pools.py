@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bilinear.models import checkpoint, plans
-from bilinear.models.description import Custom
+from bilinear.models.description import Custom, Description
 
 from .test_checkpoint import POOL, assert_same, both_ways, describe, tiny
 
@@ -57,6 +57,8 @@ def test_taps_cut_the_network_after_the_last(path):
         ({"backbone": "vgg16", "taps": ("relu1_1",), "descriptor_size": 64**2}, 2),
         ({"pooling": POOL | {"packed": True}, "descriptor_size": 3}, 3),
         ({"pooling": DEMOCRATIC | {"pool": POOL | {"packed": True}}, "descriptor_size": 3}, 3),
+        ({"backbone": "vgg19", "taps": ("relu1_1",), "descriptor_size": 64**2}, 4),
+        ({"in_channels": 1, "preprocessing": None}, 4),
     ],
 )
 def test_version_is_the_lowest_possible(changes, version):
@@ -65,3 +67,5 @@ def test_version_is_the_lowest_possible(changes, version):
     data = json.loads(description.to_json())
     assert data["format_version"] == version
     assert ("taps" in data) == ("projection" in data) == (version >= 2)
+    assert ("in_channels" in data) == (version >= 4)
+    assert Description.from_json(description.to_json()) == description

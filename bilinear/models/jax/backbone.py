@@ -163,15 +163,21 @@ class Block(nnx.Module):
 
 
 class Backbone(nnx.Module):
-    """The layers of a plan: images (N, H, W, 3) to feature maps (N, h, w, C), a tuple with `taps`.
+    """The layers of a plan: images (N, H, W, c) to feature maps (N, h, w, C), a tuple with `taps`.
 
     A layer named ``group.index`` is entry ``index`` of the list ``group``.
     """
 
-    def __init__(self, name: str, dtype: str, taps: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        dtype: str,
+        taps: tuple[str, ...] | None = None,
+        in_channels: int = plans.IN_CHANNELS,
+    ) -> None:
         self.name = name
         self.taps = taps
-        for layer in plans.cut(name, taps):
+        for layer in plans.cut(name, taps, in_channels):
             group, _, index = layer.name.partition(".")
             if not index:
                 setattr(self, group, _module(layer, dtype))

@@ -17,7 +17,7 @@ from ..construction import resolve_parts
 from ..network import Network
 from ..pools import check_learned, remake_pool
 from ..portable import Files
-from ..streams import Channels, StreamArguments, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps
 from . import framework
 from .backbone import Backbone, Linear
 
@@ -26,8 +26,10 @@ class BCNN(nnx.Module, Network[jax.Array]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
-            layer4, 1/32), or a `flax.nnx.Module` that maps images to feature maps.
+        backbone: name of a torchvision network: ``"vgg16"``, ``"vgg19"``, ``"vgg16_bn"`` or
+            ``"vgg19_bn"`` (up to the last ReLU, 1/16 of the image's size), ``"resnet18"``,
+            ``"resnet34"``, ``"resnet50"`` or ``"resnet101"`` (up to layer4, 1/32); or
+            a `flax.nnx.Module` that maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
         pool: a pooling layer; the name of a layer or preset, which is made for the model; or a
@@ -36,7 +38,9 @@ class BCNN(nnx.Module, Network[jax.Array]):
             ``descriptor_size`` method; one with a ``num_classes`` attribute computes the logits
             without a linear classifier. None is ``"BilinearPool"``.
         projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
-            projects the feature maps of each stream before pooling; None for no projection.
+            projects the feature maps of each stream before pooling; None for no projection. The
+            default ``"auto"`` is 256, with a warning, where a descriptor of a pool of this package
+            would have more than 2¹⁹ values, as that of 2048 channels; otherwise None.
         taps: names of the feature maps of a named backbone that the pool receives instead of its
             last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
@@ -46,13 +50,16 @@ class BCNN(nnx.Module, Network[jax.Array]):
             classifier is new. None draws all weights from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
+        in_channels: number of channels of the images; None is 3, or that of a portable file.
+            `weights` for color images are adapted: one channel takes the sum of the kernels of
+            red, green and blue, and more channels take these in turn, times 3 / `in_channels`.
         seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         rngs: random streams of Flax; ``rngs.params()`` then gives the seed. Default None.
         dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
             Custom modules keep theirs.
 
-    Shape: images (N, H, W, 3), already normalised -> logits (N, num_classes). Feature maps of
-        several sizes are resampled bilinearly to the smallest, axis by axis.
+    Shape: images (N, H, W, C) of `in_channels`, already normalised -> logits (N, num_classes).
+        Feature maps of several sizes are resampled bilinearly to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Precision: the networks follow JAX's precision setting, TensorFloat-32 by default on a GPU;
         ``jax.default_matmul_precision("highest")`` computes them in float32.
@@ -76,17 +83,18 @@ class BCNN(nnx.Module, Network[jax.Array]):
         *,
         backbone_b: str | nnx.Module | None = None,
         pool: Any = None,
-        projection: int | None = None,
+        projection: Projected = AUTO,
         taps: Taps = None,
         weights: Any = None,
         channels: Channels = None,
+        in_channels: int | None = None,
         seed: int | None = 0,
         rngs: nnx.Rngs | None = None,
         dtype: str = "float32",
     ) -> None:
         seed = draw_seed("BCNN", seed, rngs)
         make = partial(framework.layer, dtype=dtype)
-        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection, in_channels)
         parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, dtype)
         learned = {
             ".".join(map(str, path)): node[...].dtype.name
@@ -96,8 +104,8 @@ class BCNN(nnx.Module, Network[jax.Array]):
         check_learned(parts.pool, learned, dtype)
         self._set_attributes(parts, num_classes)
         self.pool = parts.pool
-        self.backbone = _stream(parts.given.backbone, dtype, self.streams.taps)
-        self.backbone_b = _stream(parts.given.backbone_b, dtype)
+        self.backbone = _stream(parts.given.backbone, dtype, self.streams)
+        self.backbone_b = _stream(parts.given.backbone_b, dtype, self.streams)
         shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
@@ -151,8 +159,10 @@ class BCNN(nnx.Module, Network[jax.Array]):
             own[name][...] = jnp.array(self.to_own(name, array), own[name][...].dtype)
 
 
-def _stream(backbone: Any, dtype: str, taps: tuple[str, ...] | None = None) -> Any:
-    return Backbone(backbone, dtype, taps) if isinstance(backbone, str) else backbone
+def _stream(backbone: Any, dtype: str, streams: Streams) -> Any:
+    if not isinstance(backbone, str):
+        return backbone
+    return Backbone(backbone, dtype, streams.taps, streams.in_channels)
 
 
 def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:

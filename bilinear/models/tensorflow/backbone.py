@@ -111,11 +111,18 @@ def _update(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf
 
 @keras.saving.register_keras_serializable(package="bilinear")
 class Backbone(keras.layers.Layer):
-    """The layers of a plan: images (N, H, W, 3) to a map (N, h, w, C), or to the maps of `taps`."""
+    """The layers of a plan: images (N, H, W, c) to a map (N, h, w, C), or to the maps of `taps`."""
 
-    def __init__(self, architecture: str, taps: Sequence[str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        architecture: str,
+        taps: Sequence[str] | None = None,
+        in_channels: int = plans.IN_CHANNELS,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.architecture = architecture
+        self.in_channels = in_channels
         self.taps = None if taps is None else tuple(taps)
         policy = self.dtype_policy
         self.parts: dict[str, keras.layers.Layer] = {}
@@ -128,7 +135,7 @@ class Backbone(keras.layers.Layer):
 
     @property
     def _plan(self) -> tuple[plans.Layer, ...]:
-        return plans.cut(self.architecture, self.taps)
+        return plans.cut(self.architecture, self.taps, self.in_channels)
 
     def build(self, input_shape: Any) -> None:
         for part in self.parts.values():
@@ -175,6 +182,7 @@ class Backbone(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         own = {"architecture": self.architecture, "taps": self.taps and list(self.taps)}
+        own["in_channels"] = self.in_channels
         return super().get_config() | own
 
 

@@ -16,7 +16,7 @@ from ..construction import UNFILLED, resolve_parts
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
-from ..streams import Channels, StreamArguments, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Taps
 from . import framework
 from .backbone import Backbone
 
@@ -26,9 +26,11 @@ class BCNN(keras.Model, Network[tf.Tensor]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
-            layer4, 1/32), or a Keras layer or model that maps images to feature maps,
-            channels last. An unbuilt layer is built for color images.
+        backbone: name of a torchvision network: ``"vgg16"``, ``"vgg19"``, ``"vgg16_bn"`` or
+            ``"vgg19_bn"`` (up to the last ReLU, 1/16 of the image's size), ``"resnet18"``,
+            ``"resnet34"``, ``"resnet50"`` or ``"resnet101"`` (up to layer4, 1/32); or
+            a Keras layer or model that maps images to feature maps,
+            channels last. An unbuilt layer is built for images of `in_channels`.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
         pool: a ``"channels_last"`` pooling layer; the name of a layer or preset, which is made for
@@ -37,7 +39,9 @@ class BCNN(keras.Model, Network[tf.Tensor]):
             ``descriptor_size`` method; one with a ``num_classes`` attribute computes the logits
             itself. None is ``"BilinearPool"``.
         projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
-            projects the feature maps of each stream before pooling; None for no projection.
+            projects the feature maps of each stream before pooling; None for no projection. The
+            default ``"auto"`` is 256, with a warning, where a descriptor of a pool of this package
+            would have more than 2¹⁹ values, as that of 2048 channels; otherwise None.
         taps: names of the feature maps of a named backbone that the pool receives instead of its
             last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
@@ -47,14 +51,17 @@ class BCNN(keras.Model, Network[tf.Tensor]):
             classifier is new. None draws all weights from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
+        in_channels: number of channels of the images; None is 3, or that of a portable file.
+            `weights` for color images are adapted: one channel takes the sum of the kernels of
+            red, green and blue, and more channels take these in turn, times 3 / `in_channels`.
         seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``,
             or a Keras dtype policy such as ``"mixed_bfloat16"``; None is Keras' global policy.
             Custom layers and pools keep theirs.
 
-    Shape: images (N, H, W, 3), already normalised, whatever Keras' image data format -> logits
-        (N, num_classes). Feature maps of several sizes are resampled bilinearly to the smallest,
-        axis by axis.
+    Shape: images (N, H, W, C) of `in_channels`, already normalised, whatever Keras' image data
+        format -> logits (N, num_classes). Feature maps of several sizes are resampled bilinearly
+        to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Precision: on GPUs TensorFlow computes float32 in TF32 unless
         `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
@@ -78,17 +85,18 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         *,
         backbone_b: str | keras.layers.Layer | None = None,
         pool: str | Mapping[str, Any] | keras.layers.Layer | None = None,
-        projection: int | None = None,
+        projection: Projected = AUTO,
         taps: Taps = None,
         weights: Any = None,
         channels: Channels = None,
+        in_channels: int | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
         **kwargs: Any,
     ) -> None:
         dtype = keras.dtype_policies.get(dtype) if _is_policy(dtype) else dtype
         make, kind = partial(framework.layer, dtype=dtype), getattr(dtype, "variable_dtype", dtype)
-        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection, in_channels)
         parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, kind)
         super().__init__(dtype=dtype, **kwargs)
         self._set_attributes(parts, num_classes)
@@ -103,7 +111,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         ]
         self.projection, self.projection_b = (*projections, None, None)[:2]
         self.classifier = None if self._size is None else self._linear(num_classes)
-        self.build((None, None, None, 3))
+        self.build((None, None, None, self.streams.in_channels))
         variables = framework.pool_variables(self.pool).items()
         learned = {name: v.dtype for name, v in variables if v.trainable}
         check_learned(self.pool, learned, self.variable_dtype)
@@ -118,7 +126,9 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         if not isinstance(backbone, str):
             return backbone
         taps = self.streams.taps if name == "backbone" else None
-        return Backbone(backbone, taps, dtype=self.dtype_policy, name=name)
+        return Backbone(
+            backbone, taps, self.streams.in_channels, dtype=self.dtype_policy, name=name
+        )
 
     @property
     def _streams(self) -> dict[str, Any]:
@@ -173,7 +183,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         else:
             self.classifier = self._linear(num_classes)
         self._tracker.lock()
-        self.build((None, None, None, 3))
+        self.build((None, None, None, self.streams.in_channels))
         self.train_function = self.test_function = self.predict_function = None
         return self.variable_dtype
 
@@ -207,6 +217,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
             "projection": self.streams.projection,
             "taps": self.streams.taps and list(self.streams.taps),
             "channels": list(self.streams.channels),
+            "in_channels": self.streams.in_channels,
             "classes": self.classes and list(self.classes),
             "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
             "frozen": [name for name, layer in self._layers_by_name() if not layer.trainable],

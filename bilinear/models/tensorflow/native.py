@@ -134,6 +134,7 @@ def _description(config: Any) -> Description:
         dtype=policy.variable_dtype,
         projection=config["projection"],
         taps=taps and tuple(taps),
+        in_channels=config.get("in_channels", plans.IN_CHANNELS),
     )
     size = pools.size(description.pooling, description.resolved.pooled)
     return dataclasses.replace(description, descriptor_size=size)
@@ -157,7 +158,8 @@ def _pooling(layer: Any) -> dict[str, Any]:
 def _size(description: Description) -> int:
     """The bytes of all tensors of a model."""
     streams, dtype = description.resolved, description.dtype
-    shapes = plans.bcnn_shapes(*streams.pair, description.head, description.taps).values()
+    networks = *streams.pair, description.head, streams.taps, streams.in_channels
+    shapes = plans.bcnn_shapes(*networks).values()
     tables = pools.tensors(description.pooling, streams.pooled).values()
     sizes = [(shape, dtype) for shape in shapes]
     sizes += [(table.shape, table.dtype or dtype) for table in tables]
@@ -176,6 +178,7 @@ def _model(description: Description) -> BCNN:
         pool=presets.make_layer(description.pooling, make),
         projection=description.projection,
         taps=description.taps,
+        in_channels=description.in_channels,
         seed=UNFILLED,
         dtype=description.dtype,
     )

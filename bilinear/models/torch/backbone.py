@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The layers of a plan: images (N, 3, H, W) to feature maps (N, C, h, w), a tuple with `taps`.
+    """The layers of a plan: images (N, C, H, W) to feature maps (N, C, h, w), a tuple with `taps`.
 
     A layer ``group.index`` is entry ``index`` of the `nn.Sequential` ``group``, as in torchvision.
     """
@@ -91,7 +91,10 @@ def _module(layer: plans.Layer) -> nn.Module:
             return nn.ReLU()
 
 
-def named_backbone(name: str, taps: Sequence[str] | None = None) -> Backbone:
+def named_backbone(
+    name: str, taps: Sequence[str] | None = None, in_channels: int = plans.IN_CHANNELS
+) -> Backbone:
     """Return a backbone on the meta device, whose tensors the caller sets."""
     with torch.device("meta"):
-        return Backbone(plans.cut(name, taps), [*plans.tapped(name, taps or ())])
+        layers = plans.cut(name, taps, in_channels)
+        return Backbone(layers, [*plans.tapped(name, taps or ())])

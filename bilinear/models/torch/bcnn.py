@@ -14,7 +14,7 @@ from ..construction import resolve_parts
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
-from ..streams import Channels, StreamArguments, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps
 from . import framework
 from .backbone import named_backbone
 
@@ -23,8 +23,10 @@ class BCNN(nn.Module, Network[Tensor]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
-        backbone: ``"vgg16"`` (up to relu5_3, 1/16 of the image's size), ``"resnet18"`` (up to
-            layer4, 1/32), or a `torch.nn.Module` that maps images to feature maps.
+        backbone: name of a torchvision network: ``"vgg16"``, ``"vgg19"``, ``"vgg16_bn"`` or
+            ``"vgg19_bn"`` (up to the last ReLU, 1/16 of the image's size), ``"resnet18"``,
+            ``"resnet34"``, ``"resnet50"`` or ``"resnet101"`` (up to layer4, 1/32); or
+            a `torch.nn.Module` that maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
         pool: a pooling layer; the name of a layer or preset, which is made for the model; or a
@@ -33,7 +35,9 @@ class BCNN(nn.Module, Network[Tensor]):
             ``descriptor_size`` method; one with a ``num_classes`` attribute computes the logits
             without a linear classifier. None is ``"BilinearPool"``.
         projection: number of channels, at least 1, to which a learned 1×1 convolution without bias
-            projects the feature maps of each stream before pooling; None for no projection.
+            projects the feature maps of each stream before pooling; None for no projection. The
+            default ``"auto"`` is 256, with a warning, where a descriptor of a pool of this package
+            would have more than 2¹⁹ values, as that of 2048 channels; otherwise None.
         taps: names of the feature maps of a named backbone that the pool receives instead of its
             last one, such as ``("relu5_1", "relu5_2", "relu5_3")`` or ``("layer3", "layer4")``.
         weights: initial weights of the named backbones: ``"imagenet"``, the path of a
@@ -43,14 +47,17 @@ class BCNN(nn.Module, Network[Tensor]):
             None or equal to the file's. The classifier is new. None draws all from `seed`.
         channels: number of channels of the feature maps of a custom backbone; a pair for two
             streams, a tuple for a backbone that returns several maps. None for named backbones.
+        in_channels: number of channels of the images; None is 3, or that of a portable file.
+            `weights` for color images are adapted: one channel takes the sum of the kernels of
+            red, green and blue, and more channels take these in turn, times 3 / `in_channels`.
         seed: non-negative integer, for equal weights in every framework; None is random. Default 0.
         device: of the parameters and buffers; None is torch's default device. Custom modules and
             pools are not moved.
         dtype: of the parameters: ``torch.float16``, ``bfloat16``, ``float32`` or ``float64``, or
             its name; None is ``torch.get_default_dtype()``. Custom modules keep theirs.
 
-    Shape: images (N, 3, H, W), already normalised -> logits (N, num_classes). Feature maps of
-        several sizes are resampled bilinearly to the smallest, axis by axis.
+    Shape: images (N, C, H, W) of `in_channels`, already normalised -> logits (N, num_classes).
+        Feature maps of several sizes are resampled bilinearly to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
         `weights`, the errors of `load`.
@@ -71,10 +78,11 @@ class BCNN(nn.Module, Network[Tensor]):
         *,
         backbone_b: str | nn.Module | None = None,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | None = None,
+        projection: Projected = AUTO,
         taps: Taps = None,
         weights: Any = None,
         channels: Channels = None,
+        in_channels: int | None = None,
         seed: int | None = 0,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | str | None = None,
@@ -83,13 +91,13 @@ class BCNN(nn.Module, Network[Tensor]):
         dtype = torch.get_default_dtype() if dtype is None else dtype
         dtype = framework.dtype_name(dtype) if isinstance(dtype, torch.dtype) else dtype
         make = partial(framework.layer, dtype=dtype, device=device)
-        given = StreamArguments(backbone, backbone_b, channels, taps, projection)
+        given = StreamArguments(backbone, backbone_b, channels, taps, projection, in_channels)
         parts = resolve_parts(framework, make, given, num_classes, pool, weights, seed, dtype)
         learned = {name: framework.spec(p).dtype for name, p in parts.pool.named_parameters()}
         check_learned(parts.pool, learned, dtype)
         self._set_attributes(parts, num_classes)
-        self.backbone = _stream(parts.given.backbone, dtype, device, self.streams.taps)
-        self.backbone_b = _stream(parts.given.backbone_b, dtype, device)
+        self.backbone = _stream(parts.given.backbone, dtype, device, self.streams)
+        self.backbone_b = _stream(parts.given.backbone_b, dtype, device, self.streams)
         shapes = self.streams.projections
         projections = [make("Projection", channels=c, dim=dim) for dim, c in shapes]
         self.projection, self.projection_b = (*projections, None, None)[:2]
@@ -161,10 +169,10 @@ class BCNN(nn.Module, Network[Tensor]):
                 own[name].copy_(framework.from_numpy(array))
 
 
-def _stream(backbone: Any, dtype: str, device: Any, taps: Taps = None) -> Any:
+def _stream(backbone: Any, dtype: str, device: Any, streams: Streams) -> Any:
     if not isinstance(backbone, str):
         return backbone
-    return _filled(named_backbone(backbone, taps), dtype, device)
+    return _filled(named_backbone(backbone, streams.taps, streams.in_channels), dtype, device)
 
 
 def _filled(module: nn.Module, dtype: str, device: Any) -> nn.Module:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...contract import refuse
 from ...data import Pipeline
+from ...data.images import Preprocessing
 from ..batches import Feed
 from ..engines import Engine
 from ..events import CacheMessage, CacheProgress, Event
@@ -143,11 +144,12 @@ class PhaseCache:
         model = model_key(engine)
 
         @functools.cache
-        def specs_of(shape: tuple[int, int]) -> tuple[MapSpec, ...]:
-            return tuple(map(MapSpec.of, engine.maps(np.zeros((1, *shape, 3), np.float32))))
+        def specs_of(preprocessing: Preprocessing) -> tuple[MapSpec, ...]:
+            shape = 1, *preprocessing.shape, preprocessing.channels
+            return tuple(map(MapSpec.of, engine.maps(np.zeros(shape, np.float32))))
 
         def views(pipeline: Pipeline, epochs: range) -> list[View]:
-            specs, result = specs_of(pipeline.decoder.preprocessing.shape), []
+            specs, result = specs_of(pipeline.decoder.preprocessing), []
             images = images_key(pipeline)
             for epoch in epochs:
                 about = model | images | {"epoch": epoch if is_augmented(pipeline) else None}
