@@ -1,125 +1,192 @@
-"""The texture benchmark: accuracies of the recipes in every framework, with intervals.
+"""The texture benchmark: each pooling with equal effort, chosen on validation crops, tested once.
 
-    python -m benchmarks.textures                        3 seeds, all frameworks; nox -s textures
-    python -m benchmarks.textures --seeds 5 --framework torch
+    nox -s textures                                      prints the tables of docs/textures.md
     python -m benchmarks.textures --write docs/textures.md
+    python -m benchmarks.textures --recipe multi-phase --framework jax --seeds 5
 
-Each run is one process on one core, and one runs on each core at a time. Results are files in
+Each pooling is trained by a recipe with three learning rates of its classifier, with the seed 0.
+The learning rate with the best validation accuracy is chosen and trained with more seeds. Then its
+models are tested, and so are linear SVMs on their descriptors. Runs are files in
 `out/texture-runs`. A run is not repeated if its file has the same recipe, machine and versions. If
-the code of this project has changed, start with an empty folder. Every model is tested once on the
-test split, with `bilinear evaluate`.
+the code of this project has changed, start with an empty folder.
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
+import math
 import os
-import queue
-import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bilinear.train import NAMED_RECIPES
+import numpy as np
+
+from bilinear._files import replace_file
+from bilinear.analysis.metrics import top_k_accuracy
+from bilinear.data import Index, open_dataset
+from bilinear.data.images import load_images
+from bilinear.models.inference import Inference
+from bilinear.train import NAMED_RECIPES, Recipe, fit, named_recipe, override
 from examples import texture_folder
 from examples.intervals import mean_and_margin
 
 from . import machine
 from .report import table, write
-from .texture_run import KINDS, differences, machine_of, recipe
+from .svm import svm_accuracy
 
-FRAMEWORKS = ("torch", "tensorflow", "jax")
-DIFFERENCES = {
-    "B-CNN − average pooling, two-phase": ("two-phase", "two-phase-average"),
-    "B-CNN − average pooling, multi-phase": ("multi-phase", "multi-phase-average"),
-    "two streams − one": ("two-stream", "two-stream-one"),
-    "multi-phase − two-phase": ("multi-phase", "two-phase"),
+RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
+POOLS = {
+    "average": "AveragePool",
+    "bilinear": "BilinearPool",
+    "covariance": "CovariancePool",
+    "compact": "CompactBilinearPool",
+    "low-rank": "LowRankBilinearPool",
+    "improved": "ImprovedBilinearPool",
 }
-"""Name of a difference -> its two rows."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+"""Row -> pool. The first row is the baseline."""
+FACTORS = (0.1, 1, 10)
+"""The learning rates of the classifier, relative to the default of the pool."""
+SPLITS = ("train", "validation", "test")
+MEASURES = ("training_loss", "validation_loss", "validation_accuracy")
 
 
 class Job(NamedTuple):
-    key: str
+    recipe: str
     framework: str
+    pool: str
+    factor: float
     seed: int
 
+    def made(self) -> Recipe:
+        """The recipe with the pool, and the learning rate of the classifier in every phase."""
+        text = (RECIPES / f"{self.recipe}.json").read_text(encoding="utf-8")
+        changes = [f"model.pool={POOLS[self.pool]}", f"seed={self.seed}"]
+        made = override(Recipe.from_json(text), changes)
+        rates = [self.factor * made.learning_rates(phase)[0] for phase in made.phases]
+        return override(
+            made, [f"phases.{i}.groups.0.learning_rate={rate:g}" for i, rate in enumerate(rates)]
+        )
+
     def file(self, folder: Path) -> Path:
-        return folder / f"{self.key}-{self.framework}-{self.seed}.json"
+        return folder / ("-".join(map(str, self)) + ".json")
+
+    def result(self, folder: Path) -> dict[str, Any] | None:
+        """The result, if it is that of the recipe, machine and versions."""
+        if not self.file(folder).is_file():
+            return None
+        found = json.loads(self.file(folder).read_text(encoding="utf-8"))
+        return found if found["of"] == self.identity() else None
+
+    def identity(self) -> list[str]:
+        return [self.made().checksum(), machine.describe([self.framework], "cpu", 1)]
 
 
-Found = Mapping[Job, Mapping[str, Any]]
-"""Results by job."""
-
-
-def jobs(keys: Sequence[str], frameworks: Sequence[str], seeds: int) -> list[Job]:
-    """Jobs in the order of seeds, so that an interrupted benchmark has complete seeds."""
-    return [Job(key, f, seed) for seed in range(seeds) for key in keys for f in frameworks]
-
-
-def load(folder: Path, wanted: Iterable[Job]) -> Found:
-    """Read the results with the current recipe, machine and versions."""
-    found = {}
-    here = {job.framework: machine_of(job.framework) for job in wanted}
-    for job in wanted:
-        if job.file(folder).is_file():
-            result = json.loads(job.file(folder).read_text(encoding="utf-8"))
-            own = recipe(job.key, job.seed).checksum(), here[job.framework]
-            if (result["recipe"], result["machine"]) == own:
-                found[job] = result
+def run(job: Job, data: Index, folder: Path) -> dict[str, Any]:
+    """Train; write the best model and the measures of its epoch."""
+    start, stopped = time.process_time(), ""
+    best: dict[str, Any] = {"training_loss": math.inf, "validation_loss": math.inf}
+    best |= {"validation_accuracy": 0.0}  # of a run that stops before its first validation
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            fit(job.made(), job.framework, data, Path(name) / "run")
+        except FloatingPointError as error:  # the best epoch before it counts
+            stopped = str(error)
+        lines = (Path(name) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        for event in map(json.loads, lines):
+            best = event if event.get("best") else best
+        file = Path(name) / "run" / "best.safetensors"
+        model = file.read_bytes() if file.is_file() else b""
+    seconds = time.process_time() - start
+    found = {"of": job.identity(), "stopped": stopped, "seconds": seconds}
+    found |= {measure: best[measure] for measure in MEASURES}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in (
+        (job.file(folder).with_suffix(".safetensors"), model),
+        (job.file(folder), json.dumps(found).encode()),
+    ):
+        with replace_file(path) as temporary:
+            Path(temporary).write_bytes(content)
     return found
 
 
-def run_all(folder: Path, data: Path, wanted: Sequence[Job]) -> int:
-    """Run the jobs without a result, one on each core; return the number of failures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
-    cores: queue.Queue[int] = queue.Queue()
-    for core in usable:
-        cores.put(core)
-
-    def one(job: Job) -> bool:
-        core = cores.get()
-        words = [*map(str, job), str(core), str(data), str(job.file(folder))]
-        command = [sys.executable, "-m", "benchmarks.texture_run", *words]
-        environment = os.environ | ONE_THREAD
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        cores.put(core)
-        note = f"FAILED\n{done.stderr[-2000:]}" if done.returncode else "done"
-        print(f"{job.key}, {job.framework}, seed {job.seed}: {note}", file=sys.stderr, flush=True)
-        return bool(done.returncode)
-
-    done = load(folder, wanted)
-    with ThreadPoolExecutor(len(usable)) as pool:
-        return sum(pool.map(one, [job for job in wanted if job not in done]))
+def test(job: Job, data: Index, folder: Path) -> tuple[float, float]:
+    """Test accuracies in % of a model, and of linear SVMs on its descriptors."""
+    path = str(job.file(folder).with_suffix(".safetensors"))
+    model = importlib.import_module(f"bilinear.{job.framework}").load(path)
+    inference = Inference(model, job.framework)
+    descriptors, labels, accuracy = {}, {}, 0.0
+    for split in SPLITS:
+        items = data.split(split)
+        images = load_images([data.root / item.path for item in items], model.preprocessing)
+        batches = np.split(images, range(32, len(images), 32))
+        labels[split] = np.array([item.label for item in items])
+        descriptors[split] = np.concatenate([inference.descriptors(batch) for batch in batches])
+        if split == "test":
+            logits = np.concatenate([inference.logits(batch) for batch in batches])
+            accuracy = 100 * top_k_accuracy(logits, labels[split])
+    return accuracy, svm_accuracy(descriptors, labels, len(data.classes))
 
 
-def tables(found: Found, frameworks: Sequence[str]) -> list[str]:
-    """Markdown tables of accuracies, paired differences, and the frameworks side by side."""
-    tested = {result["test"]["images"] for result in found.values()}
-    accuracies = {job: 100 * result["test"]["top1"] for job, result in found.items()}
-    values = "the mean with its 95 % interval, and in brackets the value of each seed"
-    lines = [f"This table shows the test accuracy on {tested.pop()} crops in %: {values}.", ""]
-    marked = {job for job, result in found.items() if result.get("stopped")}
-    rows = [[key, *(_cell(accuracies, marked, key, f) for f in frameworks)] for key in KINDS]
-    lines += table(("recipe", *frameworks), rows)
-    if marked:
-        words = "Training stopped, because the network collapsed to chance level"
-        lines += ["", f"† {words}. The best earlier model was tested."]
-    units = "differences in percentage points, paired by seed"
-    lines += ["", f"This table shows {units}: {values}.", ""]
-    rows = [
-        [what, *(summary(_differences(accuracies, one, other, f)) for f in frameworks)]
-        for what, (one, other) in DIFFERENCES.items()
-    ]
-    return [*lines, *table(("difference", *frameworks), rows), "", *side_by_side(found, frameworks)]
+class Row(NamedTuple):
+    """What is known of a pooling."""
+
+    grid: Mapping[float, Mapping[str, Any]]
+    """Learning rate of the classifier -> the result of seed 0."""
+    chosen: float
+    """One of these learning rates."""
+    results: Sequence[Mapping[str, Any]]
+    """Those of all seeds with the chosen learning rate."""
+    tested: Sequence[tuple[float, float]]
+    """For each seed, the test accuracies of the network and of the SVMs."""
+
+
+def choose(grid: Mapping[float, Mapping[str, Any]]) -> float:
+    """The key with the best validation accuracy; of equal ones, that with the lowest loss."""
+    _, loss, accuracy = MEASURES
+    return max(grid, key=lambda key: (grid[key][accuracy], -grid[key][loss]))
+
+
+def tables(rows: Mapping[str, Row]) -> list[str]:
+    """Markdown tables: the tested models, differences to the first row, and the choice."""
+    head = ("pooling", "learning rate", "training loss", "validation loss", "validation, %")
+    lines, differences, grid = [], [], []
+    baseline, *_ = rows
+    for pool, row in rows.items():
+        training, loss, accuracy = ([r[measure] for r in row.results] for measure in MEASURES)
+        stopped = "†" if any(result["stopped"] for result in row.results) else ""
+        cells = [f"{row.chosen:g}{stopped}", *(f"{np.mean(x):.2f}" for x in (training, loss))]
+        cells += [_interval([100 * value for value in accuracy])]
+        cells += [_interval(values) for values in zip(*row.tested, strict=True)]
+        lines.append([pool, *cells, f"{np.mean([r['seconds'] for r in row.results]):.0f}"])
+        if pool != baseline:
+            gains = np.subtract(row.tested, rows[baseline].tested).T
+            cells = [_interval(gain.tolist()) for gain in gains]
+            differences.append([f"{pool} − {baseline}", *cells])
+        pairs = ((rate, 100 * result["validation_accuracy"]) for rate, result in row.grid.items())
+        grid.append([pool, *(f"{rate:g}: {value:.1f}" for rate, value in pairs)])
+    lines = table((*head, "test, %", "SVM, test, %", "CPU seconds"), lines)
+    if any("†" in line for line in lines):
+        words = "Training stopped, because the network collapsed to chance level or diverged"
+        lines += ["", f"† {words}. The best earlier epoch counts."]
+    lines += ["", "Differences of test accuracies in percentage points, paired by seed:", ""]
+    lines += [*table(("difference", "test", "SVM, test"), differences), ""]
+    words = "The learning rates of the classifier, with the validation accuracy of seed 0 in %"
+    return [*lines, f"{words}:", "", *table(("pooling", *("",) * len(FACTORS)), grid)]
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Mean ± half the width of the 95 % interval, and the values."""
+    mean, margin = mean_and_margin(values)
+    return f"{mean:.1f} ± {margin:.1f} ({' '.join(f'{value:.1f}' for value in values)})"
 
 
 def recipe_table() -> list[str]:
-    """Markdown table of the fields that differ from the published recipes."""
-    found = {name: differences(name) for name in NAMED_RECIPES}
+    """Markdown table of the fields in which the example recipes differ from the named ones."""
+    found = {name: _differences(name) for name in NAMED_RECIPES}
     fields = dict.fromkeys(field for differing in found.values() for field in differing)
     rows = [
         [f"`{field}`", *(" → ".join(found[name].get(field, ())) for name in NAMED_RECIPES)]
@@ -128,99 +195,59 @@ def recipe_table() -> list[str]:
     return table(("named → here", *(f"`{name}`" for name in NAMED_RECIPES)), rows)
 
 
-def _seeds(accuracies: Mapping[Job, float], key: str, framework: str) -> dict[int, float]:
-    """Seed -> accuracy of a row in a framework."""
-    selected = (job for job in accuracies if (job.key, job.framework) == (key, framework))
-    return {job.seed: accuracies[job] for job in sorted(selected)}
+def _differences(name: str) -> dict[str, tuple[str, str]]:
+    """Path of each field that differs -> its value in the named recipe and here, as JSON."""
+    here = dict(_leaves(json.loads((RECIPES / f"{name}.json").read_text(encoding="utf-8"))))
+    named = dict(_leaves(json.loads(named_recipe(name).to_json())))
+    paths = [p for p in {**named, **here} if named.get(p) != here.get(p)]
+    return {p: (json.dumps(named.get(p)), json.dumps(here.get(p))) for p in paths}
 
 
-def _cell(
-    accuracies: Mapping[Job, float], marked: Collection[Job], key: str, framework: str
-) -> str:
-    """Accuracies of a row in a framework. Stopped runs are marked."""
-    seeds = _seeds(accuracies, key, framework)
-    return summary(seeds, [seed for seed in seeds if Job(key, framework, seed) in marked])
-
-
-def _differences(
-    accuracies: Mapping[Job, float], one: str, other: str, framework: str
-) -> dict[int, float]:
-    """Seed -> difference of two rows."""
-    a, b = (_seeds(accuracies, key, framework) for key in (one, other))
-    return {seed: a[seed] - b[seed] for seed in a if seed in b}
-
-
-def summary(values: Mapping[int, float], marked: Collection[int] = ()) -> str:
-    """Mean ± half the width of the 95 % interval, and the value of each seed."""
-    each = " ".join(f"{value:.1f}{'†' * (seed in marked)}" for seed, value in values.items())
-    if len(values) < 2:
-        return each or "–"
-    mean, margin = mean_and_margin(list(values.values()))
-    return f"{mean:.1f} ± {margin:.1f} ({each})"
-
-
-def side_by_side(found: Found, frameworks: Sequence[str]) -> list[str]:
-    """For each row and seed the results of each framework, and their largest difference."""
-    head = ("recipe, seed", "first validation loss", "last validation loss", "test, %", "seconds")
-    columns: Sequence[tuple[Callable[[Mapping[str, Any]], float], str, str]] = (
-        (lambda run: run["epochs"][0]["validation_loss"], "{:.4f}", " ({:.0e})"),
-        (lambda run: run["epochs"][-1]["validation_loss"], "{:.4f}", " ({:.0e})"),
-        (lambda run: 100 * run["test"]["top1"], "{:.1f}", " ({:.1f})"),
-        (lambda run: run["seconds"], "{:.0f}", ""),
-    )
-    rows = []
-    for key, seed in sorted({(job.key, job.seed) for job in found}):
-        runs = [found.get(Job(key, framework, seed)) for framework in frameworks]
-        cells = [_join_values(column, each, apart, runs) for column, each, apart in columns]
-        rows.append([f"{key}, {seed}", *cells])
-    *names, last = frameworks
-    listed = f"{', '.join(names)} and {last}" if names else last
-    sentence = f"Each cell lists the values of {listed}. Their largest difference is in brackets."
-    return [sentence, "", *table(head, rows)]
-
-
-def _join_values(
-    column: Callable[[Mapping[str, Any]], float],
-    each: str,
-    apart: str,
-    runs: Sequence[Mapping[str, Any] | None],
-) -> str:
-    """The values of the runs and their largest difference."""
-    listed = " ".join(each.format(column(run)) if run else "–" for run in runs)
-    values = [column(run) for run in runs if run]
-    return listed + apart.format(max(values) - min(values))
+def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and value of each scalar or list of scalars in JSON data."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        inner = value if isinstance(value, dict) else None
+        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            inner = value
+        where = f"{path}.{key}".lstrip(".")
+        yield from [(where, value)] if inner is None else _leaves(inner, where)
 
 
 def main() -> None:
-    present = [f for f in FRAMEWORKS if importlib.util.find_spec(f)]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--framework", nargs="+", choices=FRAMEWORKS, default=present)
-    parser.add_argument(
-        "--row", nargs="+", choices=KINDS, default=[*KINDS], help="run only these rows"
-    )
+    parser.add_argument("--recipe", choices=NAMED_RECIPES, default="bcnn-two-phase")
+    parser.add_argument("--framework", default="torch", help="torch, tensorflow or jax")
+    parser.add_argument("--pool", nargs="+", choices=POOLS, default=[*POOLS], help="only these")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for data and results")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="Markdown file whose tables are replaced"
-    )
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for data and runs")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file to update")
     given = parser.parse_args()
-    data, folder = given.out / "textures", given.out / "texture-runs"
-    texture_folder.write(data)
-    wanted = jobs(given.row, given.framework, given.seeds)
-    failed = run_all(folder, data, wanted)
-    found = load(folder, jobs([*KINDS], given.framework, given.seeds))
-    if not found:
-        raise SystemExit("all runs failed")
-    lines = [
-        machine.describe(given.framework, "cpu", 1),
-        "",
-        *tables(found, given.framework),
-    ]
+    # one thread, before a framework is imported
+    os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+    texture_folder.write(given.out / "textures")
+    data, folder = open_dataset(given.out / "textures"), given.out / "texture-runs"
+
+    def result(job: Job) -> dict[str, Any]:
+        found = job.result(folder) or run(job, data, folder)
+        print(job, json.dumps(found), file=sys.stderr, flush=True)
+        return found
+
+    rows = {}
+    for pool in given.pool:
+        jobs = {factor: Job(given.recipe, given.framework, pool, factor, 0) for factor in FACTORS}
+        rates = {f: job.made().learning_rates(job.made().phases[0])[0] for f, job in jobs.items()}
+        grid = {factor: result(job) for factor, job in jobs.items()}
+        chosen = choose(grid)
+        seeds = [jobs[chosen]._replace(seed=seed) for seed in range(given.seeds)]
+        results = [result(job) for job in seeds]
+        tested = [test(job, data, folder) for job in seeds]
+        rows[pool] = Row({rates[f]: grid[f] for f in FACTORS}, rates[chosen], results, tested)
+    described = machine.describe([given.framework], "cpu", 1)
+    lines = [described, "", *tables(rows)]
     print("\n".join(lines))
     if given.write:
         write(given.write, "recipes", recipe_table())
         write(given.write, "textures", lines)
-    raise SystemExit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
-"""The texture benchmark: its recipes, its runs and its tables."""
+"""The texture benchmark: its recipes, a run with its test, the choice and the tables."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +8,26 @@ import pytest
 
 pytest.importorskip("typer")
 pytest.importorskip("skimage")
+pytest.importorskip("sklearn")
 pytest.importorskip("examples")
 pytest.importorskip("benchmarks")
 
-from benchmarks import texture_run, textures
-from benchmarks.textures import Job
-from bilinear.train import NAMED_RECIPES, Recipe, named_recipe
+from benchmarks import textures
+from benchmarks.textures import FACTORS, POOLS, Job, Row
+from bilinear.data import open_dataset
+from bilinear.train import NAMED_RECIPES, Recipe, named_recipe, override
 from examples import texture_folder
 
 from ..subjects import PRESENT
 
-ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "textures.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "textures.md").read_text(encoding="utf-8")
 
 
 def test_recipes_have_the_phases_of_the_named_recipes() -> None:
     """Phases, parameter groups and schedules are equal; the docs list all other fields."""
-    assert {path.stem for path in texture_run.RECIPES.iterdir()} == {*NAMED_RECIPES}
+    assert {path.stem for path in textures.RECIPES.iterdir()} == {*NAMED_RECIPES}
     for name in NAMED_RECIPES:
-        here = Recipe.from_json((texture_run.RECIPES / f"{name}.json").read_text(encoding="utf-8"))
+        here = Recipe.from_json((textures.RECIPES / f"{name}.json").read_text(encoding="utf-8"))
         published = named_recipe(name)
         for one, other in zip(here.phases, published.phases, strict=True):
             assert (one.name, one.schedule, one.optimizer) == (
@@ -43,62 +41,54 @@ def test_recipes_have_the_phases_of_the_named_recipes() -> None:
     assert table.strip().splitlines() == textures.recipe_table()
 
 
-@pytest.mark.parametrize("key", texture_run.KINDS)
-def test_rows_have_recipes(key: str) -> None:
-    made = texture_run.recipe(key, 3)
-    assert made.seed == 3
-    assert (made.model.pool == "AveragePool") == key.endswith("average")
-    assert (made.model.backbone_b is not None) == (key == "two-stream")
-    assert made.model.weights is None
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("name", NAMED_RECIPES)
+def test_every_pooling_has_the_same_number_of_learning_rates(name: str, pool: str) -> None:
+    """The middle one is the default. The other groups do not change."""
+    rates = []
+    for factor in FACTORS:
+        made = Job(name, "torch", pool, factor, 3).made()
+        assert (made.seed, made.model.pool, made.model.weights) == (3, POOLS[pool], None)
+        rates.append({made.learning_rates(phase)[0] for phase in made.phases})
+    default = 0.01 if pool in {"average", "covariance"} else 1.0
+    assert rates == [{default * factor} for factor in FACTORS]
 
 
 @pytest.mark.skipif(not PRESENT, reason="needs a framework")
-def test_a_run_writes_its_result(tmp_path: Path) -> None:
+def test_a_run_is_stored_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small data set. A result of another recipe or machine is not reused."""
-    data, job = tmp_path / "data", Job("two-phase", PRESENT[0], 0)
+    job, short = Job("bcnn-two-phase", PRESENT[0], "bilinear", 1, 0), Job.made
+    small = ["images.size=32", 'model.taps=["layer1"]', "phases.0.epochs=1", "phases.1.epochs=1"]
+    monkeypatch.setattr(Job, "made", lambda self: override(short(self), small))
     for crop in texture_folder.read_list():
         if crop.number < 2:
-            texture_folder.save(crop, data)
-    short = ["images.size=32", 'model.taps=["layer1"]', "phases.0.epochs=1", "phases.1.epochs=1"]
-    core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    words = [*map(str, job), str(core), str(data), str(job.file(tmp_path)), *short]
-    command = [sys.executable, "-m", "benchmarks.texture_run", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(job.file(tmp_path).read_text())
-    assert [event["phase"] for event in result["epochs"]] == ["classifier", "all"]
-    assert result["test"]["images"] == 2 * len(texture_folder.CLASSES)
-    assert textures.load(tmp_path, [job]) == {}
-    corrected = result | {"recipe": texture_run.recipe(job.key, job.seed).checksum()}
-    job.file(tmp_path).write_text(json.dumps(corrected))
-    assert textures.load(tmp_path, [job]) == {job: corrected}
-    job.file(tmp_path).write_text(json.dumps(corrected | {"machine": "another"}))
-    assert textures.load(tmp_path, [job]) == {}
+            texture_folder.save(crop, tmp_path / "data")
+    data = open_dataset(tmp_path / "data")
+    found = textures.run(job, data, tmp_path)
+    assert job.result(tmp_path) == found
+    assert {*textures.MEASURES, "seconds", "stopped", "of"} == {*found}
+    assert all(0 <= value <= 100 for value in textures.test(job, data, tmp_path))
+    assert job._replace(seed=1).result(tmp_path) is None
+    job.file(tmp_path).write_text(json.dumps(found | {"of": [found["of"][0], "another"]}))
+    assert job.result(tmp_path) is None
 
 
-def result(top1: float, loss: float) -> dict[str, Any]:
-    ends = [{"validation_loss": 2.0}, {"validation_loss": loss}]
-    return {"epochs": ends, "test": {"images": 200, "top1": top1}, "stopped": False, "seconds": 9.6}
+def result(accuracy: float, loss: float, stopped: str = "") -> dict[str, Any]:
+    measures = dict(zip(textures.MEASURES, (0.5, loss, accuracy), strict=True))
+    return measures | {"seconds": 9.6, "stopped": stopped}
 
 
-def test_tables() -> None:
+def test_the_choice_and_the_tables() -> None:
     """For two values with difference 2, the standard error is 1 and t(0.975; 1) is 12.706."""
-    numbers = {"two-phase": (0.60, 0.62), "two-phase-average": (0.50, 0.54)}
-    found = {
-        Job(key, framework, seed): result(values[seed] + (framework == "jax") * 0.01, 1 - seed / 4)
-        for key, values in numbers.items()
-        for framework in ("torch", "jax")
-        for seed in (0, 1)
-    }
-    found[Job("two-stream", "jax", 0)] = result(0.5, 1.0) | {"stopped": True}
-    lines = textures.tables(found, ("torch", "jax"))
-    assert "| two-phase | 61.0 ± 12.7 (60.0 62.0) | 62.0 ± 12.7 (61.0 63.0) |" in lines
-    assert "| multi-phase | – | – |" in lines
-    assert "| two-stream | – | 50.0† |" in lines
+    grid = {0.1: result(0.6, 1.0), 1: result(0.68, 2.0), 10: result(0.68, 1.5, "lost")}
+    assert textures.choose(grid) == 10
+    average = Row(grid, 0.1, [result(0.6, 1.0), result(0.62, 1.0)], [(50.0, 60.0), (54.0, 64.0)])
+    results = [grid[10], result(0.72, 2.5)]
+    bilinear = Row(grid, 10, results, [(60.0, 70.0), (62.0, 72.0)])
+    lines = textures.tables({"average": average, "bilinear": bilinear})
+    validated = "70.0 ± 25.4 (68.0 72.0)"
+    two = "61.0 ± 12.7 (60.0 62.0) | 71.0 ± 12.7 (70.0 72.0)"
+    assert f"| bilinear | 10† | 0.50 | 2.00 | {validated} | {two} | 10 |" in lines
     assert any(line.startswith("† Training stopped") for line in lines)
-    ahead = "9.0 ± 12.7 (10.0 8.0)"
-    assert f"| B-CNN − average pooling, two-phase | {ahead} | {ahead} |" in lines
-    row = (
-        "| two-phase, 1 | 2.0000 2.0000 (0e+00) | 0.7500 0.7500 (0e+00) | 62.0 63.0 (1.0) | 10 10 |"
-    )
-    assert row in lines
+    assert f"| bilinear − average | {' | '.join(['9.0 ± 12.7 (10.0 8.0)'] * 2)} |" in lines
+    assert "| average | 0.1: 60.0 | 1: 68.0 | 10: 68.0 |" in lines
