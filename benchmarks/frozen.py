@@ -37,7 +37,7 @@ from examples.textures import Split
 
 from . import machine
 from .report import table, write
-from .svm import svm_accuracy
+from .svm import Arrays, svm_accuracy
 
 LIST = Path(__file__).with_suffix(".csv")
 SIDE = 512
@@ -139,7 +139,7 @@ def feature_maps(folder: Path, load: Callable[[], list[np.ndarray]], seed: int) 
     return dict(np.load(path))
 
 
-def accuracy(descriptors: Mapping[Split, np.ndarray]) -> float:
+def accuracy(descriptors: Arrays) -> float:
     """Test accuracy in % of the linear SVMs whose C has the best validation accuracy."""
     classes = len(descriptors["train"]) // COUNTS["train"]
     labels = {split: np.repeat(np.arange(classes), count) for split, count in COUNTS.items()}
