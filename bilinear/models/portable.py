@@ -163,7 +163,7 @@ class Files(Generic[Model, Tensor]):
                 received = f"num_classes={num_classes}"
                 refuse(ValueError, op, "momentum=True must keep the classifier", received, remedy)
         with open_portable(path) as file:
-            given = dict(zip(STREAMS, (backbone, backbone_b), strict=True))
+            given: dict[str, Any] = dict(zip(STREAMS, (backbone, backbone_b), strict=True))
             model = self._make(op, file.description, given, allow_import)
             checkpoint = file.read(model.specs(), momentum)
         model.assign(checkpoint.tensors)

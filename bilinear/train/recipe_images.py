@@ -21,7 +21,8 @@ def _check_size(size: Any) -> int | tuple[int, int]:
     for side in size if pair else [size]:
         if type(side) is not int or not 1 <= side <= LARGEST_SIDE:
             reject(f"an integer from 1 to {LARGEST_SIDE}, or two, [rows, columns]")
-    return (size[0], size[1]) if pair else size
+    checked: Any = (size[0], size[1]) if pair else size
+    return checked
 
 
 @validated

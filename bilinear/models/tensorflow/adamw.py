@@ -51,7 +51,8 @@ class AdamW(keras.optimizers.Optimizer):
         if self.decay:
             decay = tf.cast(rate * self.decay, dtype)
             self.assign_sub(variable, keras.ops.multiply(variable, decay))
-        step = tf.cast(self.iterations + 1, tf.float64)
+        iterations: Any = self.iterations
+        step = tf.cast(iterations + 1, tf.float64)
         one, two = (1 - tf.constant(beta, tf.float64) ** step for beta in self.betas)
         # The kernel computes lr · m / (√v + ε) from these values, if its powers of β are 0.
         # With lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) and ε · √(1 − β₂ᵗ), this is the formula above.
