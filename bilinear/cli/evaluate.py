@@ -117,8 +117,6 @@ def match_classes(description: Description, classes: tuple[str, ...]) -> list[in
         refuse(
             ValueError, "evaluate", "the model must have the classes of the data", received, remedy
         )
-    if len(classes) < count:
-        say(f"{len(classes):,} of {count:,} classes of the model are in the data")
     return [mine.index(name) for name in classes]
 
 
