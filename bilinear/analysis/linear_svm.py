@@ -7,6 +7,7 @@ is rescaled so that the median scores of training images of the class and of the
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def fit_linear_svms(
         lengths, vectors = np.sqrt(powers[kept]), vectors[:, kept]
         inputs, basis = vectors * lengths, vectors / lengths
     for c in values:
-        svm = LinearSVC(C=c, loss="hinge", dual=True, max_iter=100_000, random_state=0)
+        options: dict[str, Any] = {"loss": "hinge", "dual": True, "max_iter": 100_000}
+        svm: Any = LinearSVC(C=c, random_state=0, **options)
         svm.fit(inputs, labels)
         weight, bias = svm.coef_, svm.intercept_
         if num_classes == 2:  # one SVM, of class 1
