@@ -75,13 +75,13 @@ def run_state(folder: Path) -> Files:
         run.log(PhaseStarted("classifier", 2))
         run.log(StepDone("classifier", 0, 1, 0.5, [1.0]))
         run.log(EpochDone("classifier", 0, 1, 0.5, 0.4, 0.3, True))
-        progress = Progress(recipe.checksum(), epoch=1, passes=1, history=[[0.4, 0.3]])
+        progress = Progress(recipe.checksum(), epoch=1, passes=1, history=[[0.4, 0.3, 0.3]])
         run.save(progress, tensors, {"a.bias": np.ones(3)})
 
     def read() -> None:
         run.differences({"python": "3"})
         run.read_metrics()
-        run.load(tensors, Progress(recipe.checksum()), recipe.phases)
+        run.load(tensors, Progress(recipe.checksum()), recipe)
 
     return [run.state, run.metrics, run.environment], read
 
