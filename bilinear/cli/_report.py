@@ -1,5 +1,6 @@
 """The report of a training run on stderr."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -94,7 +95,7 @@ class Reporter:
             parts.append(f"mean of the classes {event.validation_class_accuracy:.1%}")
         if self._rates:
             parts.append(_rates(phase, self._rates))
-        if left := self._time_left(event):
+        if (left := self._time_left(event)) is not None:
             parts.append(f"about {left} left")
         name = f"{self._name(event.phase)}, epoch {event.epoch + 1}/{phase.epochs}"
         say(f"{name}: {', '.join(parts)}")
@@ -102,9 +103,9 @@ class Reporter:
     def _time_left(self, event: events.EpochDone) -> timedelta | None:
         """The time of the epochs that are left, if each image takes as long as in this phase."""
         left = self._work_left(event, self._training_images) - self._validation_images
-        if self._origin is None or (done := self._origin[1] - left) <= 0:
+        if self._origin is None or left <= 0 or (done := self._origin[1] - left) <= 0:
             return None
-        return timedelta(seconds=round((self._clock() - self._origin[0]) * left / done))
+        return timedelta(seconds=math.ceil((self._clock() - self._origin[0]) * left / done))
 
     def _work_left(self, event: events.StepDone | events.EpochDone, seen: int) -> float:
         """Forward and backward passes of images, after `seen` training images of an epoch."""
