@@ -57,7 +57,9 @@ def chosen_recipe(
     Without `model.weights` among the changes, the pretrained weights are downloaded, and without a
     connection the recipe starts from random weights.
     """
-    weights = [change.partition("=")[2] for change in changes if change[:14] == "model.weights="]
+    weights = [
+        change.partition("=")[2] for change in changes if change.startswith("model.weights=")
+    ]
     pretrained = (weights or [""])[-1] != "null"
     if not weights:
         try:

@@ -39,7 +39,7 @@ class Averages:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """In the block, the engine has the averages in place of its own tensors."""
+        """The engine has the averages in place of its own tensors within the block."""
         if self._limit is None:
             yield
             return

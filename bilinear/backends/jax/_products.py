@@ -4,7 +4,7 @@ Products of two half-precision values are exact in float32. So half-precision fa
 in float32 give the same sums as float32 factors, and the matrix units of GPUs and TPUs compute them
 several times as fast. On CPUs XLA itself widens the factors.
 
-In a derivative, one factor is an input b, and the other one is a float32 tangent or cotangent t.
+A derivative multiplies an input b by a float32 tangent or cotangent t.
 For bfloat16 inputs, ``t = t1 + t2 + t3`` on GPUs and TPUs, where t1, t2 and t3 are bfloat16:
 8 of the 24 significant bits of t each, cut off, so they have one sign. Their products with b are
 exact, each sum of n products errs by at most ``γ_n Σ|tᵢ||b|``, and both additions round once more:
