@@ -124,6 +124,19 @@ def run_with_options(backend: str) -> Path:
     return folder
 
 
+@pytest.mark.full
+@pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
+def test_runs_with_all_options_agree() -> None:
+    """In the losses and in each tensor of the averaged model, relative to its change."""
+    for a, b in PAIRS:
+        folders = [run_with_options(backend) for backend in (a, b)]
+        for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
+            first, second = (np.array([e[of] for e in events(x, kind)]) for x in folders)
+            assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
+        last = [read_tensors(folder / "last.safetensors", start()) for folder in folders]
+        assert_together(*last, start(), f"{a} against {b}")
+
+
 @over_backends
 def test_a_run_with_all_options_resumes(backend: str, tmp_path: Path) -> None:
     """Within an epoch: with the moments of AdamW and the averages."""
