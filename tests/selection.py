@@ -19,6 +19,8 @@ PAIRS = [("float32", "bfloat16"), ("float64", "float16")]
 """A full-precision and a half-precision dtype; successive operators alternate between the pairs."""
 
 
+LONG_IN_JAX = ("bilinear_scores", "covariance_sqrt")
+"""Operators whose programs JAX compiles longest; their parts have the same singular points."""
 INDUCTOR = ("bilinear_pool",)
 """The operator that contains the others with a comparison that must propagate NaN."""
 
@@ -44,7 +46,7 @@ def _edges(driver: Driver, op: str, dtype: str) -> bool:
     turn = OPERATORS.index(op)
     pair = PAIRS[turn % 2]
     if driver.name == "jax":
-        return dtype != pair[0] or turn % 4 < 2
+        return dtype != pair[0] or turn % 4 < 2 or op in LONG_IN_JAX
     return driver.name != "reference" and dtype not in pair
 
 
@@ -53,7 +55,7 @@ def _nan_cotangent(driver: Driver, op: str, dtype: str) -> bool:
     turn = OPERATORS.index(op)
     pair = PAIRS[turn % 2]
     if driver.name == "jax":
-        return dtype != pair[1] or turn % 4 > 1
+        return dtype != pair[1] or turn % 4 > 1 or op in LONG_IN_JAX
     return driver.name != "reference" and dtype not in pair
 
 
@@ -81,13 +83,13 @@ def _adjoint(driver: Driver, op: str, way: str) -> bool:
 def _layer(driver: Driver, name: str, layout: str, dtype: str) -> bool:
     """Run float32 in the first layout, other layouts and bfloat16 for every second layer.
 
-    In JAX, run either float32 or bfloat16. With Keras on JAX, run one row, on PyTorch none.
+    In JAX, run either float32 or bfloat16. With Keras, run one row of every third layer, on JAX.
     """
     position = list(LAYERS).index(name)
     if driver.name.startswith("keras-"):
         dtypes = [dtype for dtype in DTYPES if dtype != "float32"]  # whose calls are more
-        row = dtypes[position % 3], driver.layouts[position % 2]
-        return driver.name != "keras-jax" or (dtype, layout) != row
+        row = dtypes[position // 3 % 3], driver.layouts[position % 2]
+        return driver.name != "keras-jax" or position % 3 > 0 or (dtype, layout) != row
     first, turn = layout == driver.layouts[0], position % 2
     always = first and driver.name != "jax"
     return not (
@@ -143,7 +145,7 @@ ELSEWHERE = {
     "test_layers_compute_as_their_dtype_policy_says": lambda **_: True,
     # models: whole networks take most of the time
     "test_logits_gradients_and_statistics_agree": _unless(
-        architecture=("resnet18", "resnet50 to layer1"), training=(True,)
+        architecture=("resnet50 to layer1",), training=(True,)
     ),
     "test_float32_errs_no_more_than_the_other_frameworks": lambda **_: True,
     "test_descriptors_and_feature_maps": _unless(architecture=BOTH),
