@@ -41,7 +41,15 @@ from .backends.jax.signed_sqrt import signed_sqrt
 from .backends.jax.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.jax.bcnn import BCNN, import_checkpoint, load, load_image, save
+from .models.jax.bcnn import (
+    BCNN,
+    from_pretrained,
+    import_checkpoint,
+    load,
+    load_image,
+    push_to_hub,
+    save,
+)
 
 __all__ = [
     "BCNN",
@@ -64,6 +72,7 @@ __all__ = [
     "covariance_pool",
     "covariance_sqrt",
     "democratic_weights",
+    "from_pretrained",
     "hadamard_pool",
     "half_vectorize",
     "import_checkpoint",
@@ -77,6 +86,7 @@ __all__ = [
     "outer_max_pool",
     "outer_pool",
     "preset",
+    "push_to_hub",
     "random_maclaurin",
     "save",
     "signed_sqrt",

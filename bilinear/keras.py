@@ -53,10 +53,21 @@ __all__ = [
     "sketch_tables",
 ]
 
+_ELSEWHERE = (
+    "BCNN",
+    "SGD",
+    "from_pretrained",
+    "import_checkpoint",
+    "load",
+    "load_image",
+    "push_to_hub",
+    "save",
+)
+
 
 def __getattr__(name: str) -> object:
     """ImportError for the names of other namespaces, which models and their files need."""
-    if name in ("BCNN", "SGD", "import_checkpoint", "load", "load_image", "save"):
+    if name in _ELSEWHERE:
         raise ImportError(
             f"bilinear.keras has layers only, and no {name}; import it from bilinear.tensorflow, "
             "which needs KERAS_BACKEND=tensorflow, or use bilinear.jax or bilinear.torch without "

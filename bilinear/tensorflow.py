@@ -60,7 +60,15 @@ from .backends.tensorflow.signed_sqrt import signed_sqrt
 from .backends.tensorflow.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.tensorflow.bcnn import BCNN, import_checkpoint, load, load_image, save
+from .models.tensorflow.bcnn import (
+    BCNN,
+    from_pretrained,
+    import_checkpoint,
+    load,
+    load_image,
+    push_to_hub,
+    save,
+)
 from .models.tensorflow.sgd import SGD
 
 __all__ = [
@@ -85,6 +93,7 @@ __all__ = [
     "covariance_pool",
     "covariance_sqrt",
     "democratic_weights",
+    "from_pretrained",
     "hadamard_pool",
     "half_vectorize",
     "import_checkpoint",
@@ -98,6 +107,7 @@ __all__ = [
     "outer_max_pool",
     "outer_pool",
     "preset",
+    "push_to_hub",
     "random_maclaurin",
     "save",
     "signed_sqrt",

@@ -13,6 +13,7 @@ from .._files import file_checksum
 from ..contract import Spec, message, refuse
 from ..data.images import Preprocessing
 from . import keras_weights
+from .hub_client import download
 from .plans import IN_CHANNELS, Shape, tensor_shapes
 from .state_dict import PTH, ReadPth, open_state
 from .tensorfile import check_finite, check_layout, float_specs
@@ -203,29 +204,15 @@ def _existing(weights: str | os.PathLike) -> str:
     return path
 
 
-TIMEOUT = 5.0
-"""Seconds to wait for an answer of the hub."""
-
-
 def fetch(backbone: str) -> str:
     """Return the path of the pretrained weights, downloaded if they are not in the cache.
 
     Raises: OSError if they cannot be downloaded, within seconds if the hub does not answer;
         ValueError for another checksum.
     """
-    import huggingface_hub as hub  # noqa: PLC0415 - slow to import, rarely needed
-
     pin = PINS[backbone]
-    file: dict[str, Any] = {
-        "repo_id": pin.repository,
-        "filename": pin.filename,
-        "revision": pin.revision,
-    }
     try:
-        if not isinstance(hub.try_to_load_from_cache(**file), str):
-            # fails at once, where a download is tried again for half a minute
-            hub.get_hf_file_metadata(hub.hf_hub_url(**file), timeout=TIMEOUT)
-        path = hub.hf_hub_download(**file)
+        path = download("weights='imagenet'", pin.repository, pin.filename, revision=pin.revision)
     except Exception as error:  # each version of the client and of its transport has its own
         invariant = "weights='imagenet' must be in the cache of huggingface_hub or be fetched"
         size = f" ({pin.size:,} bytes)" if pin.size else ""

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -48,21 +49,30 @@ class Hub(SimpleHTTPRequestHandler):
 SERVED = f"{PINS['resnet18'].repository}/resolve/{PINS['resnet18'].revision}/model.safetensors"
 
 
+@contextmanager
+def running(server):
+    """Serve requests in a thread; the server has its ``url`` and a list of ``requests``."""
+    with server:
+        server.requests, server.url = [], f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def hub(tmp_path):
     file = tmp_path / "served" / SERVED
     file.parent.mkdir(parents=True)
     save_file(numbered("resnet18") | rest("resnet18", "timm"), file)
     handler = functools.partial(Hub, directory=tmp_path / "served")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.requests, server.file = [], file
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        server.file = file
         server.sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 FETCH = """

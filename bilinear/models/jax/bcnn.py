@@ -14,6 +14,7 @@ from ...backends.jax._arrays import ArrayLike
 from ...backends.jax._arrays import spec as input_spec
 from ...backends.jax.layers._layer import draw_seed
 from ..construction import resolve_parts
+from ..hub import Hub
 from ..network import Network
 from ..pools import check_learned, remake_pool
 from ..portable import Files
@@ -181,8 +182,11 @@ def _variables(part: nnx.Module) -> dict[str, nnx.Variable]:
 
 
 _FILES = Files[BCNN, jax.Array](BCNN, framework)
+_HUB = Hub[BCNN, jax.Array](_FILES)
 
 save = _FILES.save
 load = _FILES.load
 load_image = _FILES.load_image
 import_checkpoint = _FILES.import_checkpoint
+push_to_hub = _HUB.push_to_hub
+from_pretrained = _HUB.from_pretrained

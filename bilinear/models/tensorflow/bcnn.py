@@ -13,6 +13,7 @@ from ...backends.class_signature import ClassSignature
 from ...backends.tensorflow._tensors import spec, to_tensor
 from ...data.images import Preprocessing
 from ..construction import UNFILLED, resolve_parts
+from ..hub import Hub
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
@@ -275,8 +276,11 @@ def _variables(prefix: str, part: Any) -> dict[str, keras.Variable]:
 
 
 _FILES = Files[BCNN, tf.Tensor](BCNN, framework)
+_HUB = Hub[BCNN, tf.Tensor](_FILES)
 
 save = _FILES.save
 load = _FILES.load
 load_image = _FILES.load_image
 import_checkpoint = _FILES.import_checkpoint
+push_to_hub = _HUB.push_to_hub
+from_pretrained = _HUB.from_pretrained

@@ -11,6 +11,7 @@ from torch.fx import Proxy
 
 from ...backends.torch._tensors import spec as input_spec
 from ..construction import resolve_parts
+from ..hub import Hub
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
@@ -185,8 +186,11 @@ def _filled(module: nn.Module, dtype: str, device: Any) -> nn.Module:
 
 
 _FILES = Files[BCNN, Tensor](BCNN, framework)
+_HUB = Hub[BCNN, Tensor](_FILES)
 
 save = _FILES.save
 load = _FILES.load
 load_image = _FILES.load_image
 import_checkpoint = _FILES.import_checkpoint
+push_to_hub = _HUB.push_to_hub
+from_pretrained = _HUB.from_pretrained
