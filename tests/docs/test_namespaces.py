@@ -189,6 +189,9 @@ def test_the_layers_of_keras_are_those_of_tensorflow() -> None:
     assert not hasattr(keras, "another")
 
 
+FILES = "save", "load", "load_image", "push_to_hub", "from_pretrained"
+
+
 def signature(namespace: str, name: str) -> list[tuple[str, object, object]]:
     """Names, defaults and kinds of the parameters, without those in `EXTRAS`."""
     thing = getattr(importlib.import_module(f"bilinear.{namespace}"), name)
@@ -198,7 +201,7 @@ def signature(namespace: str, name: str) -> list[tuple[str, object, object]]:
 
 
 @pytest.mark.skipif(len(PRESENT) < 2, reason="needs a second backend")
-@pytest.mark.parametrize("name", [*LAYERS, "BCNN", "preset", "save", "load", "load_image"])
+@pytest.mark.parametrize("name", [*LAYERS, "BCNN", "preset", *FILES])
 def test_all_namespaces_have_the_same_signatures(name: str) -> None:
     first, *others = PRESENT
     expected = signature(first, name)
