@@ -99,11 +99,7 @@ def stream_weights(
 def weights_preprocessing(
     weights: Any, backbone: object, backbone_b: object = None, in_channels: int = IN_CHANNELS
 ) -> Preprocessing | None:
-    """Return the preprocessing that pretrained weights expect; None without weights.
-
-    Mean and standard deviation of other channels belong to the kernels of `adapt_channels`: of one
-    channel the averages of red, green and blue, of more channels these in turn.
-    """
+    """Return the preprocessing that pretrained weights expect; None without weights."""
     sources = [s for s in stream_weights(weights, backbone, backbone_b) if s is not None]
     of_keras = [os.fsdecode(s).lower().endswith(keras_weights.SUFFIXES) for s in sources]
     stated = [keras_weights.PREPROCESSING if known else Preprocessing() for known in of_keras]
@@ -111,10 +107,18 @@ def weights_preprocessing(
         invariant = "weights of both streams must expect the same preprocessing of the image"
         remedy = "Use files of Keras for both streams, or for none."
         refuse(ValueError, "BCNN", invariant, repr(weights), remedy)
-    if not stated or in_channels == IN_CHANNELS:
-        return stated[0] if stated else None
-    mean, std = (_per_channel(values, in_channels) for values in (stated[0].mean, stated[0].std))
-    return replace(stated[0], mean=mean, std=std)
+    return convert_preprocessing(stated[0], in_channels) if stated else None
+
+
+def convert_preprocessing(preprocessing: Preprocessing, count: int) -> Preprocessing:
+    """Convert mean and std of RGB to `count` channels, for the kernels of `adapt_channels`.
+
+    One channel takes the averages of red, green and blue. More channels take them in turn.
+    """
+    if count == IN_CHANNELS:
+        return preprocessing
+    mean, std = (_per_channel(x, count) for x in (preprocessing.mean, preprocessing.std))
+    return replace(preprocessing, mean=mean, std=std)
 
 
 def _per_channel(values: Sequence[float], count: int) -> tuple[float, ...]:

@@ -15,6 +15,8 @@ from ..data import Augmentation, Index, Pipeline
 from ..data.augment import LARGEST
 from ..data.images import Preprocessing
 from ..models.import_path import is_import_path
+from ..models.plans import IN_CHANNELS
+from ..models.weights import convert_preprocessing
 from .checksums import ImageFiles
 from .engines import build
 from .estimate import estimate_seconds
@@ -96,7 +98,9 @@ def fit(
         remedy = "Leave the cache (--cache) out."
         refuse(ValueError, "train", invariant, recipe.model.backbone, remedy)
     engine = build(framework, recipe, len(index.classes), allow_import=allow_import, **options)
-    preprocessing = make_preprocessing(recipe.images, engine.preprocessing)
+    preprocessing = make_preprocessing(
+        recipe.images, engine.preprocessing, engine.streams.in_channels
+    )
     with (
         open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed),
         open_trackers(trackers, run, recipe) as opened,
@@ -127,9 +131,11 @@ def fit(
     return best
 
 
-def make_preprocessing(images: Images, weights: Preprocessing | None) -> Preprocessing:
+def make_preprocessing(
+    images: Images, weights: Preprocessing | None, in_channels: int = IN_CHANNELS
+) -> Preprocessing:
     """The sizes of a recipe, with the mean and std that the weights of the model expect."""
-    own = weights or Preprocessing()
+    own = weights or convert_preprocessing(Preprocessing(), in_channels)
     return replace(own, size=images.size, resize=images.resize, square=images.square)
 
 

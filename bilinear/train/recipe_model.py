@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator
 from ..contract import refuse
 from ..contract.arguments import channel_counts
 from ..models.import_path import is_import_path
-from ..models.plans import BACKBONES, DTYPES
+from ..models.plans import BACKBONES, DTYPES, IN_CHANNELS
 from ..models.pools import named_pool
 from .validation import Count, one_of, reject, validated
 
@@ -43,6 +43,8 @@ class Model:
         dtype: of the parameters. Default: ``"float32"``.
         channels: of the feature map of a custom backbone; a list for two streams, or for a backbone
             that returns several maps. Default: None, for named backbones.
+        in_channels: channels of the images: 3, or 1 for gray images. Image files are converted to
+            these. Default: None, those of a portable file in `weights`, else 3.
     """
 
     backbone: Backbone = "vgg16"
@@ -53,6 +55,7 @@ class Model:
     weights: str | None = "imagenet"
     dtype: Annotated[str, one_of(DTYPES)] = "float32"
     channels: int | tuple[int, ...] | None = None
+    in_channels: Annotated[Count, one_of((1, IN_CHANNELS))] | None = None
 
     @field_validator("channels", mode="before")
     @classmethod

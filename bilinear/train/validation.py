@@ -23,12 +23,12 @@ NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-def one_of(names: Iterable[str]) -> AfterValidator:
-    """Accept these names only."""
-    known = tuple(names)
+def one_of(values: Iterable[Any]) -> AfterValidator:
+    """Accept these values only."""
+    known = tuple(values)
 
-    def check(name: str) -> str:
-        return name if name in known else reject(f"one of {', '.join(known)}")
+    def check(value: Any) -> Any:
+        return value if value in known else reject(f"one of {', '.join(map(str, known))}")
 
     return AfterValidator(check)
 

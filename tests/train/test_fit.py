@@ -1,7 +1,9 @@
 """`fit`: recipes on image files, read by `bilinear.data.Pipeline`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from bilinear.data import Augmentation, Index, open_dataset, validation_split
 from bilinear.data.augment import LARGEST
 from bilinear.data.images import Preprocessing, load_images
+from bilinear.models.checkpoint import read_description
 from bilinear.models.tensorfile import open_tensors
 from bilinear.train import Group, Images, Phase, Recipe, fit, named_recipe
 from bilinear.train.fit import make_preprocessing, open_pipelines
@@ -16,7 +19,7 @@ from bilinear.train.run import ENTRY
 
 from ..datasets import color_images
 from ..subjects import PRESENT, driver
-from ..training import contents, events, recipe
+from ..training import MODEL, contents, events, recipe
 
 PREPROCESSING = Preprocessing((32, 28), 36)
 ONE = Phase("head", (Group("head", 0.125),), 2)
@@ -85,6 +88,17 @@ def test_mean_and_std_come_from_the_weights() -> None:
     own = Preprocessing(224, None, (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
     assert make_preprocessing(Images(448, 512), own) == Preprocessing(448, 512, own.mean, own.std)
     assert make_preprocessing(named_recipe("bcnn-two-phase").images, None) == Preprocessing(448)
+
+
+@pytest.mark.skipif(not PRESENT, reason="no framework is installed")
+def test_gray_images_with_one_channel(index: Index, tmp_path: Path) -> None:
+    """Without weights too, mean and std are the averages of red, green and blue."""
+    driver(PRESENT[0])
+    of_one = small(model=replace(MODEL, in_channels=1), phases=(replace(ONE, epochs=1),))
+    best = fit(of_one, PRESENT[0], index, tmp_path / "run")
+    found, (mean, std) = read_description(best), map(fmean, (Preprocessing.mean, Preprocessing.std))
+    assert found.in_channels == 1
+    assert found.preprocessing == Preprocessing((32, 28), 36, (mean,), (std,))
 
 
 def swap(one: Path, other: Path) -> None:
