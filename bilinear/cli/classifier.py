@@ -80,7 +80,8 @@ def classifier(
             held = _held_out(rows, **options)
             pair = (descriptors[held], labels[held])
             parts = (descriptors[~held], labels[~held]), pair
-            say(f"validation images: {options['fraction']:g} of each class, {held.sum():,} in all")
+            share = f"{options['fraction']:g} of each class"
+            say(f"validation: {share}, {held.sum():,} descriptors in all")
         else:
             found, other = open_rows("classifier", validation, file)
             own = _labels(f"classifier {validation}", description, other)
@@ -88,7 +89,7 @@ def classifier(
         c = _choose(op, *parts, count)
     (svm,) = fit_linear_svms(descriptors, labels, count, [c])
     replace_classifier(file, output, *svm, classes=tuple(rows.classes))
-    show(f"{output}: linear SVM with C = {c:g} on {len(labels):,} images of {count:,} classes")
+    show(f"{output}: linear SVM with C = {c:g} on {len(labels):,} descriptors of {count:,} classes")
 
 
 def _check_options(
@@ -129,10 +130,16 @@ def _labels(op: str, description: Description, rows: Rows) -> np.ndarray:
 
 
 def _held_out(rows: Rows, fraction: float, seed: int) -> np.ndarray:
-    """Whether each row is a validation image, chosen as `validation_split` does."""
-    items = tuple(Item(f"{k}", label, "train") for k, label in enumerate(rows.labels))
+    """Whether each row is of a validation image, chosen as `validation_split` does.
+
+    The rows of an image and of its mirror image have the same path.
+    """
+    images = dict(zip(rows.paths, rows.labels, strict=True))
+    items = tuple(Item(f"{k}", label, "train") for k, label in enumerate(images.values()))
     index = validation_split(Index(Path(), tuple(rows.classes), items, "rows"), fraction, seed)
-    return np.array([item.split == "validation" for item in index.items])
+    pairs = zip(images, index.items, strict=True)
+    held = {path for path, item in pairs if item.split == "validation"}
+    return np.array([path in held for path in rows.paths])
 
 
 def _choose(
@@ -149,5 +156,5 @@ def _choose(
     best = {}
     for c, svm in zip(GRID, fit_linear_svms(*training, num_classes, GRID), strict=True):
         best[c] = top_k_accuracy(linear_scores(svm, descriptors), labels)
-        say(f"C = {c:g}: accuracy {best[c]:.1%} on {len(labels):,} validation images")
+        say(f"C = {c:g}: accuracy {best[c]:.1%} on {len(labels):,} validation descriptors")
     return max(best, key=lambda c: (best[c], -c))

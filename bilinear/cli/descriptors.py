@@ -27,6 +27,10 @@ Inputs = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Argument(help="Output file, .npy or .safetensors.", metavar="OUT")]
+Mirror = Annotated[
+    bool,
+    typer.Option("--mirror", help="Also write the descriptor of each image's mirror image."),
+]
 SplitName = Annotated[
     str, typer.Option("--split", metavar="all|train|validation|test", help="Split of the data set.")
 ]
@@ -37,6 +41,7 @@ def descriptors(
     images: Inputs,
     out: Out,
     split: SplitName = "all",
+    mirror: Mirror = False,
     fraction: _options.Fraction = None,
     seed: _options.Seed = None,
     kind: _options.Kind = None,
@@ -70,16 +75,18 @@ def descriptors(
         invariant = "the model must have a descriptor and a linear classifier"
         refuse(ValueError, f"{file}", invariant, received, "Use bilinear predict for its logits.")
     size = description.descriptor_size
-    needed, free = check_disk_space(out, len(selected.items), size)
+    count = len(selected.items) * (2 if mirror else 1)
+    needed, free = check_disk_space(out, count, size)
     space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
-    say(f"{out}: {len(selected.items):,} descriptors of {size:,} float32, {space}")
+    say(f"{out}: {count:,} descriptors of {size:,} float32, {space}")
     model = Model(file, framework, min(batch_size, len(selected.items)), allow_import)
     reader = Reader(selected, model.preprocessing, workers)
     about = {"model": str(file), "sha256": file_checksum(file), "classes": selected.classes}
     with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:
         for views, items in reader.batches(model.batch_size, progress.advance):
             paths = [str(selected.root / item.path) for item in items]
-            writer.append(model.descriptors(views), paths, [item.label for item in items])
+            for given in [views, views[:, :, ::-1]] if mirror else [views]:
+                writer.append(model.descriptors(given), paths, [item.label for item in items])
             progress.advance(len(items))
     if reader.failed:
         raise typer.Exit(SOME_FAILED)

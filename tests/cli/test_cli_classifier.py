@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 from bilinear._files import file_checksum
-from bilinear.analysis.descriptors import open_descriptors, write_descriptors
+from bilinear.analysis.descriptors import Rows, open_descriptors, write_descriptors
 from bilinear.cli import run
+from bilinear.cli.classifier import _held_out
 from bilinear.models import checkpoint
 
 from ..datasets import color_images
@@ -61,7 +62,7 @@ def test_only_the_classifier_changes(
     assert run(["classifier", *f"f.npy m.safetensors -o new.safetensors {options}".split()]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("new.safetensors: linear SVM with C = ")
-    assert captured.out.endswith(" on 18 images of 3 classes\n")
+    assert captured.out.endswith(" on 18 descriptors of 3 classes\n")
     assert ("C = 0.1: accuracy 100.0% on" in captured.err) == (options != "--c 1")
     found = checkpoint.read("new.safetensors", layout(tiny()))
     assert replace(found.description, classes=None) == unnamed
@@ -72,6 +73,14 @@ def test_only_the_classifier_changes(
     assert scores.argmax(1).tolist() == LABELS
     medians = [np.median(scores[np.equal(LABELS, k), k]) for k in range(3)]
     np.testing.assert_allclose(medians, 1, atol=1e-6)
+
+
+def test_an_image_and_its_mirror_image_are_both_validation_images_or_neither() -> None:
+    paths = [f"/{k}.jpg" for k in range(18)]
+    one, two = (Rows("m", "", CLASSES, n * paths, n * LABELS) for n in (1, 2))
+    held = _held_out(one, 0.34, 1)
+    assert held.sum() == 6
+    assert _held_out(two, 0.34, 1).tolist() == 2 * held.tolist()
 
 
 @needs_sklearn
@@ -136,14 +145,16 @@ def test_every_framework_gives_the_predictions_of_the_svm(
     model = made.model("resnet18", 3, taps=("layer1",), projection=4)
     about = {"classes": ("blue", "green", "red"), "preprocessing": Preprocessing(16)}
     made.save(model, tmp_path / "m.safetensors", **about)
-    command("descriptors", "m.safetensors", "pictures", "f.npy", "--framework", PRESENT[0])
+    words = "m.safetensors", "pictures", "f.npy", "--mirror", "--framework", PRESENT[0]
+    command("descriptors", *words)
     command("classifier", "f.npy", "m.safetensors", "-o", "svm.safetensors")
     rows, about_rows = open_descriptors("f.npy")
     with checkpoint.open_portable("svm.safetensors") as file:
         weight, bias = (file.reader.get_tensor(f"classifier.{name}") for name in ("weight", "bias"))
-    expected = (rows @ weight.T + bias).argmax(1)
+    assert about_rows.paths[:18] == about_rows.paths[18:]  # images, then their mirror images
+    expected = ((rows[:18] + rows[18:]) / 2 @ weight.T + bias).argmax(1)
     confusion = np.zeros((3, 3), int)
-    np.add.at(confusion, (about_rows.labels, expected), 1)
+    np.add.at(confusion, (about_rows.labels[:18], expected), 1)
     assert confusion.trace() > 12
-    words = "svm.safetensors", "pictures", "--split", "all", "--framework", backend
+    words = "svm.safetensors", "pictures", "--split", "all", "--mirror", "--framework", backend
     assert json.loads(command("evaluate", *words, "--json"))["confusion"] == confusion.tolist()
