@@ -74,8 +74,7 @@ class _Root(torch.autograd.Function):
 
     @staticmethod
     def forward(g, eps):
-        sign = g.sign()  # 0 at NaN, and 0 · NaN is NaN
-        return (g * sign).add_(eps).sqrt_().mul_(sign)
+        return g.abs().add_(eps).sqrt_().mul_(g.sign())  # sign(NaN) is 0, and 0 · NaN is NaN
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
