@@ -1,12 +1,11 @@
-"""Keras layers of bilinear pooling, for Keras on TensorFlow, JAX and PyTorch.
+"""Bilinear pooling and bilinear CNNs for Keras on TensorFlow, JAX and PyTorch.
 
 Needs Keras and one of the three frameworks, which ``KERAS_BACKEND`` selects:
 ``pip install 'bilinear[keras]'`` installs Keras. The layers call the operators of that framework:
 values, gradients and errors are those of `bilinear.tensorflow`, `bilinear.jax` or `bilinear.torch`,
 where the operators are functions. They cast to their dtype policy and use the masks that Keras
-stores on feature maps. A ``.keras`` file with these layers opens on every backend.
-
-`BCNN` and its files are in `bilinear.tensorflow`, for Keras on TensorFlow only.
+stores on feature maps. A ``.keras`` file opens on every backend, and the file that `save` writes in
+every namespace. Feature maps are (N, *spatial, C) by default, images (N, H, W, 3).
 """
 
 from ._require import require_packages
@@ -33,8 +32,21 @@ from .backends.keras.layers import (
     Projection,
 )
 from .contract.sketches import MaclaurinTables, SketchTables
+from .data.images import Preprocessing
+from .models.keras.bcnn import (
+    BCNN,
+    from_pretrained,
+    import_checkpoint,
+    load,
+    load_image,
+    push_to_hub,
+    save,
+)
+from .models.keras.sgd import SGD
 
 __all__ = [
+    "BCNN",
+    "SGD",
     "AveragePool",
     "BilinearPool",
     "CompactBilinearPool",
@@ -46,31 +58,16 @@ __all__ = [
     "LowRankBilinearPool",
     "MaclaurinTables",
     "OuterMaxPool",
+    "Preprocessing",
     "Projection",
     "SketchTables",
-    "maclaurin_tables",
-    "preset",
-    "sketch_tables",
-]
-
-_ELSEWHERE = (
-    "BCNN",
-    "SGD",
     "from_pretrained",
     "import_checkpoint",
     "load",
     "load_image",
+    "maclaurin_tables",
+    "preset",
     "push_to_hub",
     "save",
-)
-
-
-def __getattr__(name: str) -> object:
-    """ImportError for the names of other namespaces, which models and their files need."""
-    if name in _ELSEWHERE:
-        raise ImportError(
-            f"bilinear.keras has layers only, and no {name}; import it from bilinear.tensorflow, "
-            "which needs KERAS_BACKEND=tensorflow, or use bilinear.jax or bilinear.torch without "
-            "Keras."
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    "sketch_tables",
+]

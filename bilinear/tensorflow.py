@@ -60,7 +60,7 @@ from .backends.tensorflow.signed_sqrt import signed_sqrt
 from .backends.tensorflow.tensor_sketch import tensor_sketch
 from .contract.sketches import MaclaurinTables, SketchTables
 from .data.images import Preprocessing
-from .models.tensorflow.bcnn import (
+from .models.keras.bcnn import (
     BCNN,
     from_pretrained,
     import_checkpoint,
@@ -69,7 +69,7 @@ from .models.tensorflow.bcnn import (
     push_to_hub,
     save,
 )
-from .models.tensorflow.sgd import SGD
+from .models.keras.sgd import SGD
 
 __all__ = [
     "BCNN",

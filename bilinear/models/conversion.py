@@ -7,7 +7,6 @@ docs/convert.md describes the forms. All values are preserved exactly; SGD momen
 Only a ``.keras`` archive describes its model; for other native files `like` does.
 """
 
-import importlib
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from .._files import check_outputs
 from .._require import BACKENDS, require
 from ..contract import refuse
 from .checkpoint import MOMENTUM
+from .framework import networks
 from .tensorfile import open_tensors
 
 PORTABLE = "portable"
@@ -110,8 +110,7 @@ def convert(
         refuse(ValueError, op, invariant, f"like={like!r}", remedy)
     check_outputs([target], [source, *([] if like is None else [like])])
     require(form.framework)
-    package = f"{__package__}.{form.framework}"
-    native, files = (importlib.import_module(f"{package}.{name}") for name in ("native", "bcnn"))
+    native, files = (networks(form.framework, name) for name in ("native", "bcnn"))
     if read == PORTABLE:
         model = files.load(source)
         native.write_native(op, model, target, foreign)

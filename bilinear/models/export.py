@@ -21,6 +21,7 @@ from ..contract import refuse
 from ..data.images import Preprocessing, check_batch, load_pixels, normalize
 from .checkpoint import read_description
 from .description import Description
+from .framework import networks
 from .inference import Inference
 
 NETWORK_LAYERS, NETWORK_TERMS = 20, 512 * 9
@@ -101,8 +102,8 @@ def export(
     form = FORMS[name]
     require(form.framework)
     require_packages(f"export to {name}", form.packages, form.extra)
-    package = f"{__package__}.{form.framework}"
-    exporter, files = (importlib.import_module(f"{package}.{part}") for part in ("export", "bcnn"))
+    exporter = importlib.import_module(f"{__package__}.{form.framework}.export")
+    files = networks(form.framework, "bcnn")
     pixels = _sample(images, preprocessing)
     normalized = normalize(pixels, preprocessing)
     given = pixels if with_preprocessing else normalized

@@ -1,6 +1,7 @@
-"""What `bilinear.models` asks of a framework: ``bilinear.models.<framework>.framework`` answers."""
+"""What `bilinear.models` asks of a framework, and where its networks are."""
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -8,8 +9,14 @@ import numpy as np
 from ..contract import Spec
 
 
+def networks(framework: str, name: str) -> Any:
+    """The module `name` of a framework's networks; those for TensorFlow are of Keras."""
+    folder = "keras" if framework == "tensorflow" else framework
+    return importlib.import_module(f"{__package__}.{folder}.{name}")
+
+
 class Framework(Protocol):
-    """The functions of one framework that saving, loading and building a `BCNN` need."""
+    """What saving, loading and building a `BCNN` need: ``networks(framework, "framework")``."""
 
     name: str
     """``"torch"``, ``"tensorflow"`` or ``"jax"``."""
@@ -63,18 +70,4 @@ class Framework(Protocol):
 
     def resample(self, *maps: Any) -> tuple[Any, ...]:
         """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
-        ...
-
-    def numpy_function(
-        self, model: Any, function: Callable[[Any, Any], Any]
-    ) -> Callable[[Any], Any]:
-        """``function(model, images)`` of NumPy arrays, channels last, for evaluation."""
-        ...
-
-    def gradients(self, function: Callable[..., Any], maps: Sequence[Any]) -> tuple[Any, ...]:
-        """The gradients of the sum of ``function(*maps)``, within `numpy_function`."""
-        ...
-
-    def device(self) -> str:
-        """Where `numpy_function` computes."""
         ...

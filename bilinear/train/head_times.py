@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..analysis.costs import POOLS, compare_costs
+from ..models.framework import networks
 from .parameter_groups import Plan
 
 ROUNDS = 3
@@ -58,7 +59,7 @@ def measure_heads(
     """
     costs = compare_costs(channels, num_classes, batch_size=batch_size, projection=projection)
     engines = importlib.import_module(f"{__package__}.engines.{framework}")
-    layers = importlib.import_module(f"bilinear.models.{framework}.framework")
+    layers = networks(framework, "framework")
     rng = np.random.default_rng(0)
     shape = batch_size, size, size, channels
     maps = [np.maximum(rng.standard_normal(shape, np.float32), 0)]

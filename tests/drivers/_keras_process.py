@@ -110,3 +110,54 @@ def read(path, images, targets):
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(images, targets, batch_size=2, epochs=2, shuffle=False, verbose=0)
     return called, predicted, model.predict(images, verbose=0)
+
+
+def _convolution(filters, stride):
+    """Return a custom backbone whose weights are equal on every backend."""
+    layer = keras.layers.Conv2D(filters, 3, strides=stride, activation="relu")
+    made = keras.Sequential([keras.Input((None, None, 3)), layer])
+    kernel = np.random.default_rng(stride).standard_normal((3, 3, 3, filters))
+    made.set_weights([kernel, np.zeros(filters)])
+    return made
+
+
+def _model(case):
+    if case == "taps":
+        pool = {"name": "HierarchicalBilinearPool", "dim": 8}
+        return namespace.BCNN("vgg16_bn", 3, taps=("relu1_1", "relu2_1"), pool=pool)
+    if case == "resnet18":
+        pool = {"projection": 8, "pool": "CompactBilinearPool"}
+        return namespace.BCNN("resnet18", 3, taps=("layer2",), **pool)
+    return namespace.BCNN(_convolution(4, 1), 3, backbone_b=_convolution(5, 2), channels=(4, 5))
+
+
+def predict_model(case, images, path=None):
+    """Return the logits of a model, and write its portable file to `path`."""
+    model = _model(case)
+    if path is not None:
+        namespace.save(model, path)
+    return model.predict(images, verbose=0)
+
+
+def predict_file(path, images):
+    return namespace.load(path).predict(images, verbose=0)
+
+
+def train_model(case, portable, archive, images, labels):
+    """Return the logits of a model before and after training, and write its files."""
+    model = _model(case)
+    before = to_array(model(images))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(namespace.SGD(0.1, momentum=0.9, weight_decay=0.01), loss)
+    model.fit(images, labels, batch_size=2, epochs=2, shuffle=False, verbose=0)
+    namespace.save(model, portable, name=None if case == "resnet18" else ("first", "second"))
+    model.save(archive)
+    return before, to_array(model(images))
+
+
+def open_model(case, portable, archive, images):
+    """Return the logits of the models in both files."""
+    own = {"backbone": _convolution(4, 1), "backbone_b": _convolution(5, 2)}
+    own = {} if case == "resnet18" else own
+    models = namespace.load(portable, **own), keras.saving.load_model(archive)
+    return [to_array(model(images)) for model in models]

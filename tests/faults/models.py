@@ -1,10 +1,11 @@
 """Faults of the networks, planted in the classes of each framework."""
 
 import functools
-import importlib
 import math
 from collections.abc import Callable
 from typing import Any
+
+from bilinear.models.framework import networks
 
 from . import FRAMEWORKS, Fault, wrap
 from .arrays import arrays
@@ -18,7 +19,7 @@ TAPS = ("tests/models/test_pooled_models.py", "-k", "maps")
 
 
 def backbone_module(framework: str) -> Any:
-    return importlib.import_module(f"bilinear.models.{framework}.backbone")
+    return networks(framework, "backbone")
 
 
 def batch_norm(framework: str) -> type:
@@ -108,7 +109,7 @@ def missing_shortcut(framework: str) -> None:
                 x = f(self, part, x, training)
             return a.relu(x)
 
-        wrap(module.Backbone, "_apply", apply)
+        wrap(module.Backbone, "_apply_layer", apply)
         return
 
     def forward(f: Callable[..., Any], self: Any, x: Any) -> Any:
@@ -134,7 +135,7 @@ def shifted_stride(framework: str) -> None:
 
 def nearest_resampling(framework: str) -> None:
     """Feature maps of two sizes are resampled by the nearest location."""
-    module = importlib.import_module(f"bilinear.models.{framework}.framework")
+    module = networks(framework, "framework")
     a = arrays(framework)
     first = 2 if framework == "torch" else 1
 

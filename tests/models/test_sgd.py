@@ -21,7 +21,7 @@ def keras() -> Any:
 
 
 def sgd(**options: Any) -> Any:
-    from bilinear.models.tensorflow.sgd import SGD  # noqa: PLC0415 - where TensorFlow is
+    from bilinear.models.keras.sgd import SGD  # noqa: PLC0415 - where TensorFlow is
 
     return SGD(**options)
 

@@ -14,6 +14,7 @@ from ...backends.jax._arrays import upcast
 from ...contract import check_batch_norm
 from .. import plans
 from ..plan_layers import BN_MOMENTUM
+from .feature_maps import convolve, max_pool
 
 VARIABLES = {"running_mean": "mean", "running_var": "var"}
 """Last part of a canonical name -> Flax's name; "weight" is a kernel or a scale."""
@@ -34,36 +35,8 @@ class Conv(nnx.Module):
         self.padding = plan.padding
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.kernel[...]
-        # XLA's convolution of a map smaller than its kernel takes 100 times as long on a CPU.
-        known = all(isinstance(size, int) for size in x.shape[1:3])
-        small = known and min(x.shape[1:3]) < len(kernel)
-        x = (_convolve_patches if small else _convolve)(x, kernel, self.stride, self.padding)
-        return x if self.bias is None else x + self.bias[...]
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _convolve_patches(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """The same convolution as one matrix product of the concatenated patches."""
-    side = len(kernel)
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = (size - side + 1 for size in x.shape[1:3])
-    patches = [
-        x[:, i : i + height : stride, j : j + width : stride]
-        for i in range(side)
-        for j in range(side)
-    ]
-    flat = kernel.reshape(-1, kernel.shape[3])
-    return jnp.matmul(jnp.concatenate(patches, 3), flat)
+        bias = None if self.bias is None else self.bias[...]
+        return convolve(x, self.kernel[...], bias, self.stride, self.padding)
 
 
 class Linear(nnx.Module):
@@ -127,15 +100,7 @@ class MaxPool(nnx.Module):
         self.plan = plan
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, stride, padding = self.plan[1:]
-        return jax.lax.reduce_window(
-            x,
-            -jnp.inf,
-            jax.lax.max,
-            (1, kernel, kernel, 1),
-            (1, stride, stride, 1),
-            ((0, 0), (padding, padding), (padding, padding), (0, 0)),
-        )
+        return max_pool(x, *self.plan[1:])
 
 
 class Relu(nnx.Module):

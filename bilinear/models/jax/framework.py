@@ -9,9 +9,10 @@ import numpy as np
 from flax import nnx
 
 from ...backends.jax import layers
-from ...contract import Spec, refuse
+from ...contract import Spec
 from ..plans import DTYPES
 from .backbone import Linear
+from .feature_maps import check_dtype, resample  # noqa: F401 - of the protocol
 
 name = "jax"
 module = nnx.Module
@@ -20,14 +21,6 @@ module_name = "flax.nnx.Module"
 channels_last = True
 linear = "a flax.nnx.Linear"
 read_pth = None
-
-
-def check_dtype(op: str, dtype: str) -> None:
-    """ValueError where JAX would silently make the dtype narrower."""
-    if jax.dtypes.canonicalize_dtype(DTYPES[dtype]) != DTYPES[dtype]:
-        remedy = "Call jax.config.update('jax_enable_x64', True) before anything else of JAX."
-        received = f"{dtype} and jax_enable_x64=False"
-        refuse(ValueError, op, "float64 needs JAX's 64-bit mode", received, remedy)
 
 
 def layer(name: str, *, dtype: str, **arguments: Any) -> Any:
@@ -63,16 +56,6 @@ images = from_numpy
 
 def to_numpy(array: Any) -> np.ndarray:
     return np.asarray(array[...])
-
-
-def resample(*maps: jax.Array) -> tuple[jax.Array, ...]:
-    if len(maps) == 1:
-        return maps
-    size = [min(sizes) for sizes in zip(*(x.shape[1:-1] for x in maps), strict=True)]
-    return tuple(
-        jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear", antialias=False)
-        for x in maps
-    )
 
 
 def device() -> str:

@@ -1,1 +1,1 @@
-"""B-CNNs in Keras. Import the public names from `bilinear.tensorflow`."""
+"""What the networks of `models.keras` need of TensorFlow, AdamW and exports."""

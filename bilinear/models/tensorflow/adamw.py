@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .sgd import resource_handle
+from ._keras import resource_handle
 
 
 class AdamW(keras.optimizers.Optimizer):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...data.images import Preprocessing
-from .bcnn import BCNN
+from ..keras.bcnn import BCNN
 
 METADATA = "bilinear.json"
 """Metadata: in ``assets.extra`` of a SavedModel, and in the zip part of a LiteRT file."""

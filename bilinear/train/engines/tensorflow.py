@@ -11,10 +11,10 @@ require("tensorflow")
 import numpy as np
 import tensorflow as tf
 
+from ...models.keras.backbone import Backbone
+from ...models.keras.bcnn import BCNN, save
+from ...models.keras.sgd import SGD
 from ...models.tensorflow.adamw import AdamW
-from ...models.tensorflow.backbone import Backbone
-from ...models.tensorflow.bcnn import BCNN, save
-from ...models.tensorflow.sgd import SGD
 from ..parameter_groups import Plan
 from .parts import split_batch
 

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from ...backends.tensorflow._tensors import constant, ensure, sizes, upcast
-from ...contract import check_batch_norm
-from ...contract.arrays import SINGLE_VALUE, SINGLE_VALUE_REMEDY
+from ...backends.keras import operators
 from .. import plans
 from ..plan_layers import BN_MOMENTUM
+from . import functions
 
 CONV = {"weight": "kernel", "bias": "bias"}
 BATCH_NORM = {
@@ -23,10 +21,10 @@ BATCH_NORM = {
 
 
 class Conv(keras.layers.Layer):
-    """A convolution, padded equally; "SAME" has faster gradients, but is unequal for stride 2."""
+    """A convolution, padded equally on every side."""
 
     def __init__(self, plan: plans.Conv, **kwargs: Any) -> None:
-        super().__init__(name=plan.name, **kwargs)
+        super().__init__(name=_layer_name(plan), **kwargs)
         self.plan = plan
         self.bias: Any = None
 
@@ -37,11 +35,11 @@ class Conv(keras.layers.Layer):
         if self.plan.bias:
             self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        _, _, _, side, stride, padding, _ = self.plan
-        same = stride == 1 and 2 * padding == side - 1
-        x = tf.nn.conv2d(x, self.kernel, stride, "SAME" if same else _paddings(padding))
-        return x if self.bias is None else tf.nn.bias_add(x, self.bias)
+    def call(self, x: Any) -> Any:
+        read = operators().convert_to_tensor
+        bias = None if self.bias is None else read(self.bias)
+        stride, padding = self.plan.stride, self.plan.padding
+        return functions().convolve(x, read(self.kernel), bias, stride, padding)
 
 
 class BatchNorm(keras.layers.Layer):
@@ -54,7 +52,7 @@ class BatchNorm(keras.layers.Layer):
     """
 
     def __init__(self, plan: plans.BatchNorm, **kwargs: Any) -> None:
-        super().__init__(name=plan.name, **kwargs)
+        super().__init__(name=_layer_name(plan), **kwargs)
         self.plan = plan
 
     def build(self, input_shape: Any) -> None:
@@ -72,41 +70,36 @@ class BatchNorm(keras.layers.Layer):
             autocast=False,  # a mixed policy would round the statistics to half precision
         )
 
-    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        upcast, ops = operators().upcast, keras.ops
         mean, variance = upcast(self.moving_mean.value), upcast(self.moving_variance.value)
         values = upcast(x)
         if training and self.trainable:
-            values, count = _count_values(values)
+            values, count = functions().count_values(values)
             old_mean, old_variance = mean, variance
-            mean = tf.reduce_mean(values, [0, 1, 2])
+            mean = ops.mean(values, axis=(0, 1, 2))
             centred = values - mean
-            variance = tf.reduce_mean(tf.square(centred), [0, 1, 2])
+            variance = ops.mean(ops.square(centred), axis=(0, 1, 2))
             unbiased = variance * (count / (count - 1))
             _update(self.moving_mean, old_mean, mean, count)
             _update(self.moving_variance, old_variance, unbiased, count)
         else:
             centred = values - mean
         # one factor per channel: each further pass over the maps adds one or two to the gradient
-        scale = upcast(self.gamma.value) / tf.sqrt(variance + constant(self.plan.eps, variance))
-        return tf.cast(centred * scale + upcast(self.beta.value), x.dtype)
+        scale = upcast(self.gamma.value) / ops.sqrt(variance + self.plan.eps)
+        return ops.cast(centred * scale + upcast(self.beta.value), x.dtype)
 
 
-def _count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the checked values, and the number of values per channel."""
-    check_batch_norm(tuple(values.shape), 3)
-    n, h, w, _ = sizes(values)
-    count = n * h * w
-    if isinstance(count, tf.Tensor):
-        claim = (tf.not_equal(count, 1), SINGLE_VALUE, SINGLE_VALUE_REMEDY, [values])
-        values = ensure("BatchNorm", values, [claim])
-    return values, tf.cast(count, values.dtype)
-
-
-def _update(statistic: keras.Variable, old: tf.Tensor, new: tf.Tensor, count: tf.Tensor) -> None:
+def _update(statistic: keras.Variable, old: Any, new: Any, count: Any) -> None:
     """Update a running statistic; an empty batch leaves it as it is, as in PyTorch."""
-    momentum = constant(BN_MOMENTUM, old)
-    moved = (1 - momentum) * old + momentum * tf.stop_gradient(new)
-    statistic.assign(tf.cast(tf.where(count > 0, moved, old), statistic.dtype))
+    ops: Any = keras.ops
+    moved = (1 - BN_MOMENTUM) * old + BN_MOMENTUM * ops.stop_gradient(new)
+    statistic.assign(ops.cast(ops.where(count > 0, moved, old), statistic.dtype))
+
+
+def _layer_name(plan: plans.Conv | plans.BatchNorm) -> str:
+    """Keras' name of a layer; PyTorch allows no dot in it."""
+    return plan.name.replace(".", "_")
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -141,34 +134,31 @@ class Backbone(keras.layers.Layer):
         for part in self.parts.values():
             part.build(None)
 
-    def call(self, images: tf.Tensor, training: bool | None = None) -> Any:
+    def call(self, images: Any, training: bool | None = None) -> Any:
         x, maps = images, {}
         for plan in self._plan:
-            x = maps[plan.name] = self._apply(plan, x, training)
+            x = maps[plan.name] = self._apply_layer(plan, x, training)
         if self.taps is None:
             return x
         return tuple(maps[name] for name in plans.tapped(self.architecture, self.taps))
 
-    def _apply(self, plan: plans.Layer, x: tf.Tensor, training: bool | None) -> tf.Tensor:
+    def _apply_layer(self, plan: plans.Layer, x: Any, training: bool | None) -> Any:
         match plan:
             case plans.Conv():
                 return self.parts[plan.name](x)
             case plans.BatchNorm():
                 return self.parts[plan.name](x, training=training)
             case plans.MaxPool():
-                if plan.padding:
-                    low = constant(-float("inf"), x)
-                    x = tf.pad(x, _paddings(plan.padding), constant_values=low)
-                return tf.nn.max_pool2d(x, plan.kernel, plan.stride, "VALID")
+                return functions().max_pool(x, plan.kernel, plan.stride, plan.padding)
             case plans.Relu():
-                return tf.nn.relu(x)
+                return keras.ops.relu(x)
             case plans.Block():
                 shortcut = x
                 for part in plan.downsample or ():
-                    shortcut = self._apply(part, shortcut, training)
+                    shortcut = self._apply_layer(part, shortcut, training)
                 for part in plan.residual:
-                    x = self._apply(part, x, training)
-                return tf.nn.relu(x + shortcut)
+                    x = self._apply_layer(part, x, training)
+                return keras.ops.relu(x + shortcut)
 
     def canonical(self) -> dict[str, keras.Variable]:
         """Return {canonical name without prefix: variable}, in torchvision's order."""
@@ -184,8 +174,3 @@ class Backbone(keras.layers.Layer):
         own = {"architecture": self.architecture, "taps": self.taps and list(self.taps)}
         own["in_channels"] = self.in_channels
         return super().get_config() | own
-
-
-def _paddings(padding: int) -> Any:
-    """Return equal paddings on every side of the image, for `tf.pad` and `tf.nn.conv2d`."""
-    return [[0, 0], [padding, padding], [padding, padding], [0, 0]]

@@ -7,10 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ...backends.class_signature import ClassSignature
-from ...backends.tensorflow._tensors import spec, to_tensor
+from ...backends.keras import operators
 from ...data.images import Preprocessing
 from ..construction import UNFILLED, resolve_parts
 from ..hub import Hub
@@ -23,7 +22,7 @@ from .backbone import Backbone
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class BCNN(keras.Model, Network[tf.Tensor]):
+class BCNN(keras.Model, Network[Any]):
     """Bilinear CNN: one or two feature extractors, a pool such as `BilinearPool`, a classifier.
 
     Args:
@@ -64,13 +63,13 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         format -> logits (N, num_classes). Feature maps of several sizes are resampled bilinearly
         to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
-    Precision: on GPUs TensorFlow computes float32 in TF32 unless
-        `tf.config.experimental.enable_tensor_float_32_execution(False)` was called.
+    Precision: convolutions and the classifier follow the framework's settings for float32 products,
+        such as `tf.config.experimental.enable_tensor_float_32_execution`.
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
         `weights`, the errors of `load`.
     Example:
         >>> model = BCNN("resnet18", 50, weights="imagenet", projection=64)  # doctest: +SKIP
-        >>> model(tf.zeros((2, 448, 448, 3))).shape  # doctest: +SKIP
+        >>> model(keras.ops.zeros((2, 448, 448, 3))).shape  # doctest: +SKIP
         TensorShape([2, 50])
 
     References: Lin, RoyChowdhury, Maji, ICCV 2015.
@@ -154,23 +153,28 @@ class BCNN(keras.Model, Network[tf.Tensor]):
         if self.classifier is not None and not self.classifier.built:
             self.classifier.build((None, self._size))
 
-    def feature_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
+    def feature_maps(self, images: Any, training: bool | None = None) -> tuple[Any, ...]:
         """Return the feature maps of each stream, (N, h, w, C), the output of its backbone."""
-        images = to_tensor("BCNN", "images", images)
+        spec = partial(operators().spec, "BCNN", "images")
+        try:
+            images = keras.ops.convert_to_tensor(images)
+        except (TypeError, ValueError):
+            spec(images)  # which refuses what is no tensor
+            raise
         self.streams.check_images(spec(images), channels_first=False)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
         return *self.streams.check_maps(first), *second
 
-    def descriptors(self, images: Any, training: bool | None = None) -> tf.Tensor:
+    def descriptors(self, images: Any, training: bool | None = None) -> Any:
         """Return the pooled feature maps, (N, D), which the linear classifier receives."""
         check_descriptors(self.pool)
         return self.pool(*self.pooled_maps(images, training))
 
-    def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[tf.Tensor, ...]:
+    def pooled_maps(self, images: Any, training: bool | None = None) -> tuple[Any, ...]:
         """Return the feature maps that the pool receives, (N, h, w, C), after `prepared`."""
         return self.prepared(self.feature_maps(images, training))
 
-    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(self, images: Any, training: bool | None = None) -> Any:
         return self.logits(*self.feature_maps(images, training), training=training)
 
     def _replace_last(self, num_classes: int, seed: int | None) -> str:
@@ -191,7 +195,7 @@ class BCNN(keras.Model, Network[tf.Tensor]):
     def canonical(self) -> dict[str, keras.Variable]:
         """Return parameters and statistics by canonical name, in the order of the portable file.
 
-        The momentum that `save` takes has these names. The buffers of `bilinear.tensorflow.SGD`
+        The momentum that `save` takes has these names. The buffers of `bilinear.keras.SGD`
         fit; the velocity of `keras.optimizers.SGD` does not, since it contains the learning rate.
         """
         return {
@@ -275,8 +279,8 @@ def _variables(prefix: str, part: Any) -> dict[str, keras.Variable]:
     return dict(zip(named, part.weights, strict=True))
 
 
-_FILES = Files[BCNN, tf.Tensor](BCNN, framework)
-_HUB = Hub[BCNN, tf.Tensor](_FILES)
+_FILES = Files[BCNN, Any](BCNN, framework)
+_HUB = Hub[BCNN, Any](_FILES)
 
 save = _FILES.save
 load = _FILES.load

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from . import functions
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
@@ -58,20 +59,14 @@ class SGD(keras.optimizers.Optimizer):
         if not self.momentum:
             self.assign_sub(variable, keras.ops.multiply(learning_rate, step))
             return
-        # updates buffer and variable in one pass each, without temporary arrays
-        tf.raw_ops.ResourceApplyMomentum(
-            var=resource_handle(variable),
-            accum=resource_handle(self.momenta[self._get_variable_index(variable)]),
-            lr=learning_rate,
-            grad=step,
-            momentum=tf.constant(self.momentum, variable.dtype),
-        )
+        buffer = self.momenta[self._get_variable_index(variable)]
+        if keras.backend.backend() == "tensorflow":
+            functions().apply_momentum(variable, buffer, learning_rate, step, self.momentum)
+            return
+        step = keras.ops.add(keras.ops.multiply(buffer, self.momentum), step)
+        self.assign(buffer, step)
+        self.assign_sub(variable, keras.ops.multiply(learning_rate, step))
 
     def get_config(self) -> dict[str, Any]:
         own = {"momentum": self.momentum, "weight_decay": self.decay}
         return super().get_config() | own
-
-
-def resource_handle(variable: Any) -> tf.Tensor:
-    """Return the handle of a variable of Keras or TensorFlow."""
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

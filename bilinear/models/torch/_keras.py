@@ -1,0 +1,34 @@
+"""The functions of PyTorch as the networks of Keras call them. Maps are (N, h, w, C)."""
+
+# ruff: noqa: F401 - the networks read these names from this module
+
+import math
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...contract import check_batch_norm
+from . import framework
+from .framework import check_dtype
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Any, stride: int, padding: int) -> Tensor:
+    """Convolve with an HWIO kernel, padded equally on every side."""
+    oihw = kernel.permute(3, 2, 0, 1)
+    return F.conv2d(x.movedim(-1, 1), oihw, bias, stride, padding).movedim(1, -1)
+
+
+def max_pool(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    return F.max_pool2d(x.movedim(-1, 1), kernel, stride, padding).movedim(1, -1)
+
+
+def count_values(values: Tensor) -> tuple[Tensor, int]:
+    """Return the values and their number."""
+    check_batch_norm(values.shape, 3)
+    return values, math.prod(values.shape[:3])
+
+
+def resample(*maps: Tensor) -> tuple[Tensor, ...]:
+    resampled = framework.resample(*(x.movedim(-1, 1) for x in maps))
+    return tuple(x.movedim(1, -1) for x in resampled)

@@ -1,0 +1,59 @@
+"""`BCNN` of Keras on JAX and PyTorch: the logits, training and files of Keras on TensorFlow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ..agreement import relative_error
+from ..drivers.keras import BACKENDS, on
+from ..subjects import driver
+from ..tolerances import EARLY_RUN, LOGITS
+
+if len(BACKENDS) < 2:
+    pytest.skip("Keras has no second backend here", allow_module_level=True)
+
+IMAGES = np.random.default_rng(0).standard_normal((4, 33, 40, 3)).astype(np.float32)
+LABELS = np.array([0, 2, 1, 2])
+OTHERS = [
+    pytest.param(backend, marks=[] if backend == "jax" else pytest.mark.full)
+    for backend in BACKENDS
+    if backend != "tensorflow"
+]
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_maps_of_two_sizes(backend: str, tmp_path: Path) -> None:
+    """Convolution, BatchNorm, maximum and resampling; the file has the same logits."""
+    path = tmp_path / "model.safetensors"
+    expected = on("tensorflow", "predict_model", "taps", IMAGES[:2, :9, :13], path)
+    found = on(backend, "predict_model", "taps", IMAGES[:2, :9, :13])
+    read = on(backend, "predict_file", path, IMAGES[:2, :9, :13])
+    assert np.linalg.norm(expected) > 1e-3
+    assert relative_error(found, expected) <= LOGITS["float32"]
+    assert relative_error(read, expected) <= LOGITS["float32"]
+
+
+# a file says that the model was compiled, which Keras does not do on deterministic TensorFlow
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`:UserWarning")
+@pytest.mark.full
+@pytest.mark.parametrize("case", ["resnet18", "two custom streams"])
+def test_models_agree_and_open_each_others_files(case: str, tmp_path: Path) -> None:
+    files, results = {}, {}
+    for backend in BACKENDS:
+        files[backend] = [tmp_path / f"{backend}{end}" for end in (".safetensors", ".keras")]
+        results[backend] = on(backend, "train_model", case, *files[backend], IMAGES, LABELS)
+    (first, trained), *others = results.values()
+    assert relative_error(trained, first) > 0.1
+    for before, after in others:
+        assert relative_error(before, first) <= LOGITS["float32"]
+        assert relative_error(after, trained) <= EARLY_RUN["parameters"]
+    for writer, (portable, archive) in files.items():
+        expected = results[writer][1]
+        opened = [on(b, "open_model", case, portable, archive, IMAGES) for b in BACKENDS]
+        found = [logits for pair in opened for logits in pair]
+        if case == "resnet18":
+            native = (driver(name) for name in BACKENDS)
+            found += [d.logits(d.load(portable), IMAGES) for d in native]
+        for logits in found:
+            assert relative_error(logits, expected) <= LOGITS["float32"]
