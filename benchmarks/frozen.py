@@ -168,7 +168,7 @@ def tables(found: Mapping[tuple[str, int], Sequence[float]], sizes: Mapping[int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("photographs", type=Path, help="folder with the files of frozen.csv")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("out/frozen"), help="folder of the maps")
     parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file to update")
     given = parser.parse_args()
