@@ -4,7 +4,7 @@
     python -m benchmarks.data --device cuda      also steps of a network on a GPU
     python -m benchmarks.data --width 1024 --height 768 --workers 2 4 8
 
-JPEGs are decoded, cropped to 448 × 448 at random positions, mirrored and normalised. A step that
+JPEGs are decoded, cropped to 448 × 448 at random positions, mirrored and normalized. A step that
 sleeps takes `--paces` times as long as the workers need for a batch, and the CPU is free meanwhile.
 The other step trains a whole ResNet18 B-CNN with SGD in PyTorch. Workers are warmed up before the
 measurement. `first` is the wait for the first batch of an epoch, which is not prefetched. The other

@@ -94,7 +94,7 @@ class Lite0(nn.Module):
 
 
 def photographs(folder: Path) -> list[np.ndarray]:
-    """All photographs in grey. Raises: ValueError for a file with another checksum."""
+    """All photographs in gray. Raises: ValueError for a file with another checksum."""
     found = []
     with LIST.open(newline="", encoding="utf-8") as file:
         for name, checksum in [*csv.reader(file)][1:]:
@@ -102,10 +102,10 @@ def photographs(folder: Path) -> list[np.ndarray]:
             if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
                 raise ValueError(f"{path} has another checksum than in {LIST.name}")
             with Image.open(path) as image:
-                grey = image.convert("L")
-            scale = SIDE / min(grey.size)
-            size = round(scale * grey.width), round(scale * grey.height)
-            found.append(np.asarray(grey.resize(size, Image.Resampling.BOX), np.float64) / 255)
+                gray = image.convert("L")
+            scale = SIDE / min(gray.size)
+            size = round(scale * gray.width), round(scale * gray.height)
+            found.append(np.asarray(gray.resize(size, Image.Resampling.BOX), np.float64) / 255)
     return found + [textures.photograph(name) for name in INCLUDED]
 
 

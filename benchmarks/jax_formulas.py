@@ -56,8 +56,8 @@ def random_maclaurin(x, tables):
 
 def covariance_pool(x):
     n = x.shape[1]
-    centre = np.asarray(np.eye(n) / n - 1 / n**2, np.float32)
-    return x.swapaxes(1, 2) @ centre @ x
+    center = np.asarray(np.eye(n) / n - 1 / n**2, np.float32)
+    return x.swapaxes(1, 2) @ center @ x
 
 
 def _newton_schulz(a, size):

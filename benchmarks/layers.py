@@ -9,7 +9,7 @@ from .calls import OPERATORS
 def formulas(steps: Mapping[str, Any]) -> dict[str, Callable]:
     """Return the published operators of a framework, and the layers composed of them.
 
-    `steps` has the operators, and these functions: "frobenius_root" (Newton–Schulz normalised by
+    `steps` has the operators, and these functions: "frobenius_root" (Newton–Schulz normalized by
     the Frobenius norm), "triangle" (the upper triangle without √2), "flatten" ((N, C, D) to
     (N, C·D)) and "concatenate".
     """

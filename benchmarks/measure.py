@@ -66,7 +66,7 @@ def ratios(times: Mapping[str, list[float]], own: str, baseline: str) -> Spread:
 
 
 def compare(times: dict[str, list[float]], subject: Any) -> dict:
-    """Summarise the times of a row: medians, and the ratios of ours to each baseline."""
+    """Summarize the times of a row: medians, and the ratios of ours to each baseline."""
     milliseconds = {k: 1e3 * Spread.of(v).median for k, v in times.items()}
     for own, of in subject.BEST.items():  # the fastest of several compilers
         best = min(of, key=lambda name: Spread.of(times[name]).median)

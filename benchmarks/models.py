@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
 
 def batch(step: Step) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised images (N, H, W, 3) and their classes."""
+    """Normalized images (N, H, W, 3) and their classes."""
     rng = np.random.default_rng(0)
     images = rng.standard_normal((step.batch, step.pixels, step.pixels, 3), "float32")
     return images, rng.integers(0, step.classes, step.batch)

@@ -12,7 +12,7 @@ BARS = {
     "compiled": ("÷ formula, compiled", "#253237"),
     "floor": ("÷ floor", "#d08c60"),
 }
-"""Baseline -> name and colour in the chart."""
+"""Baseline -> name and color in the chart."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -55,12 +55,12 @@ def chart(found: list[dict], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 0.8 + 0.3 * len(rows)))
     named = set()
     for i, row in enumerate(rows):
-        for k, (name, (label, colour)) in enumerate(BARS.items()):
+        for k, (name, (label, color)) in enumerate(BARS.items()):
             if name not in row["ratios"]:
                 continue
             low, median, high = row["ratios"][name]
             where = i + 0.27 * (k - 1)
-            axes.barh(where, median, 0.25, color=colour, label=label if label not in named else "")
+            axes.barh(where, median, 0.25, color=color, label=label if label not in named else "")
             axes.plot([low, high], [where, where], color="black", linewidth=0.8)
             named.add(label)
     axes.axvline(1, color="black", linewidth=0.8)

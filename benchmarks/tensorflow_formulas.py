@@ -60,8 +60,8 @@ def random_maclaurin(x, tables):
 
 def covariance_pool(x):
     n = x.shape[1]
-    centre = tf.constant(np.eye(n) / n - 1 / n**2, x.dtype)
-    return tf.matmul(x, tf.matmul(centre, x), transpose_a=True)
+    center = tf.constant(np.eye(n) / n - 1 / n**2, x.dtype)
+    return tf.matmul(x, tf.matmul(center, x), transpose_a=True)
 
 
 def _newton_schulz(a, size):

@@ -57,8 +57,8 @@ def random_maclaurin(x, tables):
 
 def covariance_pool(x):
     n = x.shape[1]
-    centre = torch.eye(n, device=x.device) / n - 1.0 / n**2
-    return x.mT @ centre.to(x) @ x
+    center = torch.eye(n, device=x.device) / n - 1.0 / n**2
+    return x.mT @ center.to(x) @ x
 
 
 def _newton_schulz(a, size):

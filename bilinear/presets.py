@@ -46,7 +46,7 @@ _FAST_MPN = Preset(
     "BilinearPool",
     _pool("mean", 1e-8, l2_eps=1e-12),
     "jiangtaoxie/fast-MPN-COV, BCNN.py (2021)",
-    "The option is_vec=False of this code, which normalises columns, is different.",
+    "The option is_vec=False of this code, which normalizes columns, is different.",
 )
 
 PRESETS: dict[str, Preset] = {

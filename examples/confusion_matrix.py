@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 
 def draw(axis: Axes, matrix: np.ndarray, classes: Sequence[str]) -> None:
-    """Draw counts (true classes, predicted classes); the colour is the share of the true class."""
+    """Draw counts (true classes, predicted classes); the color is the share of the true class."""
     share: np.ndarray = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):

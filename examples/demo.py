@@ -58,7 +58,7 @@ TEST = 64
 CORES = 2
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""Normalised images (N, H, W, 3) -> logits (N, classes), in any framework."""
+"""Normalized images (N, H, W, 3) -> logits (N, classes), in any framework."""
 
 
 def torch_predict(model: BCNN) -> Predict:

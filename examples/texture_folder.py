@@ -3,7 +3,7 @@
     python -m examples.texture_folder out/textures
 
 `texture_folder.csv` lists every crop: split, class, number, photograph, scale of the photograph,
-centre of the crop in the scaled photograph, rotation angle and lighting. Three classes are other
+center of the crop in the scaled photograph, rotation angle and lighting. Three classes are other
 classes at ¾ of the resolution, so some classes differ only in scale. The splits of a photograph
 share no pixel at either scale. Nothing is downloaded.
 
@@ -93,7 +93,7 @@ def pixels(crop: Crop) -> np.ndarray:
 
 @functools.cache
 def photograph(name: str, scale: float) -> np.ndarray:
-    """A photograph in grey, resized by `scale`."""
+    """A photograph in gray, resized by `scale`."""
     photo = textures.photograph(name)
     return photo if scale == 1 else transform.rescale(photo, scale, anti_aliasing=True)
 

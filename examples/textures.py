@@ -1,4 +1,4 @@
-"""Labelled grey crops of textures from the photographs in scikit-image.
+"""Labelled gray crops of textures from the photographs in scikit-image.
 
     crops = texture_crops("train", 64, seed=0)
     crops.images                                     # (classes · 64, 128, 128) uint8
@@ -52,7 +52,7 @@ class Light(NamedTuple):
 
     gamma: float
     slope: float
-    """Slope of the gradient, from the centre of the crop to its circumscribed circle."""
+    """Slope of the gradient, from the center of the crop to its circumscribed circle."""
     towards: float
     """Direction of the gradient in radians."""
     mean: float
@@ -60,7 +60,7 @@ class Light(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """Grey crops (N, CROP, CROP) uint8 and their labels."""
+    """Gray crops (N, CROP, CROP) uint8 and their labels."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -72,8 +72,8 @@ def _stars() -> np.ndarray:
 
 def _retina() -> np.ndarray:
     """At half the resolution, without the black frame and the border of the round field."""
-    grey = _grey(data.retina())
-    return measure.block_reduce(grey, 2, np.mean)[112:592, 110:590]
+    gray = _gray(data.retina())
+    return measure.block_reduce(gray, 2, np.mean)[112:592, 110:590]
 
 
 PHOTOGRAPHS = {
@@ -105,8 +105,8 @@ OTHER_PHOTOGRAPHS = {
 
 
 def photograph(name: str) -> np.ndarray:
-    """The photograph of a class in grey: (H, W) float64 in [0, 1]."""
-    return _grey((PHOTOGRAPHS | OTHER_PHOTOGRAPHS)[name]())
+    """The photograph of a class in gray: (H, W) float64 in [0, 1]."""
+    return _gray((PHOTOGRAPHS | OTHER_PHOTOGRAPHS)[name]())
 
 
 def radius(size: int) -> int:
@@ -114,9 +114,9 @@ def radius(size: int) -> int:
     return math.ceil(size / math.sqrt(2))
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    grey = color.rgb2gray(image) if image.ndim == 3 else image
-    return grey / 255 if grey.dtype == np.uint8 else grey
+def _gray(image: np.ndarray) -> np.ndarray:
+    gray = color.rgb2gray(image) if image.ndim == 3 else image
+    return gray / 255 if gray.dtype == np.uint8 else gray
 
 
 def box(shape: tuple[int, ...], split: Split) -> Box:
@@ -183,7 +183,7 @@ def rotated_grid(
     row: float, column: float, angle: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns, (size, size) each, of a rotated square around a position."""
-    down, across = _centred_grid(size)
+    down, across = _centered_grid(size)
     sin, cos = math.sin(angle), math.cos(angle)
     return row + cos * down - sin * across, column + sin * down + cos * across
 
@@ -195,13 +195,13 @@ def draw_light(rng: np.random.Generator) -> Light:
     return Light(gamma, slope, towards, rng.uniform(*BRIGHTNESS), rng.uniform(*CONTRAST))
 
 
-def apply_light(grey: np.ndarray, light: Light) -> np.ndarray:
+def apply_light(gray: np.ndarray, light: Light) -> np.ndarray:
     """Apply a lighting to a crop (size, size); return uint8."""
-    down, across = _centred_grid(len(grey))
+    down, across = _centered_grid(len(gray))
     along = math.sin(light.towards) * down + math.cos(light.towards) * across
-    gradient = light.slope * along / radius(len(grey))
-    lit = _standardize(np.clip(grey, 0, 1) ** light.gamma * (1 + gradient))
-    for _ in range(4):  # clipping changes mean and deviation, and normalising changes the clipping
+    gradient = light.slope * along / radius(len(gray))
+    lit = _standardize(np.clip(gray, 0, 1) ** light.gamma * (1 + gradient))
+    for _ in range(4):  # clipping changes mean and deviation, and normalizing changes the clipping
         lit = _standardize(np.clip(lit, -LIMIT, LIMIT))
     return np.rint(255 * np.clip(light.mean + light.deviation * lit, 0, 1)).astype(np.uint8)
 
@@ -213,8 +213,8 @@ def normalized(images: np.ndarray) -> np.ndarray:
     return (rgb - mean) / std
 
 
-def _centred_grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns relative to the centre of a crop."""
+def _centered_grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns relative to the center of a crop."""
     line = np.arange(size) - (size - 1) / 2
     return np.meshgrid(line, line, indexing="ij")  # type: ignore[return-value]
 

@@ -1,6 +1,6 @@
 """An engine in NumPy, for tests of the training loop without a framework.
 
-``logits = W (V · mean colour) + b``: a user-defined backbone `V` and a classifier, with the SGD of
+``logits = W (V · mean color) + b``: a user-defined backbone `V` and a classifier, with the SGD of
 the other engines. Where `V` trains it updates a running mean, as a BatchNorm layer does.
 """
 
@@ -66,15 +66,15 @@ class Linear:
             self.averages[name] = before + (1 - decay) * (self.values[name] - before)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        colours, values = images.astype(np.float64).mean((1, 2)), self.values
-        maps = colours @ values["backbone.weight"].T
+        colors, values = images.astype(np.float64).mean((1, 2)), self.values
+        maps = colors @ values["backbone.weight"].T
         z = maps @ values["classifier.weight"].T + values["classifier.bias"]
         chances = np.exp(z - z.max(1, keepdims=True))
         chances /= chances.sum(1, keepdims=True)
         loss = -np.log(chances[np.arange(len(z)), labels]).mean()
         slope = (chances - np.eye(CLASSES)[labels]) / len(z)
         gradients = {
-            "backbone.weight": (slope @ values["classifier.weight"]).T @ colours,
+            "backbone.weight": (slope @ values["classifier.weight"]).T @ colors,
             "classifier.weight": slope.T @ maps,
             "classifier.bias": slope.sum(0),
         }
@@ -88,8 +88,8 @@ class Linear:
         return float(loss)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
-        colours, values = images.astype(np.float64).mean((1, 2)), self.values
-        maps = colours @ values["backbone.weight"].T
+        colors, values = images.astype(np.float64).mean((1, 2)), self.values
+        maps = colors @ values["backbone.weight"].T
         return maps @ values["classifier.weight"].T + values["classifier.bias"]
 
     def save(self, path: str, **meaning: Any) -> None:

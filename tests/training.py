@@ -27,10 +27,10 @@ class Memory:
         rng = np.random.default_rng(seed)
         self.labels = rng.integers(CLASSES, size=count)
         self.labels[:CLASSES] = range(CLASSES)
-        # the classes differ in colour
-        colours = np.eye(3)[self.labels][:, None, None]
+        # the classes differ in color
+        colors = np.eye(3)[self.labels][:, None, None]
         noise = rng.standard_normal((count, size, size, 3))
-        self.images = (noise + 2 * colours).astype(np.float32)
+        self.images = (noise + 2 * colors).astype(np.float32)
         self.batch_size, self.seed = batch_size, seed
 
     @property

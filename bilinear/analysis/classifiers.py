@@ -7,7 +7,7 @@ store the transpose: pass ``kernel.T`` and transpose the result. Any array that 
 accepts can be passed, including a PyTorch parameter on the CPU. Biases stay the same.
 
 No conversion is needed between ``reduction="sum"`` and ``"mean"``, because descriptors are
-L2-normalised. Only the eps of the root differs: `bilinear.presets.equivalent_eps` converts it.
+L2-normalized. Only the eps of the root differs: `bilinear.presets.equivalent_eps` converts it.
 """
 
 import math

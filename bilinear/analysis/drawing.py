@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..contract import refuse
 
-FOR_COLOUR = np.array([203, 24, 29], np.float32)
-AGAINST_COLOUR = np.array([33, 102, 172], np.float32)
+FOR_COLOR = np.array([203, 24, 29], np.float32)
+AGAINST_COLOR = np.array([33, 102, 172], np.float32)
 STRENGTH = 0.8
 """Opacity of the strongest heat."""
 
@@ -18,10 +18,10 @@ _LINE = 1.35
 
 
 def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
-    """Draw heat over a grey copy of an image: red where it is positive, blue where it is negative.
+    """Draw heat over a gray copy of an image: red where it is positive, blue where it is negative.
 
-    ``pixel = (1 − a) · grey + a · colour`` with ``a = 0.8 · |heat| / max |heat|``. Heat is enlarged
-    bilinearly to the size of the image, with half-pixel centres. Each location is drawn as one cell
+    ``pixel = (1 − a) · gray + a · color`` with ``a = 0.8 · |heat| / max |heat|``. Heat is enlarged
+    bilinearly to the size of the image, with half-pixel centers. Each location is drawn as one cell
     of the image, but the receptive field of a location in a deep network is larger.
 
     Args:
@@ -39,8 +39,8 @@ def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
     scale = np.abs(heat).max() or 1.0
     small = Image.fromarray((heat / scale).astype(np.float32))
     strength = np.asarray(small.resize(image.size, Image.Resampling.BILINEAR))
-    grey = np.asarray(image.convert("L"), np.float32)[..., None]
-    return _blend(grey, strength)
+    gray = np.asarray(image.convert("L"), np.float32)[..., None]
+    return _blend(gray, strength)
 
 
 def side_by_side(image: Image.Image, heat: np.ndarray, height: int = 448) -> Image.Image:
@@ -66,16 +66,16 @@ def side_by_side(image: Image.Image, heat: np.ndarray, height: int = 448) -> Ima
     return drawn
 
 
-def _blend(grey: np.ndarray, strength: np.ndarray) -> Image.Image:
-    """Blend grey with the colour of the sign of `strength`; its magnitude sets the opacity."""
+def _blend(gray: np.ndarray, strength: np.ndarray) -> Image.Image:
+    """Blend gray with the color of the sign of `strength`; its magnitude sets the opacity."""
     alpha = STRENGTH * np.abs(strength)[..., None]
-    colour = np.where(strength[..., None] > 0, FOR_COLOUR, AGAINST_COLOUR)
-    pixels = (1 - alpha) * grey + alpha * colour
+    color = np.where(strength[..., None] > 0, FOR_COLOR, AGAINST_COLOR)
+    pixels = (1 - alpha) * gray + alpha * color
     return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
 
 
 def add_legend(image: Image.Image, lines: Sequence[str]) -> Image.Image:
-    """Add a white strip with lines of text and a colour scale below an image.
+    """Add a white strip with lines of text and a color scale below an image.
 
     The font size is 1/22 of the image width, at most 24 pixels, or smaller if a line does not fit,
     but at least 8 pixels. If a line is still too long, the result is wider than the image.

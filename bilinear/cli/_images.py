@@ -83,7 +83,7 @@ class Reader:
     def batches(
         self, size: int, advance: Callable[[int], None]
     ) -> Iterator[tuple[np.ndarray, list[Item]]]:
-        """Yield batches in order, all full except the last: normalised images and their items.
+        """Yield batches in order, all full except the last: normalized images and their items.
 
         Raises: ValueError if a batch is too large.
         """

@@ -203,12 +203,12 @@ def check_images(images: Spec, *, channels_first: bool, channels: int | None, le
     layout = f"(N, {channels}, H, W)" if channels_first else f"(N, H, W, {channels})"
     if images.dtype not in ACCUMULATION:
         remedy = "load_image gives what the model takes; raw pixels must be scaled first."
-        refuse(TypeError, "BCNN", "images must be normalised real numbers", images.dtype, remedy)
+        refuse(TypeError, "BCNN", "images must be normalized real numbers", images.dtype, remedy)
     if images.shape is None or channels is None:
         return
     received = shape_text(images.shape)
     if len(images.shape) != 4 or images.shape[1 if channels_first else 3] not in (channels, None):
-        remedy = "Add a batch axis, or move the colour axis."
+        remedy = "Add a batch axis, or move the color axis."
         refuse(ValueError, "BCNN", f"images must be {layout}", received, remedy)
     if any(size is not None and size < least for size in _spatial(images.shape, channels_first)):
         requirement = f"images must be at least {least} × {least}"

@@ -10,9 +10,9 @@ from PIL import Image, ImageEnhance
 
 from ..contract import check_argument, refuse
 from ..contract.arguments import COUNT, number_to
-from .images import Preprocessing, centre_crop, cover
+from .images import Preprocessing, center_crop, cover
 
-Crop = Literal["random", "centre", "resized"]
+Crop = Literal["random", "center", "resized"]
 
 TRIES = 10
 """Rectangles that are drawn until one fits into the image."""
@@ -30,7 +30,7 @@ ERASED_AREA, ERASED_RATIO = (0.02, 0.33), (0.3, 10 / 3)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation of training images, applied before normalisation; plain data.
+    """Augmentation of training images, applied before normalization; plain data.
 
     The crop has the size of the model's `Preprocessing`.
 
@@ -39,7 +39,7 @@ class Augmentation:
 
             - ``"random"`` (default): the shorter side is resized to `resize`, then a crop is taken
               at a random position.
-            - ``"centre"``: the same, but the crop is taken from the centre.
+            - ``"center"``: the same, but the crop is taken from the center.
             - ``"resized"``: a rectangle of random area and aspect ratio is resized to the crop.
         resize: pixels, at least the crop size. Default: that of `Preprocessing`. The published
             recipes use 512 with ``square=True`` for Aircraft and 448 without it for CUB.
@@ -74,7 +74,7 @@ class Augmentation:
     @property
     def varies(self) -> bool:
         """Whether the augmentation is random."""
-        return self.crop != "centre" or self.flip or any(getattr(self, name) for name in LARGEST)
+        return self.crop != "center" or self.flip or any(getattr(self, name) for name in LARGEST)
 
     def __post_init__(self):
         if self.crop not in get_args(Crop):
@@ -135,7 +135,7 @@ def augment(
         if augmentation.crop == "random":
             image = random_crop(image, (rows, columns), rng)
         else:
-            image = centre_crop(image, (rows, columns))
+            image = center_crop(image, (rows, columns))
     if augmentation.flip:
         image = random_flip(image, rng)
     if augmentation.rotation:
@@ -212,7 +212,7 @@ def random_resized_crop(
     else:
         rows = min(image.height, max(1, round(image.width / ratio[0])))
         columns = min(image.width, max(1, round(image.height * ratio[1])))
-        crop = centre_crop(image, (rows, columns))
+        crop = center_crop(image, (rows, columns))
     return crop.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from ..contract import refuse
 from .augment import Augmentation, augment
 from .image_reader import MAX_PIXELS, read_image, set_max_pixels
-from .images import Preprocessing, centre_crop, cover, to_pixels
+from .images import Preprocessing, center_crop, cover, to_pixels
 from .index import Item
 from .seeds import AUGMENTATION, generator
 
@@ -25,7 +25,7 @@ from .seeds import AUGMENTATION, generator
 class Decoder:
     """Decode an item and apply the preprocessing and augmentation of an epoch: (H, W, C) uint8.
 
-    Normalisation is left to the caller: a worker sends a quarter of the bytes of a float32 array.
+    Normalization is left to the caller: a worker sends a quarter of the bytes of a float32 array.
     Raises: as `read_image` and `cover`; ValueError for a box outside the image.
     """
 
@@ -43,7 +43,7 @@ class Decoder:
         image = read_image(name, reserve=lambda n: reserved.enter_context(_reserve(n)))
         image = crop_to_item(image, item, name)
         if self.augmentation is None:
-            view = centre_crop(cover(image, self.preprocessing, name), self.preprocessing.shape)
+            view = center_crop(cover(image, self.preprocessing, name), self.preprocessing.shape)
         else:
             rng = generator(self.seed, AUGMENTATION, epoch, position)
             view = augment(image, self.preprocessing, self.augmentation, rng, name)

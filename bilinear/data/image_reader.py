@@ -61,7 +61,7 @@ def read_image(file: File, *, reserve: Callable[[int], object] | None = None) ->
     """Read an image from a path or a binary file object as an upright 8-bit RGB image.
 
     - EXIF orientation is applied. Only the first frame of an animation is read.
-    - Transparent images are composited over white. The colours of transparent pixels are
+    - Transparent images are composited over white. The colors of transparent pixels are
       arbitrary, so dropping the alpha channel would show them.
     - 16-bit values are scaled by 1/257, not clipped. 32-bit integers are read as 16-bit values.
       Floating-point images are on the scale [0, 1], or [0, 255] if a value exceeds 1.
@@ -176,7 +176,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _scale_transparency(image: ImageFile.ImageFile) -> None:
-    """Convert the transparent colour of a PNG from the depth of the file to that of its pixels."""
+    """Convert the transparent color of a PNG from the depth of the file to that of its pixels."""
     color = image.info.get("transparency")
     depth = image.tile[0][3] if image.format == "PNG" and image.tile else None
     if isinstance(color, int) and depth in ("L;2", "L;4"):
@@ -207,9 +207,9 @@ def _convert(part: Image.Image, largest: float | None) -> Image.Image:
         return Image.alpha_composite(white, part.convert("RGBA")).convert("RGB")
     values = np.asarray(part)  # Pillow's own conversion would clip them
     if part.mode == "F":
-        grey = np.rint(values * 255 if largest == 1 else values)
+        gray = np.rint(values * 255 if largest == 1 else values)
     else:
-        grey = (values.astype(np.uint32) + 128) // 257
+        gray = (values.astype(np.uint32) + 128) // 257
     if (clear := part.info.get("transparency")) is not None:
-        grey[values == clear] = 255
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        gray[values == clear] = 255
+    return Image.fromarray(gray.astype(np.uint8)).convert("RGB")

@@ -2,7 +2,7 @@
 
     images = load_images(["a.jpg", "b.png"], model.preprocessing)      # (N, H, W, 3) float32
 
-Pillow decodes and resizes, NumPy normalises. PyTorch models need channels first:
+Pillow decodes and resizes, NumPy normalizes. PyTorch models need channels first:
 ``torch.from_numpy(images).movedim(-1, 1)``.
 """
 
@@ -26,7 +26,7 @@ MAX_BATCH = 2**31
 class Preprocessing:
     """Preprocessing of images for a model; plain data, stored in the model's file.
 
-    The image is resized and its centre is cropped. Values are scaled to [0, 1], and each channel
+    The image is resized and its center is cropped. Values are scaled to [0, 1], and each channel
     becomes ``(value − mean) / std``. The defaults are the 448 pixels of B-CNN and the mean and
     standard deviation of the ImageNet weights, for RGB. One value in `mean` and `std` is for gray
     images: files are converted to the luma 0.299 R + 0.587 G + 0.114 B. With another number of
@@ -140,7 +140,7 @@ def load_pixels(file: File, preprocessing: Preprocessing) -> np.ndarray:
     """Load one image file, resized and cropped: (H, W, C) uint8. Raises: as `load_image`."""
     check_readable("load_image", preprocessing)
     image = cover(read_image(file), preprocessing, file_name(file))
-    return to_pixels(centre_crop(image, preprocessing.shape), preprocessing)
+    return to_pixels(center_crop(image, preprocessing.shape), preprocessing)
 
 
 def check_readable(op: str, preprocessing: Preprocessing) -> None:
@@ -168,8 +168,8 @@ def cover(image: Image.Image, preprocessing: Preprocessing, name: str) -> Image.
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def centre_crop(image: Image.Image, shape: tuple[int, int]) -> Image.Image:
-    """Take a crop of `shape` (rows, columns) from the centre of an image."""
+def center_crop(image: Image.Image, shape: tuple[int, int]) -> Image.Image:
+    """Take a crop of `shape` (rows, columns) from the center of an image."""
     rows, columns = shape
     top, left = round((image.height - rows) / 2), round((image.width - columns) / 2)
     return image.crop((left, top, left + columns, top + rows))

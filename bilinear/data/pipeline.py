@@ -27,7 +27,7 @@ LAST_EPOCH = 2**32 - 1
 
 
 class Batch(NamedTuple):
-    """Normalised images (N, H, W, 3) float32, labels (N,) int64, and indices (N,) int64.
+    """Normalized images (N, H, W, 3) float32, labels (N,) int64, and indices (N,) int64.
 
     The indices are the positions of the images in ``index.items``.
     """
@@ -57,7 +57,7 @@ class Pipeline:
         index: the index of the data set.
         split: ``"train"`` (default), ``"validation"`` or ``"test"``.
         batch_size: images in a batch, at least 1.
-        preprocessing: size and normalisation of the images.
+        preprocessing: size and normalization of the images.
         augmentation: applied to each image. Default None: as `load_image`, for evaluation.
         seed: a non-negative integer, default 0.
         workers: number of worker processes. Default 0: decode in the calling process. Workers are
@@ -66,7 +66,7 @@ class Pipeline:
         shuffle: Default None: shuffle only the training split.
         drop_last: drop the last batch if it is not full. Default False.
         prefetch: batches that are prepared while one is used, at least 1, default 2. With workers,
-            a thread of the calling process stacks and normalises them. Besides the batch in use,
+            a thread of the calling process stacks and normalizes them. Besides the batch in use,
             the pipeline holds at most ``prefetch + 1`` batches, and the uint8 pixels of one more.
         on_error: ``"raise"`` (default) raises the error of `read_image` for an image that cannot be
             read. ``"skip"`` leaves the image out of its batch and adds its path and the error
@@ -229,7 +229,7 @@ class Pipeline:
                     future.cancel()
 
     def _assemble(self, chunk: np.ndarray, calls: list[Callable]) -> Result:
-        """Stack and normalise the images that the calls return, one after the other."""
+        """Stack and normalize the images that the calls return, one after the other."""
         shape = len(chunk), *self.decoder.preprocessing.shape, self.decoder.preprocessing.channels
         images, indices, skipped = np.empty(shape, np.float32), [], {}
         for index, call in zip(chunk, calls, strict=True):

@@ -14,7 +14,7 @@ from .listing import list_folder
 
 READERS = {"cub": read_cub, "aircraft": read_aircraft, "cars": read_cars, "folder": read_folder}
 
-_MARKERS = {  # one file is enough, so that an incompletely unpacked archive is recognised too
+_MARKERS = {  # one file is enough, so that an incompletely unpacked archive is recognized too
     "cub": ("images.txt", "image_class_labels.txt", "train_test_split.txt"),
     "aircraft": ("data/variants.txt", "variants.txt", "data/images_box.txt", "images_box.txt"),
     "cars": ("cars_annos.mat", *(f"{folder}{file}" for folder in FOLDERS for file in FILES)),

@@ -69,5 +69,5 @@ class Framework(Protocol):
         ...
 
     def resample(self, *maps: Any) -> tuple[Any, ...]:
-        """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
+        """All maps at the smallest extent of each axis: half-pixel centers, no antialiasing."""
         ...

@@ -14,7 +14,7 @@ class Inference:
         model: a `BCNN` in evaluation mode, as `load` gives it.
         framework: the name of its namespace, such as ``"torch"``.
 
-    Shape: images (N, H, W, 3), normalised, in the model's dtype.
+    Shape: images (N, H, W, 3), normalized, in the model's dtype.
     """
 
     def __init__(self, model: Any, framework: str) -> None:

@@ -9,8 +9,8 @@ The layouts were read from the code at these commits:
 - ``hawkeye``: Hawkeye-FineGrained/Hawkeye 626ad69.
 - ``fast-mpn-bcnn``: jiangtaoxie/fast-MPN-COV c430c78, ``--representation BCNN --pretrained``.
 
-All of them flatten in row-major order, and test on the centre crop, 448 pixels, of an image that is
-normalised as in torchvision; for ``fast-mpn-bcnn`` on ImageNet, use ``Preprocessing(224, 256)``.
+All of them flatten in row-major order, and test on the center crop, 448 pixels, of an image that is
+normalized as in torchvision; for ``fast-mpn-bcnn`` on ImageNet, use ``Preprocessing(224, 256)``.
 Some first resize to a square: ``umass`` for Cars, Aircraft and MIT Indoor, ``fast-mpn-bcnn`` for
 Cars and Aircraft, and blinear-cnn-faster always. For such a model, use
 ``Preprocessing(448, square=True)``, and for Aircraft ``Preprocessing(448, 512, square=True)``.

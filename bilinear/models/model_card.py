@@ -136,7 +136,7 @@ def _preprocessing(data: Mapping[str, Any] | None) -> str:
     length = length if given.resize is None else f"{given.resize} pixels"
     return (
         f"Resize {side} of the image to {length}, and crop {height} × {width} pixels at its "
-        "centre. Scale the values to [0, 1], subtract the mean and divide by the standard "
+        "center. Scale the values to [0, 1], subtract the mean and divide by the standard "
         f"deviation of each channel:\n\n- mean: {_numbers(given.mean)}\n- standard deviation: "
         f"{_numbers(given.std)}"
     )

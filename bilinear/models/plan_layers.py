@@ -19,7 +19,7 @@ class Conv(NamedTuple):
 
 
 class BatchNorm(NamedTuple):
-    """Batch normalisation, which divides by √(variance + eps)."""
+    """Batch normalization, which divides by √(variance + eps)."""
 
     name: str
     channels: int

@@ -25,7 +25,7 @@ def bilinear_pool(
     """Bilinear pooling: ``l2_normalize(signed_sqrt(flatten(outer_pool(x, y))))``.
 
     The (C, D) matrix is flattened row-major, so feature ``c·D + d`` is the pair (c, d), and the
-    normalisation is over the whole descriptor. With `packed`, for one stream, the symmetric
+    normalization is over the whole descriptor. With `packed`, for one stream, the symmetric
     matrix of roots is flattened by `half_vectorize` instead: inner products and norms stay the
     same. `root` with `slope_eps`, and `norm`, are the forms of `signed_sqrt` and `l2_normalize`.
     Half-precision dtypes are upcast to float32 once at the start and rounded once at the end.

@@ -11,7 +11,7 @@ def covariance_pool(x: Array, y: Array | None = None, *, mask: Array | None = No
     """The covariance of two feature vectors over all locations.
 
     ``C[n] = (1/Z) Σ_l (x[n,l] − μ_x[n]) (y[n,l] − μ_y[n])ᵀ`` over the valid locations, where Z is
-    their number and μ their mean. ``y=None`` is one stream: y = x. Features are centred before
+    their number and μ their mean. ``y=None`` is one stream: y = x. Features are centered before
     they are multiplied, so that a large mean does not reduce the accuracy.
 
     Args:
@@ -59,17 +59,17 @@ def covariance_pool_vjp(
 
 
 def _covariance_pool(x, y, mask):
-    x_centred = _center(x, mask)
-    y_centred = x_centred if y is None else _center(y, mask)
-    return np.einsum("nlc,nld->ncd", x_centred, y_centred) / _divisor(x, mask, "mean")
+    x_centered = _center(x, mask)
+    y_centered = x_centered if y is None else _center(y, mask)
+    return np.einsum("nlc,nld->ncd", x_centered, y_centered) / _divisor(x, mask, "mean")
 
 
 def _covariance_pool_vjp(ct, x, y, mask):
     z = _divisor(x, mask, "mean")
-    x_centred = _center(x, mask)
-    y_centred = x_centred if y is None else _center(y, mask)
-    dx = np.einsum("ncd,nld->nlc", ct, y_centred) / z
-    dy = np.einsum("ncd,nlc->nld", ct, x_centred) / z
+    x_centered = _center(x, mask)
+    y_centered = x_centered if y is None else _center(y, mask)
+    dx = np.einsum("ncd,nld->nlc", ct, y_centered) / z
+    dy = np.einsum("ncd,nlc->nld", ct, x_centered) / z
     if y is None:
         return (_select(dx + dy, mask),)
     return _select(dx, mask), _select(dy, mask)

@@ -1,4 +1,4 @@
-"""L2 normalisation over the last axis, with a floor on the norm."""
+"""L2 normalization over the last axis, with a floor on the norm."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def l2_normalize(z: Array, *, eps: float = L2_EPS, norm: Norm = "floor") -> Arra
         array([0.6, 0.8])
 
     References:
-        Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalisation); the lower bound is
+        Lin, RoyChowdhury, Maji, ICCV 2015, section 3.1 (l2 normalization); the lower bound is
         ours.
     """
     check_l2_normalize(spec(z), eps, norm)

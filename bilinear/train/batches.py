@@ -16,7 +16,7 @@ MEASURES = {"loss": (1, 0), "accuracy": (-1, 1), "mean_class_accuracy": (-1, 2)}
 
 
 class Batch(Protocol):
-    """Labels and indices, beside `images` (N, H, W, 3), float32 and normalised, or, from a feature
+    """Labels and indices, beside `images` (N, H, W, 3), float32 and normalized, or, from a feature
     cache, `maps`."""
 
     @property
@@ -83,7 +83,7 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
 def check_pipelines(
     engine: Engine, training: Pipeline, validation: Pipeline, preprocessing: Preprocessing | None
 ) -> None:
-    """Refuse an empty pipeline, and images normalised otherwise than the weights expect."""
+    """Refuse an empty pipeline, and images normalized otherwise than the weights expect."""
     for name, pipeline in ("training", training), ("validation", validation):
         if pipeline.batches_per_epoch < 1:
             remedy = "Add images, or do not drop the last batch."
@@ -94,7 +94,7 @@ def check_pipelines(
     given = preprocessing and (preprocessing.mean, preprocessing.std)
     if given != (expected.mean, expected.std):
         invariant = f"preprocessing must have the mean {expected.mean} and the std {expected.std}"
-        remedy = "The weights were trained on images normalised this way."
+        remedy = "The weights were trained on images normalized this way."
         refuse(ValueError, "train", invariant, f"{given}", remedy)
 
 

@@ -145,7 +145,7 @@ def open_pipelines(
 ) -> Iterator[tuple[Pipeline, Pipeline, Pipeline]]:
     """Pipelines for training with augmentation, for validation, and for training without it."""
     images = recipe.images
-    crop = "resized" if images.scale else "random" if images.random_crop else "centre"
+    crop = "resized" if images.scale else "random" if images.random_crop else "center"
     scale = images.scale or Augmentation.scale
     colors = {name: getattr(images, name) for name in LARGEST}
     augmentation = Augmentation(crop, flip=images.flip, scale=scale, **colors)

@@ -62,7 +62,7 @@ def train(
         classes: class names, for the files of the models. Default: None.
         preprocessing: what the pipelines do to an image, for those files too. Required where the
             weights of the model state a mean and std, which must be equal. Default: None.
-        data: checksum of the data, to recognise on resuming that it is the same. Default: empty.
+        data: checksum of the data, to recognize on resuming that it is the same. Default: empty.
         class_counts: training images of each class, for a recipe with balanced class weights.
             Default: None.
         cache: feature maps of both pipelines, for phases with frozen backbones. Default: None.

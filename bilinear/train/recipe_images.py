@@ -36,7 +36,7 @@ class Images:
             `size`. Default: None, the shortest that contains the crop.
         square: resize both sides to `resize` and ignore the aspect ratio. Default: False.
         random_crop: crop at a random position in training. Default: True. Validation uses the
-            centre.
+            center.
         flip: mirror a training image with probability 0.5. Default: True.
         scale: in training, resize a rectangle with a random area in this range, as a fraction of
             the image, to the crop. Default: None, a crop of fixed size.

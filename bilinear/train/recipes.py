@@ -102,7 +102,7 @@ class Recipe:
         batch_size: default: 32.
         accumulate: compute the gradient of each batch as the sum over this many parts of equal
             size, one after the other, which takes less memory; a divisor of `batch_size`. A smaller
-            last batch has fewer parts. BatchNorm normalises each part. Default: 1.
+            last batch has fewer parts. BatchNorm normalizes each part. Default: 1.
         drop_last: leave out the last training batch of an epoch if it is smaller. Default: False.
         label_smoothing: ε, at least 0, below 1: the target of an image is ``1 − ε`` for its class
             plus ``ε / classes`` for every class. Default: 0.

@@ -30,7 +30,7 @@ from .run import Run
 from .scalars import scalars
 
 PREFIX = "events.out.tfevents."
-"""Of the file names that TensorBoard recognises; it reads them in alphabetical order."""
+"""Of the file names that TensorBoard recognizes; it reads them in alphabetical order."""
 
 
 class TensorBoardLog:

@@ -65,8 +65,8 @@ def chart(
         parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>')
 
     def marker(name: str, x: float, y: float) -> None:
-        colour, path = MARKERS[name]
-        parts.append(f'<path d="{path}" fill="{colour}" transform="translate({x:.1f},{y})"/>')
+        color, path = MARKERS[name]
+        parts.append(f'<path d="{path}" fill="{color}" transform="translate({x:.1f},{y})"/>')
 
     for i, name in enumerate(names):
         marker(name, LEFT + 10 + 110 * i, LINE - 4)

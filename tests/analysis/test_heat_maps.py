@@ -12,8 +12,8 @@ from PIL import Image
 
 from bilinear import reference
 from bilinear.analysis.drawing import (
-    AGAINST_COLOUR,
-    FOR_COLOUR,
+    AGAINST_COLOR,
+    FOR_COLOR,
     STRENGTH,
     add_legend,
     overlay_heat,
@@ -173,13 +173,13 @@ PHOTOGRAPH = Image.fromarray(PIXELS)
 
 
 def test_positive_heat_is_red_and_negative_heat_blue() -> None:
-    grey = np.asarray(PHOTOGRAPH.convert("L"), np.float32)[..., None]
-    for sign, colour in ((2.0, FOR_COLOUR), (-0.5, AGAINST_COLOUR)):
+    gray = np.asarray(PHOTOGRAPH.convert("L"), np.float32)[..., None]
+    for sign, color in ((2.0, FOR_COLOR), (-0.5, AGAINST_COLOR)):
         drawn = np.asarray(overlay_heat(PHOTOGRAPH, np.full((3, 4), sign)))
-        expected = np.rint((1 - np.float32(STRENGTH)) * grey + np.float32(STRENGTH) * colour)
+        expected = np.rint((1 - np.float32(STRENGTH)) * gray + np.float32(STRENGTH) * color)
         assert np.abs(drawn - expected).max() <= 1  # the order of two float32 products
     plain = np.asarray(overlay_heat(PHOTOGRAPH, np.zeros((3, 4))))
-    np.testing.assert_array_equal(plain, np.repeat(grey, 3, -1))
+    np.testing.assert_array_equal(plain, np.repeat(gray, 3, -1))
 
 
 def test_heat_is_drawn_at_its_location() -> None:

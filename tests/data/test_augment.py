@@ -53,17 +53,17 @@ def test_resized_crops_have_the_requested_areas_and_aspect_ratios():
     assert np.std(positions, axis=0).min() > 15
 
 
-def test_the_centre_is_taken_if_no_rectangle_fits():
+def test_the_center_is_taken_if_no_rectangle_fits():
     rng = np.random.default_rng(0)
     view = augment.random_resized_crop(ramp(4, 200), (4, 8), rng, (0.9, 1.0), (1.0, 2.0))
     assert corners(view) == (0, 96, 3, 103)
 
 
-def test_centre_crops():
-    """The centre of the resized image. With square=True it contains the whole image."""
+def test_center_crops():
+    """The center of the resized image. With square=True it contains the whole image."""
 
     def view(**options):
-        augmentation, rng = Augmentation("centre", flip=False, **options), np.random.default_rng(0)
+        augmentation, rng = Augmentation("center", flip=False, **options), np.random.default_rng(0)
         image = augment.augment(ramp(40, 80), Preprocessing(40), augmentation, rng, "a.png")
         assert image.size == (40, 40)
         return corners(image)
@@ -84,7 +84,7 @@ FILL = (51, 102, 153)
 def views(pixels, count=200, **options):
     """Versions of an image of SIDE × SIDE pixels, as float64."""
     rng, image = np.random.default_rng(0), Image.fromarray(pixels.astype(np.uint8))
-    augmentation = Augmentation("centre", flip=False, **options)
+    augmentation = Augmentation("center", flip=False, **options)
     made = [augment.augment(image, MEAN, augmentation, rng, "a.png") for _ in range(count)]
     return np.array([np.asarray(view) for view in made], np.float64)
 
@@ -94,7 +94,7 @@ def plain(red, green, blue):
 
 
 def test_rotations_have_uniform_angles_and_corners_of_the_mean():
-    """The right half is white: the angle follows from its centre of mass."""
+    """The right half is white: the angle follows from its center of mass."""
     pixels = plain(0, 0, 0)
     pixels[:, SIDE // 2 :] = 255
     found = views(pixels, rotation=30)
@@ -125,7 +125,7 @@ def test_contrast_is_a_factor_on_the_distance_from_the_mean_brightness():
     assert spread.max() == pytest.approx(1.5, abs=0.03)
 
 
-def test_saturation_is_a_factor_on_the_distance_from_grey():
+def test_saturation_is_a_factor_on_the_distance_from_gray():
     """ITU-R 601: 0.299 · 160 + 0.587 · 100 + 0.114 · 80 is 116."""
     found = views(plain(160, 100, 80), saturation=0.5)[:, 0, 0]
     factors = (found - 116) / (160 - 116, 100 - 116, 80 - 116)
@@ -160,20 +160,20 @@ def test_erased_rectangles():
 def test_strengths_of_zero_draw_no_number():
     """The crops of a seed do not depend on options that are off."""
     rng = np.random.default_rng(0)
-    augment.augment(ramp(SIDE, SIDE), MEAN, Augmentation("centre", flip=False), rng, "a.png")
+    augment.augment(ramp(SIDE, SIDE), MEAN, Augmentation("center", flip=False), rng, "a.png")
     assert rng.random() == np.random.default_rng(0).random()
 
 
 @pytest.mark.parametrize("name", augment.LARGEST)
 def test_a_strength_makes_the_augmentation_random(name):
-    assert Augmentation("centre", flip=False, **{name: 0.1}).varies
-    assert not Augmentation("centre", flip=False).varies
+    assert Augmentation("center", flip=False, **{name: 0.1}).varies
+    assert not Augmentation("center", flip=False).varies
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"crop": "corner"}, "crop must be one of random, centre, resized"),
+        ({"crop": "corner"}, "crop must be one of random, center, resized"),
         ({"resize": 0}, "resize must be a positive integer"),
         ({"resize": 9.5}, "resize must be a positive integer"),
         ({"crop": "resized", "square": True}, "crop='resized' allows neither resize nor square"),

@@ -67,21 +67,21 @@ def test_transparency_is_composited_over_white(tmp_path, mode):
     np.testing.assert_array_equal(found[:, 20:], opaque[:, 20:])
 
 
-def test_a_transparent_colour_is_composited_over_white(tmp_path):
+def test_a_transparent_color_is_composited_over_white(tmp_path):
     palette = photograph().quantize(8)
     path = stored(palette, tmp_path / "a.png", transparency=palette.getpixel((0, 0)))
     opaque = np.asarray(palette.convert("RGB"))
     clear = np.asarray(palette) == palette.getpixel((0, 0))
     np.testing.assert_array_equal(pixels(path), np.where(clear[..., None], 255, opaque))
 
-    grey = photograph().convert("L")
-    path = stored(grey, tmp_path / "b.png", transparency=grey.getpixel((0, 0)))
+    gray = photograph().convert("L")
+    path = stored(gray, tmp_path / "b.png", transparency=gray.getpixel((0, 0)))
     assert (pixels(path)[0, 0] == 255).all()
-    assert (pixels(path)[-1, -1] == grey.getpixel((59, 39))).all()
+    assert (pixels(path)[-1, -1] == gray.getpixel((59, 39))).all()
 
 
 def png(path, values, depth, kind, transparency):
-    """A PNG of any depth with a transparent colour; Pillow writes neither."""
+    """A PNG of any depth with a transparent color; Pillow writes neither."""
     channels = 3 if kind == 2 else 1
     bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(*values.shape, 2), axis=-1)
     rows = bits[..., -depth:].reshape(len(values), -1)
@@ -98,12 +98,12 @@ def png(path, values, depth, kind, transparency):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_transparent_colours_of_every_depth_are_composited_over_white(tmp_path, depth):
-    """Pillow keeps the colour in the depth of the file."""
+def test_transparent_colors_of_every_depth_are_composited_over_white(tmp_path, depth):
+    """Pillow keeps the color in the depth of the file."""
     largest = 2**depth - 1
     values = np.array([[0, largest // 3, largest - largest // 3, largest]])
     clear = largest // 3
-    found = pixels(png(tmp_path / "grey.png", values, depth, 0, clear))[0, :, 0]
+    found = pixels(png(tmp_path / "gray.png", values, depth, 0, clear))[0, :, 0]
     expected = np.where(values == clear, 255, np.rint(values * 255 / largest))
     np.testing.assert_array_equal(found, expected[0])
     if depth >= 8:
@@ -134,9 +134,9 @@ def test_floating_values_are_on_the_scale_1_or_255(tmp_path):
     assert pixels(stored(Image.fromarray(values), tmp_path / "a.tif"))[0, :, 1].tolist() == [
         *(0, 128, 255)
     ]
-    grey = photograph().convert("L")
-    found = pixels(stored(grey.convert("F"), tmp_path / "b.tif"))
-    np.testing.assert_array_equal(found[..., 0], np.asarray(grey))
+    gray = photograph().convert("L")
+    found = pixels(stored(gray.convert("F"), tmp_path / "b.tif"))
+    np.testing.assert_array_equal(found[..., 0], np.asarray(gray))
     for bad in (-1, 256, np.nan):
         path = stored(Image.fromarray(values + np.float32(bad)), tmp_path / "c.tif")
         refused(path, r"must be in \[0, 255\]", path)
@@ -168,7 +168,7 @@ def test_unreadable_exif_is_ignored(tmp_path, exif):
 
 @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
 def test_an_animation_gives_its_first_frame(tmp_path, kind):
-    red, blue = (Image.new("RGB", (8, 6), colour) for colour in ("red", "blue"))
+    red, blue = (Image.new("RGB", (8, 6), color) for color in ("red", "blue"))
     path = stored(red, tmp_path / f"a.{kind}", save_all=True, append_images=[blue])
     assert np.abs(pixels(path) - [255, 0, 0]).max() <= 3
 

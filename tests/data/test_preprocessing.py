@@ -1,4 +1,4 @@
-"""Preprocessing: resize, crop and normalise; validation and JSON form of `Preprocessing`."""
+"""Preprocessing: resize, crop and normalize; validation and JSON form of `Preprocessing`."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def test_the_size_before_the_crop(height, width, preprocessing, expected):
     assert resized(image, preprocessing) == expected
 
 
-def test_pixels_are_scaled_and_normalised(tmp_path):
+def test_pixels_are_scaled_and_normalized(tmp_path):
     path = stored(Image.new("RGB", (9, 7), (255, 0, 51)), tmp_path / "a.png")
     preprocessing = Preprocessing(4, mean=(0.5, 0.25, 0), std=(0.5, 2, 0.1))
     found = load_image(path, preprocessing)
@@ -84,7 +84,7 @@ def test_the_crop_is_central(tmp_path):
 
 
 def test_resizing_is_antialiased():
-    """A fine checkerboard becomes uniformly grey."""
+    """A fine checkerboard becomes uniformly gray."""
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     file = io.BytesIO()
     Image.fromarray(board.astype(np.uint8)).save(file, "png")

@@ -50,7 +50,7 @@ def test_few_batches_are_prepared_ahead(tmp_path):
 
 
 def test_the_next_batch_is_assembled_in_the_background(tmp_path):
-    """Waiting for it takes a fraction of the time of stacking and normalising."""
+    """Waiting for it takes a fraction of the time of stacking and normalizing."""
     size = Preprocessing(448)
     index = datasets.two_class_index(tmp_path, 96)
     with pipeline(index, workers=1, batch_size=24, preprocessing=size) as opened:

@@ -64,8 +64,8 @@ def test_feature_maps_are_computed_once(tmp_path: Path, monkeypatch: pytest.Monk
     maps = frozen.feature_maps(tmp_path, lambda: photos, 0)
     assert maps["train 10"].shape == (4, 3, 4, 4)
     assert maps["test 15"].shape == (2, 1, 2, 2)
-    grey = (frozen.crops(photos, "train", 0).astype(np.float32) - 127) / 128
-    means = grey.reshape(4, 4, 32, 4, 32).mean((2, 4))  # enlarging changes them little
+    gray = (frozen.crops(photos, "train", 0).astype(np.float32) - 127) / 128
+    means = gray.reshape(4, 4, 32, 4, 32).mean((2, 4))  # enlarging changes them little
     np.testing.assert_allclose(maps["train 10"][:, 0], means, atol=0.05)
     again = frozen.feature_maps(tmp_path, pytest.fail, 0)
     assert {k: v.tobytes() for k, v in again.items()} == {k: v.tobytes() for k, v in maps.items()}

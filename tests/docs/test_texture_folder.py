@@ -68,11 +68,11 @@ def accuracies(
     """Return the test accuracies of the nearest class mean and of a linear discriminant."""
     mean, spread = train.mean(0), train.std(0)
     a, b = (train - mean) / spread, (test - mean) / spread
-    centres = np.stack([a[labels == label].mean(0) for label in range(labels.max() + 1)])
-    nearest = ((b[:, None] - centres) ** 2).sum(2).argmin(1)
-    within = np.cov((a - centres[labels]).T)
-    slopes = centres @ np.linalg.inv(within)
-    linear = (b @ slopes.T - (slopes * centres).sum(1) / 2).argmax(1)
+    centers = np.stack([a[labels == label].mean(0) for label in range(labels.max() + 1)])
+    nearest = ((b[:, None] - centers) ** 2).sum(2).argmin(1)
+    within = np.cov((a - centers[labels]).T)
+    slopes = centers @ np.linalg.inv(within)
+    linear = (b @ slopes.T - (slopes * centers).sum(1) / 2).argmax(1)
     return float((nearest == expected).mean()), float((linear == expected).mean())
 
 

@@ -27,7 +27,7 @@ elif not TF32:  # networks follow JAX's setting, which rounds float32 products o
     jax.config.update("jax_default_matmul_precision", "highest")
 
 # Run eagerly, JAX compiles each primitive for each shape, and again under each global setting.
-# Its cache recognises what became the same program, which is most of the time of these tests.
+# Its cache recognizes what became the same program, which is most of the time of these tests.
 jax.config.update("jax_compilation_cache_dir", os.environ["BILINEAR_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

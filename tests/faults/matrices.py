@@ -136,17 +136,17 @@ for _name, _wrong in {
     FAULTY[ROOT, _name] = functools.partial(on_the_gram_side, wrong=_wrong)
 
 
-@fault(ROOT, "the features are always centred")
+@fault(ROOT, "the features are always centered")
 def _(a, ops, f, x, *, center=True, **options):
     return f(x, center=True, **options)
 
 
-@fault(ROOT, "the features are never centred")
+@fault(ROOT, "the features are never centered")
 def _(a, ops, f, x, *, center=True, **options):
     return f(x, center=False, **options)
 
 
-@fault(ROOT, "masked locations are centred too")
+@fault(ROOT, "masked locations are centered too")
 def _(a, ops, f, x, *, mask=None, center=True, reduction="mean", **options):
     right = f(x, mask=mask, center=center, reduction=reduction, **options)
     if mask is None or not center:

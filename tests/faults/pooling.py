@@ -104,7 +104,7 @@ def _(a, ops, f, g, *, isometric=True):
 COVARIANCE = "covariance_pool"
 
 
-@fault(COVARIANCE, "nothing is centred")
+@fault(COVARIANCE, "nothing is centered")
 def _(a, ops, f, x, y=None, *, mask=None):
     return ops.outer_pool(x, y, mask=mask)
 
@@ -116,7 +116,7 @@ def _(a, ops, f, x, y=None, *, mask=None):
     return like(a, f(wide, up(a, y), mask=mask) * (z / (z - 1 + 1e-9)), x)
 
 
-@fault(COVARIANCE, "masked locations are centred too")
+@fault(COVARIANCE, "masked locations are centered too")
 def _(a, ops, f, x, y=None, *, mask=None):
     if mask is None:
         return f(x, y)

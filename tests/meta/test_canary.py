@@ -32,8 +32,8 @@ GREEN = {
 """Tests that pass for a canary."""
 
 ROUNDINGS = {
-    ("covariance_pool", "forward"): 14,  # a centred factor has 5, twice; 3 products, the division
-    ("covariance_pool", "gradient"): 20,  # centring, 4 products a side, their sum, the division
+    ("covariance_pool", "forward"): 14,  # a centered factor has 5, twice; 3 products, the division
+    ("covariance_pool", "gradient"): 20,  # centering, 4 products a side, their sum, the division
     ("covariance_sqrt", "forward"): 93,  # those; S and s 7; 5 steps of 3 products of 4 and T; root
     ("covariance_sqrt", "gradient"): 250,  # those; back 5 steps of 3 sums of 2 products; of s and C
     ("matrix_sqrt", "forward"): 63,  # S and s 6; 5 steps of 3 products and T, 11 each; the root 2

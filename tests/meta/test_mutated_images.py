@@ -36,15 +36,15 @@ LIMIT = 5.0
 
 def images() -> list[bytes]:
     """Valid images in every format and mode that this installation of Pillow writes."""
-    grey = Image.effect_mandelbrot((64, 48), (-2, -1.5, 1, 1.5), 100)
-    color = Image.merge("RGB", (grey, grey.rotate(90), grey.rotate(180)))
+    gray = Image.effect_mandelbrot((64, 48), (-2, -1.5, 1, 1.5), 100)
+    color = Image.merge("RGB", (gray, gray.rotate(90), gray.rotate(180)))
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = []
     for kind, modes in MODES.items():
         if features.check({"WEBP": "webp", "JPEG2000": "jpg_2000"}.get(kind, "jpg")):
             for mode in modes:
-                image = (grey if mode in ("I;16", "F") else color).convert(mode)
+                image = (gray if mode in ("I;16", "F") else color).convert(mode)
                 image.save(file := io.BytesIO(), kind, exif=exif)
                 stored.append(file.getvalue())
     for compression in ("tiff_lzw", "jpeg", "tiff_deflate"):

@@ -127,15 +127,15 @@ def test_the_last_tap_is_the_map_of_the_backbone(backend: str, backbone: str) ->
 
 
 def _resampled(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Half-pixel centres, edge-clamped, no antialiasing: each axis as a matrix."""
+    """Half-pixel centers, edge-clamped, no antialiasing: each axis as a matrix."""
     return np.einsum(
         "hH,wW,nHWc->nhwc", _axis(x.shape[1], height), _axis(x.shape[2], width), x, optimize=True
     )
 
 
 def _axis(size: int, new: int) -> np.ndarray:
-    centres = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    centers = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
+    return np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(size)))
 
 
 @needs_two
@@ -174,7 +174,7 @@ def test_bad_arguments_and_images(backend: str) -> None:
     with pytest.raises(Exception, match="in training each channel needs more than one value"):
         driver(backend).logits(resnet, x, training=True)
     for network, words, wrong in (
-        (resnet, "images must be normalised real numbers; got uint8", x.astype(np.uint8)),
+        (resnet, "images must be normalized real numbers; got uint8", x.astype(np.uint8)),
         (resnet, r"images must be \(N, ", x[..., :2]),
         (model("vgg16", CLASSES), "images must be at least 16 × 16", x[:, :15]),
     ):

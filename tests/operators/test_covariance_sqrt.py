@@ -32,12 +32,12 @@ TestReference, TestParity, TestTransforms = operator_tests(
 def test_it_is_the_root_of_the_covariance(options: dict) -> None:
     """The root of the pooled matrix, which `reduction` multiplies by √Z."""
     for x in (MAP, MAP.swapaxes(1, 2)):
-        centred = covariance_sqrt(x, **options)
-        assert_rounded(centred, matrix_sqrt(covariance_pool(x), **options), 40)
+        centered = covariance_sqrt(x, **options)
+        assert_rounded(centered, matrix_sqrt(covariance_pool(x), **options), 40)
         plain = covariance_sqrt(x, center=False, **options)
         assert_rounded(plain, matrix_sqrt(outer_pool(x), **options), 40)
         total = covariance_sqrt(x, reduction="sum", **options)
-        assert_rounded(total, centred * x.shape[1] ** 0.5, 40)
+        assert_rounded(total, centered * x.shape[1] ** 0.5, 40)
 
 
 @pytest.mark.parametrize("options", [{"steps": 3}, {"method": "eigen"}], ids=str)

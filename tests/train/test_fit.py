@@ -65,7 +65,7 @@ def test_square_images_are_resized_alike_in_both_splits_and_by_load_image(index:
     ("images", "augmentation"),
     [
         (Images(32), Augmentation()),
-        (Images(32, random_crop=False, flip=False), Augmentation("centre", flip=False)),
+        (Images(32, random_crop=False, flip=False), Augmentation("center", flip=False)),
         (Images(32, scale=(0.25, 0.5)), Augmentation("resized", scale=(0.25, 0.5))),
         *((Images(32, **{name: 0.5}), Augmentation(**{name: 0.5})) for name in LARGEST),
     ],

@@ -26,7 +26,7 @@ def covariance_pool(
         mask: boolean (N, L); only locations where it is True are pooled. None pools all.
 
     Returns: Array (N, C, D).
-    Cost: time O(N·L·C·D); memory N·C·D and two centred copies of the features.
+    Cost: time O(N·L·C·D); memory N·C·D and two centered copies of the features.
     Specification: `bilinear.reference.covariance_pool`.
     """
     check_covariance_pool(*specs("covariance_pool", x, y, mask))
@@ -34,11 +34,11 @@ def covariance_pool(
 
 
 def covariance_pool_unchecked(x, y, mask) -> jax.Array:
-    """The formula; features are centred before the product, so a large mean costs no digits."""
+    """The formula; features are centered before the product, so a large mean costs no digits."""
     z = count_locations(upcast(x), mask)[:, :, None]
-    x_centred = center_locations(x, mask, z)
-    y_centred = x_centred if y is None else center_locations(y, mask, z)
-    return einsum("nlc,nld->ncd", x_centred, y_centred) / z
+    x_centered = center_locations(x, mask, z)
+    y_centered = x_centered if y is None else center_locations(y, mask, z)
+    return einsum("nlc,nld->ncd", x_centered, y_centered) / z
 
 
 def center_locations(x: ArrayLike, mask: ArrayLike | None, z: jax.Array) -> jax.Array:

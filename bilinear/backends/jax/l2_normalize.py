@@ -1,4 +1,4 @@
-"""L2 normalisation over the last axis, with a floor on the norm."""
+"""L2 normalization over the last axis, with a floor on the norm."""
 
 import jax
 import jax.numpy as jnp

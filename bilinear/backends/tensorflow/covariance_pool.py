@@ -14,7 +14,7 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
     """Covariance of two feature vectors over all locations.
 
     Specification: `bilinear.reference.covariance_pool`. Cost: time O(N·L·C·D). Memory N·C·D and two
-    centred copies of the features.
+    centered copies of the features.
 
     Args:
         x: (N, L, C) features.

@@ -20,7 +20,7 @@ def covariance_pool(x: Tensor, y: Tensor | None = None, *, mask: Tensor | None =
         mask: boolean, (N, L), True at valid locations; None is all. Default None.
 
     Returns: Covariances (N, C, D) in the dtype of x.
-    Cost: time N·L·C·D; memory N·C·D and two centred copies of the features.
+    Cost: time N·L·C·D; memory N·C·D and two centered copies of the features.
 
     Example:
         >>> covariance_pool(torch.rand(2, 49, 8)).shape
@@ -35,9 +35,9 @@ def covariance_pool_unchecked(x: Tensor, y: Tensor | None, mask: Tensor | None) 
     """The unchecked formula, in the accumulation dtype."""
     kind = upcast(x[:0]).dtype
     z = x.shape[1] if mask is None else count_locations(mask, kind)[:, None, None]
-    x_centred = center_locations(upcast(x), mask, z)
-    y_centred = x_centred if y is None else center_locations(upcast(y), mask, z)
-    return matmul(x_centred.transpose(-2, -1), y_centred) / z
+    x_centered = center_locations(upcast(x), mask, z)
+    y_centered = x_centered if y is None else center_locations(upcast(y), mask, z)
+    return matmul(x_centered.transpose(-2, -1), y_centered) / z
 
 
 def center_locations(x: Tensor, mask: Tensor | None, z: Tensor | int) -> Tensor:

@@ -51,9 +51,9 @@ class Linear(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """torch's batch normalisation over all axes but the last, in the accumulation dtype.
+    """torch's batch normalization over all axes but the last, in the accumulation dtype.
 
-    In training the biased variance of the batch normalises, and the unbiased one updates ``var``
+    In training the biased variance of the batch normalizes, and the unbiased one updates ``var``
     with torch's momentum; `flax.nnx.BatchNorm` would store the biased one.
     """
 
@@ -75,8 +75,8 @@ class BatchNorm(nnx.Module):
             mean = values.mean(axes)
             # The last square is 0 but carries the derivatives with respect to the mean, which
             # would otherwise be a sum over all values of the batch.
-            centre = jax.lax.stop_gradient(mean)
-            var = jnp.square(values - centre).mean(axes) - jnp.square(mean - centre)
+            center = jax.lax.stop_gradient(mean)
+            var = jnp.square(values - center).mean(axes) - jnp.square(mean - center)
             self._update_statistics(mean, var, jnp.asarray(x.size // x.shape[-1], var.dtype))
         scale = upcast(self.scale[...]) / jnp.sqrt(var + self.eps)
         return ((values - mean) * scale + upcast(self.bias[...])).astype(x.dtype)

@@ -59,7 +59,7 @@ class BCNN(nnx.Module, Network[jax.Array]):
         dtype: of the parameters: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
             Custom modules keep theirs.
 
-    Shape: images (N, H, W, C) of `in_channels`, already normalised -> logits (N, num_classes).
+    Shape: images (N, H, W, C) of `in_channels`, already normalized -> logits (N, num_classes).
         Feature maps of several sizes are resampled bilinearly to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Precision: the networks follow JAX's precision setting, TensorFloat-32 by default on a GPU;

@@ -62,7 +62,7 @@ def max_pool(x: jax.Array, kernel: int, stride: int, padding: int) -> jax.Array:
 
 
 def resample(*maps: jax.Array) -> tuple[jax.Array, ...]:
-    """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
+    """All maps at the smallest extent of each axis: half-pixel centers, no antialiasing."""
     if len(maps) == 1:
         return maps
     size = [min(sizes) for sizes in zip(*(x.shape[1:-1] for x in maps), strict=True)]

@@ -43,9 +43,9 @@ class Conv(keras.layers.Layer):
 
 
 class BatchNorm(keras.layers.Layer):
-    """PyTorch's batch normalisation over all axes but the last, in float32 for half precision.
+    """PyTorch's batch normalization over all axes but the last, in float32 for half precision.
 
-    In training the biased variance of the batch normalises, and the unbiased one updates
+    In training the biased variance of the batch normalizes, and the unbiased one updates
     ``moving_variance`` with PyTorch's momentum; `keras.layers.BatchNormalization` stores the
     biased one. As there, a frozen layer (``trainable = False``) computes as in evaluation.
     Sizes unknown when a tf.function is traced are checked at run time.
@@ -78,16 +78,16 @@ class BatchNorm(keras.layers.Layer):
             values, count = functions().count_values(values)
             old_mean, old_variance = mean, variance
             mean = ops.mean(values, axis=(0, 1, 2))
-            centred = values - mean
-            variance = ops.mean(ops.square(centred), axis=(0, 1, 2))
+            centered = values - mean
+            variance = ops.mean(ops.square(centered), axis=(0, 1, 2))
             unbiased = variance * (count / (count - 1))
             _update(self.moving_mean, old_mean, mean, count)
             _update(self.moving_variance, old_variance, unbiased, count)
         else:
-            centred = values - mean
+            centered = values - mean
         # one factor per channel: each further pass over the maps adds one or two to the gradient
         scale = upcast(self.gamma.value) / ops.sqrt(variance + self.plan.eps)
-        return ops.cast(centred * scale + upcast(self.beta.value), x.dtype)
+        return ops.cast(centered * scale + upcast(self.beta.value), x.dtype)
 
 
 def _update(statistic: keras.Variable, old: Any, new: Any, count: Any) -> None:

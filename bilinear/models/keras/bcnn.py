@@ -59,7 +59,7 @@ class BCNN(keras.Model, Network[Any]):
             or a Keras dtype policy such as ``"mixed_bfloat16"``; None is Keras' global policy.
             Custom layers and pools keep theirs.
 
-    Shape: images (N, H, W, C) of `in_channels`, already normalised, whatever Keras' image data
+    Shape: images (N, H, W, C) of `in_channels`, already normalized, whatever Keras' image data
         format -> logits (N, num_classes). Feature maps of several sizes are resampled bilinearly
         to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.

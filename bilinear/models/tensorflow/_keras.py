@@ -45,7 +45,7 @@ def count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """All maps at the smallest extent of each axis: half-pixel centres, no antialiasing."""
+    """All maps at the smallest extent of each axis: half-pixel centers, no antialiasing."""
     if len(maps) == 1:
         return maps
     for axis in (1, 2):

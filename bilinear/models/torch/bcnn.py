@@ -57,7 +57,7 @@ class BCNN(nn.Module, Network[Tensor]):
         dtype: of the parameters: ``torch.float16``, ``bfloat16``, ``float32`` or ``float64``, or
             its name; None is ``torch.get_default_dtype()``. Custom modules keep theirs.
 
-    Shape: images (N, C, H, W) of `in_channels`, already normalised -> logits (N, num_classes).
+    Shape: images (N, C, H, W) of `in_channels`, already normalized -> logits (N, num_classes).
         Feature maps of several sizes are resampled bilinearly to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for

@@ -76,7 +76,7 @@ def edges(dtype: str) -> dict[str, Case]:
         "equal locations only": Case((np.ones_like(x),), {"steps": 2}),
         "far from 0": Case((far,), {"steps": 2}),
         "single location": Case((x[:, :1],), {"steps": 2}),
-        "single location, not centred": Case((x[:, :1],), {**PLAIN, "steps": 1}),
+        "single location, not centered": Case((x[:, :1],), {**PLAIN, "steps": 1}),
         "empty batch": Case((x[:0],)),
     }
 
@@ -165,7 +165,7 @@ def _weights(r: Roundings, x, z, given: dict[str, Any]):
 
 
 def _center(r: Roundings, x, case: Case):
-    """Return the features, centred or not, with 0 at masked locations, and the divisor Z."""
+    """Return the features, centered or not, with 0 at masked locations, and the divisor Z."""
     keep = case.options["mask"]
     z = divisor(case.arrays[0], keep, case.options["reduction"])[..., None]
     if not case.options["center"]:

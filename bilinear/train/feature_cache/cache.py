@@ -38,7 +38,7 @@ class Cache:
     Args:
         folder: several runs may share it, also at the same time.
         views: versions of each augmented training image, 1 or more. Default: 4. None stores one
-            version without augmentation: the centre crop.
+            version without augmentation: the center crop.
         limit: bytes of the whole folder above which nothing is written, whichever run wrote them.
             Default: 20 GiB.
 

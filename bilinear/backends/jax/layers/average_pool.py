@@ -13,7 +13,7 @@ from ._layer import StaticPool
 class AveragePool(StaticPool):
     """The mean of a feature map over all locations: the baseline for the other pools.
 
-    There is no root and no normalisation. A static value like `BilinearPool`.
+    There is no root and no normalization. A static value like `BilinearPool`.
 
     Shape: x (N, *spatial, C), mask (N, *spatial) boolean -> (N, C).
     Cost: time N·L·C.

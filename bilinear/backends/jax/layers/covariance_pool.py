@@ -16,7 +16,7 @@ from ._layer import StaticPool
 class CovariancePool(StaticPool):
     """Covariance pooling: ``half_vectorize(covariance_sqrt(x))`` of one stream.
 
-    There is no element-wise root and no normalisation. A static value like `BilinearPool`.
+    There is no element-wise root and no normalization. A static value like `BilinearPool`.
 
     Args:
         method: ``"newton_schulz"`` (default) or ``"eigen"``, as in `matrix_sqrt`.

@@ -15,7 +15,7 @@ from ._layer import Module, Pool
 class LowRankBilinearClassifier(Pool, Module):
     """Bilinear classifier of low rank, pooling and classifier in one: `low_rank_scores`.
 
-    There is no root and no normalisation. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with
+    There is no root and no normalization. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with
     r₊ + r₋ = rank; r₊ is the larger one if `rank` is odd. u_plus (num_classes, C, r₊), u_minus
     (num_classes, C, r₋), normal with deviation 1/√(C · rank), and bias, 0, are learned.
 
