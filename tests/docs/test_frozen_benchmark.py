@@ -19,7 +19,7 @@ import torch
 from benchmarks import frozen
 from examples import textures
 
-GREY = np.linspace(0, 255, 300 * 400).reshape(300, 400).astype(np.uint8)
+GRAY = np.linspace(0, 255, 300 * 400).reshape(300, 400).astype(np.uint8)
 
 
 def test_the_list_has_a_checksum_for_every_photograph() -> None:
@@ -33,7 +33,7 @@ def test_photographs_are_checked_and_resized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, listed = tmp_path / "a.png", tmp_path / "list.csv"
-    Image.fromarray(GREY).save(path)
+    Image.fromarray(GRAY).save(path)
     listed.write_text(f"path,sha256\na.png,{hashlib.sha256(path.read_bytes()).hexdigest()}\n")
     monkeypatch.setattr(frozen, "LIST", listed)
     monkeypatch.setattr(frozen, "INCLUDED", ("brick",))
