@@ -14,6 +14,7 @@ from ..contract import refuse
 from ..data.images import Preprocessing
 from . import plans
 from .hdf5 import hdf5_spec, open_hdf5, reading
+from .plan_layers import pair
 from .tensorfile import check_finite, check_layout, float_specs
 
 SUFFIXES = (".h5", ".hdf5")
@@ -41,7 +42,7 @@ def keras_tensors(op: str, backbone: str, path: str) -> dict[str, np.ndarray]:
     convolutions = dict(_convolutions())
     shapes: dict[str, plans.Shape] = {}
     for name, conv in convolutions.items():
-        shapes[f"{name}/kernel"] = conv.kernel, conv.kernel, conv.inputs, conv.outputs
+        shapes[f"{name}/kernel"] = *pair(conv.kernel), conv.inputs, conv.outputs
         shapes[f"{name}/bias"] = (conv.outputs,)
     with open_hdf5(op, path) as file:
         with reading(op):

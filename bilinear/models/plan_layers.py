@@ -1,20 +1,33 @@
 """The layers of a plan: data with torchvision's names, which each framework builds."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 BN_MOMENTUM = 0.1
 """Running statistics: ``(1 − momentum) · old + momentum · new``, new with unbiased variance."""
 
+Pair = int | tuple[int, int]
+"""A value for both axes, or one for the rows and one for the columns."""
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def last_part(name: str) -> str:
+    """``conv1`` of ``layer1.0.conv1``."""
+    return name.rpartition(".")[2]
+
 
 class Conv(NamedTuple):
-    """A square convolution, zero padded by `padding` on every side."""
+    """A convolution, zero padded by `padding` on both sides of an axis."""
 
     name: str
     inputs: int
     outputs: int
-    kernel: int
+    kernel: Pair
     stride: int = 1
-    padding: int = 0
+    padding: Pair = 0
     bias: bool = False
 
 
@@ -37,6 +50,85 @@ class MaxPool(NamedTuple):
     kernel: int
     stride: int
     padding: int = 0
+
+
+class AveragePool(NamedTuple):
+    """A square mean with stride 1, zero padded; the zeros count."""
+
+    name: str
+    kernel: int
+    padding: int
+
+
+class Unit(NamedTuple):
+    """A convolution, BatchNorm and a ReLU."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: Pair
+    stride: int = 1
+    padding: Pair = 0
+
+    @property
+    def layers(self) -> tuple[Conv, BatchNorm, Relu]:
+        conv = Conv(f"{self.name}.conv", *self[1:])
+        return conv, BatchNorm(f"{self.name}.bn", self.outputs, 1e-3), Relu(f"{self.name}.relu")
+
+
+class Mixed(NamedTuple):
+    """Paths from one map, whose results are concatenated along the channels."""
+
+    name: str
+    inputs: int
+    paths: "tuple[Path, ...]"
+
+    @property
+    def outputs(self) -> int:
+        return sum(_outputs(path, self.inputs) for path in self.paths)
+
+    @property
+    def layers(self) -> tuple[Unit, ...]:
+        """All units, in torchvision's order."""
+        return tuple(_units(self.paths))
+
+
+Step = Unit | MaxPool | AveragePool
+Path = tuple[Step | Mixed, ...]
+"""Steps in their order; `Mixed` in a path has no name."""
+
+
+def _outputs(path: Path, inputs: int) -> int:
+    for step in path:
+        inputs = step.outputs if isinstance(step, (Unit, Mixed)) else inputs
+    return inputs
+
+
+def _units(paths: Sequence[Path]) -> list[Unit]:
+    found: list[Unit] = []
+    for step in (step for path in paths for step in path):
+        found += [step] if isinstance(step, Unit) else []
+        found += _units(step.paths) if isinstance(step, Mixed) else []
+    return found
+
+
+def follow(
+    paths: Sequence[Path],
+    x: Any,
+    apply: Callable[[Step, Any], Any],
+    concatenate: Callable[[list[Any]], Any],
+) -> Any:
+    """Compute the result of `Mixed`, given how a framework applies a step."""
+    results = []
+    for path in paths:
+        y = x
+        for step in path:
+            if isinstance(step, Mixed):
+                y = follow(step.paths, y, apply, concatenate)
+            else:
+                y = apply(step, y)
+        results.append(y)
+    return concatenate(results)
 
 
 class Block(NamedTuple):
@@ -77,4 +169,4 @@ class Block(NamedTuple):
         return *self.residual, *(self.downsample or ())
 
 
-Layer = Conv | BatchNorm | Relu | MaxPool | Block
+Layer = Conv | BatchNorm | Relu | MaxPool | Block | Unit | Mixed

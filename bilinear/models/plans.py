@@ -12,7 +12,8 @@ import ml_dtypes
 import numpy as np
 
 from ..contract import refuse
-from .plan_layers import BatchNorm, Block, Conv, Layer, MaxPool, Relu
+from .inception import INCEPTION_V3
+from .plan_layers import BatchNorm, Block, Conv, Layer, MaxPool, Mixed, Relu, Step, Unit, pair
 
 Shape = tuple[int, ...]
 
@@ -72,16 +73,19 @@ BACKBONES: dict[str, tuple[Layer, ...]] = {
     "resnet34": _resnet(3, 4, 6, 3),
     "resnet50": _resnet(3, 4, 6, 3, bottleneck=True),
     "resnet101": _resnet(3, 4, 23, 3, bottleneck=True),
+    "inception_v3": INCEPTION_V3,
 }
 """torchvision's networks: VGGs ``features`` up to the last ReLU, relu5_3 or relu5_4 (1/16 of the
-image's size), and ResNets up to layer4 (1/32), with the stride of a bottleneck on its 3×3."""
+image's size), ResNets up to layer4 (1/32), with the stride of a bottleneck on its 3×3, and
+Inception v3 up to Mixed_7c (about 1/32)."""
 
 
 def _channels(layers: Sequence[Layer]) -> list[int]:
     """The channels of the map that each layer gives."""
     found = [IN_CHANNELS]
     for layer in layers:
-        found.append(layer.outputs if isinstance(layer, (Conv, Block)) else found[-1])
+        own = isinstance(layer, (Conv, Block, Unit, Mixed))
+        found.append(layer.outputs if own else found[-1])
     return found[1:]
 
 
@@ -92,7 +96,7 @@ CHANNELS: dict[str, int] = {name: _channels(layers)[-1] for name, layers in BACK
 
 
 def _taps(layers: Sequence[Layer]) -> dict[str, str]:
-    """``relu<group>_<i>`` of a network with ReLUs between maxima, else each group of blocks."""
+    """``relu<group>_<i>`` of a VGG, each group of blocks of a ResNet, each layer of Inception."""
     taps: dict[str, str] = {}
     group, i = 1, 0
     for layer in layers:
@@ -104,6 +108,8 @@ def _taps(layers: Sequence[Layer]) -> dict[str, str]:
                 taps[f"relu{group}_{i}"] = layer.name
             case Block():
                 taps[layer.name.partition(".")[0]] = layer.name
+            case Unit() | Mixed():
+                taps[layer.name] = layer.name
     return taps
 
 
@@ -144,12 +150,20 @@ def cut(
 
 def least_side(backbone: str, taps: Sequence[str] | None = None) -> int:
     """The least side of an image of which one location is left."""
-    side = 1
-    for layer in reversed(cut(backbone, taps)):
-        if isinstance(layer, (Conv, MaxPool)):
-            side = max(1, (side - 1) * layer.stride + layer.kernel - 2 * layer.padding)
-        elif isinstance(layer, Block):
-            side = (side - 1) * layer.stride + 1
+    return _least(cut(backbone, taps))
+
+
+def _least(layers: Sequence[Layer | Step], side: int = 1) -> int:
+    for layer in reversed(layers):
+        match layer:
+            case Conv() | MaxPool() | Unit():
+                sizes = zip(pair(layer.kernel), pair(layer.padding), strict=True)
+                rest = max(kernel - 2 * padding for kernel, padding in sizes)
+                side = max(1, (side - 1) * layer.stride + rest)
+            case Block():
+                side = (side - 1) * layer.stride + 1
+            case Mixed():
+                side = max(_least(path, side) for path in layer.paths)
     return side
 
 
@@ -167,13 +181,13 @@ def tensor_shapes(
 def _tensors(layer: Layer) -> Iterator[tuple[str, Shape]]:
     match layer:
         case Conv():
-            yield f"{layer.name}.weight", (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
+            yield f"{layer.name}.weight", (layer.outputs, layer.inputs, *pair(layer.kernel))
             if layer.bias:
                 yield f"{layer.name}.bias", (layer.outputs,)
         case BatchNorm():
             for part in ("weight", "bias", "running_mean", "running_var"):
                 yield f"{layer.name}.{part}", (layer.channels,)
-        case Block():
+        case Block() | Unit() | Mixed():
             for part in layer.layers:
                 yield from _tensors(part)
 

@@ -59,11 +59,18 @@ PINS = {
         102_469_840,
     ),
     "resnet101": Pin("timm/resnet101.tv_in1k"),
+    "inception_v3": Pin(
+        "timm/inception_v3.tv_in1k",
+        sha256="9c452c63a67fd03a38a78c401ba12d4be0e926df63c93403de3a29f6df20fefb",
+    ),
 }
 """torchvision's own IMAGENET1K_V1 weights, as timm publishes them."""
 
-HEADS = ("fc.", "classifier.", "pre_logits.", "head.")
-"""Prefixes of the layers after the backbone, in torchvision and timm; skipped."""
+HEADS = ("fc.", "classifier.", "pre_logits.", "head.", "AuxLogits.")
+"""Prefixes of the layers beside the backbone, in torchvision and timm; skipped."""
+
+_HALVES = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)
+"""What ``transform_input`` of torchvision's Inception v3 converts images to."""
 
 Weights = str | os.PathLike | None
 
@@ -100,12 +107,15 @@ def weights_preprocessing(
     weights: Any, backbone: object, backbone_b: object = None, in_channels: int = IN_CHANNELS
 ) -> Preprocessing | None:
     """Return the preprocessing that pretrained weights expect; None without weights."""
-    sources = [s for s in stream_weights(weights, backbone, backbone_b) if s is not None]
-    of_keras = [os.fsdecode(s).lower().endswith(keras_weights.SUFFIXES) for s in sources]
-    stated = [keras_weights.PREPROCESSING if known else Preprocessing() for known in of_keras]
+    sources = stream_weights(weights, backbone, backbone_b)
+    named = zip((backbone, backbone_b), sources, strict=True)
+    stated = [_stated(name, source) for name, source in named if source is not None]
     if len(set(stated)) == 2:
         invariant = "weights of both streams must expect the same preprocessing of the image"
-        remedy = "Use files of Keras for both streams, or for none."
+        remedy = (
+            "Use files of Keras for both streams, or for none, and the weights of Inception v3 "
+            "for both, or for none."
+        )
         refuse(ValueError, "BCNN", invariant, repr(weights), remedy)
     return convert_preprocessing(stated[0], in_channels) if stated else None
 
@@ -119,6 +129,12 @@ def convert_preprocessing(preprocessing: Preprocessing, count: int) -> Preproces
         return preprocessing
     mean, std = (_per_channel(x, count) for x in (preprocessing.mean, preprocessing.std))
     return replace(preprocessing, mean=mean, std=std)
+
+
+def _stated(backbone: object, source: str | os.PathLike) -> Preprocessing:
+    if os.fsdecode(source).lower().endswith(keras_weights.SUFFIXES):
+        return keras_weights.PREPROCESSING
+    return _HALVES if backbone == "inception_v3" else Preprocessing()
 
 
 def _per_channel(values: Sequence[float], count: int) -> tuple[float, ...]:

@@ -153,7 +153,7 @@ def backbone_layers(backbone: str, taps: Sequence[str] | None) -> list[tuple[str
     """For each layer of a named backbone, the names of its modules in the plan."""
     layers: list[tuple[str, ...]] = []
     for layer in plans.cut(backbone, taps):
-        if isinstance(layer, (plans.Conv, plans.Block)):
+        if isinstance(layer, (plans.Conv, plans.Block, plans.Unit, plans.Mixed)):
             layers.append((layer.name,))
         elif isinstance(layer, plans.BatchNorm):
             layers[-1] += (layer.name,)

@@ -125,6 +125,8 @@ def _model(case):
     if case == "taps":
         pool = {"name": "HierarchicalBilinearPool", "dim": 8}
         return namespace.BCNN("vgg16_bn", 3, taps=("relu1_1", "relu2_1"), pool=pool)
+    if case == "inception_v3":
+        return namespace.BCNN("inception_v3", 3, taps=("Mixed_6b",), projection=8)
     if case == "resnet18":
         pool = {"projection": 8, "pool": "CompactBilinearPool"}
         return namespace.BCNN("resnet18", 3, taps=("layer2",), **pool)

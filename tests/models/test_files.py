@@ -15,7 +15,7 @@ from bilinear.data.images import Preprocessing
 from ..agreement import relative_error
 from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS
-from .test_models import ARCHITECTURES, CLASSES, DEEPER, build, images
+from .test_models import ARCHITECTURES, CLASSES, DEEPER, build, images, size
 from .test_weights import rest
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -29,7 +29,7 @@ def test_every_framework_opens_the_files_of_every_other(
 ) -> None:
     """Logits are bit-identical in one framework, and within `LOGITS` between two."""
     path = tmp_path / "model.safetensors"
-    x = images(2, (64, 64), "float32")
+    x = images(2, size(architecture, (64, 64)), "float32")
     model = build(writer, architecture, seed=5)
     if architecture != "vgg16":  # statistics that are not 0 and 1
         driver(writer).logits(model, x, training=True)

@@ -22,13 +22,15 @@ OTHERS = [
 ]
 
 
+@pytest.mark.parametrize("case", ["taps", pytest.param("inception_v3", marks=pytest.mark.full)])
 @pytest.mark.parametrize("backend", OTHERS)
-def test_maps_of_two_sizes(backend: str, tmp_path: Path) -> None:
-    """Convolution, BatchNorm, maximum and resampling; the file has the same logits."""
+def test_logits_of_models_and_files(backend: str, case: str, tmp_path: Path) -> None:
+    """Maps of two sizes, or concatenated ones; a file has the logits of its model."""
     path = tmp_path / "model.safetensors"
-    expected = on("tensorflow", "predict_model", "taps", IMAGES[:2, :9, :13], path)
-    found = on(backend, "predict_model", "taps", IMAGES[:2, :9, :13])
-    read = on(backend, "predict_file", path, IMAGES[:2, :9, :13])
+    images = IMAGES[:2, :9, :13] if case == "taps" else np.tile(IMAGES[:2], (1, 2, 2, 1))
+    expected = on("tensorflow", "predict_model", case, images, path)
+    found = on(backend, "predict_model", case, images)
+    read = on(backend, "predict_file", path, images)
     assert np.linalg.norm(expected) > 1e-3
     assert relative_error(found, expected) <= LOGITS["float32"]
     assert relative_error(read, expected) <= LOGITS["float32"]

@@ -223,6 +223,7 @@ def test_missing_h5py_is_one_sentence_with_a_remedy(tmp_path, monkeypatch):
         ("a.h5", ("vgg16", "vgg16"), PREPROCESSING),
         ((None, "a.hdf5"), ("vgg16", "vgg16"), PREPROCESSING),
         (("imagenet", None), ("vgg16", None), Preprocessing()),
+        ("imagenet", ("inception_v3", None), Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)),
     ],
 )
 def test_the_preprocessing_comes_with_the_weights(weights, streams, expected):
@@ -231,5 +232,6 @@ def test_the_preprocessing_comes_with_the_weights(weights, streams, expected):
 
 def test_two_streams_cannot_expect_two_images():
     """One expects red first in [0, 1], the other blue first from 0 to 255."""
-    with pytest.raises(ValueError, match="both streams must expect the same preprocessing"):
-        weights_preprocessing(("a.h5", "imagenet"), "vgg16", "resnet18")
+    for given in (("a.h5", "imagenet"), "vgg16", "resnet18"), ("imagenet", "inception_v3", "vgg16"):
+        with pytest.raises(ValueError, match="both streams must expect the same preprocessing"):
+            weights_preprocessing(*given)

@@ -6,7 +6,6 @@ float64.
 """
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -32,8 +31,14 @@ DEEPER = {
     "vgg19 and resnet50": {"backbone": "vgg19", "backbone_b": "resnet50", "projection": 8},
     "vgg16_bn": {"backbone": "vgg16_bn"},
     "vgg19_bn": {"backbone": "vgg19_bn"},
+    "inception_v3": {"backbone": "inception_v3", "projection": 8},
+    "inception_v3 to Mixed_6b": {
+        "backbone": "inception_v3",
+        "taps": ("Mixed_6b",),
+        "projection": 8,
+    },
 }
-"""Networks of the same layers, and bottlenecks."""
+"""Networks of the same layers, bottlenecks, and paths that are concatenated."""
 CLASSES = 3
 over_architectures = pytest.mark.parametrize("architecture", ARCHITECTURES)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -42,6 +47,11 @@ needs_two = pytest.mark.skipif(len(PRESENT) < 2, reason="there is nothing to com
 
 def images(n: int, size: tuple[int, int], dtype: str = "float64") -> np.ndarray:
     return np.random.default_rng(7).standard_normal((n, *size, 3)).astype(dtype)
+
+
+def size(architecture: str, usual: tuple[int, int]) -> tuple[int, int]:
+    """The usual size of images; Inception v3 has 1 × 2 locations left of a larger one."""
+    return (83, 107) if architecture.startswith("inception_v3") else usual
 
 
 def build(backend: str, architecture: str, **options):
@@ -57,8 +67,10 @@ def test_every_named_backbone_is_tested() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES | DEEPER)
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_logits_gradients_and_statistics_agree(architecture: str, training: bool) -> None:
-    """In float64: at the odd sizes 67 × 70 every padding and every dropped window matters."""
-    x = images(3, (67, 70))
+    """In float64: at odd sizes such as 67 × 70 every padding and every dropped window matters."""
+    if training and architecture == "inception_v3":
+        pytest.skip("6 values per channel in the last BatchNorm: its variance amplifies roundings")
+    x = images(3, size(architecture, (67, 70)))
     cotangent = np.random.default_rng(8).standard_normal((3, CLASSES))
     results = {}
     for backend in PRESENT:
@@ -117,11 +129,11 @@ def test_descriptors_and_feature_maps(backend: str, architecture: str) -> None:
 @over_backends
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_last_tap_is_the_map_of_the_backbone(backend: str, backbone: str) -> None:
-    x, given = images(1, (64, 80), "float32"), {"num_classes": CLASSES, "projection": 8}
+    x = images(1, size(backbone, (64, 80)), "float32")
+    given = {"num_classes": CLASSES, "projection": 8}
     (whole,) = driver(backend).feature_maps(driver(backend).model(backbone, **given), x)
-    reduction = 32 if backbone.startswith("resnet") else 16
-    size = (math.ceil(side / reduction) for side in (64, 80))
-    assert whole.shape == (1, *size, CHANNELS[backbone])
+    expected = {"res": (2, 3), "vgg": (4, 5), "inc": (1, 2)}[backbone[:3]]
+    assert whole.shape == (1, *expected, CHANNELS[backbone])
     cut = driver(backend).model(backbone, **given, taps=[*TAPS[backbone]][-1:])
     np.testing.assert_array_equal(driver(backend).feature_maps(cut, x)[0], whole)
 

@@ -91,8 +91,36 @@ def test_vggs_have_torchvisions_tensors(backbone):
     assert plans.least_side(backbone) == 16
 
 
+def test_inception_v3_has_torchvisions_tensors():
+    """Without AuxLogits and fc; kernels, BatchNorm's eps and order are checked by example."""
+    shapes = plans.tensor_shapes("inception_v3")
+    parts = [name.rpartition(".") for name in shapes]
+    assert {last for _, _, last in parts} == set(BN)
+    found = sum(math.prod(s) for name, s in shapes.items() if plans.is_parameter(name))
+    assert found == 27_161_264 - 3_326_696 - 1000 * 2049  # the whole, less AuxLogits and fc
+    assert len(shapes) == 94 * 5
+    assert shapes["Conv2d_1a_3x3.conv.weight"] == (32, 3, 3, 3)
+    assert shapes["Mixed_6b.branch7x7_2.conv.weight"] == (128, 128, 1, 7)
+    assert shapes["Mixed_7c.branch3x3dbl_3b.conv.weight"] == (384, 384, 3, 1)
+    units = [path.removesuffix(".bn") for path, _, _ in parts if path.startswith("Mixed_7c")]
+    ends = [unit.removeprefix("Mixed_7c.branch") for unit in dict.fromkeys(units)]
+    assert [end for end in ends if not end.endswith(".conv")] == [
+        *("1x1", "3x3_1", "3x3_2a", "3x3_2b"),
+        *("3x3dbl_1", "3x3dbl_2", "3x3dbl_3a", "3x3dbl_3b", "_pool"),
+    ]
+    mixed = {layer.name: layer for layer in plans.BACKBONES["inception_v3"]}
+    assert isinstance(last := mixed["Mixed_7c"], plans.Mixed)
+    assert [unit.layers[1].eps for unit in last.layers] == [1e-3] * 9
+    assert {name: plans.tapped("inception_v3", (name,))[name] for name in list(mixed)[7:]} == {
+        **{"Mixed_5b": 256, "Mixed_5c": 288, "Mixed_5d": 288, "Mixed_6a": 768},
+        **{f"Mixed_6{letter}": 768 for letter in "bcde"},
+        **{"Mixed_7a": 1280, "Mixed_7b": 2048, "Mixed_7c": 2048},
+    }
+    assert plans.least_side("inception_v3") == 75
+
+
 def test_an_unknown_backbone_is_named():
-    with pytest.raises(ValueError, match=r"one of vgg16, .*, resnet101; got 'vgg17'"):
+    with pytest.raises(ValueError, match=r"one of vgg16, .*, inception_v3; got 'vgg17'"):
         plans.tensor_shapes("vgg17")
 
 

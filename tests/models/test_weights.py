@@ -26,6 +26,7 @@ HEADS = {
     ("resnet18", "torchvision"): ("fc",),
     ("resnet18", "timm"): ("fc",),
     ("vgg16", "torchvision"): ("classifier.0", "classifier.3", "classifier.6"),
+    ("inception_v3", "torchvision"): ("AuxLogits.conv0.conv", "AuxLogits.fc", "fc"),
     ("vgg16", "timm"): ("pre_logits.fc1", "pre_logits.fc2", "head.fc"),
 }
 

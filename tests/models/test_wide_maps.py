@@ -84,4 +84,4 @@ def test_what_is_asked_for_is_used() -> None:
 
 def test_the_wide_backbones_are_projected() -> None:
     wide = {name for name, channels in plans.CHANNELS.items() if channels**2 > LONGEST}
-    assert wide == {"resnet50", "resnet101"}
+    assert wide == {"resnet50", "resnet101", "inception_v3"}

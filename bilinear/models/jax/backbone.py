@@ -3,6 +3,7 @@
 Modules are constructed with zeros and without random keys; their owner assigns the weights.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from flax import nnx
 from ...backends.jax._arrays import upcast
 from ...contract import check_batch_norm
 from .. import plans
-from ..plan_layers import BN_MOMENTUM
+from ..plan_layers import BN_MOMENTUM, AveragePool, Step, follow, last_part, pair
 from .feature_maps import convolve, max_pool
 
 VARIABLES = {"running_mean": "mean", "running_var": "var"}
@@ -28,7 +29,7 @@ class Conv(nnx.Module):
     """A convolution with an HWIO kernel: (N, H, W, inputs) to (N, h, w, outputs)."""
 
     def __init__(self, plan: plans.Conv, dtype: str) -> None:
-        shape = plan.kernel, plan.kernel, plan.inputs, plan.outputs
+        shape = *pair(plan.kernel), plan.inputs, plan.outputs
         self.kernel = nnx.Param(zeros(shape, dtype))
         self.bias = nnx.Param(zeros((plan.outputs,), dtype)) if plan.bias else None
         self.stride = plan.stride
@@ -112,7 +113,7 @@ class Block(nnx.Module):
     """Convolutions beside a shortcut (`plans.Block`)."""
 
     def __init__(self, plan: plans.Block, dtype: str) -> None:
-        self.order = tuple(layer.name.rpartition(".")[2] for layer in plan.residual)
+        self.order = tuple(last_part(layer.name) for layer in plan.residual)
         for name, layer in zip(self.order, plan.residual, strict=True):
             setattr(self, name, _module(layer, dtype))
         downsample = [_module(layer, dtype) for layer in plan.downsample or ()]
@@ -125,6 +126,39 @@ class Block(nnx.Module):
         for name in self.order:
             x = getattr(self, name)(x)
         return jax.nn.relu(x + shortcut)
+
+
+class Unit(nnx.Module):
+    """A convolution, BatchNorm and a ReLU (`plans.Unit`)."""
+
+    def __init__(self, plan: plans.Unit, dtype: str) -> None:
+        conv, norm, _ = plan.layers
+        self.conv, self.bn = Conv(conv, dtype), BatchNorm(norm, dtype)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jax.nn.relu(self.bn(self.conv(x)))
+
+
+class Mixed(nnx.Module):
+    """Paths from one map, whose results are concatenated (`plans.Mixed`)."""
+
+    def __init__(self, plan: plans.Mixed, dtype: str) -> None:
+        self.plan = plan
+        for unit in plan.layers:
+            setattr(self, last_part(unit.name), Unit(unit, dtype))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return follow(self.plan.paths, x, self._step, lambda maps: jnp.concatenate(maps, 3))
+
+    def _step(self, step: Step, x: jax.Array) -> jax.Array:
+        match step:
+            case plans.Unit():
+                return getattr(self, last_part(step.name))(x)
+            case plans.MaxPool():
+                return max_pool(x, *step[1:])
+            case AveragePool():
+                window, sides = (step.kernel,) * 2, ((step.padding,) * 2,) * 2
+                return nnx.avg_pool(upcast(x), window, padding=sides).astype(x.dtype)
 
 
 class Backbone(nnx.Module):
@@ -153,7 +187,8 @@ class Backbone(nnx.Module):
 
     def __call__(self, images: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
         names = [layer.name for layer in plans.cut(self.name, self.taps)]
-        x, outputs = images.astype(_submodule(self, names[0]).kernel[...].dtype), {}
+        first = variable(self, next(iter(plans.tensor_shapes(self.name, self.taps))))
+        x, outputs = images.astype(first[...].dtype), {}
         for name in names:
             x = outputs[name] = _submodule(self, name)(x)
         if self.taps is None:
@@ -173,10 +208,16 @@ def _module(layer: plans.Layer, dtype: str) -> nnx.Module:
             return BatchNorm(layer, dtype)
         case plans.MaxPool():
             return MaxPool(layer)
-        case plans.Block():
-            return Block(layer, dtype)
         case plans.Relu():
             return Relu()
+    return _COMPOSED[type(layer)](layer, dtype)
+
+
+_COMPOSED: dict[type, Callable[[Any, str], nnx.Module]] = {
+    plans.Block: Block,
+    plans.Unit: Unit,
+    plans.Mixed: Mixed,
+}
 
 
 def _submodule(module: Any, path: str) -> Any:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ...contract import refuse
+from ..plan_layers import Pair, pair
 from ..plans import DTYPES
 
 
@@ -17,34 +18,38 @@ def check_dtype(op: str, dtype: str) -> None:
         refuse(ValueError, op, "float64 needs JAX's 64-bit mode", received, remedy)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, bias: Any, stride: int, padding: int) -> jax.Array:
-    """Convolve with an HWIO kernel, padded equally on every side."""
+_Sides = list[tuple[int, int]]
+
+
+def convolve(x: jax.Array, kernel: jax.Array, bias: Any, stride: int, padding: Pair) -> jax.Array:
+    """Convolve with an HWIO kernel, padded equally on both sides of an axis."""
     # XLA's convolution of a map smaller than its kernel takes 100 times as long on a CPU.
-    known = all(isinstance(size, int) for size in x.shape[1:3])
-    small = known and min(x.shape[1:3]) < len(kernel)
-    x = (_convolve_patches if small else _convolve)(x, kernel, stride, padding)
+    sizes = list(zip(x.shape[1:3], kernel.shape[:2], strict=True))
+    small = all(isinstance(size, int) for size, _ in sizes) and any(a < b for a, b in sizes)
+    sides = [(side, side) for side in pair(padding)]
+    x = (_convolve_patches if small else _convolve)(x, kernel, stride, sides)
     return x if bias is None else x + bias
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: _Sides) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
-        [(padding, padding)] * 2,
+        padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def _convolve_patches(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _convolve_patches(x: jax.Array, kernel: jax.Array, stride: int, padding: _Sides) -> jax.Array:
     """The same convolution as one matrix product of the concatenated patches."""
-    side = len(kernel)
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = (size - side + 1 for size in x.shape[1:3])
+    rows, columns = kernel.shape[:2]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
     patches = [
         x[:, i : i + height : stride, j : j + width : stride]
-        for i in range(side)
-        for j in range(side)
+        for i in range(rows)
+        for j in range(columns)
     ]
     flat = kernel.reshape(-1, kernel.shape[3])
     return jnp.matmul(jnp.concatenate(patches, 3), flat)

@@ -7,7 +7,7 @@ import keras
 
 from ...backends.keras import operators
 from .. import plans
-from ..plan_layers import BN_MOMENTUM
+from ..plan_layers import BN_MOMENTUM, AveragePool, Step, follow, pair
 from . import functions
 
 CONV = {"weight": "kernel", "bias": "bias"}
@@ -21,7 +21,7 @@ BATCH_NORM = {
 
 
 class Conv(keras.layers.Layer):
-    """A convolution, padded equally on every side."""
+    """A convolution, padded equally on both sides of an axis."""
 
     def __init__(self, plan: plans.Conv, **kwargs: Any) -> None:
         super().__init__(name=_layer_name(plan), **kwargs)
@@ -29,8 +29,8 @@ class Conv(keras.layers.Layer):
         self.bias: Any = None
 
     def build(self, input_shape: Any) -> None:
-        side, outputs = self.plan.kernel, self.plan.outputs
-        shape = (side, side, self.plan.inputs, outputs)
+        outputs = self.plan.outputs
+        shape = (*pair(self.plan.kernel), self.plan.inputs, outputs)
         self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
         if self.plan.bias:
             self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
@@ -97,6 +97,13 @@ def _update(statistic: keras.Variable, old: Any, new: Any, count: Any) -> None:
     statistic.assign(ops.cast(ops.where(count > 0, moved, old), statistic.dtype))
 
 
+def _average_pool(x: Any, plan: AveragePool) -> Any:
+    ops, sides = keras.ops, (plan.padding, plan.padding)
+    padded = ops.pad(operators().upcast(x), ((0, 0), sides, sides, (0, 0)))
+    means = ops.average_pool(padded, plan.kernel, 1, "valid", "channels_last")
+    return ops.cast(means, x.dtype)
+
+
 def _layer_name(plan: plans.Conv | plans.BatchNorm) -> str:
     """Keras' name of a layer; PyTorch allows no dot in it."""
     return plan.name.replace(".", "_")
@@ -117,14 +124,19 @@ class Backbone(keras.layers.Layer):
         self.architecture = architecture
         self.in_channels = in_channels
         self.taps = None if taps is None else tuple(taps)
-        policy = self.dtype_policy
         self.parts: dict[str, keras.layers.Layer] = {}
         for layer in self._plan:
-            for plan in layer.layers if isinstance(layer, plans.Block) else (layer,):
-                if isinstance(plan, plans.Conv):
-                    self.parts[plan.name] = Conv(plan, dtype=policy)
-                elif isinstance(plan, plans.BatchNorm):
-                    self.parts[plan.name] = BatchNorm(plan, dtype=policy)
+            self._add_parts(layer)
+
+    def _add_parts(self, plan: plans.Layer) -> None:
+        match plan:
+            case plans.Conv():
+                self.parts[plan.name] = Conv(plan, dtype=self.dtype_policy)
+            case plans.BatchNorm():
+                self.parts[plan.name] = BatchNorm(plan, dtype=self.dtype_policy)
+            case plans.Block() | plans.Unit() | plans.Mixed():
+                for part in plan.layers:
+                    self._add_parts(part)
 
     @property
     def _plan(self) -> tuple[plans.Layer, ...]:
@@ -142,23 +154,36 @@ class Backbone(keras.layers.Layer):
             return x
         return tuple(maps[name] for name in plans.tapped(self.architecture, self.taps))
 
-    def _apply_layer(self, plan: plans.Layer, x: Any, training: bool | None) -> Any:
+    def _apply_layer(self, plan: plans.Layer | Step, x: Any, training: bool | None) -> Any:
         match plan:
             case plans.Conv():
-                return self.parts[plan.name](x)
+                x = self.parts[plan.name](x)
             case plans.BatchNorm():
-                return self.parts[plan.name](x, training=training)
+                x = self.parts[plan.name](x, training=training)
             case plans.MaxPool():
-                return functions().max_pool(x, plan.kernel, plan.stride, plan.padding)
+                x = functions().max_pool(x, plan.kernel, plan.stride, plan.padding)
+            case AveragePool():
+                x = _average_pool(x, plan)
             case plans.Relu():
-                return keras.ops.relu(x)
+                x = keras.ops.relu(x)
             case plans.Block():
-                shortcut = x
-                for part in plan.downsample or ():
-                    shortcut = self._apply_layer(part, shortcut, training)
-                for part in plan.residual:
-                    x = self._apply_layer(part, x, training)
-                return keras.ops.relu(x + shortcut)
+                shortcut = self._apply_layers(plan.downsample or (), x, training)
+                x = keras.ops.relu(self._apply_layers(plan.residual, x, training) + shortcut)
+            case plans.Unit():
+                x = self._apply_layers(plan.layers, x, training)
+            case plans.Mixed():
+                x = follow(
+                    plan.paths,
+                    x,
+                    lambda step, y: self._apply_layer(step, y, training),
+                    lambda maps: keras.ops.concatenate(maps, -1),
+                )
+        return x
+
+    def _apply_layers(self, layers: Sequence[plans.Layer], x: Any, training: bool | None) -> Any:
+        for layer in layers:
+            x = self._apply_layer(layer, x, training)
+        return x
 
     def canonical(self) -> dict[str, keras.Variable]:
         """Return {canonical name without prefix: variable}, in torchvision's order."""

@@ -8,16 +8,16 @@ import tensorflow as tf
 from ...backends.tensorflow._tensors import constant, ensure, sizes, upcast
 from ...contract import check_batch_norm
 from ...contract.arrays import SINGLE_VALUE, SINGLE_VALUE_REMEDY
+from ..plan_layers import Pair, pair
 
 
 def check_dtype(op: str, dtype: str) -> None:
     """TensorFlow has every dtype of a model."""
 
 
-def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: Any, stride: int, padding: int) -> tf.Tensor:
+def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: Any, stride: int, padding: Pair) -> tf.Tensor:
     """Padded equally; "SAME" has faster gradients, but is unequal for stride 2."""
-    side: Any = kernel.shape[0]
-    same = stride == 1 and 2 * padding == side - 1
+    same = stride == 1 and [2 * side + 1 for side in pair(padding)] == list(kernel.shape[:2])
     x = tf.nn.conv2d(x, kernel, stride, "SAME" if same else _paddings(padding))
     return x if bias is None else tf.nn.bias_add(x, bias)
 
@@ -28,9 +28,9 @@ def max_pool(x: tf.Tensor, kernel: int, stride: int, padding: int) -> tf.Tensor:
     return tf.nn.max_pool2d(x, kernel, stride, "VALID")
 
 
-def _paddings(padding: int) -> Any:
-    """Return equal paddings on every side of the image, for `tf.pad` and `tf.nn.conv2d`."""
-    return [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+def _paddings(padding: Pair) -> Any:
+    """Return equal paddings on both sides of an axis, for `tf.pad` and `tf.nn.conv2d`."""
+    return [[0, 0], *([side, side] for side in pair(padding)), [0, 0]]
 
 
 def count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

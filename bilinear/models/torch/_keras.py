@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...contract import check_batch_norm
+from ..plan_layers import Pair
 from . import framework
 from .framework import check_dtype
 
 
-def convolve(x: Tensor, kernel: Tensor, bias: Any, stride: int, padding: int) -> Tensor:
-    """Convolve with an HWIO kernel, padded equally on every side."""
+def convolve(x: Tensor, kernel: Tensor, bias: Any, stride: int, padding: Pair) -> Tensor:
+    """Convolve with an HWIO kernel, padded equally on both sides of an axis."""
     oihw = kernel.permute(3, 2, 0, 1)
     return F.conv2d(x.movedim(-1, 1), oihw, bias, stride, padding).movedim(1, -1)
 

@@ -1,14 +1,16 @@
 """The named feature extractors as PyTorch modules, named and shaped as torchvision's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...backends.torch._fx import leaf
 from ...contract import check_batch_norm
 from .. import plans
-from ..plan_layers import BN_MOMENTUM
+from ..plan_layers import BN_MOMENTUM, AveragePool, Step, follow, last_part
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -28,7 +30,7 @@ class Block(nn.Module):
 
     def __init__(self, plan: plans.Block) -> None:
         super().__init__()
-        self.order = [layer.name.rpartition(".")[2] for layer in plan.residual]
+        self.order = [last_part(layer.name) for layer in plan.residual]
         for name, layer in zip(self.order, plan.residual, strict=True):
             self.add_module(name, _module(layer))
         self.downsample = nn.Sequential(*map(_module, plan.downsample)) if plan.downsample else None
@@ -38,6 +40,39 @@ class Block(nn.Module):
         for name in self.order:
             x = getattr(self, name)(x)
         return self.relu(x + shortcut)
+
+
+class Unit(nn.Module):
+    """A convolution, BatchNorm and a ReLU (`plans.Unit`)."""
+
+    def __init__(self, plan: plans.Unit) -> None:
+        super().__init__()
+        self.conv, self.bn, self.relu = map(_module, plan.layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class Mixed(nn.Module):
+    """Paths from one map, whose results are concatenated (`plans.Mixed`)."""
+
+    def __init__(self, plan: plans.Mixed) -> None:
+        super().__init__()
+        self.plan = plan
+        for unit in plan.layers:
+            self.add_module(last_part(unit.name), Unit(unit))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return follow(self.plan.paths, x, self._step, lambda maps: torch.cat(maps, 1))
+
+    def _step(self, step: Step, x: Tensor) -> Tensor:
+        match step:
+            case plans.Unit():
+                return getattr(self, last_part(step.name))(x)
+            case plans.MaxPool():
+                return F.max_pool2d(x, step.kernel, step.stride, step.padding)
+            case AveragePool():
+                return F.avg_pool2d(x, step.kernel, 1, step.padding)
 
 
 class Backbone(nn.Module):
@@ -85,10 +120,16 @@ def _module(layer: plans.Layer) -> nn.Module:
             return BatchNorm2d(layer.channels, eps=layer.eps, momentum=BN_MOMENTUM)
         case plans.MaxPool():
             return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
-        case plans.Block():
-            return Block(layer)
         case plans.Relu():
             return nn.ReLU()
+    return _COMPOSED[type(layer)](layer)
+
+
+_COMPOSED: dict[type, Callable[[Any], nn.Module]] = {
+    plans.Block: Block,
+    plans.Unit: Unit,
+    plans.Mixed: Mixed,
+}
 
 
 def named_backbone(

@@ -26,8 +26,9 @@ class BCNN(nn.Module, Network[Tensor]):
     Args:
         backbone: name of a torchvision network: ``"vgg16"``, ``"vgg19"``, ``"vgg16_bn"`` or
             ``"vgg19_bn"`` (up to the last ReLU, 1/16 of the image's size), ``"resnet18"``,
-            ``"resnet34"``, ``"resnet50"`` or ``"resnet101"`` (up to layer4, 1/32); or
-            a `torch.nn.Module` that maps images to feature maps.
+            ``"resnet34"``, ``"resnet50"`` or ``"resnet101"`` (up to layer4, 1/32), or
+            ``"inception_v3"`` (up to Mixed_7c, about 1/32); or a `torch.nn.Module` that
+            maps images to feature maps.
         num_classes: number of classes, at least 1: the length of the logits.
         backbone_b: backbone of a second stream on the same image; None for one stream.
         pool: a pooling layer; the name of a layer or preset, which is made for the model; or a
