@@ -91,7 +91,7 @@ def _feeds(framework: str, epoch: Epoch, folder: Path) -> dict[str, Feed]:
     }
 
 
-def _epoch_of(feed: Feed) -> Callable[[], list[float]]:
+def _epoch_of(feed: Feed) -> Callable[[], list[tuple[float, int]]]:
     return lambda: [feed.step(batch, [RATE]) for batch in feed.training.epoch(0)]
 
 

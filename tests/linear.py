@@ -65,7 +65,9 @@ class Linear:
             before = self.averages[name] if decay else self.values[name]
             self.averages[name] = before + (1 - decay) * (self.values[name] - before)
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]
+    ) -> tuple[float, int]:
         colors, values = images.astype(np.float64).mean((1, 2)), self.values
         maps = colors @ values["backbone.weight"].T
         z = maps @ values["classifier.weight"].T + values["classifier.bias"]
@@ -85,7 +87,7 @@ class Linear:
         if self.plan.statistics:
             mean = values["backbone.running_mean"]
             values["backbone.running_mean"] = 0.9 * mean + 0.1 * maps.mean(0)
-        return float(loss)
+        return float(loss), int((z.argmax(1) == labels).sum())
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         colors, values = images.astype(np.float64).mean((1, 2)), self.values

@@ -77,7 +77,8 @@ class Reporter:
             say(f"{name}: {_rates(phase, event.rates)} instead of {_rates(phase, self._rates)}")
         self._rates = event.rates
         rates = _rates(phase, event.rates)
-        detail = f"{name}, step {event.step:,}, loss {event.loss:.4f}, {rates}: "
+        measures = f"loss {event.loss:.4f}, accuracy {event.accuracy:.1%}"
+        detail = f"{name}, step {event.step:,}, {measures}, {rates}: "
         # a resumed epoch starts in the middle
         self._advance("", self._training_images, max(seen - self._batch, 0), seen, detail)
         if seen == self._training_images:
@@ -89,9 +90,10 @@ class Reporter:
     def _report_epoch(self, event: events.EpochDone) -> None:
         phase = self._phases[self._index(event.phase)]
         parts = [f"loss {event.training_loss:.4f}, validation loss {event.validation_loss:.4f}"]
+        parts.append(f"accuracy {event.training_accuracy:.1%}")
         best = " (best so far)" if event.best else ""
         parts.append(f"validation accuracy {event.validation_accuracy:.1%}{best}")
-        if self._recipe.monitor == "mean_class_accuracy" and event.validation_class_accuracy:
+        if self._recipe.monitor == "mean_class_accuracy":
             parts.append(f"mean of the classes {event.validation_class_accuracy:.1%}")
         if self._rates:
             parts.append(_rates(phase, self._rates))

@@ -44,8 +44,8 @@ class Feed(NamedTuple):
 
     training: Pipeline
     validation: Pipeline
-    step: Callable[[Any, Sequence[float]], float]
-    """Train on a batch at the learning rate of each group; returns the loss."""
+    step: Callable[[Any, Sequence[float]], tuple[float, int]]
+    """Train on a batch at the learning rate of each group; returns as `Engine.train_step`."""
     logits: Callable[[Any], np.ndarray]
 
 

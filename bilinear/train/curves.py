@@ -1,4 +1,4 @@
-"""The metrics of a run as a figure: losses and accuracy, the phases, and the best epoch."""
+"""The metrics of a run as a figure: losses, accuracies, the phases, and the best epoch."""
 
 import io
 import time
@@ -56,7 +56,7 @@ def draw(run: Run) -> None:
 
 
 def figure(events: Sequence[Metric]) -> Figure:
-    """Losses above accuracy, by step and epoch; `events` contain at least one epoch."""
+    """Losses above accuracies, by step and epoch; `events` contain at least one epoch."""
     steps = [event for event in events if isinstance(event, StepDone)]
     epochs = [event for event in events if isinstance(event, EpochDone)]
     x = [epoch.step for epoch in epochs]
@@ -69,6 +69,8 @@ def figure(events: Sequence[Metric]) -> Figure:
     upper.plot(x, means, color=TRAINING, label="training, mean", **style)
     losses = [epoch.validation_loss for epoch in epochs]
     upper.plot(x, losses, color=VALIDATION, label="validation", **style)
+    of_training = [100 * epoch.training_accuracy for epoch in epochs]
+    lower.plot(x, of_training, color=TRAINING, label="training, mean", **style)
     percents = [100 * epoch.validation_accuracy for epoch in epochs]
     lower.plot(x, percents, color=VALIDATION, label="validation", **style)
     i = max(i for i, epoch in enumerate(epochs) if epoch.best)
@@ -79,7 +81,7 @@ def figure(events: Sequence[Metric]) -> Figure:
     upper.plot(x[i], losses[i], label=label, **star)
     lower.plot(x[i], percents[i], **star)
     upper.set_ylabel("cross-entropy / nats")
-    lower.set(ylabel="validation accuracy in %", xlabel="step")
+    lower.set(ylabel="accuracy in %", xlabel="step")
     lower.margins(y=0.2)  # space for the names of the phases
     for axes in (upper, lower):
         axes.grid(alpha=0.3)

@@ -26,6 +26,8 @@ class StepDone:
     epoch: int
     step: int
     loss: float
+    accuracy: float
+    """Of the augmented images of the batch, in training mode, before the update."""
     rates: list[float]
     """The learning rate of each parameter group."""
 
@@ -38,12 +40,14 @@ class EpochDone:
     epoch: int
     step: int
     training_loss: float
+    training_accuracy: float
+    """Like the loss, the mean of the steps, weighted by their numbers of images."""
     validation_loss: float
     validation_accuracy: float
+    validation_class_accuracy: float
+    """The mean of the accuracies of the classes."""
     best: bool
     """Whether it is the best epoch of the run so far."""
-    validation_class_accuracy: float | None = None
-    """The mean of the accuracies of the classes; None in metrics of earlier versions."""
 
 
 @dataclass(frozen=True)

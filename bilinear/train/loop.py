@@ -192,7 +192,7 @@ class _Loop:
         check_labels(batch.labels, engine.num_classes)
         before = engine.tensors() if self._phase_is_new else {}
         rates = self._learning_rates()
-        loss = self.feed.step(batch, rates)
+        loss, correct = self.feed.step(batch, rates)
         if not math.isfinite(loss):
             first = ", ".join(str(int(i)) for i in np.asarray(batch.indices).ravel()[:8])
             self._stop("the loss must be finite", f"{loss} for the images {first}, …")
@@ -203,9 +203,12 @@ class _Loop:
         self.averages.update(progress.epoch * length + progress.batch)
         progress.batch += 1
         progress.step += 1
-        progress.loss += loss * len(batch.labels)
-        progress.images += len(batch.labels)
-        self._log(StepDone(phase.name, progress.epoch, progress.step, loss, rates))
+        images = len(batch.labels)
+        progress.loss += loss * images
+        progress.correct += correct
+        progress.images += images
+        place = phase.name, progress.epoch, progress.step
+        self._log(StepDone(*place, loss, correct / images, rates))
         if self.save_every and progress.step % self.save_every == 0:
             self._save()
         self._check_interrupt()
@@ -264,9 +267,9 @@ class _Loop:
         if is_best:
             self.engine.save(str(run.best), **self.meaning)
             progress.best = ranks[-1]
-        loss, accuracy, class_accuracy = measures
-        mean, place = progress.loss / progress.images, (progress.epoch, progress.step)
-        self._log(EpochDone(phase.name, *place, mean, loss, accuracy, is_best, class_accuracy))
+        place = phase.name, progress.epoch, progress.step
+        means = progress.loss / progress.images, progress.correct / progress.images
+        self._log(EpochDone(*place, *means, *measures, is_best))
         progress.end_epoch()
         if phase.is_over([value for value, _ in ranks]):
             progress.end_phase(chosen, file_checksum(of_phase))

@@ -37,6 +37,8 @@ class Progress:
     """Of all phases."""
     loss: Finite = 0.0
     """Sum over the images of the epoch so far."""
+    correct: Natural = 0
+    """Correct predictions of these images, each before the update of its batch."""
     images: Natural = 0
     history: list[list[Finite]] = field(default_factory=list)
     """Validation loss, accuracy and mean class accuracy of each epoch of the phase."""
@@ -54,7 +56,7 @@ class Progress:
 
     def end_epoch(self) -> None:
         self.passes, self.epoch = self.passes + 1, self.epoch + 1
-        self.batch, self.loss, self.images = 0, 0.0, 0
+        self.batch, self.loss, self.correct, self.images = 0, 0.0, 0, 0
 
     def end_phase(self, chosen: int, checksum: str) -> None:
         """Start the next phase; `chosen` is the best epoch of this one, in a file of `checksum`."""

@@ -1,9 +1,11 @@
 """The values of an event, under the names that TensorBoard and the trackers show.
 
 ======  ======================================================================
-step    ``loss/step``, and ``learning_rate/GROUP`` for each parameter group
-epoch   ``loss/training``, ``loss/validation``, ``accuracy/validation`` and
-        ``accuracy/validation_class_mean``, the mean of the accuracies of the classes
+step    ``loss/step``, ``accuracy/step``, and ``learning_rate/GROUP`` for each
+        parameter group
+epoch   ``loss/training``, ``loss/validation``, ``accuracy/training``,
+        ``accuracy/validation`` and ``accuracy/validation_class_mean``, the mean
+        of the accuracies of the classes
 phase   ``phase``: its number, from 1
 ======  ======================================================================
 """
@@ -20,13 +22,12 @@ def scalars(event: Metric, recipe: Recipe) -> dict[str, float]:
         return {"phase": index + 1}
     if isinstance(event, StepDone):
         groups = [group.parameters for group in recipe.phases[index].groups]
-        rates = zip(groups, event.rates, strict=True)
-        return {"loss/step": event.loss} | {f"learning_rate/{name}": rate for name, rate in rates}
-    values = {
+        rates = zip((f"learning_rate/{name}" for name in groups), event.rates, strict=True)
+        return {"loss/step": event.loss, "accuracy/step": event.accuracy} | dict(rates)
+    return {
         "loss/training": event.training_loss,
         "loss/validation": event.validation_loss,
+        "accuracy/training": event.training_accuracy,
         "accuracy/validation": event.validation_accuracy,
+        "accuracy/validation_class_mean": event.validation_class_accuracy,
     }
-    if event.validation_class_accuracy is not None:
-        values["accuracy/validation_class_mean"] = event.validation_class_accuracy
-    return values

@@ -1,15 +1,5 @@
 """The metrics of a run for TensorBoard: one TensorBoard event for each line of the metrics.
 
-step    ``loss/step``, and ``learning_rate/GROUP`` for each parameter group
-epoch   ``loss/training``, ``loss/validation``, ``accuracy/validation`` and
-        ``accuracy/validation_class_mean``, the mean of the accuracies of the classes
-phase   ``phase``: its number, from 1
-======  ======================================================================
-
-Steps count over all phases; values are float32. A process that continues the run writes all events
-again from the metrics. TensorBoard's own writer of whole files imports TensorFlow wherever that is
-installed, and reports a full disk minutes later, from its own thread.
-=======
 Its values are those of `scalars`, in float32. Steps count over all phases. A process that continues
 the run writes all events again from the metrics. TensorBoard's own writer of whole files imports
 TensorFlow wherever that is installed, and reports a full disk minutes later, from its own thread.

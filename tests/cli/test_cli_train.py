@@ -54,8 +54,8 @@ def test_a_trained_model_is_evaluated(backend, pictures, tmp_path, command, caps
     assert captured.out == f"{folder / 'best.safetensors'}\n"
     assert "images: 12 training, 6 validation" in captured.err
     assert "12 of 12 images in " in captured.err
-    line = r"\nphase head 1/2, epoch 2/2: loss [\d.]+, validation loss [\d.]+, validation "
-    line += r"accuracy [\d.]+%( \(best so far\))?, learning rate 0\.125, about "
+    line = r"\nphase head 1/2, epoch 2/2: loss [\d.]+, validation loss [\d.]+, accuracy "
+    line += r"[\d.]+%, validation accuracy [\d.]+%( \(best so far\))?, learning rate 0\.125, about "
     assert re.search(line, captured.err)
     assert " trainable tensors, epochs: 1, learning rate 0.01\n" in captured.err
     assert "\nphase all 2/2, epoch 1/1: loss " in captured.err
@@ -139,11 +139,13 @@ def test_progress_has_phase_epoch_loss_learning_rates_and_the_time_left(
             rates = [group.learning_rate / 10 ** (epoch // 2) for group in phase.groups]
             for images in (4, 8):
                 step, seconds[0] = step + 1, seconds[0] + 10
-                report(StepDone(phase.name, epoch, step, 0.5, rates), images)
+                report(StepDone(phase.name, epoch, step, 0.5, 0.125, rates), images)
             report(ImagesValidated(4), 8)
-            report(EpochDone(phase.name, epoch, step, 0.5, 0.25, 0.75, epoch == 0), 8)
+            measures = 0.5, 0.625, 0.25, 0.75, 0.875
+            report(EpochDone(phase.name, epoch, step, *measures, epoch == 0), 8)
     lines = capsys.readouterr().err.splitlines()
-    measures = "loss 0.5000, validation loss 0.2500, validation accuracy 75.0%"
+    losses = "loss 0.5000, validation loss 0.2500"
+    measures = f"{losses}, accuracy 62.5%, validation accuracy 75.0%"
     expected = (  # the time left: that of a step, by the passes that are left and those of a step
         f"phase head 1/2, epoch 1/3: {measures} (best so far), learning rate 0.5, "
         f"about {timedelta(seconds=10 * (2 * 12 + 2 * 28) / (4 + 4))} left",
@@ -152,7 +154,8 @@ def test_progress_has_phase_epoch_loss_learning_rates_and_the_time_left(
         f"phase all 2/2, epoch 2/2: {measures}, learning rate head 0.5, all 0.05",
     )
     assert [lines.count(line) for line in expected] == [1] * len(expected)
-    text = "phase head 1/2, epoch 3/3, step 5, loss 0.5000, learning rate 0.05: 4 of 8 images, "
+    text = "phase head 1/2, epoch 3/3, step 5, loss 0.5000, accuracy 12.5%, learning rate 0.05: "
+    text += "4 of 8 images, "
     assert sum(line.startswith(text) for line in lines) == 1
     assert lines.count("validating on 4 images") == 5
 

@@ -73,8 +73,8 @@ def run_state(folder: Path) -> Files:
     with run.lock():
         run.create(recipe, {"python": "3"})
         run.log(PhaseStarted("classifier", 2))
-        run.log(StepDone("classifier", 0, 1, 0.5, [1.0]))
-        run.log(EpochDone("classifier", 0, 1, 0.5, 0.4, 0.3, True))
+        run.log(StepDone("classifier", 0, 1, 0.5, 0.25, [1.0]))
+        run.log(EpochDone("classifier", 0, 1, 0.5, 0.25, 0.4, 0.3, 0.3, True))
         progress = Progress(recipe.checksum(), epoch=1, passes=1, history=[[0.4, 0.3, 0.3]])
         run.save(progress, tensors, {"a.bias": np.ones(3)})
 

@@ -1,13 +1,16 @@
 """Files of a run that another program changed are refused by their names."""
 
+import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bilinear.train.progress import decode_progress
 from bilinear.train.run import Progress, Run
 
 from ..linear import STEPS, Linear, finish
@@ -25,6 +28,16 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     state.write_bytes(whole.replace(b'\\"history\\"', b'\\"History\\"'))
     with pytest.raises(ValueError, match="the state must be one of this version"):
         finish(tmp_path, resume=True)
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    """One without any of the values of this version."""
+    values = asdict(Progress("checksum"))
+    assert decode_progress("resume", json.dumps(values)) == Progress("checksum")
+    for name in values:
+        rest = {key: value for key, value in values.items() if key != name}
+        with pytest.raises(ValueError, match="the state must be one of this version"):
+            decode_progress("resume", json.dumps(rest))
 
 
 def test_a_flipped_bit_in_any_file_that_resuming_reads_is_refused(tmp_path: Path) -> None:

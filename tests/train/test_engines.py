@@ -27,6 +27,7 @@ from .test_trajectories import assert_together
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 PAIRS = list(itertools.combinations(PRESENT, 2))
+COMPARED = ("step", "loss"), ("epoch", "training_accuracy"), ("epoch", "validation_loss")
 
 
 fresh = functools.cache(engine)
@@ -54,9 +55,9 @@ def state(backend: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.skipif(not PAIRS, reason="needs two frameworks")
 def test_runs_agree_between_frameworks() -> None:
-    """In each training and validation loss, and in each final tensor, relative to its change."""
+    """In losses, training accuracies, and in each final tensor, relative to its change."""
     for a, b in PAIRS:
-        for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
+        for kind, of in COMPARED:
             first, second = (
                 np.array([e[of] for e in events(finished_run(x), kind)]) for x in (a, b)
             )
@@ -130,7 +131,7 @@ def test_runs_with_all_options_agree() -> None:
     """In the losses and in each tensor of the averaged model, relative to its change."""
     for a, b in PAIRS:
         folders = [run_with_options(backend) for backend in (a, b)]
-        for kind, of in ("step", "loss"), ("epoch", "validation_loss"):
+        for kind, of in COMPARED:
             first, second = (np.array([e[of] for e in events(x, kind)]) for x in folders)
             assert relative_error(first, second) <= RUN, f"{a} against {b}: {kind}"
         last = [read_tensors(folder / "last.safetensors", start()) for folder in folders]
@@ -174,7 +175,8 @@ def first_losses(of: Recipe, backend: str, **options: Any) -> np.ndarray:
     trained = engine(backend, of, **options)
     trained.begin(make_plan(of.phases[1], trained.streams, list(start()), trained.learned))
     batch, *_ = data()[0].epoch(0)
-    losses = [trained.train_step(batch.images, batch.labels, [0.125, 0.015625]) for _ in range(2)]
+    rates = [0.125, 0.015625]
+    losses = [trained.train_step(batch.images, batch.labels, rates)[0] for _ in range(2)]
     assert {value.dtype.name for value in trained.tensors().values()} == {of.model.dtype}
     return np.array(losses)
 

@@ -83,7 +83,9 @@ def test_a_step_of_the_classifier_follows_the_formula(backend: str, name: str) -
     maps = [rng.standard_normal((len(LABELS), 8, 8, 64))]
     logits = one.head_logits(maps)
     loss, slope = expected(logits, options)
-    assert abs(one.head_step(maps, LABELS, [RATE]) - loss) <= RUN * loss
+    found_loss, correct = one.head_step(maps, LABELS, [RATE])
+    assert abs(found_loss - loss) <= RUN * loss
+    assert correct == (logits.argmax(1) == LABELS).sum()
     found = {n: (before[n] - value) / RATE for n, value in one.tensors().items() if n in only}
     scale = 1.0
     if name == "clipped":
@@ -93,6 +95,8 @@ def test_a_step_of_the_classifier_follows_the_formula(backend: str, name: str) -
         scale = np.linalg.norm(found["classifier.bias"]) / np.linalg.norm(slope.sum(0))
         assert scale < 0.5
     assert relative_error(found["classifier.bias"], scale * slope.sum(0)) <= RUN
+    one.assign({n: 0 * before[n] for n in only})
+    assert one.head_step(maps, LABELS, [RATE])[1] == (LABELS == 0).sum(), "equal logits"
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,13 @@ def test_parts_of_a_batch_give_its_gradient(backend: str) -> None:
     (one, before), of = started(backend), recipe()
     (batch, *_) = data()[0].epoch(0)
     ends: dict[tuple[int, Any], dict[str, np.ndarray]] = {}
+    correct = 0
     for phase, part in itertools.product((0, 1), (None, 2)):
         one.assign(before)
         plan = make_plan(of.phases[phase], one.streams, list(before), one.learned)
         one.begin(plan._replace(part=part))
-        one.train_step(batch.images, batch.labels, [0.125, 0.015625][: len(plan.groups)])
+        rates = [0.125, 0.015625][: len(plan.groups)]
+        _, correct = one.train_step(batch.images, batch.labels, rates)
         ends[phase, part] = one.tensors()
     for name in plan.trained.keys() | plan.statistics:
         whole, parts = ends[0, None][name], ends[0, 2][name]
@@ -108,7 +110,8 @@ def test_parts_of_a_batch_give_its_gradient(backend: str) -> None:
     one.assign(before)
     one.begin(plan)
     for part in slice(0, 2), slice(2, 4):  # without a change of the parameters
-        one.train_step(batch.images[part], batch.labels[part], [0.0, 0.0])
+        correct -= one.train_step(batch.images[part], batch.labels[part], [0.0, 0.0])[1]
+    assert correct == 0
     for name in plan.statistics:
         assert relative_error(ends[1, 2][name], one.tensors()[name]) <= RUN, name
         assert relative_error(ends[1, None][name], one.tensors()[name]) > RUN, name
@@ -170,15 +173,15 @@ def test_validation_and_models_use_the_averages(tmp_path: Path) -> None:
             super().begin(plan)
             self.expected, self.count, self.steps = self.tensors(), 0, 0
 
-        def train_step(self, images: Any, labels: Any, rates: Any) -> float:
+        def train_step(self, images: Any, labels: Any, rates: Any) -> tuple[float, int]:
             if self.count == 0:
                 self.expected = self.tensors()
-            loss = super().train_step(images, labels, rates)
+            found = super().train_step(images, labels, rates)
             decay = min(0.5, (1 + self.count) / (10 + self.count))
             self.count += 1
             for name, value in self.values.items():
                 self.expected[name] = decay * self.expected[name] + (1 - decay) * value
-            return loss
+            return found
 
         def save(self, path: str, **meaning: Any) -> None:
             for name, value in self.values.items():

@@ -168,11 +168,11 @@ def test_weights_that_are_not_finite_are_never_saved(
     class Breaking(Linear):
         steps = 0
 
-        def train_step(self, images: Any, labels: Any, rates: Any) -> float:
-            loss, self.steps = super().train_step(images, labels, rates), self.steps + 1
+        def train_step(self, images: Any, labels: Any, rates: Any) -> tuple[float, int]:
+            found, self.steps = super().train_step(images, labels, rates), self.steps + 1
             if self.steps == 8:
                 self.values["classifier.bias"] = self.values["classifier.bias"] * np.nan
-            return loss
+            return found
 
     with pytest.raises(ValueError, match=r"tensor 'classifier\.bias' must be finite; got nan"):
         finish(tmp_path, engine=Breaking(), save_every=1)

@@ -27,7 +27,7 @@ from .test_resuming import Stopping
 
 GROUPS = {"head": ["head"], "all": ["head", "all"]}
 """The parameter groups of each phase of the recipe."""
-LATER_STEP = StepDone("all", epoch=0, step=9, loss=1.5, rates=[1, 1])
+LATER_STEP = StepDone("all", epoch=0, step=9, loss=1.5, accuracy=0.5, rates=[1, 1])
 
 
 def metrics_only(log: Callable[[Metric], None]) -> Callable[..., object]:
@@ -57,8 +57,9 @@ def read(accumulator: Any) -> dict[str, list[tuple[int, float]]]:
 
 def expected(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """The same, from the metrics."""
-    names = {"loss/step": "loss", "loss/training": "training_loss"}
-    names |= {f"{what}/validation": f"validation_{what}" for what in ("loss", "accuracy")}
+    names = {f"{what}/step": what for what in ("loss", "accuracy")}
+    for split in "training", "validation":
+        names |= {f"{what}/{split}": f"{split}_{what}" for what in ("loss", "accuracy")}
     names["accuracy/validation_class_mean"] = "validation_class_accuracy"
     values, step = defaultdict(list), 0
     for event in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
@@ -78,9 +79,9 @@ def test_tensorboard_events_equal_the_metrics(tmp_path: Path) -> None:
     found = read(reader(tmp_path))
     assert found == expected(tmp_path)
     assert {tag: len(values) for tag, values in found.items()} == {
-        **dict.fromkeys(("loss/step", "learning_rate/head"), STEPS),
-        **dict.fromkeys(("loss/training", "loss/validation", "accuracy/validation"), 5),
-        "accuracy/validation_class_mean": 5,
+        **dict.fromkeys(("loss/step", "accuracy/step", "learning_rate/head"), STEPS),
+        **dict.fromkeys(("loss/training", "loss/validation", "accuracy/training"), 5),
+        **dict.fromkeys(("accuracy/validation", "accuracy/validation_class_mean"), 5),
         "learning_rate/all": 9,
         "phase": 2,
     }
@@ -152,8 +153,9 @@ def test_curves_equal_the_metrics(tmp_path: Path) -> None:
     ):
         np.testing.assert_array_equal(lines[label].get_xdata(), [e["step"] for e in logged])
         np.testing.assert_array_equal(lines[label].get_ydata(), [e[name] for e in logged])
-    accuracies = [100 * e["validation_accuracy"] for e in epochs]
-    np.testing.assert_array_equal(lower.lines[0].get_ydata(), accuracies)
+    for line, split in zip(lower.lines, ("training", "validation"), strict=False):
+        accuracies = [100 * e[f"{split}_accuracy"] for e in epochs]
+        np.testing.assert_array_equal(line.get_ydata(), accuracies, split)
     best = min(epochs, key=lambda e: e["validation_loss"])
     (point,) = np.asarray(lines["best"].get_xydata()).tolist()
     assert point == [best["step"], best["validation_loss"]]

@@ -76,8 +76,9 @@ def test_a_tracker_receives_every_event_once_also_when_a_run_is_resumed(memory, 
     assert resumed.rows == expected(tmp_path)
     assert stopped.rows == resumed.rows[: len(stopped.rows)]
     assert {name for _, values in resumed.rows for name in values} == {
-        *("phase", "loss/step", "loss/training", "loss/validation", "accuracy/validation"),
-        *("accuracy/validation_class_mean", "learning_rate/head", "learning_rate/all"),
+        *("phase", "loss/step", "accuracy/step", "learning_rate/head", "learning_rate/all"),
+        *("loss/training", "loss/validation", "accuracy/training", "accuracy/validation"),
+        "accuracy/validation_class_mean",
     }
 
 

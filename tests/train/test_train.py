@@ -31,8 +31,11 @@ def test_a_run_learns_and_logs_its_metrics(tmp_path: Path) -> None:
         *zip(phases, (0, 1, 0, 1, 2), strict=True)
     ]
     for i, epoch in enumerate(epochs):
-        losses = [step["loss"] for step in steps[3 * i : 3 * i + 3]]
+        of_epoch = steps[3 * i : 3 * i + 3]
+        losses = [step["loss"] for step in of_epoch]
         assert epoch["training_loss"] == pytest.approx(np.average(losses, weights=[4, 4, 3]))
+        correct = [round(step["accuracy"] * n) for step, n in zip(of_epoch, (4, 4, 3), strict=True)]
+        assert epoch["training_accuracy"] == sum(correct) / 11
     assert epochs[-1]["validation_loss"] < epochs[0]["validation_loss"]
     assert epochs[-1]["validation_accuracy"] == 1
     assert best == tmp_path / "best.safetensors"
@@ -67,7 +70,7 @@ class Forgetful(Linear):
         self.ends.append(self.tensors())
         super().begin(plan)
 
-    def train_step(self, images: Any, labels: Any, rates: Any) -> float:
+    def train_step(self, images: Any, labels: Any, rates: Any) -> tuple[float, int]:
         if len(self.starts) < len(self.ends):
             self.starts.append(self.tensors())
         self.sign = -1 if rates == [0.25] else 1

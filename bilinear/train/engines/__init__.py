@@ -52,8 +52,14 @@ class Engine(Protocol):
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None: ...
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
-        """Minimise the loss of the plan, at the learning rate of each group; returns it."""
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]
+    ) -> tuple[float, int]:
+        """Minimise the loss of the plan, at the learning rate of each group.
+
+        Returns: the loss, and the number of images whose largest logit, the first of equal ones, is
+        that of their label, both before the update and in training mode.
+        """
         ...
 
     def average(self, names: Sequence[str], decay: float) -> None:
@@ -73,7 +79,7 @@ class Engine(Protocol):
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         """`train_step` on feature maps; the plan must leave the backbones frozen."""
         ...
 

@@ -75,27 +75,27 @@ class Engine:
         self.head = self._make_step(update, lambda model, maps: model.logits(*maps))
 
     def _make_step(self, update: Any, logits: Callable[[BCNN, Any], jax.Array]) -> Any:
-        """A step as a compiled pure function, or the loss, the statistics and the gradients of a
-        part of a batch; `logits` are those of a model for its inputs."""
+        """A step as a compiled pure function, or the loss, the number of correct predictions, the
+        statistics and the gradients of a part of a batch; `logits` are those of a model."""
         build, plan = self._builder(), self.plan
 
         def differentiate(trained: Values, rest: Values, inputs: Any, labels: Any) -> Any:
-            def loss(trained: Values) -> tuple[jax.Array, Values]:
+            def loss(trained: Values) -> tuple[jax.Array, tuple[jax.Array, Values]]:
                 model = build(trained | rest)
                 scores = _upcast(logits(model, inputs))
+                correct = (scores.argmax(-1) == labels).sum()
                 own = model.canonical()
-                return _loss(plan, scores, labels), {
-                    name: own[name][...] for name in plan.statistics
-                }
+                statistics = {name: own[name][...] for name in plan.statistics}
+                return _loss(plan, scores, labels), (correct, statistics)
 
             return jax.value_and_grad(loss, has_aux=True)(trained)
 
         def step(
             trained: Values, rest: Values, state: Any, inputs: Any, labels: Any, rates: Any
-        ) -> tuple[jax.Array, Values, Any]:
-            (value, statistics), gradients = differentiate(trained, rest, inputs, labels)
+        ) -> tuple[tuple[jax.Array, jax.Array], Values, Any]:
+            (value, (correct, statistics)), gradients = differentiate(trained, rest, inputs, labels)
             updated, state = update(trained, gradients, state, rates)
-            return value, updated | statistics, state
+            return (value, correct), updated | statistics, state
 
         if plan.part is not None:
             return jax.jit(differentiate)
@@ -163,27 +163,30 @@ class Engine:
         before = self.averages if decay else jax.tree.map(jnp.copy, values)  # steps donate values
         self.averages = _average(values, before, 1 - decay)
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]
+    ) -> tuple[float, int]:
         return self._run_step(self.step, images, labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         return self._run_step(self.head, tuple(maps), labels, rates)
 
     def _run_step(
         self, step: Any, inputs: Any, labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         own, trained = self.model.canonical(), self._trained()
         rest = {name: v for name, v in self._values().items() if name not in trained}
         if self.plan.part is None:
             given = jax.tree.map(jnp.asarray, (inputs, labels))
-            loss, values, self.state = step(trained, rest, self.state, *given, jnp.asarray(rates))
+            found, values, self.state = step(trained, rest, self.state, *given, jnp.asarray(rates))
         else:
-            loss, values = self._run_parts(step, trained, rest, inputs, labels, rates)
+            found, values = self._run_parts(step, trained, rest, inputs, labels, rates)
         for name, value in values.items():
             own[name].set_value(value)  # not by [...], which reads the donated value
-        return float(loss)
+        loss, correct = jax.device_get(found)
+        return float(loss), int(correct)
 
     def _run_parts(
         self,
@@ -193,17 +196,19 @@ class Engine:
         inputs: Any,
         labels: np.ndarray,
         rates: Sequence[float],
-    ) -> tuple[float, Values]:
+    ) -> tuple[tuple[float, int], Values]:
         """Add the gradients of the parts of a batch, then update."""
-        loss, total, moved = 0.0, jax.tree.map(jnp.zeros_like, trained), {}
+        loss, correct, total, moved = 0.0, 0, jax.tree.map(jnp.zeros_like, trained), {}
         for part, share in split_batch(self.plan, labels):
             given = jax.tree.map(lambda x, part=part: jnp.asarray(x[part]), (inputs, labels))
-            (value, statistics), gradients = step(trained, rest | moved, *given)
+            (value, (right, statistics)), gradients = step(trained, rest | moved, *given)
             moved |= statistics
             total = _add(total, gradients, share)
+            value, right = jax.device_get((value, right))
             loss += share * float(value)
+            correct += int(right)
         updated, self.state = self.update(trained, total, self.state, jnp.asarray(rates))
-        return loss, updated | moved
+        return (loss, correct), updated | moved
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.logits(self._values(), jnp.asarray(images)))

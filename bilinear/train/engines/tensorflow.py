@@ -135,12 +135,14 @@ class Engine:
             before = self.averages[name] if decay else value
             self.averages[name] = before + (1 - decay) * (value - before)
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]
+    ) -> tuple[float, int]:
         return self._run_step(self.step, lambda part: tf.constant(images[part]), labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         def inputs(part: slice) -> tuple[tf.Tensor, ...]:
             return tuple(tf.constant(x[part]) for x in maps)
 
@@ -154,18 +156,20 @@ class Engine:
         inputs: Callable[[slice], Any],
         labels: np.ndarray,
         rates: Sequence[float],
-    ) -> float:
+    ) -> tuple[float, int]:
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.learning_rate = rate
-        loss, total = 0.0, None
+        loss, correct, total = 0.0, 0, None
         for part, share in split_batch(self.plan, labels):
-            value, gradients = step(inputs(part), tf.constant(labels[part]))
-            loss += share * float(value)
+            values, gradients = step(inputs(part), tf.constant(labels[part]))
+            of_part, correct_of_part = values.numpy().tolist()
+            loss += share * of_part
+            correct += int(correct_of_part)
             if self.plan.part is not None:
                 total = _add(total, gradients, share)
         if total is not None:
             self.apply(total)
-        return loss
+        return loss, correct
 
     def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
         return self._update(lambda: self.model(images, training=True), labels)
@@ -174,18 +178,20 @@ class Engine:
         return self._update(lambda: self.model.logits(*maps, training=True), labels)
 
     def _update(self, forward: Callable[[], tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        """The loss, and the gradients if other parts of the batch follow before the update."""
+        """[loss, correct predictions], and the gradients if parts follow before the update."""
         own = self.model.canonical()
         groups = [[own[name] for name in names] for names in self.plan.groups]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for group in groups for variable in group])
             logits = _upcast(forward())
             loss = _loss(self.plan, logits, labels)
+        correct = tf.math.count_nonzero(tf.argmax(logits, -1) == labels, dtype=loss.dtype)
+        values = tf.stack([loss, correct])
         gradients: Any = tape.gradient(loss, [[v.value for v in group] for group in groups])
         if self.plan.part is not None:
-            return loss, gradients
+            return values, gradients
         self._apply(gradients)
-        return loss, None
+        return values, None
 
     def _apply(self, gradients: Any) -> None:
         own = self.model.canonical()

@@ -130,12 +130,14 @@ class Engine:
             return
         get_ema_multi_avg_fn(decay)([self.averages[name] for name in names], values, 0)
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]) -> float:
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, rates: Sequence[float]
+    ) -> tuple[float, int]:
         return self._step(lambda part: self.call(self._images(images[part])), labels, rates)
 
     def head_step(
         self, maps: Sequence[np.ndarray], labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         return self._step(lambda part: self._classify(self._maps(maps, part)), labels, rates)
 
     def _classify(self, maps: Sequence[Tensor]) -> Tensor:
@@ -149,7 +151,7 @@ class Engine:
 
     def _step(
         self, forward: Callable[[slice], Tensor], labels: np.ndarray, rates: Sequence[float]
-    ) -> float:
+    ) -> tuple[float, int]:
         assert self.optimizer is not None, "begin comes first"
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
@@ -159,15 +161,18 @@ class Engine:
         for part, share in split_batch(self.plan, labels):
             with _deterministic():
                 logits = _upcast(self._autocast(functools.partial(forward, part)))
-                loss = share * self._loss(logits, torch.from_numpy(labels[part]).to(self.device))
+                targets = torch.from_numpy(labels[part]).to(self.device)
+                loss = share * self._loss(logits, targets)
                 loss.backward()
-            total = total + loss.detach()
+            correct = (logits.argmax(-1) == targets).sum().to(loss.dtype)
+            total = total + torch.stack((loss.detach(), correct))
         if self.plan.clip_norm is not None:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
         self._begin_momenta(self.optimizer)
         self.optimizer.step()
-        return float(total)
+        loss, correct = total.tolist()
+        return loss, int(correct)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights, smoothing = self.plan.class_weights, self.plan.label_smoothing
