@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bilinear.models import plans
+from bilinear.models.plan_layers import pair
 
 from .jax_formulas import bilinear_pool
 
@@ -30,9 +31,9 @@ def _layer(plan: plans.Layer) -> Callable:
     empty: dict[str, Any] = {"kernel_init": nnx.initializers.zeros, "rngs": nnx.Rngs(0)}
     match plan:
         case plans.Conv(_, inputs, outputs, kernel, stride, padding, bias):
-            sides = ((padding, padding),) * 2
+            sides = tuple((side, side) for side in pair(padding))
             return nnx.Conv(
-                inputs, outputs, (kernel,) * 2, stride, padding=sides, use_bias=bias, **empty
+                inputs, outputs, pair(kernel), stride, padding=sides, use_bias=bias, **empty
             )
         case plans.BatchNorm(_, channels):
             return nnx.BatchNorm(channels, momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))
@@ -43,6 +44,8 @@ def _layer(plan: plans.Layer) -> Callable:
             return nnx.relu
         case plans.Block():
             return Block(plan)
+        case _:
+            raise ValueError(plan)
 
 
 class Network(nnx.Module):

@@ -38,6 +38,8 @@ def _layer(plan: plans.Layer) -> nn.Module:
             return nn.ReLU(inplace=True)
         case plans.Block():
             return Block(plan)
+        case _:
+            raise ValueError(plan)
 
 
 class Network(nn.Module):

@@ -268,8 +268,9 @@ class _Loop:
             self.engine.save(str(run.best), **self.meaning)
             progress.best = ranks[-1]
         place = phase.name, progress.epoch, progress.step
-        means = progress.loss / progress.images, progress.correct / progress.images
-        self._log(EpochDone(*place, *means, *measures, is_best))
+        loss, accuracy = progress.loss / progress.images, progress.correct / progress.images
+        validation_loss, per_image, per_class = measures
+        self._log(EpochDone(*place, loss, accuracy, validation_loss, per_image, per_class, is_best))
         progress.end_epoch()
         if phase.is_over([value for value, _ in ranks]):
             progress.end_phase(chosen, file_checksum(of_phase))

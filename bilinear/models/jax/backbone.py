@@ -157,8 +157,8 @@ class Mixed(nnx.Module):
             case plans.MaxPool():
                 return max_pool(x, *step[1:])
             case AveragePool():
-                window, sides = (step.kernel,) * 2, ((step.padding,) * 2,) * 2
-                return nnx.avg_pool(upcast(x), window, padding=sides).astype(x.dtype)
+                sides: Any = ((step.padding,) * 2,) * 2
+                return nnx.avg_pool(upcast(x), (step.kernel,) * 2, padding=sides).astype(x.dtype)
 
 
 class Backbone(nnx.Module):
