@@ -19,6 +19,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 torch.set_num_threads(int(os.environ.get("BILINEAR_TEST_THREADS", "2")))
 torch._dynamo.config.cache_size_limit = 1024  # functions are called with many dtypes and shapes
+torch._dynamo.config.accumulated_cache_size_limit = 2**16  # one process may run every operator
 torch.backends.cuda.matmul.allow_tf32 = TF32
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True
