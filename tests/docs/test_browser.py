@@ -58,7 +58,9 @@ def page(address: str) -> Iterator[Any]:
         page.on("console", lambda m: m.type in ("error", "warning") and note(m.text))
         page.on("response", lambda r: r.status >= 400 and note(f"{r.status}: {r.url}"))
         page.on("pageerror", lambda error: note(str(error)))
-        page.on("requestfailed", lambda request: note(f"failed: {request.url}"))
+        # the next page aborts requests of this one; what does not exist is a response with 404
+        aborted = "net::ERR_ABORTED"
+        page.on("requestfailed", lambda r: r.failure == aborted or note(f"failed: {r.url}"))
         page.on("request", lambda r: r.url.startswith((address, "data:")) or note(r.url))
         yield page
         browser.close()
