@@ -187,8 +187,9 @@ class Backbone(nnx.Module):
 
     def __call__(self, images: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
         names = [layer.name for layer in plans.cut(self.name, self.taps)]
-        first = variable(self, next(iter(plans.tensor_shapes(self.name, self.taps))))
-        x, outputs = images.astype(first[...].dtype), {}
+        first = _submodule(self, names[0])
+        kernel = (first.conv if isinstance(first, Unit) else first).kernel[...]
+        x, outputs = images.astype(kernel.dtype), {}
         for name in names:
             x = outputs[name] = _submodule(self, name)(x)
         if self.taps is None:
