@@ -1,7 +1,10 @@
 """The layers of a plan: data with torchvision's names, which each framework builds."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from ..contract import check_batch_norm
 
 BN_MOMENTUM = 0.1
 """Running statistics: ``(1 − momentum) · old + momentum · new``, new with unbiased variance."""
@@ -12,6 +15,12 @@ Pair = int | tuple[int, int]
 
 def pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
+
+
+def count_values(values: Any) -> tuple[Any, int]:
+    """The values of a batch (N, h, w, C), checked, and how many there are for each channel."""
+    check_batch_norm(values.shape, 3)
+    return values, math.prod(values.shape[:3])
 
 
 def last_part(name: str) -> str:

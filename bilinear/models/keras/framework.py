@@ -67,7 +67,7 @@ images = from_numpy
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    if keras.config.backend() == "tensorflow" and hasattr(tensor, "numpy"):
+    if keras.backend.backend() == "tensorflow" and hasattr(tensor, "numpy"):
         return np.asarray(tensor.numpy())  # Keras' copy of a tf.Variable makes NumPy warn
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 

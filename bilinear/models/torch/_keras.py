@@ -2,14 +2,12 @@
 
 # ruff: noqa: F401 - the networks read these names from this module
 
-import math
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...contract import check_batch_norm
-from ..plan_layers import Pair
+from ..plan_layers import Pair, count_values
 from . import framework
 from .framework import check_dtype
 
@@ -22,12 +20,6 @@ def convolve(x: Tensor, kernel: Tensor, bias: Any, stride: int, padding: Pair) -
 
 def max_pool(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     return F.max_pool2d(x.movedim(-1, 1), kernel, stride, padding).movedim(1, -1)
-
-
-def count_values(values: Tensor) -> tuple[Tensor, int]:
-    """Return the values and their number."""
-    check_batch_norm(values.shape, 3)
-    return values, math.prod(values.shape[:3])
 
 
 def resample(*maps: Tensor) -> tuple[Tensor, ...]:
