@@ -24,6 +24,9 @@ nox.options.sessions = ["lint", "types", "parity", "conformance", "build", "lowe
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = bool(os.environ.get("CI"))
 
+# the tests start hundreds of processes: without bytecode each compiles its framework from source
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 FRAMEWORKS = ["torch", "tensorflow", "jax"]
 CONSTRAINTS = "--constraint=constraints.txt"
