@@ -67,7 +67,7 @@ def frameworks(session: nox.Session, *command: str, quick: bool = False) -> None
         shutil.rmtree(SHARED, ignore_errors=True)
         session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
         pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        target = ("--no-compile", CONSTRAINTS, "-e", ".[all,cli]")
+        target = ("--no-compile", CONSTRAINTS, "-e", ".[all,cli,retrieval]")
         session.run(*pip, *target, *group(*GROUPS), external=True)
         installed.write_text(wanted)
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
@@ -335,6 +335,7 @@ OPENED = {
     "all": "bilinear.torch, bilinear.tensorflow, bilinear.jax",
     "hdf5": "bilinear.data, h5py",
     "svm": "bilinear.analysis.linear_svm, sklearn.svm",
+    "retrieval": "bilinear.analysis.search, faiss, sklearn.decomposition",
     "onnx": "bilinear.torch, onnx, onnxscript, onnxruntime",
     "litert": "bilinear.tensorflow, ai_edge_litert.interpreter",
     "cli": "bilinear.cli",

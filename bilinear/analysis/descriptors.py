@@ -1,10 +1,12 @@
 """Descriptors of many images in one file, written batch by batch and memory-mapped for search.
 
-The file is ``.npy`` or ``.safetensors`` with a (N, D) float32 array. A JSON file with the same
-name plus ``.json`` has the paths, labels, classes and the model of the rows. Both files have the
-checksum of the rows, by which files that do not belong together are recognized.
+The file is ``.npy`` or ``.safetensors`` with a (N, D) array: float32, or float16 for descriptors
+that `bilinear.analysis.reduction` reduced. A JSON file with the same name plus ``.json`` has the
+paths, labels, classes and the model of the rows. Both files have the checksum of the rows, by which
+files that do not belong together are recognized.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -36,7 +38,8 @@ class Rows:
     """Description of the rows of a file.
 
     `model` is the name of the model file and `sha256` its checksum. For images without labels,
-    `labels` are -1 and `classes` is empty.
+    `labels` are -1 and `classes` is empty. `reduction` is the checksum of the reduction's file, and
+    empty for the descriptors of the model itself.
     """
 
     model: str
@@ -44,13 +47,19 @@ class Rows:
     classes: Sequence[str]
     paths: Sequence[str]
     labels: Sequence[int]
+    reduction: str = ""
+
+
+def dtype_of(reduction: str) -> np.dtype:
+    """The dtype of rows: float16 if they are reduced (`Rows.reduction`), else float32."""
+    return np.dtype("<f2" if reduction else "<f4")
 
 
 class Writer:
     """Appends rows to a file of descriptors; see `write_descriptors`."""
 
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self._path, self._file, self._size = path, file, size
+    def __init__(self, path: Path, file: BinaryIO, size: int, dtype: np.dtype) -> None:
+        self._path, self._file, self._size, self._dtype = path, file, size, dtype
         self._checksum = hashlib.sha256()
         self.paths: list[str] = []
         self.labels: list[int] = []
@@ -62,7 +71,7 @@ class Writer:
             invariant = f"each image must have {self._size} values, a path and a label"
             remedy = "Pass arrays and lists of the same length."
             refuse(ValueError, "write_descriptors", invariant, received, remedy)
-        data = np.ascontiguousarray(descriptors, "<f4").tobytes()
+        data = np.ascontiguousarray(descriptors, self._dtype).tobytes()
         self._checksum.update(data)
         self.write(data)
         self.paths += paths
@@ -81,7 +90,13 @@ class Writer:
 
 @contextmanager
 def write_descriptors(
-    path: str | os.PathLike, size: int, *, model: str, sha256: str, classes: Sequence[str] = ()
+    path: str | os.PathLike,
+    size: int,
+    *,
+    model: str,
+    sha256: str,
+    classes: Sequence[str] = (),
+    reduction: str = "",
 ) -> Iterator[Writer]:
     """Write a file of descriptors and its JSON file; yield a `Writer` that appends rows.
 
@@ -92,19 +107,19 @@ def write_descriptors(
     Args:
         path: output file, ending in one of `SUFFIXES`.
         size: length of a descriptor.
-        model, sha256, classes: as in `Rows`.
+        model, sha256, classes, reduction: as in `Rows`.
 
     Raises: ValueError for another suffix or if no row was written; OSError if the file cannot be
         written.
     """
-    path = Path(path)
-    header = _header(path)
+    path, dtype = Path(path), dtype_of(reduction)
+    header = _header(path, dtype)
     with (
         replace_file(_json_path(path)) as json_file,  # replaced last
         replace_file(path) as temporary,
     ):
         with open(temporary, "wb", buffering=0) as file:
-            writer = Writer(path, file, size)
+            writer = Writer(path, file, size, dtype)
             writer.write(header(0, size, ""))
             yield writer
             if not writer.paths:
@@ -113,7 +128,7 @@ def write_descriptors(
                 refuse(ValueError, "write_descriptors", invariant, "none", remedy)
             file.seek(0)
             writer.write(header(len(writer.paths), size, writer.checksum))
-        rows = Rows(model, sha256, list(classes), writer.paths, writer.labels)
+        rows = Rows(model, sha256, list(classes), writer.paths, writer.labels, reduction)
         text = format_json({"format": FORMAT, "checksum": writer.checksum, **asdict(rows)})
         with name_in_errors(_json_path(path)):
             Path(json_file).write_text(text, encoding="utf-8")
@@ -121,14 +136,16 @@ def write_descriptors(
             _json_path(path).unlink()
 
 
-def check_disk_space(path: str | os.PathLike, count: int, size: int) -> tuple[int, int]:
+def check_disk_space(
+    path: str | os.PathLike, count: int, size: int, dtype: str = "float32"
+) -> tuple[int, int]:
     """Return the bytes that `count` descriptors need and the bytes free on the disk of `path`.
 
     Raises: ValueError for a suffix not in `SUFFIXES`; OSError if the disk has too little space.
     """
     path = Path(path)
-    _header(path)
-    needed = 4 * count * size + 2 * _HEADER
+    _header(path, np.dtype(dtype))
+    needed = np.dtype(dtype).itemsize * count * size + 2 * _HEADER
     free = shutil.disk_usage(path.absolute().parent).free
     if needed > free:
         invariant = f"{path} needs {needed / 2**30:,.1f} GiB on the disk"
@@ -140,13 +157,15 @@ def check_disk_space(path: str | os.PathLike, count: int, size: int) -> tuple[in
 def open_descriptors(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
     """Open a file of descriptors.
 
-    Returns: the descriptors, a memory-mapped (N, D) float32 array, and the description of its rows.
-        The array must not be read while another program writes into the same file.
+    Returns: the descriptors, a memory-mapped (N, D) array, float32 or for reduced ones float16, and
+        the description of its rows. The array must not be read while another program writes into
+        the same file.
     Raises: ValueError that names the file if `write_descriptors` did not write it, or if the two
         files do not belong together; OSError if one cannot be opened.
     """
     path = Path(path)
-    header, text = _header(path), read_regular(_json_path(path))
+    _header(path, dtype_of(""))  # refuses another suffix first
+    text = read_regular(_json_path(path))
     try:
         values = parse_json(text)
         kind, checksum = values.pop("format"), values.pop("checksum")
@@ -155,44 +174,53 @@ def open_descriptors(path: str | os.PathLike) -> tuple[np.ndarray, Rows]:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         _refuse(path, f"{_json_path(path)}: {error!r}"[:200])
     count = len(rows.paths) if valid else 0
+    dtype = dtype_of(rows.reduction)
+    header = _header(path, dtype)
     with open_regular(path) as file:
         bytes_of_rows = os.fstat(file.fileno()).st_size - _HEADER
-        size, rest = divmod(bytes_of_rows, 4 * max(count, 1))
+        size, rest = divmod(bytes_of_rows, dtype.itemsize * max(count, 1))
         if not valid or rest or size < 1 or file.read(_HEADER) != header(count, size, checksum):
             _refuse(path, f"{bytes_of_rows} bytes for {count} images")
-        return np.memmap(file, "<f4", "r", _HEADER, (count, size)), rows
+        return np.memmap(file, dtype, "r", _HEADER, (count, size)), rows
 
 
-def nearest(
-    descriptors: np.ndarray, query: np.ndarray, k: int = 5
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest(descriptors: Any, query: np.ndarray, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Find the k rows with the largest cosine similarity to `query`.
 
     ``s_n = ⟨d_n, q⟩ / (‖d_n‖ ‖q‖)``, and 0 if a norm is 0. Ties are in the order of the rows.
 
     Args:
-        descriptors: (N, D) array.
+        descriptors: (N, D) array, or a `bilinear.analysis.shards.Collection`.
         query: (D,) array.
         k: number of rows, at least 1, default 5.
 
     Returns: row indices (min(k, N),) int64 and similarities float32, most similar first.
-    Cost: one pass over the rows, 64 MiB in memory at a time.
+    Cost: one pass over the rows, which are in float32 in memory 64 MiB at a time.
     Raises: ValueError if the lengths differ, or for a vector whose norm is not finite.
     """
     if query.shape != descriptors.shape[1:]:
         received = f"descriptors {descriptors.shape} and a query {query.shape}"
         remedy = "Use the model that computed the descriptors."
         refuse(ValueError, "nearest", "lengths must be equal", received, remedy)
-    query = _unit(np.asarray(query, np.float32))
-    step = max(1, _PIECE // max(len(query), 1))
-    pieces = (descriptors[start : start + step] for start in range(0, len(descriptors), step))
-    found = [_unit(np.asarray(piece)) @ query for piece in pieces]
-    similarity = np.concatenate([np.zeros(0, np.float32), *found])
-    order = np.argsort(-similarity, kind="stable")[:k]
-    return order, similarity[order]
+    query = unit(np.asarray(query, np.float32))
+    rows, similarity = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    for start, block in blocks(descriptors):
+        rows = np.concatenate([rows, np.arange(start, start + len(block))])
+        similarity = np.concatenate([similarity, block @ query])
+        best = np.argsort(-similarity, kind="stable")[:k]
+        rows, similarity = rows[best], similarity[best]
+    return rows, similarity
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def blocks(descriptors: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the index of the first row of each block, and its rows in float32 with norm 1."""
+    step = max(1, _PIECE // max(descriptors.shape[1], 1))
+    for start in range(0, len(descriptors), step):
+        yield start, unit(np.asarray(descriptors[start : start + step], np.float32))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Divide rows by their norms; rows of 0 stay 0. Raises: ValueError for a norm not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     if not np.isfinite(norms).all():
@@ -215,15 +243,18 @@ def _are_valid(rows: Rows) -> bool:
     lists = rows.classes, rows.paths, rows.labels
     if not all(isinstance(values, list) for values in lists) or len(rows.paths) != len(rows.labels):
         return False
-    texts = all(isinstance(x, str) for x in (rows.model, rows.sha256, *rows.classes, *rows.paths))
+    texts = all(
+        isinstance(x, str)
+        for x in (rows.model, rows.sha256, rows.reduction, *rows.classes, *rows.paths)
+    )
     return texts and all(type(x) is int and -1 <= x < len(rows.classes) for x in rows.labels)
 
 
-def _header(path: Path) -> Callable[[int, int, str], bytes]:
+def _header(path: Path, dtype: np.dtype) -> Callable[[int, int, str], bytes]:
     """Return the function (rows, size, checksum of the rows) -> header of `_HEADER` bytes."""
     headers: dict[str, Callable[[int, int, str], bytes]] = {
-        ".npy": lambda count, size, checksum: npy_header((count, size), np.dtype("<f4"), checksum),
-        ".safetensors": _safetensors,
+        ".npy": lambda count, size, checksum: npy_header((count, size), dtype, checksum),
+        ".safetensors": functools.partial(_safetensors, dtype),
     }
     if path.suffix not in headers:
         invariant = f"a file of descriptors must end in {' or '.join(SUFFIXES)}"
@@ -231,9 +262,10 @@ def _header(path: Path) -> Callable[[int, int, str], bytes]:
     return headers[path.suffix]
 
 
-def _safetensors(count: int, size: int, checksum: str) -> bytes:
-    shape = [count, size]
-    tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * math.prod(shape)]}
+def _safetensors(dtype: np.dtype, count: int, size: int, checksum: str) -> bytes:
+    shape, code = [count, size], f"F{8 * dtype.itemsize}"
+    end = dtype.itemsize * math.prod(shape)
+    tensor = {"dtype": code, "shape": shape, "data_offsets": [0, end]}
     content = {"__metadata__": {"sha256": checksum}, "descriptors": tensor}
     text = json.dumps(content).encode().ljust(_HEADER - 8)
     return struct.pack("<Q", len(text)) + text

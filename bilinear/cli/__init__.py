@@ -23,6 +23,7 @@ from .explain import explain
 from .export import export
 from .info import info
 from .predict import predict
+from .reduction import reduction
 from .retrieve import retrieve
 from .train import train
 
@@ -41,6 +42,7 @@ COMMANDS = (
     predict,
     evaluate,
     descriptors,
+    reduction,
     classifier,
     retrieve,
     explain,

@@ -30,6 +30,10 @@ class Images(NamedTuple):
     items: Sequence[Item]
     classes: tuple[str, ...] = ()
 
+    def paths(self) -> Iterator[Path]:
+        """The path of each image, below the current folder or absolute."""
+        return (self.root / item.path for item in self.items)
+
 
 def find_images(inputs: Sequence[str], banner: int = 0) -> Images:
     """List the images of files, folders (searched at any depth) and globs, in the given order."""

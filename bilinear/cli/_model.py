@@ -63,13 +63,28 @@ def load(path: Path, framework: str, allow_import: bool = False) -> Any:
 
 
 def open_rows(op: str, source: Path, file: Path) -> tuple[np.ndarray, Rows]:
-    """Open descriptors. Raises: ValueError unless the model of `file` computed them."""
+    """Open a file of descriptors that are not reduced.
+
+    Raises: ValueError for others, or unless the model of `file` computed them.
+    """
+    if source.is_dir():
+        invariant = f"{source} must be one file of descriptors"
+        refuse(ValueError, op, invariant, "a folder", "Write the descriptors without --shard.")
     descriptors, rows = open_descriptors(source)
+    check_source(op, source, rows, file)
+    if rows.reduction:
+        invariant = f"{source} must contain the descriptors of the model itself"
+        remedy = "Write them without --reduce."
+        refuse(ValueError, op, invariant, "reduced descriptors", remedy)
+    return descriptors, rows
+
+
+def check_source(op: str, source: Path, rows: Rows, file: Path) -> None:
+    """Raise ValueError unless the model of `file` computed the descriptors in `source`."""
     if file_checksum(file) != rows.sha256:
         remedy = "Use that model, or write the descriptors again."
         invariant = f"{source} must contain descriptors of {file}"
         refuse(ValueError, op, invariant, f"descriptors of {rows.model}", remedy)
-    return descriptors, rows
 
 
 def check_described(path: Path, model: Any, description: Description) -> None:

@@ -1,38 +1,60 @@
-"""``bilinear descriptors``: write the descriptors of images to a file."""
+"""``bilinear descriptors``: write the descriptors of images to a file, or to a file of many."""
 
+import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .._files import check_outputs, file_checksum
-from ..analysis.descriptors import check_disk_space, files_of, write_descriptors
+from .._files import check_outputs, file_checksum, replace_file
+from .._require import require_packages
+from ..analysis.descriptors import check_disk_space, dtype_of, files_of, write_descriptors
+from ..analysis.reduction import open_reduction, reduction_of
+from ..analysis.shards import Index, checksum_of_images, shard_of, write_index
 from ..contract import refuse
-from ..data.formats import is_image
-from ..data.listing import list_folder
-from ..models import pools
-from ..models.checkpoint import read_description
 from . import _options
 from ._console import Progress, say
-from ._dataset import open_data, select_split
 from ._errors import SOME_FAILED
-from ._images import Images, Reader, find_images
+from ._extraction import (
+    SAMPLE,
+    Inputs,
+    Sample,
+    SplitName,
+    describe,
+    open_reduction_of,
+    select_images,
+    write_fitted_reduction,
+)
+from ._images import Reader
 from ._model import Model
+from ._shard import parse_shard
 
-Inputs = Annotated[
-    list[str],
+Out = Annotated[
+    Path,
     typer.Argument(
-        help="The folder of a data set; or image files, folders, quoted glob patterns.",
-        metavar="IMAGES...",
+        help="Output file, .npy or .safetensors; with --shard, the folder of all shards.",
+        metavar="OUT",
     ),
 ]
-Out = Annotated[Path, typer.Argument(help="Output file, .npy or .safetensors.", metavar="OUT")]
 Mirror = Annotated[
     bool,
     typer.Option("--mirror", help="Also write the descriptor of each image's mirror image."),
 ]
-SplitName = Annotated[
-    str, typer.Option("--split", metavar="all|train|validation|test", help="Split of the data set.")
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="Write shard I of N, from 0; auto: as torchrun or srun number this process.",
+        metavar="I/N|auto",
+    ),
+]
+Reduce = Annotated[
+    str | None,
+    typer.Option(
+        help="Reduce to this number of values in float16, by PCA with whitening that is fitted to "
+        "a sample of the images; or with a file that bilinear reduction wrote.",
+        metavar="SIZE|FILE",
+    ),
 ]
 
 
@@ -42,6 +64,9 @@ def descriptors(
     out: Out,
     split: SplitName = "all",
     mirror: Mirror = False,
+    shard: Shard = None,
+    reduce: Reduce = None,
+    sample: Sample = SAMPLE,
     fraction: _options.Fraction = None,
     seed: _options.Seed = None,
     kind: _options.Kind = None,
@@ -55,46 +80,70 @@ def descriptors(
 ) -> None:
     """Write the descriptors of images as float32, and their paths and labels to OUT.json.
 
+    With --shard, several processes write one folder together, in any order.
+
     An image that cannot be read is named on stderr and skipped, and the exit code is 1.
     """
-    folder = _data_folder(images)
-    if folder is None:
-        if boxes or level:
-            invariant = "--boxes and --level require the folder of a data set"
-            refuse(ValueError, "descriptors", invariant, "images", "Leave them out.")
-        selected = find_images(images)
-    else:
-        index = open_data(folder, kind, subset, boxes, level)
-        _, chosen, _ = select_split(file, index, split, fraction, seed)
-        selected = Images(index.root, chosen, index.classes)
-    inputs = (selected.root / item.path for item in selected.items)
-    check_outputs(files_of(out), [file, *inputs])
-    description = read_description(file)
-    if pools.is_classifier(description.pooling):
-        received = f"{description.pooling['name']}, which has none"
-        invariant = "the model must have a descriptor and a linear classifier"
-        refuse(ValueError, f"{file}", invariant, received, "Use bilinear predict for its logits.")
-    size = description.descriptor_size
-    count = len(selected.items) * (2 if mirror else 1)
-    needed, free = check_disk_space(out, count, size)
+    number, shards = parse_shard(shard) if shard else (0, 1)
+    fitted = int(reduce) if reduce and reduce.isdecimal() else 0
+    if fitted:
+        _check_fit(fitted, shard)
+    selected = select_images(file, images, split, fraction, seed, kind, subset, boxes, level)
+    description, sha256 = describe(file), file_checksum(file)
+    given = Path(reduce) if reduce and not fitted else None
+    reduction = open_reduction_of("descriptors", given, file, sha256) if given else None
+    size = len(reduction.weight) if reduction else fitted or description.descriptor_size
+    part, index, folder = selected, None, out
+    if shard:
+        index = Index(
+            shards=shards,
+            count=len(selected.items),
+            size=size,
+            sha256=sha256,
+            reduction=reduction.checksum if reduction else "",
+            images=checksum_of_images(selected.items, selected.classes, mirror),
+        )
+        part = selected._replace(items=shard_of(selected.items, number, shards))
+        folder.mkdir(exist_ok=True)
+        out = index.path(folder, number)
+    beside = reduction_of(folder)
+    check_outputs(files_of(out), chain([file, given or file], selected.paths()))
+    if reduce:
+        check_outputs([beside], chain([file], selected.paths()))
+    count = len(part.items) * (2 if mirror else 1)
+    dtype = dtype_of(reduce or "").name
+    needed, free = check_disk_space(out, count, size, dtype)
     space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
-    say(f"{out}: {count:,} descriptors of {size:,} float32, {space}")
-    model = Model(file, framework, min(batch_size, len(selected.items)), allow_import)
-    reader = Reader(selected, model.preprocessing, workers)
-    about = {"model": str(file), "sha256": file_checksum(file), "classes": selected.classes}
-    with Progress(len(selected.items)) as progress, write_descriptors(out, size, **about) as writer:
+    say(f"{out}: {count:,} descriptors of {size:,} {dtype}, {space}")
+    if index:
+        write_index(folder, index)
+    model = Model(file, framework, min(batch_size, len(part.items)), allow_import)
+    failed = 0
+    if fitted:
+        failed = write_fitted_reduction(beside, model, sha256, selected, size, sample, workers)
+        reduction = open_reduction(beside)
+    elif given and not (beside.exists() and beside.samefile(given)):
+        with replace_file(beside) as temporary:
+            shutil.copyfile(given, temporary)
+    reader = Reader(part, model.preprocessing, workers)
+    about = {"model": str(file), "sha256": sha256, "classes": part.classes}
+    about["reduction"] = reduction.checksum if reduction else ""
+    with Progress(len(part.items)) as progress, write_descriptors(out, size, **about) as writer:
         for views, items in reader.batches(model.batch_size, progress.advance):
-            paths = [str(selected.root / item.path) for item in items]
-            for given in [views, views[:, :, ::-1]] if mirror else [views]:
-                writer.append(model.descriptors(given), paths, [item.label for item in items])
+            paths = [str(part.root / item.path) for item in items]
+            for oriented in [views, views[:, :, ::-1]] if mirror else [views]:
+                rows = model.descriptors(oriented)
+                rows = reduction(rows) if reduction else rows
+                writer.append(rows, paths, [item.label for item in items])
             progress.advance(len(items))
-    if reader.failed:
+    if failed or reader.failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _data_folder(inputs: list[str]) -> Path | None:
-    """Return the folder of a data set: a single folder with no image directly in it; else None."""
-    folder = Path(inputs[0])
-    if len(inputs) > 1 or not folder.is_dir():
-        return None
-    return None if any(map(is_image, list_folder(folder)[1])) else folder
+def _check_fit(size: int, shard: str | None) -> None:
+    """Refuse a reduction to `size` values that cannot be fitted here."""
+    if shard:
+        invariant = "all shards must have the same reduction, fitted before"
+        remedy = "Run bilinear reduction once, and pass the file that it writes to --reduce."
+        refuse(ValueError, "descriptors", invariant, f"--reduce {size}", remedy)
+    require_packages("bilinear descriptors --reduce", ("sklearn",), "retrieval")

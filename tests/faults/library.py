@@ -5,7 +5,6 @@ import importlib
 import json
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
@@ -214,9 +213,9 @@ def tables_with_momentum() -> None:
 FAULTS.append(Fault("tables may have momentum", "none", tables_with_momentum, POOLS))
 
 
-# --- metrics, descriptors and commands ---
+# --- metrics and commands ---
 
-CONFUSION, HEADER = "analysis.metrics:confusion_matrix", "analysis.descriptors:_header"
+CONFUSION = "analysis.metrics:confusion_matrix"
 
 
 @fault("the scores of SVMs are not rescaled", "analysis.linear_svm:_rescale", SVMS)
@@ -225,7 +224,6 @@ def _(f, op, weight, bias, scores, labels):
 
 
 METRICS = ("tests/analysis/test_metrics.py",)
-DESCRIPTORS = ("tests/analysis/test_descriptors.py",)
 COMMANDS = ("tests/cli", "-k", "not kill")
 
 
@@ -249,17 +247,6 @@ def _(f, logits, labels, bins=15):
     return f(logits, labels, bins) * len(labels) / bins
 
 
-@fault("descriptors are compared without normalization", "analysis.descriptors:_unit", DESCRIPTORS)
-def _(f, rows):
-    return rows
-
-
-@fault("the header of descriptors has a wrong number of rows", HEADER, DESCRIPTORS)
-def _(f, path):
-    header = f(path)
-    return lambda count, *rest: header(max(0, count - 1), *rest)
-
-
 @fault("a padded batch is returned whole", "cli._model:Model._in_batches", COMMANDS, "torch")
 def _(f, self, call, images):
     result = f(self, call, images)
@@ -270,11 +257,6 @@ def _(f, self, call, images):
 def _(f, self, call, images):
     self.batch_size = len(images)
     return f(self, call, images)
-
-
-@fault("another model's descriptors are searched", "cli.retrieve:file_checksum", COMMANDS, "torch")
-def _(f, file):
-    return mock.ANY  # equal to every checksum
 
 
 @fault("classes are matched by position", "cli.evaluate:match_classes", COMMANDS, "torch")

@@ -12,6 +12,7 @@ from . import (  # noqa: F401 - the families enter their faults into other table
     models,
     operators,
     pooling,
+    retrieval,
     root_and_norm,
     shared,
     sketches,

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("pydantic", reason="the extra cli is absent")
 
 from bilinear.analysis import descriptors
+from bilinear.analysis.reduction import open_reduction, write_reduction
+from bilinear.analysis.shards import Collection, Index, write_index
 from bilinear.train import Recipe, named_recipe
 from bilinear.train.events import EpochDone, PhaseStarted, StepDone
 from bilinear.train.feature_cache.files import FeatureMaps, MapSet, MapSpec, write_maps
@@ -105,6 +107,28 @@ def safetensors(folder: Path) -> Files:
     return npy(folder, ".safetensors")
 
 
+def shards(folder: Path) -> Files:
+    index = Index(2, 4, 3, "0" * 64, "1" * 64, "2" * 64)
+    write_index(folder, index)
+    for shard in range(2):
+        about = {"model": "m", "sha256": index.sha256, "reduction": index.reduction}
+        with descriptors.write_descriptors(index.path(folder, shard), 3, **about) as writer:
+            writer.append(np.ones((2, 3), np.float32), ["a.jpg", "b.jpg"], [-1, -1])
+
+    def read() -> None:
+        found = Collection(folder)
+        descriptors.nearest(found, np.ones(3, np.float32))
+        assert [found.image(k) for k in range(len(found))]
+
+    return sorted(folder.iterdir()), read
+
+
+def reductions(folder: Path) -> Files:
+    path = folder / "r.safetensors"
+    write_reduction(path, np.ones(3, np.float32), np.ones((2, 3), np.float32), sha256="0" * 64)
+    return [path], lambda: open_reduction(path)(np.zeros((1, 3), np.float32))
+
+
 def maps(folder: Path) -> Files:
     specs = MapSpec((2, 3, 4), "float32"), MapSpec((1, 1, 2), "bfloat16")
     written = MapSet(folder / "key", specs, 5, {"part": "train"})
@@ -114,7 +138,7 @@ def maps(folder: Path) -> Files:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("write", [recipes, run_state, npy, safetensors, maps])
+@pytest.mark.parametrize("write", [recipes, run_state, npy, safetensors, shards, reductions, maps])
 def test_reading_a_mutated_file_succeeds_or_is_refused(
     write: Callable[[Path], Files], seed: int, tmp_path: Path
 ) -> None:
