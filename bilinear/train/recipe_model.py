@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, PlainValidator, field_validator
 
 from ..contract import refuse
 from ..contract.arguments import channel_counts
 from ..models.import_path import is_import_path
 from ..models.plans import BACKBONES, DTYPES, IN_CHANNELS
 from ..models.pools import named_pool
+from ..models.streams import AUTO, Projected
 from .validation import Count, one_of, reject, validated
 
 
@@ -19,8 +20,14 @@ def _check_backbone(name: str) -> str:
 
 Backbone = Annotated[str, AfterValidator(_check_backbone)]
 CHANNELS = channel_counts("a positive integer or a list of those", 1, float("inf"))
-Projected = Annotated[Count, Field(le=4096)]
+LARGEST_PROJECTION = 4096
 """Channels after a projection: `BilinearPool` then has 2²⁴ values, 64 MiB for each image."""
+
+
+def _check_projection(value: Any) -> Projected:
+    count = type(value) is int and 1 <= value <= LARGEST_PROJECTION
+    requirement = f"an integer from 1 to {LARGEST_PROJECTION}, '{AUTO}' or null"
+    return value if count or value in (None, AUTO) else reject(requirement)
 
 
 @validated
@@ -34,8 +41,9 @@ class Model:
         pool: the name of the pooling layer or preset, or a dictionary with its ``"name"`` and
             arguments, such as ``{"name": "CompactBilinearPool", "dim": 1024}``. Default: None,
             `BilinearPool`.
-        projection: channels of the 1 × 1 projection before the pool, at most 4096. Default: None,
-            which projects only descriptors that are too long, as ``"auto"`` of `BCNN`.
+        projection: channels of the 1 × 1 projection before the pool, at most 4096; None for no
+            projection; or ``"auto"`` (the default), which projects to 256 channels only where the
+            descriptor would be longer than 2¹⁹ values, as in `BCNN`.
         taps: names of the layers whose feature maps are pooled. Default: None, the last one.
         weights: ``"imagenet"`` (the default); the path of a weight file of the backbone, or of a
             portable file, from which backbone, projection and pool start; or None, which draws
@@ -50,7 +58,7 @@ class Model:
     backbone: Backbone = "vgg16"
     backbone_b: Backbone | None = None
     pool: str | dict[str, Any] | None = None
-    projection: Projected | None = None
+    projection: Annotated[Projected, PlainValidator(_check_projection)] = AUTO
     taps: tuple[str, ...] | None = None
     weights: str | None = "imagenet"
     dtype: Annotated[str, one_of(DTYPES)] = "float32"

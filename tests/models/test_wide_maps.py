@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from bilinear.models import plans
+from bilinear.models import construction, plans
 from bilinear.models.construction import LONGEST
+from bilinear.train import Recipe, override
 
+from ..own_backbones import CHANNELS
 from ..subjects import PRESENT, driver
+from ..training import engine, recipe
 from .test_models import CLASSES
 
 WIDE = 725
@@ -80,6 +83,21 @@ def test_what_is_asked_for_is_used() -> None:
         assert (model.streams.projection, said) == (given, [])
     with pytest.raises(ValueError, match="projection must be a positive integer, 'auto' or None"):
         built(PRESENT[0], WIDE, projection="wide")
+
+
+@pytest.mark.parametrize(("value", "projection"), [("null", None), ("auto", 256), ("8", 8)])
+def test_a_recipe_sets_the_projection(
+    value: str, projection: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`null` is no projection, and not the default."""
+    monkeypatch.setattr(construction, "LONGEST", CHANNELS**2 - 1)
+    changes = [f"model.backbone=tests.own_backbones:{PRESENT[0]}", f"model.channels={CHANNELS}"]
+    made = override(recipe(), [*changes, "model.taps=null", f"model.projection={value}"])
+    made = Recipe.from_json(made.to_json())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert engine(PRESENT[0], made, allow_import=True).streams.projection == projection
+    assert any(PROJECTED in f"{w.message}" for w in caught) == (value == "auto")
 
 
 def test_the_wide_backbones_are_projected() -> None:

@@ -120,7 +120,6 @@ def build(
         invariant, remedy = f"framework must be one of {known}", "Choose one of them."
         refuse(ValueError, "train", invariant, repr(framework), remedy)
     arguments = dataclasses.asdict(recipe.model)
-    arguments["projection"] = arguments["projection"] or "auto"
     names = tuple(arguments[key] for key in STREAMS)
     check_import_allowed("train", allow_import, *names)
     module = importlib.import_module(f"{__name__}.{framework}")
