@@ -4,6 +4,7 @@ from . import (  # noqa: F401 - the families enter their faults into other table
     aggregation,
     data,
     descriptors,
+    files,
     hub,
     layers,
     library,

@@ -1,15 +1,11 @@
-"""Recipes as data, their schedules, and the tensors that parameter groups select."""
+"""Recipes as data: their values, and those that are refused."""
 
 import dataclasses
 import json
 import math
-from typing import Any
 
-import numpy as np
 import pytest
 
-from bilinear.models import plans
-from bilinear.models.streams import Streams
 from bilinear.train import (
     NAMED_RECIPES,
     Group,
@@ -21,7 +17,6 @@ from bilinear.train import (
     named_recipe,
     override,
 )
-from bilinear.train.parameter_groups import make_plan, select_tensors
 
 from ..training import recipe
 
@@ -244,125 +239,3 @@ def test_an_override_changes_one_field() -> None:
 def test_an_invalid_override_names_its_path(change: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(named_recipe("bcnn-two-phase"), [change])
-
-
-# --- schedules ---
-
-
-@pytest.mark.parametrize("patience", [0, 1, 3])
-def test_the_plateau_schedule_equals_pytorch(patience: int) -> None:
-    torch = pytest.importorskip("torch")
-    history = np.random.default_rng(0).integers(5, size=40).astype(float).tolist()
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=1.0)
-    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=0.5, patience=patience, threshold=0, eps=0
-    )
-    for epoch, value in enumerate(history, 1):
-        theirs.step(value)
-        place: Any = {"epoch": epoch, "step": 0, "steps": 1, "history": history[:epoch]}
-        ours = Schedule("plateau", factor=0.5, patience=patience).scale(**place)
-        assert ours == optimizer.param_groups[0]["lr"], epoch
-
-
-def test_a_phase_is_over_after_epochs_without_improvement() -> None:
-    groups = (Group("all", 0.1),)
-    for history, epochs, patience, expected in (
-        ([3, 2, 2, 2], 9, 3, False),
-        ([3, 2, 2, 2, 2], 9, 3, True),
-        ([3, 2, 2, 2, 1], 9, 3, False),
-        ([], 9, 1, False),
-        ([1, 2, 3, 4], 9, None, False),
-        ([4, 3, 2], 3, 9, True),
-    ):
-        assert Phase("a", groups, epochs, patience=patience).is_over(history) == expected
-
-
-def test_the_factor_of_each_kind_of_schedule() -> None:
-    place: dict[str, Any] = {"epoch": 2, "step": 8, "steps": 16, "history": [1.0, 1.0, 1.0]}
-    assert Schedule().scale(**place) == 1
-    assert Schedule("step", (1, 2)).scale(**place) == pytest.approx(0.01)
-    assert Schedule("cosine", warmup=18).scale(**place) == pytest.approx(0.25)
-    cosine, warmup = Schedule("cosine"), Schedule(warmup=4)
-    places = [place | {"step": step, "steps": 4} for step in range(5)]
-    assert [cosine.scale(**places[i]) for i in (0, 1)] == [1, pytest.approx((1 + 0.5**0.5) / 2)]
-    assert [warmup.scale(**place) for place in places] == [0.25, 0.5, 0.75, 1, 1]
-    assert Schedule("plateau", patience=1).scale(**place) == pytest.approx(0.1)
-
-
-# --- parameter groups ---
-
-STREAMS = Streams(("vgg16", "resnet18"), (512, 512), projection=8)
-HEAD = plans.Head(3, 64, ((8, 512), (8, 512)))
-NAMES = list(plans.bcnn_shapes("vgg16", "resnet18", HEAD))
-LEARNED = {name for name in NAMES if plans.is_parameter(name)}
-
-
-def phase(*groups: Group) -> Phase:
-    return Phase("p", groups, 1)
-
-
-def test_selectors_select_by_canonical_name() -> None:
-    def select(selector: str) -> set[str]:
-        return set(select_tensors(selector, STREAMS, NAMES))
-
-    head = {"projection.weight", "projection_b.weight", "classifier.weight", "classifier.bias"}
-    assert select("head") == head
-    assert select("all") == set(NAMES)
-    assert select("classifier") == {"classifier.weight", "classifier.bias"}
-    assert select("backbone.features.28.bias") == {"backbone.features.28.bias"}
-    assert select("backbone") | select("backbone_b") | head == select("all")
-    assert not select("backbone") & select("backbone_b")
-    starts = "backbone.features.28.", "backbone_b.layer4.1."
-    assert select("last:1") == {name for name in NAMES if name.startswith(starts)} | head
-    assert select("last:9") - select("last:8") == {
-        *(f"backbone.features.10.{name}" for name in ("weight", "bias")),
-        "backbone_b.conv1.weight",
-        *(f"backbone_b.bn1.{p}" for p in ("weight", "bias", "running_mean", "running_var")),
-    }
-
-
-def test_a_plan_freezes_everything_outside_its_groups() -> None:
-    groups = Group("head", 1.0), Group("last:1", 0.1, 0.5)
-    plan = make_plan(phase(*groups), STREAMS, NAMES, LEARNED)
-    assert set(plan.groups[0]) == set(select_tensors("head", STREAMS, NAMES))
-    assert {name.rpartition(".")[0] for name in plan.groups[1]} == {
-        "backbone.features.28",
-        *(f"backbone_b.layer4.1.{layer}" for layer in ("conv1", "bn1", "conv2", "bn2")),
-    }
-    assert plan.decays == (0.0, 0.5)
-    assert plan.statistics == {
-        f"backbone_b.layer4.1.bn{i}.running_{kind}" for i in (1, 2) for kind in ("mean", "var")
-    }
-    whole = make_plan(phase(Group("all", 0.1)), STREAMS, NAMES, LEARNED)
-    assert whole.statistics == set(NAMES) - LEARNED
-    assert whole.trained.keys() == LEARNED
-
-
-@pytest.mark.parametrize(
-    ("groups", "message"),
-    [
-        ([Group("fc", 1.0)], "parameters must be .* got 'fc'"),
-        ([Group("last:0", 1.0)], "positive n"),
-        ([Group("last:x", 1.0)], "positive n"),
-        ([Group("last:10", 1.0)], "n at most 9, the layers of resnet18"),
-        ([Group("all", 0.1), Group("head", 1.0)], "got 'head', whose parameters are all in"),
-        ([Group("all", 1.0)], "of a backbone must be given, and be at most 0.1; got 1.0 for 'all'"),
-        ([Group("last:1")], "must be given, and be at most 0.1; got None for 'last:1'"),
-    ],
-)
-def test_invalid_groups_are_refused(groups: list[Group], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_plan(phase(*groups), STREAMS, NAMES, LEARNED)
-
-
-def test_a_user_defined_backbone_trains_whole_or_not_at_all() -> None:
-    custom = Streams((None,), (4,))
-    names = ["backbone.0.weight", "backbone.1.mean", "backbone.2.weight", "classifier.weight"]
-    learned = {name for name in names if name.endswith("weight")}
-    plan = make_plan(phase(Group("head", 1.0)), custom, names, learned)
-    assert (plan.groups, plan.statistics) == ((("classifier.weight",),), frozenset())
-    assert make_plan(phase(Group("all", 0.1)), custom, names, learned).statistics == {names[1]}
-    for selector in "backbone.0", "last:1":
-        with pytest.raises(ValueError, match="user-defined backbone"):
-            make_plan(phase(Group(selector, 0.1)), custom, names, learned)
