@@ -19,7 +19,7 @@ from bilinear.models.weights import PINS
 from .test_weights import numbered, rest
 
 UNPINNED = {"vgg16_bn", "vgg19", "vgg19_bn", "resnet101"}
-"""Their commit and hash could not be looked up; docs/practice.md says so."""
+"""Their commit and hash could not be looked up; docs/backbones.md says so."""
 
 
 def test_pins_name_a_commit_and_a_hash():
