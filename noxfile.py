@@ -297,13 +297,13 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def textures(session: nox.Session) -> None:
-    """Poolings on textures with equal effort, chosen on validation crops."""
+    """Pooling layers on textures with equal effort, chosen on validation crops."""
     frameworks(session, "benchmarks.textures", *session.posargs)
 
 
 @nox.session
 def frozen(session: nox.Session) -> None:
-    """Poolings on feature maps of a network that was trained on ImageNet, with linear SVMs."""
+    """Pooling layers on feature maps of a network trained on ImageNet, with linear SVMs."""
     install(session, "torch,svm", "frozen")
     session.run("python", "-m", "benchmarks.frozen", *session.posargs)
 

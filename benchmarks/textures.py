@@ -1,10 +1,10 @@
-"""The texture benchmark: each pooling with equal effort, chosen on validation crops, tested once.
+"""The texture benchmark: pooling layers with equal effort, chosen on validation crops, tested once.
 
     nox -s textures                                      prints the tables of docs/textures.md
     python -m benchmarks.textures --write docs/textures.md
     python -m benchmarks.textures --recipe multi-phase --framework jax --seeds 5
 
-Each pooling is trained by a recipe with three learning rates of its classifier, with the seed 0.
+Each pooling layer is trained by a recipe with three learning rates of its classifier, with seed 0.
 The learning rate with the best validation accuracy is chosen and trained with more seeds. Then its
 models are tested, and so are linear SVMs on their descriptors. Runs are files in
 `out/texture-runs`. A run is not repeated if its file has the same recipe, machine and versions. If
@@ -132,7 +132,7 @@ def test(job: Job, data: Index, folder: Path) -> tuple[float, float]:
 
 
 class Row(NamedTuple):
-    """What is known of a pooling."""
+    """What is known of a pooling layer."""
 
     grid: Mapping[float, Mapping[str, Any]]
     """Learning rate of the classifier -> the result of seed 0."""

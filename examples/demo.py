@@ -193,7 +193,7 @@ def limit_to_cores() -> int:
 def train_networks(
     seed: int, poolings: Sequence[str], *, scratch: bool
 ) -> Iterator[tuple[str, BCNN]]:
-    """Train one network for each pooling, with the same recipe on the same batches."""
+    """Train one network for each pooling layer, with the same recipe on the same batches."""
     crops = textures.texture_crops("train", TRAIN, seed=seed)
     backbone = None if scratch else pretrained_backbone(seed)
     for pooling in poolings:

@@ -11,29 +11,29 @@ from ..contract import refuse
 FOR_COLOR = np.array([203, 24, 29], np.float32)
 AGAINST_COLOR = np.array([33, 102, 172], np.float32)
 STRENGTH = 0.8
-"""Opacity of the strongest heat."""
+"""Opacity of the largest value of a heat map."""
 
 _LINE = 1.35
 """Height of a line of text, relative to the font size."""
 
 
 def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
-    """Draw heat over a gray copy of an image: red where it is positive, blue where it is negative.
+    """Draw a heat map over a gray copy of an image: red for positive values, blue for negative.
 
-    ``pixel = (1 − a) · gray + a · color`` with ``a = 0.8 · |heat| / max |heat|``. Heat is enlarged
-    bilinearly to the size of the image, with half-pixel centers. Each location is drawn as one cell
-    of the image, but the receptive field of a location in a deep network is larger.
+    ``pixel = (1 − a) · gray + a · color`` with ``a = 0.8 · |heat| / max |heat|``. The map is
+    enlarged bilinearly to the size of the image, with half-pixel centers. Each location is drawn as
+    one cell of the image, but the receptive field of a location in a deep network is larger.
 
     Args:
         image: an image of any size.
-        heat: (h, w) array.
+        heat: the heat map, (h, w).
 
     Returns: an RGB image of the size of `image`.
     Raises: ValueError if heat is not a finite matrix.
     """
     heat = np.asarray(heat, np.float64)
     if heat.ndim != 2 or heat.size == 0 or not np.isfinite(heat).all():
-        remedy = "Pass the heat of one image, without NaN or infinity."
+        remedy = "Pass the heat map of one image, without NaN or infinity."
         invariant = "heat must be a finite (h, w) array"
         refuse(ValueError, "overlay_heat", invariant, f"shape {heat.shape}", remedy)
     scale = np.abs(heat).max() or 1.0
@@ -44,13 +44,13 @@ def overlay_heat(image: Image.Image, heat: np.ndarray) -> Image.Image:
 
 
 def side_by_side(image: Image.Image, heat: np.ndarray, height: int = 448) -> Image.Image:
-    """Draw the image, and beside it the image with heat.
+    """Draw the image, and beside it the image with the heat map.
 
     A smaller image is enlarged bilinearly to `height` pixels, a larger one keeps its size.
 
     Args:
         image: an image of any size.
-        heat: (h, w) array.
+        heat: the heat map, (h, w).
         height: smallest height of the result. Default: 448.
 
     Returns: an RGB image.

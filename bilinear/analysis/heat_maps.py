@@ -59,7 +59,7 @@ def explain(x: Any, y: Any | None, descriptor: Any, weight: Any, bias: float = 0
 
     Z cancels. The shares of each entry sum to 1, so ``Σ_l heat_l = score − b``.
 
-    Positive heat increases the score. For non-negative features (after a ReLU) the shares of an
+    Positive values increase the score. For non-negative features (after a ReLU) the shares of an
     entry are between 0 and 1. For features of both signs (after a projection) the terms may cancel,
     and shares may be below 0 or above 1.
 
@@ -73,7 +73,7 @@ def explain(x: Any, y: Any | None, descriptor: Any, weight: Any, bias: float = 0
         weight: classifier weights of the class, in the shape of `descriptor`.
         bias: classifier bias of the class, default 0.
 
-    Returns: an `Explanation` with heat (*spatial) and contributions (C, D).
+    Returns: an `Explanation` with the heat map (*spatial) and contributions (C, D).
     Cost: 2·L·C·D operations in float64, and memory for a few (C, D) arrays.
     Raises: ValueError for shapes that do not match or values that are not finite; TypeError for
         arrays without a real floating dtype.
@@ -106,8 +106,8 @@ def gradient_times_input(maps: Sequence[Any], gradients: Sequence[Any]) -> np.nd
         heat_l = Σ_c x_lc ∂score/∂x_lc       summed over all maps
 
     It is the first-order change of the score per relative change of the features of a location. For
-    a score that is linear in the features (`AveragePool`) the heat sums to the score minus the
-    bias, for a quadratic one (`LowRankBilinearClassifier`) to twice that. For a descriptor of
+    a score that is linear in the features (`AveragePool`) the heat map sums to the score minus
+    the bias, for a quadratic one (`LowRankBilinearClassifier`) to twice that. For a descriptor of
     length 1, which does not depend on the scale of the features, it sums to 0 up to eps: it shows
     locations relative to each other.
 

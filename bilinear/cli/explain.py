@@ -48,9 +48,9 @@ def explain(
 ) -> None:
     """Show which locations of an image, and which pairs of channels, contribute to a class score.
 
-    Red locations increase the score, blue ones decrease it. With BilinearPool, the heat sums to the
-    score minus the bias. With other pools, the heat is the gradient of the score times the feature
-    map, and there are no channel pairs.
+    Red locations increase the score, blue ones decrease it. With BilinearPool, the heat map sums to
+    the score minus the bias. With other pooling layers, the heat map is the gradient of the score
+    times the feature map, and there are no channel pairs.
     """
     op = f"explain {file}"
     check_outputs([output], [file, image])

@@ -1,4 +1,4 @@
-"""What the low-rank poolings accept."""
+"""What the low-rank pooling operators accept."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -51,7 +51,7 @@ class Layout:
         differs: why `BCNN` cannot compute the same as the code; empty if it can.
         constants: name -> shape of tensors that must exist and are not read.
 
-    Raises: ValueError for an unknown order or pooling, for a pooling that has tensors or takes
+    Raises: ValueError for an unknown order or preset, for a preset that has tensors or takes
         fewer maps than there are streams, or for a backbone of more streams than `streams`.
     """
 

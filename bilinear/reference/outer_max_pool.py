@@ -47,7 +47,7 @@ def outer_max_pool(x: Array, y: Array | None = None, *, mask: Array | None = Non
 
     References:
         Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-grained Visual Recognition", ICCV
-        2015, section 3 (the maximum as another pooling of bilinear features); ties are ours.
+        2015, section 3 (the maximum as another way to pool bilinear features); ties are ours.
     """
     check_outer_max_pool(spec(x), spec(y), spec(mask))
     return round_to(_outer_max_pool(upcast(x), upcast(y), mask), x)

@@ -1,4 +1,4 @@
-"""A learned projection of the channels of a feature map, to put in front of a pooling."""
+"""A learned projection of the channels of a feature map, to put in front of a pooling layer."""
 
 from typing import Literal
 
