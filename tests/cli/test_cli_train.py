@@ -32,7 +32,6 @@ from ..subjects import PRESENT
 from ..train.test_trackers import Memory
 from ..training import contents, recipe
 
-DOCS = Path(__file__).parents[2] / "docs" / "train.md"
 PHASES = Phase("head", (Group("head", 0.125),), 2), Phase("all", (Group("all", 0.01),), 1)
 over_backends = pytest.mark.parametrize("backend", PRESENT)
 
@@ -269,11 +268,3 @@ def test_invalid_arguments_are_refused(
     photographs(Path("one"), wren=4)
     assert message in command("train", *line.replace("DATA", pictures.name).split(), code=2)
     assert not Path("run").exists()
-
-
-@pytest.mark.skipif("torch" not in PRESENT or not DOCS.is_file(), reason="needs torch")
-def test_the_documented_recipe_runs(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(pictures.parent)
-    code = DOCS.read_text().partition("```python\n")[2].partition("```")[0]
-    exec(code, {})
-    assert Path("runs/mine/best.safetensors").is_file()

@@ -28,7 +28,7 @@ ELSEWHERE = {
     "docs/cli.md": "docs/test_documented_commands.py",
     "docs/data.md": "data/test_data_docs.py",
     "docs/explain.md": "analysis/test_heat_maps.py",
-    "docs/train.md": "cli/test_cli_train.py",
+    "docs/tutorials/custom_backbone.md": "docs/test_readme_path.py",
 }
 """Page -> the tests that run its blocks, with checks of their results."""
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
@@ -60,6 +60,7 @@ def test_the_code_prints_the_output_shown(
     if absent := namespaces(CODE[name]) - {*PRESENT}:
         pytest.skip(f"needs {', '.join(absent)}")
     packages = {match[0] for code, _ in CODE[name] for match in IMPORT.findall(code)}
+    packages |= {"tensorboard"} if name == "fit" else set()  # of the extra cli
     if absent := {package for package in packages if not importlib.util.find_spec(package)}:
         pytest.skip(f"needs {', '.join(absent)}")
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """The README's section on training a classifier from a folder of images, in each framework.
 
-The commands run in this process, as printed except that training is shortened.
+Also the tutorial that trains a custom backbone on the same images. The commands run in this
+process, as printed except that training is shortened.
 """
 
 import re
@@ -75,3 +76,27 @@ def test_the_commands_run_as_printed(
     assert len(predicted.splitlines()) == texture_folder.COUNTS["test"]
     assert "written: " in explained
     assert model.with_suffix(ENDINGS[framework]).exists()
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="the backbone is of torch")
+def test_the_tutorial_of_a_custom_backbone_runs(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    page = (ROOT / "docs" / "tutorials" / "custom_backbone.md").read_text(encoding="utf-8")
+    assert MAKE in page
+    (backbone, _), (opening, shown) = re.findall(
+        r"^```python\n(.*?)^```(?:\n+```output\n(.*?)^```)?", page, re.MULTILINE | re.DOTALL
+    )
+    (clone / "my_networks.py").write_text(backbone, encoding="utf-8")
+    monkeypatch.chdir(clone)
+    monkeypatch.syspath_prepend(clone)  # as `python -m bilinear` does
+    lines = re.findall(r"^python -m bilinear (.*)$", page, re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["train", "evaluate", "predict"]
+    lines[0] = lines[0].replace("out/textures", "out/textures/val")  # fewer crops
+    lines[0] += " --workers 0 --set images.size=32 --set phases.1.epochs=1"
+    for line in lines:
+        assert run(shlex.split(line)) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out.splitlines()
+    assert len([line for line in printed if "test/moon/" in line]) == texture_folder.COUNTS["test"]
+    exec(opening, {})
+    assert capsys.readouterr().out == shown
