@@ -8,11 +8,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import arguments as kinds
-from .aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS
-from .arguments import Kind, as_list, check_argument, plain_channels
+from .arguments import as_list, check_argument, plain_channels
 from .arrays import ACCUMULATION, RANGE, Spec, check_operands
 from .errors import refuse
+from .layer_arguments import (
+    Argument,
+    BilinearPoolArguments,
+    CompactBilinearPoolArguments,
+    CovariancePoolArguments,
+    DemocraticPoolArguments,
+    HierarchicalBilinearPoolArguments,
+    ImprovedBilinearPoolArguments,
+    LowRankBilinearClassifierArguments,
+    LowRankBilinearPoolArguments,
+    OuterMaxPoolArguments,
+    ProjectionArguments,
+    arguments_of,
+)
 from .layer_tensors import (
     Arguments,
     Sizes,
@@ -22,24 +34,8 @@ from .layer_tensors import (
     low_rank_tensors,
     sketch_tensors,
 )
-from .matrices import STEPS as ROOT_STEPS
-from .options import EPS, L2_EPS, DescriptorOptions, check_forms, check_options
+from .options import DescriptorOptions, check_forms, check_options
 from .pooling import check_one_stream, descriptor_size, packed_size
-
-DIM = 8192
-"""Default length of compact and low-rank descriptors: Gao et al. 2016 and Yu et al. 2018."""
-CLASSIFIER_RANK = 8
-"""Default rank of the matrix of each class: that of Kong and Fowlkes 2017, section 4."""
-
-REQUIRED: Any = object()
-"""The default of an argument that has none."""
-
-
-class Argument(NamedTuple):
-    """An argument of a constructor."""
-
-    kind: Kind
-    default: Any = REQUIRED
 
 
 class Layer(NamedTuple):
@@ -161,121 +157,44 @@ def _inner_size(arguments: Arguments, channels: Sizes) -> int:
     return LAYERS[inner["name"]].size(inner, channels)
 
 
-_COUNT = Argument(kinds.COUNT)
-_SEED = Argument(kinds.SEED, 0)
-_ROOT_AND_NORM = {"eps": Argument(kinds.EPS, EPS), "l2_eps": Argument(kinds.FLOOR, L2_EPS)}
-_DESCRIPTOR = {"reduction": Argument(kinds.REDUCTION, "mean"), **_ROOT_AND_NORM}
-
-
-def _matrix_root(normalize: str) -> dict[str, Argument]:
-    return {
-        "method": Argument(kinds.ROOT_METHOD, "newton_schulz"),
-        "steps": Argument(kinds.STEP_COUNT, ROOT_STEPS),
-        "normalize": Argument(kinds.NORMALIZATION, normalize),
-        "tol": Argument(kinds.TOLERANCE, None),
-    }
-
-
 LAYERS: dict[str, Layer] = {
     "BilinearPool": Layer(
-        {
-            **_DESCRIPTOR,
-            "packed": Argument(kinds.FLAG, False),
-            "root": Argument(kinds.ROOT, "signed"),
-            "slope_eps": Argument(kinds.SLOPE, None),
-            "norm": Argument(kinds.NORM, "floor"),
-        },
+        arguments_of(BilinearPoolArguments),
         _bilinear_size,
         optional=frozenset({"packed", "root", "slope_eps", "norm"}),
     ),
-    "CompactBilinearPool": Layer(
-        {
-            "channels": Argument(kinds.PAIR_OR_ONE),
-            "dim": Argument(kinds.COUNT, DIM),
-            "method": Argument(kinds.SKETCH_METHOD, "tensor_sketch"),
-            "seed": _SEED,
-            **_DESCRIPTOR,
-        },
-        _dim,
-        sketch_tensors,
-    ),
+    "CompactBilinearPool": Layer(arguments_of(CompactBilinearPoolArguments), _dim, sketch_tensors),
     "CovariancePool": Layer(
-        {**_matrix_root("trace"), "isometric": Argument(kinds.FLAG, False)},
-        _packed_size,
-        maps=(1, 1),
-        unit_length=False,
+        arguments_of(CovariancePoolArguments), _packed_size, maps=(1, 1), unit_length=False
     ),
     "ImprovedBilinearPool": Layer(
-        {
-            **_matrix_root("frobenius"),
-            "reduction": Argument(kinds.REDUCTION, "mean"),
-            "root": Argument(kinds.ROOT, "signed"),
-            **_ROOT_AND_NORM,
-        },
-        _outer_size,
-        maps=(1, 1),
+        arguments_of(ImprovedBilinearPoolArguments), _outer_size, maps=(1, 1)
     ),
     "LowRankBilinearPool": Layer(
-        {
-            "channels": Argument(kinds.ONE_OR_TWO),
-            "dim": Argument(kinds.COUNT, DIM),
-            "rank": Argument(kinds.COUNT, 1),
-            "activation": Argument(kinds.ACTIVATION, None),
-            "seed": _SEED,
-            **_DESCRIPTOR,
-        },
-        _dim,
-        low_rank_tensors,
+        arguments_of(LowRankBilinearPoolArguments), _dim, low_rank_tensors
     ),
     "LowRankBilinearClassifier": Layer(
-        {
-            "channels": _COUNT,
-            "num_classes": _COUNT,
-            "rank": Argument(kinds.COUNT, CLASSIFIER_RANK),
-            "seed": _SEED,
-            "reduction": Argument(kinds.REDUCTION, "sum"),
-        },
+        arguments_of(LowRankBilinearClassifierArguments),
         lambda arguments, channels: arguments["num_classes"],
         classifier_tensors,
         maps=(1, 1),
         unit_length=False,
     ),
     "HierarchicalBilinearPool": Layer(
-        {
-            "channels": Argument(kinds.SEVERAL),
-            "dim": Argument(kinds.COUNT, DIM),
-            "seed": _SEED,
-            **_DESCRIPTOR,
-        },
+        arguments_of(HierarchicalBilinearPoolArguments),
         lambda arguments, channels: arguments["dim"] * math.comb(len(channels), 2),
         hierarchical_tensors,
         maps=(2, math.inf),
     ),
     "DemocraticPool": Layer(
-        {
-            "pool": Argument(kinds.POOL, None),
-            "gamma": Argument(kinds.SHARE, GAMMA),
-            "damping": Argument(kinds.POSITIVE_SHARE, DAMPING),
-            "steps": Argument(kinds.STEP_COUNT, STEPS),
-            "eps": Argument(kinds.FLOOR, EPS),
-            "weight_eps": Argument(kinds.FLOOR, WEIGHT_EPS),
-            "detach_target": Argument(kinds.FLAG, False),
-        },
-        _inner_size,
-        _inner_tensors,
-        maps=(1, 1),
+        arguments_of(DemocraticPoolArguments), _inner_size, _inner_tensors, maps=(1, 1)
     ),
-    "OuterMaxPool": Layer(_ROOT_AND_NORM, _outer_size),
+    "OuterMaxPool": Layer(arguments_of(OuterMaxPoolArguments), _outer_size),
     "AveragePool": Layer(
         {}, lambda arguments, channels: channels[0], maps=(1, 1), unit_length=False
     ),
     "Projection": Layer(
-        {
-            "channels": _COUNT,
-            "dim": _COUNT,
-            "activation": Argument(kinds.RELU, None),
-            "seed": _SEED,
-        },
+        arguments_of(ProjectionArguments),
         _dim,
         lambda arguments, channels: {"weight": TensorSpec((arguments["dim"], channels[0]))},
         maps=(1, 1),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, CompactBilinearPoolArguments
 from ....contract.sketches import (
     MaclaurinTables,
     SketchMethod,
@@ -27,7 +27,7 @@ class Table(nnx.Variable):
     """A random table, as booleans (`bilinear.contract.sketches.to_bits`); never learned."""
 
 
-class CompactBilinearPool(Pool, Module):
+class CompactBilinearPool(CompactBilinearPoolArguments, Pool, Module):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))`` over all locations.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables h1, s1, h2, s2 or w1, w2 are
@@ -54,8 +54,6 @@ class CompactBilinearPool(Pool, Module):
     """
 
     class_name = "CompactBilinearPool"
-    eps: float
-    l2_eps: float
 
     def __init__(
         self,

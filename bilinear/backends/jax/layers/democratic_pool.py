@@ -7,13 +7,14 @@ import jax.numpy as jnp
 
 from ....contract import EPS, check_floor
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layer_arguments import DemocraticPoolArguments
 from .._arrays import ArrayLike, round_to, spec, upcast
 from ..democratic_weights import democratic_weights_unchecked
 from ._layer import Module, Pool
 from .bilinear_pool import BilinearPool
 
 
-class DemocraticPool(Pool, Module):
+class DemocraticPool(DemocraticPoolArguments, Pool, Module):
     """γ-democratic aggregation: features times √(α + weight_eps), pooled by another layer.
 
     α are the `democratic_weights` of the locations. The layer is a module because `pool` may have
@@ -35,7 +36,6 @@ class DemocraticPool(Pool, Module):
     """
 
     class_name = "DemocraticPool"
-    eps: float
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM, check_maps
+from ....contract.layer_arguments import DIM, HierarchicalBilinearPoolArguments
+from ....contract.layers import check_maps
 from ...initial_values import projections
 from .._arrays import ArrayLike, select_locations, spec
 from ..hadamard_pool import hadamard_pool_unchecked
@@ -16,7 +17,7 @@ from ..low_rank_pool import project
 from ._layer import Module, Pool
 
 
-class HierarchicalBilinearPool(Pool, Module):
+class HierarchicalBilinearPool(HierarchicalBilinearPoolArguments, Pool, Module):
     """Bilinear pooling across layers: products of every pair of projected feature maps.
 
     ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, …))``, where each pair is normalized separately.
@@ -39,8 +40,6 @@ class HierarchicalBilinearPool(Pool, Module):
     """
 
     class_name = "HierarchicalBilinearPool"
-    eps: float
-    l2_eps: float
 
     def __init__(
         self,

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK
+from ....contract.layer_arguments import CLASSIFIER_RANK, LowRankBilinearClassifierArguments
 from ...initial_values import classifier_projections
 from .._arrays import ArrayLike, round_to
 from ..low_rank_scores import low_rank_scores_unchecked
 from ._layer import Module, Pool
 
 
-class LowRankBilinearClassifier(Pool, Module):
+class LowRankBilinearClassifier(LowRankBilinearClassifierArguments, Pool, Module):
     """Bilinear classifier of low rank, pooling and classifier in one: `low_rank_scores`.
 
     There is no root and no normalization. The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ`` with

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, LowRankBilinearPoolArguments
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
 from .._arrays import ArrayLike
@@ -15,7 +15,7 @@ from ..low_rank_pool import low_rank_pool_unchecked
 from ._layer import Module, Pool
 
 
-class LowRankBilinearPool(Pool, Module):
+class LowRankBilinearPool(LowRankBilinearPoolArguments, Pool, Module):
     """Low-rank bilinear pooling: ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``.
 
     u (C, dim · rank) and v (D, dim · rank) are learned, initially normal with deviation 1/√C.
@@ -38,8 +38,6 @@ class LowRankBilinearPool(Pool, Module):
     """
 
     class_name = "LowRankBilinearPool"
-    eps: float
-    l2_eps: float
 
     def __init__(
         self,

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ....contract.layer_arguments import ProjectionArguments
 from ...initial_values import projections
 from .._arrays import ArrayLike, round_to, select_locations
 from ..low_rank_pool import activate, project
 from ._layer import FeatureMapLayer, Module
 
 
-class Projection(FeatureMapLayer, Module):
+class Projection(ProjectionArguments, FeatureMapLayer, Module):
     """A 1×1 convolution without bias from C channels to `dim`; its weight (dim, C) is learned.
 
     Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million

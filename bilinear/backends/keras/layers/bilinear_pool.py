@@ -5,12 +5,13 @@ from typing import Any
 import keras
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ....contract.layer_arguments import BilinearPoolArguments
 from .. import operators
 from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class BilinearPool(Pool):
+class BilinearPool(BilinearPoolArguments, Pool):
     """Bilinear pooling of one feature map, ``pool(x)``, or of two, ``pool(x, y)``.
 
     Specification: `bilinear.reference.bilinear_pool`. Cost: that of `bilinear_pool`.

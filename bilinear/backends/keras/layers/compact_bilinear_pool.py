@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, CompactBilinearPoolArguments
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables, to_bits
 from ...initial_values import layer_tables
 from .. import operators
@@ -15,7 +15,7 @@ from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class CompactBilinearPool(Pool):
+class CompactBilinearPool(CompactBilinearPoolArguments, Pool):
     """Compact bilinear pooling, ``l2_normalize(signed_sqrt(sketch))`` of one or two feature maps.
 
     The sketch is `tensor_sketch` or `random_maclaurin`. Its tables are weights (h1, s1, h2, s2, or

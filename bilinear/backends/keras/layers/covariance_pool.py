@@ -4,13 +4,14 @@ from typing import Any
 
 import keras
 
+from ....contract.layer_arguments import CovariancePoolArguments
 from ....contract.matrices import STEPS, Method, Normalize
 from .. import operators
 from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class CovariancePool(Pool):
+class CovariancePool(CovariancePoolArguments, Pool):
     """Square root of the covariance of a feature map, as its upper triangle.
 
     ``half_vectorize(covariance_sqrt(x))``, without element-wise root and norm. Specification:

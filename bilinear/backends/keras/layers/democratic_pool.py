@@ -7,6 +7,7 @@ import keras
 
 from ....contract import ACCUMULATION, EPS, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layer_arguments import DemocraticPoolArguments
 from .. import operators
 from ._feature_map_layer import Pool
 from .bilinear_pool import BilinearPool
@@ -19,7 +20,7 @@ def inner_dtype(dtype: Any) -> str:
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class DemocraticPool(Pool):
+class DemocraticPool(DemocraticPoolArguments, Pool):
     """γ-democratic aggregation: scale a feature map by √(α + weight_eps), then apply `pool`.
 
     α are the `democratic_weights` of its locations. Published code uses ``detach_target=True`` and

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, HierarchicalBilinearPoolArguments
 from ...initial_values import projections
 from .. import operators
 from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class HierarchicalBilinearPool(Pool):
+class HierarchicalBilinearPool(HierarchicalBilinearPoolArguments, Pool):
     """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
     ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))`` where each

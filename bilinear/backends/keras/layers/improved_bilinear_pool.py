@@ -5,13 +5,14 @@ from typing import Any
 import keras
 
 from ....contract import EPS, L2_EPS, Reduction, Root
+from ....contract.layer_arguments import ImprovedBilinearPoolArguments
 from ....contract.matrices import STEPS, Method, Normalize
 from .. import operators
 from ._feature_map_layer import Pool, flatten
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class ImprovedBilinearPool(Pool):
+class ImprovedBilinearPool(ImprovedBilinearPoolArguments, Pool):
     """Bilinear pooling of a feature map with a matrix root before the element-wise root.
 
     ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, where the matrix root is

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK
+from ....contract.layer_arguments import CLASSIFIER_RANK, LowRankBilinearClassifierArguments
 from ...initial_values import classifier_projections
 from .. import operators
 from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class LowRankBilinearClassifier(Pool):
+class LowRankBilinearClassifier(LowRankBilinearClassifierArguments, Pool):
     """Pooling and classifier in one layer: scores of a low-rank bilinear classifier.
 
     The matrix of each class is ``U₊ U₊ᵀ − U₋ U₋ᵀ``. There is no root and no norm. Specification:

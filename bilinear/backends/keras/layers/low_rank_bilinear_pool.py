@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, LowRankBilinearPoolArguments
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
 from .. import operators
@@ -14,7 +14,7 @@ from ._feature_map_layer import Pool
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class LowRankBilinearPool(Pool):
+class LowRankBilinearPool(LowRankBilinearPoolArguments, Pool):
     """Low-rank bilinear pooling of one or two feature maps, with learned projections.
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``: each entry is a bilinear form of rank

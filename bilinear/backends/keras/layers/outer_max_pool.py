@@ -5,12 +5,13 @@ from typing import Any
 import keras
 
 from ....contract import EPS, L2_EPS
+from ....contract.layer_arguments import OuterMaxPoolArguments
 from .. import operators
 from ._feature_map_layer import Pool, flatten
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class OuterMaxPool(Pool):
+class OuterMaxPool(OuterMaxPoolArguments, Pool):
     """`BilinearPool` with the maximum over the locations instead of the mean.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))`` of one or two feature maps.

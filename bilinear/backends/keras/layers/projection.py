@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 import keras
 
+from ....contract.layer_arguments import ProjectionArguments
 from ...initial_values import projections
 from .. import operators
 from ._feature_map_layer import FeatureMapLayer
 
 
 @keras.saving.register_keras_serializable(package="bilinear")
-class Projection(FeatureMapLayer):
+class Projection(ProjectionArguments, FeatureMapLayer):
     """1×1 convolution without bias, which reduces the number of channels before a pool.
 
     Bilinear pooling of 2048 channels has 4 million features, and of 128 channels 16 thousand.

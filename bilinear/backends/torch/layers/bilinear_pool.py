@@ -3,11 +3,12 @@
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, DescriptorOptions, Norm, Reduction, Root
+from ....contract.layer_arguments import BilinearPoolArguments
 from ..bilinear_pool import bilinear_pool_unchecked
 from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class BilinearPool(NormalizedPool):
+class BilinearPool(BilinearPoolArguments, NormalizedPool):
     """Bilinear pooling of feature maps: `bilinear_pool` over all their locations.
 
     ``pool(x)`` pools one stream with itself, ``pool(x, y)`` pools two streams. The specification

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, Reduction, message, refuse
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, CompactBilinearPoolArguments
 from ....contract.sketches import MaclaurinTables, SketchMethod, SketchTables
 from ...initial_values import layer_tables
 from ..random_maclaurin import random_maclaurin_unchecked
@@ -15,7 +15,7 @@ from ..tensor_sketch import tensor_sketch_unchecked
 from ._feature_map_layer import DataFormat, NormalizedPool, tensor_options
 
 
-class CompactBilinearPool(NormalizedPool):
+class CompactBilinearPool(CompactBilinearPoolArguments, NormalizedPool):
     """Compact bilinear pooling: ``l2_normalize(signed_sqrt(sketch))``.
 
     The sketch is `tensor_sketch` or `random_maclaurin` of the locations. Its tables h1, s1, h2, s2,

@@ -2,13 +2,14 @@
 
 from torch import Tensor
 
+from ....contract.layer_arguments import CovariancePoolArguments
 from ....contract.matrices import STEPS, Method, Normalize
 from ..covariance_sqrt import covariance_sqrt_unchecked
 from ..half_vectorize import half_vectorize_unchecked
 from ._feature_map_layer import DataFormat, Pool
 
 
-class CovariancePool(Pool):
+class CovariancePool(CovariancePoolArguments, Pool):
     """Matrix square root of the covariance of a feature map (MPN-COV, iSQRT-COV).
 
     ``half_vectorize(covariance_sqrt(x))``, without element-wise root and without normalization.

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 
 from ....contract import EPS, check_floor, refuse
 from ....contract.aggregation import DAMPING, GAMMA, STEPS, WEIGHT_EPS, check_inner_pool
+from ....contract.layer_arguments import DemocraticPoolArguments
 from .._tensors import spec, upcast
 from ..democratic_weights import democratic_weights_unchecked
 from ._feature_map_layer import DataFormat, Pool
 from .bilinear_pool import BilinearPool
 
 
-class DemocraticPool(Pool):
+class DemocraticPool(DemocraticPoolArguments, Pool):
     """γ-democratic aggregation: scale a feature map by √(α + weight_eps) and apply `pool`.
 
     α are the `democratic_weights` of the locations. Published code uses ``detach_target=True`` and
@@ -40,7 +41,6 @@ class DemocraticPool(Pool):
     """
 
     class_name = "DemocraticPool"
-    eps: float
 
     def __init__(
         self,

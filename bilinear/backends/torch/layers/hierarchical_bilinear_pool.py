@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM, check_maps
+from ....contract.layer_arguments import DIM, HierarchicalBilinearPoolArguments
+from ....contract.layers import check_maps
 from ...initial_values import projections
 from .._tensors import spec, upcast
 from ..hadamard_pool import hadamard_pool_unchecked
@@ -16,7 +17,7 @@ from ..outer_pool import select_locations
 from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class HierarchicalBilinearPool(NormalizedPool):
+class HierarchicalBilinearPool(HierarchicalBilinearPoolArguments, NormalizedPool):
     """Bilinear pooling across layers: pool every pair of feature maps after a projection.
 
     ``pool(x1, x2, x3)`` is ``signed_sqrt(hadamard_pool(x1 u1, x2 u2, x3 u3))``, where the

@@ -3,12 +3,13 @@
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, Reduction, Root
+from ....contract.layer_arguments import ImprovedBilinearPoolArguments
 from ....contract.matrices import STEPS, Method, Normalize
 from ..covariance_sqrt import covariance_sqrt_unchecked
 from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class ImprovedBilinearPool(NormalizedPool):
+class ImprovedBilinearPool(ImprovedBilinearPoolArguments, NormalizedPool):
     """Bilinear pooling with a matrix square root before the element-wise square root.
 
     ``l2_normalize(signed_sqrt(flatten(matrix_sqrt(outer_pool(x)))))``, for one stream. The matrix

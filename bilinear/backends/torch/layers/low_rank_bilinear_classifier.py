@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from ....contract import Reduction
-from ....contract.layers import CLASSIFIER_RANK
+from ....contract.layer_arguments import CLASSIFIER_RANK, LowRankBilinearClassifierArguments
 from ...initial_values import classifier_projections
 from ..low_rank_scores import low_rank_scores_unchecked
 from ._feature_map_layer import DataFormat, Pool
 
 
-class LowRankBilinearClassifier(Pool):
+class LowRankBilinearClassifier(LowRankBilinearClassifierArguments, Pool):
     """Pooling and classifier in one layer: scores of a low-rank bilinear classifier.
 
     `low_rank_scores` of the locations of a feature map, without root and norm. Each class has a

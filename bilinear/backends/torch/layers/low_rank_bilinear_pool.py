@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS, Reduction
-from ....contract.layers import DIM
+from ....contract.layer_arguments import DIM, LowRankBilinearPoolArguments
 from ....contract.low_rank import Activation
 from ...initial_values import low_rank_projections
 from ..low_rank_pool import low_rank_pool_unchecked
 from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class LowRankBilinearPool(NormalizedPool):
+class LowRankBilinearPool(LowRankBilinearPoolArguments, NormalizedPool):
     """Low-rank bilinear pooling with learned projections u and v.
 
     ``l2_normalize(signed_sqrt(low_rank_pool(x, u, v, y)))``, in the dtype of the feature maps.

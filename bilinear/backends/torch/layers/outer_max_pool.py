@@ -3,11 +3,12 @@
 from torch import Tensor
 
 from ....contract import EPS, L2_EPS
+from ....contract.layer_arguments import OuterMaxPoolArguments
 from ..outer_max_pool import outer_max_pool_unchecked
 from ._feature_map_layer import DataFormat, NormalizedPool
 
 
-class OuterMaxPool(NormalizedPool):
+class OuterMaxPool(OuterMaxPoolArguments, NormalizedPool):
     """The largest product of each pair of channels over all locations, with root and norm.
 
     ``l2_normalize(signed_sqrt(flatten(outer_max_pool(x, y))))``: `BilinearPool` with the maximum

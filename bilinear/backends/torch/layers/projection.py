@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ....contract.layer_arguments import ProjectionArguments
 from ...initial_values import projections
 from .._tensors import upcast
 from ..low_rank_pool import activate, project
@@ -12,7 +13,7 @@ from ..outer_pool import select_locations
 from ._feature_map_layer import DataFormat, FeatureMapLayer
 
 
-class Projection(FeatureMapLayer):
+class Projection(ProjectionArguments, FeatureMapLayer):
     """A 1×1 convolution without bias: the C channels of each location become `dim`.
 
     Use it before bilinear pooling of wide networks: 2048 channels give a descriptor of 4 million
