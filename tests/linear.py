@@ -14,6 +14,7 @@ from bilinear.models.streams import Streams
 from bilinear.models.tensorfile import write_tensors
 from bilinear.train import Recipe, train
 from bilinear.train.parameter_groups import Plan
+from bilinear.train.processes import Processes
 
 from .training import CLASSES, data, linear_recipe
 
@@ -28,7 +29,8 @@ class Linear:
     preprocessing = None
     learned = frozenset({"backbone.weight", "classifier.weight", "classifier.bias"})
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, processes: Processes | None = None) -> None:
+        self.processes = processes or Processes()
         rng = np.random.default_rng(seed)
         self.values = {
             "backbone.weight": rng.standard_normal((WIDTH, 3)),
@@ -73,12 +75,14 @@ class Linear:
         z = maps @ values["classifier.weight"].T + values["classifier.bias"]
         chances = np.exp(z - z.max(1, keepdims=True))
         chances /= chances.sum(1, keepdims=True)
-        loss = -np.log(chances[np.arange(len(z)), labels]).mean()
-        slope = (chances - np.eye(CLASSES)[labels]) / len(z)
+        add = self.processes.add
+        total = add(np.array(len(z)))
+        loss = add(-np.log(chances[np.arange(len(z)), labels]).sum() / total)
+        slope = (chances - np.eye(CLASSES)[labels]) / total
         gradients = {
-            "backbone.weight": (slope @ values["classifier.weight"]).T @ colors,
-            "classifier.weight": slope.T @ maps,
-            "classifier.bias": slope.sum(0),
+            "backbone.weight": add((slope @ values["classifier.weight"]).T @ colors),
+            "classifier.weight": add(slope.T @ maps),
+            "classifier.bias": add(slope.sum(0)),
         }
         for name, group in self.plan.trained.items():
             decayed = gradients[name] + self.plan.decays[group] * values[name]
@@ -86,8 +90,8 @@ class Linear:
             values[name] = values[name] - rates[group] * self.momenta[name]
         if self.plan.statistics:
             mean = values["backbone.running_mean"]
-            values["backbone.running_mean"] = 0.9 * mean + 0.1 * maps.mean(0)
-        return float(loss), int((z.argmax(1) == labels).sum())
+            values["backbone.running_mean"] = 0.9 * mean + 0.1 * add(maps.sum(0) / total)
+        return float(loss), int(add((z.argmax(1) == labels).sum()))
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         colors, values = images.astype(np.float64).mean((1, 2)), self.values

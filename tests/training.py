@@ -23,6 +23,8 @@ MODEL = Model("resnet18", taps=("layer1",), projection=6, weights=None, dtype="f
 class Memory:
     """The interface of `bilinear.data.Pipeline`, on random images."""
 
+    part = 0, 1
+
     def __init__(self, count: int, *, batch_size: int, seed: int, size: int = 32) -> None:
         rng = np.random.default_rng(seed)
         self.labels = rng.integers(CLASSES, size=count)
@@ -40,13 +42,17 @@ class Memory:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
         for batch in range(start, self.batches_per_epoch):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            chosen = np.array_split(whole, self.part[1])[self.part[0]]
             yield Batch(self.images[chosen], self.labels[chosen], chosen)
 
 
-def data() -> tuple[Memory, Memory]:
+def data(part: tuple[int, int] = (0, 1)) -> tuple[Memory, Memory]:
     """Training and validation pipelines; their last batches are smaller."""
-    return Memory(11, batch_size=4, seed=1), Memory(6, batch_size=4, seed=2)
+    pipelines = Memory(11, batch_size=4, seed=1), Memory(6, batch_size=4, seed=2)
+    for pipeline in pipelines:
+        pipeline.part = part
+    return pipelines
 
 
 PHASES = (

@@ -5,7 +5,7 @@
 2    invalid arguments or file, a missing package, a full disk, a closed or full stdout, or a result
      or loss that is not finite
 3    an unexpected error: out of memory, an error of the framework, a bug in this program
-130  interrupted by Ctrl-C; 143 and 129: by SIGTERM and SIGHUP
+130  interrupted by Ctrl-C; 143, 129 and 138: by SIGTERM, SIGHUP and SIGUSR1
 141  stdout was closed (broken pipe, for example by ``| head``); the command stopped
 """
 
@@ -35,6 +35,10 @@ class Settings:
     traceback: bool = False
 
 
+class ReportedElsewhereError(Exception):
+    """Another process of the same command reports why all of them stop."""
+
+
 def run_guarded(settings: Settings, call: Callable[[], Any]) -> int:
     """Call a function and return the exit code: 0 unless it raises or returns an integer."""
     code, text = 0, ""
@@ -53,6 +57,8 @@ def run_guarded(settings: Settings, call: Callable[[], Any]) -> int:
                 raise
             code = BROKEN_PIPE
             discard(sys.stdout)
+        except ReportedElsewhereError:
+            code = 128 + signals[0] if signals else REFUSED
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         except Exception as error:
@@ -73,7 +79,7 @@ def run_guarded(settings: Settings, call: Callable[[], Any]) -> int:
 
 @contextmanager
 def _interrupted_by_termination() -> Iterator[list[int]]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that nothing is left behind; list those received."""
+    """Treat signals of clusters as Ctrl-C, so that nothing is left behind; list those received."""
     received: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
@@ -83,7 +89,8 @@ def _interrupted_by_termination() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         handler(signal.SIGINT, frame)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = "SIGTERM", "SIGHUP", "SIGUSR1"
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]

@@ -19,6 +19,7 @@ from ._console import say, show
 from ._dataset import COMMAND, RECORD, open_data, record_split
 from ._model import select_framework
 from ._options import MAX_WORKERS, AllowImport, Boxes, Framework, Kind, Level, Subset
+from ._processes import joined
 from ._recipe import chosen_recipe, print_recipe, read_recipe, split_words
 from ._report import Reporter
 from ._resume import merge_options, record_command
@@ -121,7 +122,8 @@ def train(
     """Train a model with a recipe and print the path of the best model, chosen by validation.
 
     The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
-    On CPUs the result is bit-identical to that of an uninterrupted run.
+    On CPUs the result is bit-identical to that of an uninterrupted run. torchrun starts several
+    processes that train one model.
     """
     name, data, folder = split_words(words, resume)
     found = None if name is None else override(read_recipe(name), changes or ())
@@ -162,45 +164,47 @@ def train(
     feature_cache = _cache(*(options.get(name) for name in ("cache", "views", "cache_limit")))
     options["framework"] = framework = select_framework(options.get("framework"))
     settings = _settings(framework, options)
-    index = _open(data, options)
-    is_chosen = found is None
-    if found is None:
-        images = len(validation_split(index, options["fraction"]).split("train"))
-        found = chosen_recipe(images, framework, options.get("device"), changes or ())
-        if print_only:
-            print_recipe(found)
-            return
-    if name and Path(name).is_file():
-        check_outputs([*run.outputs(found), folder / RECORD, folder / COMMAND], [name])
-    split = {"fraction": options["fraction"], "seed": found.seed}
-    index = validation_split(index, **split)
-    counts = [f"{len(index.split(split)):,} {name}" for split, name in _SPLITS]
-    say(f"{found.name} in {framework}, images: {', '.join(counts)}")
-    for text in composition_warnings(index, balanced=found.class_weights is not None):
-        say(f"bilinear: warning: {text}")
+    with joined(framework, options.get("device")) as processes:
+        index = _open(data, options)
+        is_chosen = found is None
+        if found is None:
+            images = len(validation_split(index, options["fraction"]).split("train"))
+            found = chosen_recipe(images, framework, options.get("device"), changes or ())
+            if print_only:
+                print_recipe(found)
+                return
+        if name and Path(name).is_file():
+            check_outputs([*run.outputs(found), folder / RECORD, folder / COMMAND], [name])
+        split = {"fraction": options["fraction"], "seed": found.seed}
+        index = validation_split(index, **split)
+        counts = [f"{len(index.split(split)):,} {name}" for split, name in _SPLITS]
+        say(f"{found.name} in {framework}, images: {', '.join(counts)}")
+        for text in composition_warnings(index, balanced=found.class_weights is not None):
+            say(f"bilinear: warning: {text}")
 
-    def record() -> None:
-        record_split(folder, split)
-        record_command(folder, options)
+        def record() -> None:
+            record_split(folder, split)
+            record_command(folder, options)
 
-    images = len(index.split("train")), len(index.split("validation"))
-    with Reporter(found, images, record) as reporter:
-        best = fit(
-            found,
-            framework,
-            index,
-            folder,
-            resume=resume,
-            workers=options["workers"],
-            save_every=options.get("save_every"),
-            cache=feature_cache,
-            estimate=is_chosen,
-            allow_import=allow_import,
-            trackers=options.get("tracker", ()),
-            watch=reporter,
-            **settings,
-        )
-    show(f"{best}")
+        images = len(index.split("train")), len(index.split("validation"))
+        with Reporter(found, images, record) as reporter:
+            best = fit(
+                found,
+                framework,
+                index,
+                folder,
+                resume=resume,
+                workers=options["workers"],
+                save_every=options.get("save_every"),
+                cache=feature_cache,
+                estimate=is_chosen,
+                allow_import=allow_import,
+                trackers=options.get("tracker", ()),
+                watch=reporter,
+                processes=processes,
+                **settings,
+            )
+        show(f"{best}")
 
 
 def _open(data: Path | None, options: Mapping[str, Any]) -> Index:

@@ -71,6 +71,9 @@ class Pipeline:
         on_error: ``"raise"`` (default) raises the error of `read_image` for an image that cannot be
             read. ``"skip"`` leaves the image out of its batch and adds its path and the error
             message to `skipped`.
+        part: ``(k, n)``: of the batches of `epoch`, decode only the k-th of n parts of nearly equal
+            size, from 0, for one of n processes. A part of a small batch can be empty. Default:
+            ``(0, 1)``, whole batches.
 
     Raises: ValueError or TypeError for invalid arguments, for a split without images, or with fewer
         images than one batch with `drop_last`. During an epoch: RuntimeError if a worker was
@@ -91,6 +94,7 @@ class Pipeline:
         drop_last: bool = False,
         prefetch: int = 2,
         on_error: Literal["raise", "skip"] = "raise",
+        part: tuple[int, int] = (0, 1),
     ):
         check_argument("Pipeline", "batch_size", batch_size, COUNT)
         check_argument("Pipeline", "prefetch", prefetch, COUNT)
@@ -110,9 +114,12 @@ class Pipeline:
             empty = "validation_split creates a validation split."
             remedy = "Reduce batch_size." if count else empty
             refuse(ValueError, "Pipeline", invariant, f"{count} images", remedy)
+        if not 0 <= part[0] < part[1]:
+            invariant = "part must be (k, n) with 0 ≤ k < n"
+            refuse(ValueError, "Pipeline", invariant, repr(part), "The default is (0, 1).")
         self.skipped: dict[str, str] = {}
         self.batches_per_epoch = count // batch_size if drop_last else -(-count // batch_size)
-        self.index, self.split, self.batch_size = index, split, batch_size
+        self.index, self.split, self.batch_size, self.part = index, split, batch_size, part
         self._shuffle = split == "train" if shuffle is None else shuffle
         self._workers, self._prefetch, self.on_error = workers, prefetch, on_error
         self.decoder = Decoder(index.root.absolute(), preprocessing, augmentation, int(seed))
@@ -135,7 +142,7 @@ class Pipeline:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on. Epochs and batches count from 0."""
-        return self._batches(epoch, self.batch_indices(epoch, start))
+        return self._batches(epoch, [*map(self.own_part, self.batch_indices(epoch, start))])
 
     def in_order(self, epoch: int) -> Iterator[Batch]:
         """Yield the same images as `epoch`, in the order of the index."""
@@ -143,10 +150,14 @@ class Pipeline:
         return self._batches(epoch, self._in_batches(self.indices))
 
     def batch_indices(self, epoch: int, start: int = 0) -> list[np.ndarray]:
-        """Return `Batch.indices` of the batches of an epoch. No file is opened."""
+        """Return `Batch.indices` of the whole batches of an epoch. No file is opened."""
         self._check("epoch", epoch, LAST_EPOCH)
         self._check("start", start, self.batches_per_epoch)
         return self._in_batches(self._order(epoch))[start : self.batches_per_epoch]
+
+    def own_part(self, batch: np.ndarray) -> np.ndarray:
+        """Return the images of a batch that this pipeline decodes."""
+        return np.array_split(batch, self.part[1])[self.part[0]]
 
     @property
     def indices(self) -> np.ndarray:
@@ -242,7 +253,7 @@ class Pipeline:
                 continue
             images[len(indices)] = normalize(pixels, self.decoder.preprocessing)
             indices.append(index)
-        if not indices:
+        if skipped and not indices:
             return None, skipped
         labels = np.array([self.index.items[i].label for i in indices], np.int64)
         return Batch(images[: len(indices)], labels, np.array(indices, np.int64)), skipped

@@ -17,6 +17,7 @@ from .fit import fit
 from .loop import train
 from .named_recipes import NAMED_RECIPES, named_recipe
 from .overrides import override
+from .processes import Processes, join
 from .recipes import Group, Images, Model, Optimizer, Phase, Recipe, Schedule
 from .run import Run
 
@@ -29,11 +30,13 @@ __all__ = [
     "Model",
     "Optimizer",
     "Phase",
+    "Processes",
     "Recipe",
     "Run",
     "Schedule",
     "build",
     "fit",
+    "join",
     "named_recipe",
     "override",
     "train",

@@ -1,6 +1,6 @@
 """What the training loop needs of its batches, which it refuses, and validation on all of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ from ..analysis.metrics import cross_entropy, top_k
 from ..contract import refuse
 from ..data.images import Preprocessing
 from .engines import Engine
+from .processes import Processes
 from .recipes import Recipe
 
 MEASURES = {"loss": (1, 0), "accuracy": (-1, 1), "mean_class_accuracy": (-1, 2)}
@@ -31,7 +32,10 @@ class Batch(Protocol):
 
 
 class Pipeline(Protocol):
-    """The part of `bilinear.data.Pipeline` that the loop uses."""
+    """The part of `bilinear.data.Pipeline` that the loop uses.
+
+    With several processes, each one has a pipeline that gives its part of each batch.
+    """
 
     @property
     def batches_per_epoch(self) -> int: ...
@@ -98,30 +102,75 @@ def check_pipelines(
         refuse(ValueError, "train", invariant, f"{given}", remedy)
 
 
+def read_together(
+    batches: Iterable[Batch],
+    num_classes: int,
+    processes: Processes,
+    interrupted: Callable[[], bool],
+    stop: Callable[[], BaseException],
+) -> Iterator[tuple[Batch, int]]:
+    """Yield each batch of this process, with the number of its images in all processes.
+
+    All processes stop before the same batch: where one of them cannot read its part, with its
+    error, and where one of them was interrupted, with the error that `stop` returns. `stop` is
+    called in both cases.
+
+    Raises: ValueError for a wrong label; what the pipeline raises.
+    """
+    rest = iter(batches)
+    while True:
+        batch, error = None, None
+        try:
+            batch = next(rest, None)
+            if batch is not None:
+                check_labels(batch.labels, num_classes)
+        except Exception as caught:
+            error = caught
+        images = 0 if batch is None else len(batch.labels)
+        found = processes.add(np.array([error is not None, interrupted(), images]))
+        failed, any_interrupted, images = found.tolist()
+        if failed or any_interrupted:
+            interruption = stop()
+            processes.wait()
+            raise interruption if any_interrupted else processes.choose_error(error)
+        if batch is None:
+            return
+        yield batch, images
+
+
 def validate(
-    feed: Feed, num_classes: int, after_batch: Callable[[int], None]
+    batches: Iterable[tuple[Batch, int]],
+    num_classes: int,
+    processes: Processes,
+    logits_of: Callable[[Any], np.ndarray],
+    after_batch: Callable[[int], None],
+    stop: Callable[[], object],
 ) -> tuple[list[float], np.ndarray]:
     """The measures of a validation, and the number of images of each class.
 
     The measures are the mean cross-entropy, the accuracy, and the mean of the accuracies of the
-    classes that have images.
-
-    Raises: ValueError for a wrong label.
+    classes that have images. `batches` are those of `read_together`; `after_batch` receives the
+    number of images so far, and `stop` is called before an error of `logits_of` is raised.
     """
-    loss, counts = 0.0, np.zeros(num_classes, np.int64)
-    correct = np.zeros_like(counts)
-    for batch in feed.validation.epoch(0):
-        check_labels(batch.labels, num_classes)
-        logits = feed.logits(batch)
-        loss += cross_entropy(logits, batch.labels) * len(batch.labels)
-        right = top_k(logits, 1)[:, 0] == batch.labels
-        correct += np.bincount(batch.labels[right], minlength=num_classes)
-        counts += np.bincount(batch.labels, minlength=num_classes)
-        after_batch(int(counts.sum()))
-    images = int(counts.sum())
+    loss, correct, counts, images = np.zeros(1), *np.zeros((2, num_classes)), 0
+    for batch, of_batch in batches:
+        if len(batch.labels):
+            try:
+                logits = logits_of(batch)
+            except Exception:
+                stop()
+                raise
+            loss += cross_entropy(logits, batch.labels) * len(batch.labels)
+            right = top_k(logits, 1)[:, 0] == batch.labels
+            correct += np.bincount(batch.labels[right], minlength=num_classes)
+            counts += np.bincount(batch.labels, minlength=num_classes)
+        images += of_batch
+        after_batch(images)
+    found = processes.add(np.concatenate([loss, correct, counts]))
+    loss, correct, counts = np.split(found, [1, 1 + num_classes])
     there = counts > 0
     class_accuracy = float((correct[there] / counts[there]).mean())
-    return [loss / images, int(correct.sum()) / images, class_accuracy], counts
+    return [float(loss[0]) / images, float(correct.sum()) / images, class_accuracy], counts
 
 
 def rank(monitor: str, measures: Sequence[float]) -> list[float]:

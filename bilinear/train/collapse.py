@@ -29,6 +29,27 @@ class Chance(NamedTuple):
         return cls(float(-(share * np.log(share)).sum()), top, noise)
 
 
+def reason_to_stop(
+    now: Sequence[float],
+    history: Sequence[Sequence[float]],
+    before: Sequence[float] | None,
+    chance: Chance,
+) -> tuple[str, str] | None:
+    """The requirement that a validation does not meet and what it received, else None.
+
+    The loss must be finite, and the network must not have collapsed; the arguments are those of
+    `accuracy_before_collapse`.
+    """
+    loss, accuracy, *_ = now
+    if not math.isfinite(loss):
+        return "the validation loss must be finite", f"{loss}"
+    lost = accuracy_before_collapse(now, history, before, chance)
+    if lost is None:
+        return None
+    received = f"validation accuracy {lost:.1%}, now {accuracy:.1%} at a loss of {loss:.3g}"
+    return "the network must not fall back to chance level", received
+
+
 def accuracy_before_collapse(
     now: Sequence[float],
     history: Sequence[Sequence[float]],

@@ -23,6 +23,7 @@ from .estimate import estimate_seconds
 from .events import Event, Metric, TimeEstimated
 from .feature_cache import Cache, PipelineCache
 from .loop import train
+from .processes import Processes
 from .recipes import Images, Recipe
 from .run import Run
 from .trackers import check_trackers, open_trackers
@@ -42,6 +43,7 @@ def fit(
     allow_import: bool = False,
     trackers: Sequence[str] = (),
     watch: Callable[[Event, int], None] | None = None,
+    processes: Processes | None = None,
     **options: Any,
 ) -> Path:
     """Train the model of a recipe on the training split of a data set.
@@ -62,6 +64,8 @@ def fit(
             Default: False.
         trackers: also log to ``"wandb"`` or ``"mlflow"``, see `bilinear.train.trackers`. Default:
             none.
+        processes: those of `bilinear.train.join`, which all call this function. Process 0 alone
+            uses `folder`; the others need the data set and the folder of the cache. Default: one.
         options: of the engine, such as ``device="cuda"``.
 
     Returns: the path of the best model, by validation.
@@ -83,6 +87,7 @@ def fit(
     weights = [] if recipe.model.weights is None else [recipe.model.weights]
     check_outputs(run.outputs(recipe), weights + [index.root / item.path for item in index.items])
     log, curves = TensorBoardLog(run, recipe), Curves(run)
+    is_first = processes is None or processes.rank == 0
 
     loggers: list[Callable[[Metric], None]] = [log, curves]
 
@@ -97,18 +102,21 @@ def fit(
         invariant = "the feature cache needs named backbones: it does not know their code"
         remedy = "Leave the cache (--cache) out."
         refuse(ValueError, "train", invariant, recipe.model.backbone, remedy)
+    if processes is not None and processes.count > 1:
+        options["processes"] = processes
     engine = build(framework, recipe, len(index.classes), allow_import=allow_import, **options)
     preprocessing = make_preprocessing(
         recipe.images, engine.preprocessing, engine.streams.in_channels
     )
     with (
-        open_pipelines(recipe, index, preprocessing, workers) as (training, validation, fixed),
-        open_trackers(trackers, run, recipe) as opened,
+        open_pipelines(recipe, index, preprocessing, workers, processes) as pipelines,
+        open_trackers(trackers if is_first else (), run, recipe) as opened,
     ):
         loggers += opened
+        training, validation, fixed = pipelines
         cached = training if cache and cache.views else fixed
-        run.files = ImageFiles(index, training)
-        if estimate and watch:
+        run.files = ImageFiles(index, training) if is_first else None
+        if estimate and watch and is_first:
             watch(TimeEstimated(estimate_seconds(recipe, engine, training, validation, workers)), 0)
         labels = Counter(item.label for item in index.items if item.split == "train")
         best = train(
@@ -126,8 +134,9 @@ def fit(
             cache=cache and PipelineCache(cache, cached, validation),
             watch=notify,
         )
-    log.finish()
-    curves.finish()
+    if is_first:
+        log.finish()
+        curves.finish()
     return best
 
 
@@ -141,7 +150,11 @@ def make_preprocessing(
 
 @contextmanager
 def open_pipelines(
-    recipe: Recipe, index: Index, preprocessing: Preprocessing, workers: int = 0
+    recipe: Recipe,
+    index: Index,
+    preprocessing: Preprocessing,
+    workers: int = 0,
+    processes: Processes | None = None,
 ) -> Iterator[tuple[Pipeline, Pipeline, Pipeline]]:
     """Pipelines for training with augmentation, for validation, and for training without it."""
     images = recipe.images
@@ -151,6 +164,8 @@ def open_pipelines(
     augmentation = Augmentation(crop, flip=images.flip, scale=scale, **colors)
     options: Any = {"batch_size": recipe.batch_size, "preprocessing": preprocessing}
     options |= {"seed": recipe.seed, "workers": workers}
+    if processes is not None:
+        options["part"] = processes.rank, processes.count
     train: Any = options | {"drop_last": recipe.drop_last}
     with (
         Pipeline(index, "train", augmentation=augmentation, **train) as training,

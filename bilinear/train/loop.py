@@ -7,9 +7,8 @@ resumed run ends with the bits of an undisturbed one, on the same machine and fr
 
 import math
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,8 +20,8 @@ from ..contract import refuse
 from ..data.images import Preprocessing
 from . import batches, parameter_groups
 from .averages import Averages
-from .batches import Batch, Feed, Pipeline, check_labels
-from .collapse import Chance, accuracy_before_collapse
+from .batches import Batch, Feed, Pipeline
+from .collapse import Chance, reason_to_stop
 from .engines import Engine
 from .events import CacheMessage, EpochDone, Event, ImagesValidated, Metric, PhaseStarted, StepDone
 from .feature_cache import PipelineCache
@@ -70,6 +69,9 @@ def train(
             number of images of the epoch that the model has trained on so far (for
             `CacheProgress`: of images computed). Default: None.
 
+    If the engine has several processes, each one calls this function with its own engine and
+    pipelines. Process 0 alone uses `run` and calls `watch`.
+
     Returns: the path of the best model, by validation.
 
     Raises: ValueError for a recipe, model, data or run that do not fit each other;
@@ -102,6 +104,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.feed, self.progress = self.image_feed, Progress(self.recipe.checksum())
+        self.processes = self.engine.processes
         self.interrupted: Callable[[], bool] = lambda: False
         self.averages = Averages(self.engine, self.recipe.ema)
 
@@ -114,8 +117,13 @@ class _Loop:
         if self.cache:
             self.progress.cache = f"{self.cache.cache}"
             pairs = [*zip(self.recipe.phases, plans, strict=True)]
-            self.cache.check(engine, pairs, new=not self.run.exists())
-        with self.run.lock(), deferred_interrupts() as self.interrupted:
+            check = self.cache.check
+            self.processes.first(lambda: check(engine, pairs, new=not self.run.exists()))
+        with ExitStack() as stack:
+            self.processes.first(lambda: stack.enter_context(self.run.lock()))
+            # torchrun sends a signal again that the processes may already have received
+            deferred = deferred_interrupts(second_raises=self.processes.count == 1)
+            self.interrupted = stack.enter_context(deferred)
             buffers = self._start(resume, tensors)
             while self.progress.phase < len(plans):
                 self._run_phase(plans[self.progress.phase], buffers)
@@ -125,18 +133,19 @@ class _Loop:
     def _start(self, resume: bool, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Create the run or load its state; returns the buffers of the optimizer."""
         run, environment = self.run, describe_environment(self.engine.environment())
-        if resume:
-            run.remove_leftovers()
-        if resume and run.state.exists():
-            if differences := run.differences(environment):
-                text = f"{run.folder} was started elsewhere ({'; '.join(differences)})"
-                warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=4)
-            self.progress, tensors, buffers = run.load(tensors, self.progress, self.recipe)
-            self.engine.assign(tensors)
-            return buffers
-        run.create(self.recipe, environment, again=resume)
-        self._save()
-        return {}
+        own = self.progress
+
+        def start() -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]]:
+            saved = run.resume(environment, tensors, own, self.recipe) if resume else None
+            if saved is None:
+                run.create(self.recipe, environment, again=resume)
+                self._save()
+            return saved or (own, tensors, {})
+
+        self.progress, tensors, buffers = self.processes.first(start)
+        self.progress.check_same(own)
+        self.engine.assign(tensors)
+        return buffers
 
     @property
     def phase(self) -> Phase:
@@ -146,14 +155,15 @@ class _Loop:
         progress, phase, views, augmentation = self.progress, self.phase, None, None
         self.engine.begin(plan)
         if self._phase_is_new:
-            self.engine.assign(starting_tensors(self.recipe, self.engine, self.run, progress))
+            of_run = self.recipe, self.engine, self.run, progress
+            self.engine.assign(self.processes.first(lambda: starting_tensors(*of_run)))
         else:
             self.engine.assign_buffers(buffers)
         self.averages.begin(plan, new=self._phase_is_new)
         self.feed = self.image_feed
         if self.cache and plan.backbones_are_frozen:
             cache = self.cache.for_phase(self.engine, phase, progress.passes - progress.epoch)
-            for text in cache.check(), f"augmentation: {cache.augmentation}":
+            for text in self.processes.first(cache.check), f"augmentation: {cache.augmentation}":
                 self._notify(CacheMessage(text), 0)
             views, augmentation = len(cache.training), cache.augmentation
             self.feed = cache.feed(self._notify, self._check_interrupt)
@@ -161,8 +171,9 @@ class _Loop:
             self._log(PhaseStarted(phase.name, len(plan.trained), views, augmentation))
         index = progress.phase
         while progress.phase == index:
-            for batch in self._batches():
-                self._step(plan, batch)
+            rest = self.feed.training.epoch(progress.passes, start=progress.batch)
+            for batch, images in self._read(rest):
+                self._step(plan, batch, images)
             with self.averages.in_use():
                 self._end_epoch(self._validate())
             self._save()
@@ -172,24 +183,12 @@ class _Loop:
         """Whether no step of the phase was done: the state from before it is as good."""
         return self.progress.epoch == self.progress.batch == 0
 
-    def _batches(self) -> Iterator[Batch]:
-        """The rest of the epoch."""
-        with self._saved_on_error():
-            yield from self.feed.training.epoch(self.progress.passes, start=self.progress.batch)
+    def _read(self, batches_of_process: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
+        of_run = self.engine.num_classes, self.processes, self.interrupted
+        return batches.read_together(batches_of_process, *of_run, self._interrupt)
 
-    @contextmanager
-    def _saved_on_error(self) -> Iterator[None]:
-        """Save the steps so far where an image cannot be read or validated."""
-        try:
-            yield
-        except Exception:
-            if not self._phase_is_new:
-                self._save()
-            raise
-
-    def _step(self, plan: Plan, batch: Batch) -> None:
+    def _step(self, plan: Plan, batch: Batch, images: int) -> None:
         progress, phase, engine = self.progress, self.phase, self.engine
-        check_labels(batch.labels, engine.num_classes)
         before = engine.tensors() if self._phase_is_new else {}
         rates = self._learning_rates()
         loss, correct = self.feed.step(batch, rates)
@@ -203,7 +202,6 @@ class _Loop:
         self.averages.update(progress.epoch * length + progress.batch)
         progress.batch += 1
         progress.step += 1
-        images = len(batch.labels)
         progress.loss += loss * images
         progress.correct += correct
         progress.images += images
@@ -211,14 +209,14 @@ class _Loop:
         self._log(StepDone(*place, loss, correct / images, rates))
         if self.save_every and progress.step % self.save_every == 0:
             self._save()
-        self._check_interrupt()
 
     def _log(self, event: Metric) -> None:
-        self.run.log(event)
+        if self.processes.rank == 0:
+            self.run.log(event)
         self._notify(event, self.progress.images)
 
     def _notify(self, event: Event, images: int) -> None:
-        if self.watch:
+        if self.watch and self.processes.rank == 0:
             self.watch(event, images)
 
     def _learning_rates(self) -> list[float]:
@@ -238,22 +236,17 @@ class _Loop:
         return [batches.rank(self.recipe.monitor, measures) for measures in self.progress.history]
 
     def _validate(self) -> list[float]:
-        progress, feed, classes = self.progress, self.feed, self.engine.num_classes
-        with self._saved_on_error():
-            measures, counts = batches.validate(feed, classes, self._after_validation_batch)
-        loss, accuracy, _ = measures
-        if not math.isfinite(loss):
-            self._stop("the validation loss must be finite", f"{loss}")
+        progress, classes = self.progress, self.engine.num_classes
+        read = self._read(self.feed.validation.epoch(0))
+        calls = self.feed.logits, self._after_validation_batch, self._interrupt
+        measures, counts = batches.validate(read, classes, self.processes, *calls)
         before = None if self.phase.reinitialize is not None else progress.before
-        lost = accuracy_before_collapse(measures, progress.history, before, Chance.of(counts))
-        if lost is not None:
-            received = f"validation accuracy {lost:.1%}, now {accuracy:.1%} at a loss of {loss:.3g}"
-            self._stop("the network must not fall back to chance level", received)
+        if reason := reason_to_stop(measures, progress.history, before, Chance.of(counts)):
+            self._stop(*reason)
         return measures
 
     def _after_validation_batch(self, images: int) -> None:
         self._notify(ImagesValidated(images), self.progress.images)
-        self._check_interrupt()
 
     def _end_epoch(self, measures: list[float]) -> None:
         progress, phase, run = self.progress, self.phase, self.run
@@ -263,9 +256,9 @@ class _Loop:
         is_best = progress.best is None or ranks[-1] < progress.best
         of_phase = run.best_of_phase(progress.phase, phase.name)
         if chosen == progress.epoch:
-            self.engine.save(str(of_phase), **self.meaning)
+            self._save_model(of_phase)
         if is_best:
-            self.engine.save(str(run.best), **self.meaning)
+            self._save_model(run.best)
             progress.best = ranks[-1]
         place = phase.name, progress.epoch, progress.step
         loss, accuracy = progress.loss / progress.images, progress.correct / progress.images
@@ -273,19 +266,28 @@ class _Loop:
         self._log(EpochDone(*place, loss, accuracy, validation_loss, per_image, per_class, is_best))
         progress.end_epoch()
         if phase.is_over([value for value, _ in ranks]):
-            progress.end_phase(chosen, file_checksum(of_phase))
+            checksum = self.processes.first(lambda: file_checksum(of_phase))
+            progress.end_phase(chosen, checksum)
             if progress.phase == len(self.recipe.phases):
-                self.engine.save(str(run.last), **self.meaning)
+                self._save_model(run.last)
+
+    def _save_model(self, path: Path) -> None:
+        if self.processes.rank == 0:
+            self.engine.save(str(path), **self.meaning)
 
     def _save(self) -> None:
-        self.run.save(self.progress, self.averages.own_tensors(), self.engine.buffers())
+        if self.processes.rank == 0:
+            self.run.save(self.progress, self.averages.own_tensors(), self.engine.buffers())
+
+    def _interrupt(self) -> KeyboardInterrupt:
+        """Save the steps so far."""
+        if not self._phase_is_new:
+            self._save()
+        return KeyboardInterrupt(f"{self.run.folder} can be resumed at step {self.progress.step}")
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
-            if not self._phase_is_new:
-                self._save()
-            step = self.progress.step
-            raise KeyboardInterrupt(f"{self.run.folder} can be resumed at step {step}")
+            raise self._interrupt()
 
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase

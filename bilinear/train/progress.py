@@ -71,6 +71,15 @@ class Progress:
             invariant = "the state must be in one of the phases of the recipe"
             refuse(ValueError, op, invariant, f"epoch {self.epoch} of phase {self.phase}", DAMAGED)
 
+    def check_same(self, other: "Progress") -> None:
+        """Refuse another recipe, data or cache than in process 0. Raises: ValueError."""
+        for what in "recipe", "data", "cache":
+            first, own = getattr(self, what), getattr(other, what)
+            if own != first:
+                invariant = f"all processes must have the same {what}, {first!r} in process 0"
+                remedy = "Give all of them the same files and options."
+                refuse(ValueError, "train", invariant, repr(own), remedy)
+
 
 def decode_progress(op: str, text: str | None) -> Progress:
     invariant = "the state must be one of this version"

@@ -26,6 +26,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
@@ -119,6 +120,22 @@ class Run:
             self.files.write(self.images)
         write_text(self.metrics, "")
         write_text(self.recipe, recipe.to_json())
+
+    def resume(
+        self,
+        environment: Mapping[str, Any],
+        like: Mapping[str, np.ndarray],
+        start: Progress,
+        recipe: Recipe,
+    ) -> tuple[Progress, dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+        """`load` in an environment, with a warning if it is another one; None without a state."""
+        self.remove_leftovers()
+        if not self.state.exists():
+            return None
+        if differences := self.differences(environment):
+            text = f"{self.folder} was started elsewhere ({'; '.join(differences)})"
+            warnings.warn(f"{text}: its end will not be bit-identical", stacklevel=7)
+        return self.load(like, start, recipe)
 
     def differences(self, environment: Mapping[str, Any]) -> list[str]:
         """The fields of an environment that differ from those when the run was created."""

@@ -122,6 +122,20 @@ def test_resuming_at_any_batch_gives_identical_batches(pair, workers):
             assert_equal(pair[workers].epoch(epoch, start=start), whole[start:])
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_parts_of_several_processes_are_the_batches_of_one(index, count, pair):
+    """The last batch has two images, so that parts are empty."""
+    options = {"augmentation": Augmentation()}
+    parts = [pipeline(index, part=(k, count), **options) for k in range(count)]
+    for start in (0, 2):
+        divided = [one.epoch(1, start=start) for one in parts]
+        whole = [
+            type(batches[0])(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+            for batches in zip(*divided, strict=True)
+        ]
+        assert_equal(whole, pair[0].epoch(1, start=start))
+
+
 def test_an_abandoned_epoch_does_not_affect_the_next(pair):
     first = next(iter(pair[1].epoch(1)))
     assert_equal([first], itertools.islice(pair[0].epoch(1), 1))
@@ -190,6 +204,7 @@ def test_each_purpose_and_key_has_its_own_generator():
         ({"augmentation": Augmentation(resize=15)}, "resize must be at least size"),
         ({"batch_size": 12, "drop_last": True}, "train split must have at least one full batch"),
         ({"split": "test"}, "the test split must have at least one image; got 0 images"),
+        ({"part": (2, 2)}, r"part must be \(k, n\) with 0 ≤ k < n; got \(2, 2\)"),
         ({"split": "val"}, "split must be one of train, validation, test"),
     ],
 )

@@ -43,8 +43,9 @@ def lines(path: Path) -> Iterator[list[str]]:
 
 
 def commands(path: Path) -> list[list[str]]:
-    """Arguments of all ``bilinear`` commands."""
-    return [words[1:] for words in lines(path) if words[:1] == ["bilinear"]]
+    """Arguments of all ``bilinear`` commands, also of those that torchrun starts."""
+    found = [words for words in lines(path) if words[:1] in (["bilinear"], ["torchrun"])]
+    return [words[words.index("bilinear") + 1 :] for words in found]
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if commands(path)], ids=lambda p: p.stem)
@@ -69,6 +70,8 @@ def test_every_other_command_exists() -> None:
         for words in lines(path):
             match [word for word in words if word != "HYPOTHESIS_PROFILE=thorough"]:
                 case ["bilinear" | "tensorboard", *_] | [] | ["nox"] | ["nox", "-s"]:
+                    pass
+                case ["torchrun", _, "-m", "bilinear", *_]:
                     pass
                 case ["nox", "-s", name, *_]:
                     assert name in sessions

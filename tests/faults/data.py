@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from .library import fault
 
@@ -14,6 +17,8 @@ HOSTILE = ("tests/models/test_hostile_files.py", "-k", "expand")
 TABLES = ("tests/models/test_conversion.py", "-k", "random_tables")
 RUNS, CHANGED = ("tests/train/test_damaged_runs.py",), ("tests/train/test_fit.py", "-k", "damaged")
 OUTPUTS = ("tests/cli/test_cli_outputs.py",)
+PARTS = ("tests/data/test_pipeline.py", "-k", "several_processes")
+PROCESSES = ("tests/train/test_processes.py", "-k", "not pytorch and not images")
 
 UNCHECKED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "files that are not used are not reported": ("data.listing:warn_of_unused", FOLDERS, ()),
@@ -120,6 +125,22 @@ def _(f, recipe, counts, num_classes):
     return weights and tuple(1 / weight for weight in weights)
 
 
+@fault("every process decodes the whole batch", "data.pipeline:Pipeline.own_part", PARTS)
+def _(f, self, batch):
+    return batch
+
+
+@fault("processes stop with different errors", "train.processes:Processes.choose_error", PROCESSES)
+def _(f, self, own):
+    f(self, own)
+    return own or RuntimeError("of another process")
+
+
+@fault("each process validates by itself", "train.batches:validate", PROCESSES)
+def _(f, read, num_classes, processes, *calls):
+    return f(read, num_classes, replace(processes, add=np.array), *calls)
+
+
 for _framework in ("torch", "tensorflow", "jax"):
 
     @fault(
@@ -157,8 +178,8 @@ for _framework in ("torch", "tensorflow", "jax"):
         LOSSES,
         _framework,
     )
-    def _(f, plan, labels):
-        parts = f(plan, labels)
+    def _(f, plan, labels, *processes):
+        parts = f(plan, labels, *processes)
         return [(part, 1 / len(parts)) for part, _ in parts]
 
     @fault(

@@ -181,10 +181,15 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert contents(tmp_path) == undisturbed
 
 
-def test_ctrl_c_in_validation_keeps_the_steps(
-    undisturbed: dict[str, bytes], tmp_path: Path
+@pytest.mark.parametrize(
+    "name", [n for n in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, n) and os.name != "nt"]
+)
+def test_a_signal_in_validation_keeps_the_steps(
+    name: str, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """By a real signal to this process; the validation is repeated."""
+    """A real one to this process: Ctrl-C, and those of clusters; the validation is repeated."""
+    number = signal.Signals[name]
+    before = signal.getsignal(number)
 
     class Interrupted(Linear):
         calls = 0
@@ -192,12 +197,12 @@ def test_ctrl_c_in_validation_keeps_the_steps(
         def evaluate(self, images: np.ndarray) -> np.ndarray:
             self.calls += 1
             if self.calls == 3:  # each epoch validates two batches
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             return super().evaluate(images)
 
     with pytest.raises(KeyboardInterrupt, match="can be resumed at step 6"):
         finish(tmp_path, engine=Interrupted())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is before
     assert len(events(tmp_path, "step")) == 6
     assert len(events(tmp_path, "epoch")) == 1
     finish(tmp_path, resume=True)

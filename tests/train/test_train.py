@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bilinear.data.images import Preprocessing
-from bilinear.train import Group, Phase, Recipe, Schedule
+from bilinear.train import Group, Phase, Processes, Recipe, Schedule
 from bilinear.train.batches import validate
 from bilinear.train.engines import build
 from bilinear.train.interrupts import deferred_interrupts
@@ -238,9 +238,10 @@ def test_validation_computes_the_formulas_over_batches_of_any_size() -> None:
     losses = np.log(np.exp(z).sum(1)) - z[np.arange(40), labels]
     parts = slice(13), slice(13, 40)
     split = [SimpleNamespace(labels=labels[i], logits=logits[i]) for i in parts]
-    pipeline, seen = SimpleNamespace(epoch=lambda epoch: split), []
-    feed: Any = SimpleNamespace(validation=pipeline, logits=lambda batch: batch.logits)
-    (loss, accuracy, class_accuracy), counts = validate(feed, 7, seen.append)
+    read: Any = [(batch, len(batch.labels)) for batch in split]
+    calls, seen = (lambda batch: batch.logits), []
+    found = validate(read, 7, Processes(), calls, seen.append, lambda: None)
+    (loss, accuracy, class_accuracy), counts = found
     assert loss == pytest.approx(float(losses.mean()), rel=1e-12)
     assert accuracy == np.mean(logits.argmax(1) == labels)
     right = logits.argmax(1) == labels

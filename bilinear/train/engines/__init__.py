@@ -14,6 +14,7 @@ from ...models.import_path import check_import_allowed, import_backbone, is_impo
 from ...models.pools import describe_pool, has_unit_length
 from ...models.streams import STREAMS, Streams
 from ..parameter_groups import Plan
+from ..processes import Processes
 from ..recipes import Recipe
 
 
@@ -30,6 +31,8 @@ class Engine(Protocol):
     """The one that the pretrained weights expect, None without pretrained weights."""
     learned: frozenset[str]
     """Canonical names of all parameters, frozen ones included."""
+    processes: Processes
+    """Every one has an engine of equal tensors and gives it a part of each batch."""
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Every canonical tensor: parameters, statistics and tables."""
@@ -57,8 +60,11 @@ class Engine(Protocol):
     ) -> tuple[float, int]:
         """Minimise the loss of the plan, at the learning rate of each group.
 
-        Returns: the loss, and the number of images whose largest logit, the first of equal ones, is
-        that of their label, both before the update and in training mode.
+        Images and labels are those of this process, maybe none; the update is that of the batch of
+        all processes, which call it together.
+
+        Returns: the loss of that batch, and its number of images whose largest logit, the first of
+        equal ones, is that of their label, both before the update and in training mode.
         """
         ...
 

@@ -17,6 +17,7 @@ from flax import nnx
 
 from ...models.jax.bcnn import BCNN, save
 from ..parameter_groups import Plan
+from ..processes import Processes
 from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
@@ -46,6 +47,7 @@ class Engine:
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
+        self.processes = Processes()
         own = model.canonical()
         self.learned = frozenset(k for k, v in own.items() if isinstance(v, nnx.Param))
         self.plan = Plan((), (), frozenset(), 0.0)

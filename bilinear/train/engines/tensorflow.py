@@ -16,6 +16,7 @@ from ...models.keras.bcnn import BCNN, save
 from ...models.keras.sgd import SGD
 from ...models.tensorflow.adamw import AdamW
 from ..parameter_groups import Plan
+from ..processes import Processes
 from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
@@ -47,6 +48,7 @@ class Engine:
         self.streams = model.streams
         self.num_classes = model.num_classes
         self.preprocessing = model.preprocessing
+        self.processes = Processes()
         self.learned = frozenset(k for k, v in model.canonical().items() if v.trainable)
         self.optimizers: list[SGD | AdamW] = []
         self.plan = Plan((), (), frozenset(), 0.0)

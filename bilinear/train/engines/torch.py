@@ -1,8 +1,8 @@
 """The PyTorch engine."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..._require import require
@@ -19,7 +19,10 @@ from ...contract import refuse
 from ...models.torch.bcnn import BCNN, save
 from ...models.torch.framework import from_numpy as as_tensor
 from ...models.torch.framework import to_numpy as as_array
+from ...models.torch.settings import deterministic, find_device, precision
 from ..parameter_groups import Plan
+from ..processes import Processes
+from ..processes.torch import add_tensors
 from .parts import split_batch
 
 __all__ = ["BCNN", "Engine"]
@@ -37,6 +40,9 @@ class Engine:
             Default: None.
         compile: run the network through `torch.compile`. Default: False.
         name: of a user-defined backbone, as in `save`. Default: None.
+        processes: the gradients are summed over them. BatchNorm layers that train normalize by the
+            images of their process alone; their statistics are averaged over the images. Default:
+            one process.
 
     Raises: ValueError for an unavailable device, and for another `amp`.
     """
@@ -49,11 +55,13 @@ class Engine:
         amp: str | None = None,
         compile: bool = False,
         name: str | tuple[str, str] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         if amp not in (None, "bfloat16"):
             remedy = "float16 would need a loss scaler, whose state a run does not save."
             refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
-        self.device = _device(device)
+        self.device = find_device(device)
+        self.processes = processes or Processes()
         self.model = model.to(self.device)
         self.amp = amp
         self.assign, self.save = model.assign, functools.partial(save, model, name=name)
@@ -75,6 +83,9 @@ class Engine:
 
     def begin(self, plan: Plan) -> None:
         parameters, self.plan = dict(self.model.named_parameters()), plan
+        if self.processes.count > 1 and plan.statistics:
+            text = "BatchNorm layers that train normalize by the images of their process alone"
+            warnings.warn(f"{text}: the results differ from those of one process", stacklevel=2)
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in plan.trained)
             parameter.grad = None
@@ -157,15 +168,18 @@ class Engine:
             group["lr"] = rate
         self._set_modes()
         self.optimizer.zero_grad()
-        total: Any = 0.0
-        for part, share in split_batch(self.plan, labels):
-            with _deterministic():
+        before = [x.clone() for x in self._statistics()] if self.processes.count > 1 else []
+        total = torch.zeros(2, device=self.device)
+        for part, share in split_batch(self.plan, labels, self.processes):
+            with deterministic():
                 logits = _upcast(self._autocast(functools.partial(forward, part)))
                 targets = torch.from_numpy(labels[part]).to(self.device)
                 loss = share * self._loss(logits, targets)
                 loss.backward()
             correct = (logits.argmax(-1) == targets).sum().to(loss.dtype)
             total = total + torch.stack((loss.detach(), correct))
+        if self.processes.count > 1:
+            total = self._add_over_processes(self.optimizer, total, len(labels), before)
         if self.plan.clip_norm is not None:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
@@ -173,6 +187,33 @@ class Engine:
         self.optimizer.step()
         loss, correct = total.tolist()
         return loss, int(correct)
+
+    def _statistics(self) -> list[Tensor]:
+        tensors = self.model.canonical()
+        found = [tensors[name].detach() for name in sorted(self.plan.statistics)]
+        return [x for x in found if x.is_floating_point()]
+
+    def _add_over_processes(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total: Tensor,
+        images: int,
+        before: Sequence[Tensor],
+    ) -> Tensor:
+        """The sum of `total`; also add the gradients, and average the changes of statistics."""
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        own = [*total.tolist(), images, *(p.grad is not None for p in trained)]
+        loss, correct, count, *reached = self.processes.add(np.array(own, np.float64))
+        given = [p for p, processes in zip(trained, reached, strict=True) if processes]
+        for parameter in given:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        statistics = self._statistics()
+        changes = [(x - old) * (images / count) for x, old in zip(statistics, before, strict=True)]
+        add_tensors([*(p.grad for p in given), *changes])
+        for x, old, change in zip(statistics, before, changes, strict=True):
+            x.copy_(old + change)
+        return torch.tensor([loss, correct], dtype=torch.float64)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights, smoothing = self.plan.class_weights, self.plan.label_smoothing
@@ -213,7 +254,7 @@ class Engine:
 
     def _run_frozen(self, forward: Callable[[], Any]) -> Any:
         self.model.eval()
-        with torch.no_grad(), _deterministic():
+        with torch.no_grad(), deterministic():
             return self._autocast(forward)
 
     def environment(self) -> dict[str, Any]:
@@ -226,52 +267,11 @@ class Engine:
             "device": device,
             "amp": self.amp,
             "compile": self.compiled,
-            "precision": _precision(),
+            "precision": precision(),
             "threads": torch.get_num_threads(),
+            "processes": self.processes.count,
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
         }
-
-
-def _device(name: str | None) -> torch.device:
-    """Raises: ValueError for a device that PyTorch cannot use on this machine."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:  # differs by device type
-        received = f"{name!r} ({' '.join(str(error).split())[:80]})"
-        invariant = "device must be one that this PyTorch can use on this machine"
-        refuse(ValueError, "train", invariant, received, "Use 'cpu', or leave it out.")
-    return device
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Make cuDNN deterministic. `torch.backends.cudnn.flags` would disable it and enable TF32."""
-    cudnn: Any = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
-
-
-def _precision() -> dict[str, Any]:
-    """The settings of float32 products. PyTorch 2.9 renamed them; once a new name was set, it
-    refuses to read the old ones."""
-    backends: Any = torch.backends
-    if not hasattr(backends, "fp32_precision"):
-        products = torch.get_float32_matmul_precision()
-        return {"cudnn.allow_tf32": backends.cudnn.allow_tf32, "matmul": products}
-    of = {
-        "cuda.matmul": backends.cuda.matmul,
-        "cudnn.conv": backends.cudnn.conv,
-        "mkldnn.matmul": backends.mkldnn.matmul,
-        "mkldnn.conv": backends.mkldnn.conv,
-    }
-    return {name: switch.fp32_precision for name, switch in of.items()}
 
 
 def _upcast(logits: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class View(NamedTuple):
     def load(
         self, engine: Engine, limit: int, notify: Notify, check_interrupt: Callable[[], None]
     ) -> FeatureMaps:
-        """The feature maps, computed now unless they are stored."""
+        """The feature maps, computed now by process 0 unless they are stored."""
         folder, notified = self.maps.folder, []
 
         def waiting() -> None:
@@ -81,8 +81,11 @@ class View(NamedTuple):
                 done += len(batch.labels)
                 notify(progress, done)
 
-        if not folder.exists():
-            write_maps(self.maps, compute, limit=limit, waiting=waiting)
+        def write() -> None:
+            if not folder.exists():
+                write_maps(self.maps, compute, limit=limit, waiting=waiting)
+
+        engine.processes.first(write)
         return FeatureMaps(self.maps)
 
 
@@ -228,7 +231,7 @@ class CachedPipeline:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         maps = self._load(self._views[(epoch - self._first) % len(self._views)])
         pipeline = self._pipeline
-        for chunk in pipeline.batch_indices(epoch, start):
+        for chunk in map(pipeline.own_part, pipeline.batch_indices(epoch, start)):
             labels = np.array([pipeline.index.items[i].label for i in chunk], np.int64)
             yield Batch(maps.rows(np.searchsorted(pipeline.indices, chunk)), labels, chunk)
 
