@@ -2,7 +2,7 @@
 
 As `tests.survivor`, but each child runs the whole command, from its arguments to its exit code;
 only the imports are done by the parent. The runs are in `folder`/RECIPE. RECIPE may be `CACHED`:
-the first named recipe, with a feature cache.
+the first named recipe, with a feature cache. Other words are tasks of `tests.together`.
 """
 
 import importlib
@@ -74,6 +74,11 @@ if __name__ == "__main__":
     for module in ("cli", "train.tensorboard_log", "train.curves"):
         importlib.import_module(f"bilinear.{module}")
     results = {}
-    for name, kills in (one.split("=") for one in asked):
-        results[name] = run_and_kill(Path(folder) / name, name, framework, int(kills))
+    for one in asked:
+        name, _, kills = one.partition("=")
+        if kills:
+            results[name] = run_and_kill(Path(folder) / name, name, framework, int(kills))
+        else:
+            together = importlib.import_module("tests.together")
+            results[name] = together.run_task(Path(folder) / "together", name)
     print(json.dumps(results))

@@ -1,11 +1,8 @@
-"""Training in several processes: ``python -m tests.together folder "kill cached 2" TASK…``.
+"""Training in several processes, which `torch.distributed` connects: tasks of `tests.commanded`.
 
-`torch.distributed` connects them. They are forked, so that PyTorch is imported once. The last line
-of stdout is a JSON list with the result of each task.
+They are forked, so that PyTorch is imported once.
 """
 
-import importlib
-import json
 import os
 import signal
 import socket
@@ -22,7 +19,7 @@ from bilinear.__main__ import main
 from bilinear.train import Group, Model, Optimizer, Phase, Processes, Recipe, join, train
 
 from .commanded import CACHED, cache_options, prepare
-from .survivor import QUICK, import_engine, progress, wait
+from .survivor import QUICK, progress, wait
 from .training import PHASES, data, engine, recipe
 
 HANG = 60
@@ -108,7 +105,7 @@ def trajectories(folder: Path, names: list[str], counts: list[int]) -> dict[str,
 
     def work() -> None:
         with join("torch", "cpu") as processes:
-            train_in(folder / name / f"{count}", RECIPES[name], processes)
+            train_in(folder / "memory" / name / f"{count}", RECIPES[name], processes)
 
     found = {}
     for name in names:
@@ -118,19 +115,30 @@ def trajectories(folder: Path, names: list[str], counts: list[int]) -> dict[str,
 
 
 class Command:
-    """``bilinear train`` on image files, in two processes."""
+    """``bilinear train`` on image files; its runs are in `folder`."""
 
     def __init__(self, folder: Path, name: str) -> None:
+        """Args: `name` is one of `RECIPES` or `CACHED`."""
         self.folder, self.name = folder, name
-        folder.mkdir(exist_ok=True)
-        place = folder / f"data-{len([*folder.iterdir()])}"
-        self.words = [*prepare(place, name), "--framework", "torch", "--workers", "0"]
-        self.words += ["--device", "cpu", "--save-every", "1"]
+        data = folder / "data"
+        if not data.exists():
+            folder.mkdir(parents=True)
+            prepare(data, CACHED)
+        if name in RECIPES:
+            (data / "recipe.json").write_text(RECIPES[name].to_json())
+        self.words = ["train", f"{data / 'recipe.json'}", f"{data / 'pictures'}", "--resume"]
+        self.words += ["--fraction", "0.34", "--framework", "torch", "--device", "cpu"]
+        self.words += ["--workers", "0", "--save-every", "1"]
 
-    def start(self, run: str, *more: str, count: int = 2) -> list[int]:
+    def start(self, run: str, count: int = 2) -> list[int]:
+        """Start processes that continue a run; returns their ids."""
         cache = cache_options(self.folder / run) if self.name == CACHED else []
-        sys.argv = ["bilinear", *self.words, *cache, *more, f"{self.folder / run}"]
+        sys.argv = ["bilinear", *self.words, *cache, f"{self.folder / run}"]
         return fork(count, main)
+
+    def whole(self, counts: list[int]) -> list[list[int]]:
+        """Exit codes of an undisturbed run in each number of processes."""
+        return [wait_for(self.start(f"whole-{count}", count)) for count in counts]
 
     def progressed(self, run: str, more: int, children: list[int]) -> bool:
         """Wait until a run has progressed by `more`; False if a process ended before."""
@@ -143,12 +151,12 @@ class Command:
 
     def kill(self, kills: int) -> dict[str, Any]:
         """Kill one of two processes at random points, until so many runs were hit."""
-        found: dict[str, Any] = {"whole": wait_for(self.start("whole")), "ends": []}
+        found: dict[str, Any] = {"ends": []}
         rng, count, number = np.random.default_rng(0), 0, 0
         while count < kills:
             run = f"killed-{number}"
             children = self.start(run)
-            if self.progressed(run, int(rng.integers(0, 4)), children):
+            if self.progressed(run, int(rng.integers(1, 5)), children):
                 time.sleep(float(rng.uniform(0, QUICK)))
                 os.kill(children[rng.integers(2)], signal.SIGKILL)
             codes = wait_for(children)
@@ -160,28 +168,22 @@ class Command:
         found["last"] = wait_for(self.start(run))
         return found
 
-    def stop(self, number: int, rank: int) -> list[Any]:
-        """Exit codes after a signal to one of two processes, and after resuming."""
-        run = signal.Signals(number).name
-        children = self.start(run)
-        self.progressed(run, 5, children)
-        os.kill(children[rank], number)
-        return [wait_for(children), wait_for(self.start(run))]
+    def stop(self, name: str, rank: int, count: int) -> list[Any]:
+        """Exit codes after a signal to one of two processes, and after resuming in `count`."""
+        children = self.start(name)
+        self.progressed(name, 5, children)
+        os.kill(children[rank], signal.Signals[name])
+        return [wait_for(children), wait_for(self.start(name, count))]
 
 
 def run_task(folder: Path, task: str) -> Any:
+    """A result as JSON of a task such as ``kill options 2``."""
     match task.split():
         case ["trajectories", names, counts]:
             return trajectories(folder, names.split(","), [*map(int, counts.split(","))])
+        case ["whole", name, counts]:
+            return Command(folder / name, name).whole([*map(int, counts.split(","))])
         case ["kill", name, kills]:
             return Command(folder / name, name).kill(int(kills))
-        case ["stop", name, number, rank]:
-            return Command(folder / name, name).stop(signal.Signals[number], int(rank))
-
-
-if __name__ == "__main__":
-    folder, *tasks = sys.argv[1:]
-    import_engine("torch")
-    for module in ("cli", "train.tensorboard_log", "train.curves", "train.processes.torch"):
-        importlib.import_module(f"bilinear.{module}")
-    print(json.dumps([run_task(Path(folder), task) for task in tasks]))
+        case ["stop", name, number, rank, count]:
+            return Command(folder / name, name).stop(number, int(rank), int(count))

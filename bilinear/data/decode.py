@@ -89,11 +89,15 @@ def crop_to_item(image: Image.Image, item: Item, name: str) -> Image.Image:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Block SIGINT (except on Windows): during a worker's imports it would print a traceback."""
+    """Block SIGINT and SIGUSR1 (except on Windows), also in processes that start in the block.
+
+    SIGINT would print a traceback during a worker's imports. SIGUSR1, which clusters send to all
+    processes of a job, would end a worker.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
     try:
         yield
     finally:

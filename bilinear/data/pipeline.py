@@ -182,7 +182,8 @@ class Pipeline:
         if self._workers and self._pool is None:
             context = get_context("spawn")  # fork would copy the threads and locks of a framework
             if os.name == "posix":  # elsewhere it does not exist
-                resource_tracker.ensure_running()  # a worker's one would receive SIGINT
+                with without_interrupts():
+                    resource_tracker.ensure_running()  # a worker's one would receive SIGINT
             setup = self.decoder, max_pixels(), self._workers, context.Lock()
             self._pool = ProcessPoolExecutor(self._workers, context, start_worker, setup)
             self._assembler = ThreadPoolExecutor(1)

@@ -1,6 +1,7 @@
 """``bilinear train`` killed or interrupted at random points: resumed runs give identical files."""
 
 import functools
+import itertools
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from ..commanded import CACHED, cache_options, prepare
 from ..selection import FULL
 from ..subjects import PRESENT
 from ..survivor import QUICK, maps_of, progress
+from ..train.test_processes import assert_near
 from ..training import contents, shared_folder
 
 KILLS = {
@@ -30,6 +33,19 @@ KILLS = {
     "jax": {"bcnn-two-phase": 1},
 }
 """Kills of each recipe: with --full 12 in torch, fewer where each process compiles for seconds."""
+TOGETHER = ("whole options 1,2", "kill options 1", "stop options SIGUSR1 1 2")
+if FULL:
+    TOGETHER = (
+        "trajectories options,adamw 1,2,3,4",
+        "trajectories plain 1,2",
+        "whole options 1,2,4",
+        "kill options 16",
+        "stop options SIGUSR1 1 1",
+        "whole cached 2",
+        "kill cached 4",
+        "stop cached SIGTERM 0 2",
+    )
+"""Tasks of `tests.together`, in several processes of torch."""
 WITH_ALL = 4 if FULL else 2
 """Interruptions of a command with a cache and a worker, in torch, unless it ends before."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
@@ -37,10 +53,11 @@ PYTHON = sys.executable, "-W", "ignore", "-m"
 
 
 @functools.cache
-def run_killed(framework: str) -> tuple[Path, dict[str, list[int]]]:
+def run_killed(framework: str) -> tuple[Path, dict[str, Any]]:
     """Run and kill each recipe; return the folder of the runs and what was observed."""
     folder = shared_folder()
     asked = [f"{name}={kills}" for name, kills in KILLS[framework].items()]
+    asked += TOGETHER if framework == "torch" else ()
     command = [*PYTHON, "tests.commanded", framework, str(folder), *asked]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=900, check=False, env=ENVIRONMENT
@@ -53,8 +70,8 @@ def run_killed(framework: str) -> tuple[Path, dict[str, list[int]]]:
 @pytest.mark.parametrize("framework", PRESENT)
 def test_a_killed_command_gives_the_files_of_an_uninterrupted_one(framework: str) -> None:
     folder, seen = run_killed(framework)
-    assert seen == {name: [0, kills] for name, kills in KILLS[framework].items()}
-    for name in seen:
+    for name, kills in KILLS[framework].items():
+        assert seen[name] == [0, kills]
         whole = contents(folder / name / "whole")
         assert {"best.safetensors", "curves.png", "metrics.jsonl"} < whole.keys()
         runs = list((folder / name).glob("killed-*"))
@@ -62,6 +79,55 @@ def test_a_killed_command_gives_the_files_of_an_uninterrupted_one(framework: str
         for run in runs:
             assert contents(run) == whole
             assert not incomplete_maps(run)
+
+
+needs_torch = pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
+
+
+@needs_torch
+def test_several_processes_train_the_model_of_one() -> None:
+    """In float64: losses, parameters, momenta and averages, also where a process has no image."""
+    folder, seen = run_killed("torch")
+    for task in TOGETHER:
+        match task.split():
+            case ["trajectories", names, counts]:
+                for name, count in itertools.product(names.split(","), counts.split(",")):
+                    assert seen[task][f"{name} {count}"] == [0] * int(count)
+                    runs = folder / "together" / "memory" / name
+                    assert_near(runs / "1", runs / count)
+            case ["whole", name, counts]:
+                assert seen[task] == [[0] * int(count) for count in counts.split(",")]
+                first, *others = (
+                    folder / "together" / name / f"whole-{k}" for k in counts.split(",")
+                )
+                for other in others:
+                    assert_near(first, other)
+
+
+@needs_torch
+def test_a_kill_or_signal_of_one_process_ends_all_and_the_run_resumes() -> None:
+    """In two processes in the bits of an undisturbed run; no process hangs."""
+    folder, seen = run_killed("torch")
+    for task in TOGETHER:
+        kind, name, *words = task.split()
+        runs = folder / "together" / name
+        if kind == "kill":
+            ends = seen[task]["ends"]
+            assert len(ends) == int(words[0])
+            assert {-signal.SIGKILL, 2} == {code for codes in ends for code in codes}
+            assert seen[task]["last"] == [0, 0]
+            for run in runs.glob("killed-*"):
+                assert contents(run) == contents(runs / "whole-2")
+        elif kind == "stop":
+            number, rank, count = words[0], int(words[1]), int(words[2])
+            stopped, resumed = seen[task]
+            assert stopped[rank] == 128 + signal.Signals[number]
+            assert stopped[1 - rank] in (2, 130)
+            assert resumed == [0] * count
+            if count == 2:
+                assert contents(runs / number) == contents(runs / "whole-2")
+            else:
+                assert_near(runs / number, runs / "whole-2")
 
 
 def incomplete_maps(run: Path) -> list[Path]:
@@ -91,7 +157,7 @@ def steps(run: Path) -> int:
     return path.read_bytes().count(b'"event":"step"') if path.exists() else 0
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
+@needs_torch
 def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
     """Whole processes. A worker must not keep the locks of the run or the cache."""
     words = prepare(tmp_path / "data", CACHED)
@@ -120,7 +186,7 @@ def test_kills_and_ctrl_c_with_a_cache_and_a_worker(tmp_path: Path) -> None:
     assert not incomplete_maps(run)
 
 
-@pytest.mark.skipif("torch" not in PRESENT, reason="runs in one framework")
+@needs_torch
 @pytest.mark.parametrize("group", [False, True])
 def test_sigterm_leaves_nothing_behind(group: bool, tmp_path: Path) -> None:
     """Sent to the command alone, or to its workers too, as a batch system does."""

@@ -1,13 +1,6 @@
 """Several processes train as one; threads stand in for them where no framework is needed."""
 
 import errno
-import functools
-import itertools
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +16,8 @@ from bilinear.train import Processes, Recipe, join, train
 
 from ..agreement import relative_error
 from ..linear import Linear, finish
-from ..subjects import PRESENT
 from ..tolerances import RUN
-from ..training import Memory, contents, data, events, linear_recipe, shared_folder
+from ..training import Memory, contents, data, events, linear_recipe
 from .test_resuming import Stopping
 
 
@@ -146,78 +138,3 @@ def test_only_pytorch_has_several_processes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="need the framework torch; got jax in 2 processes"):
         join("jax").__enter__()
-
-
-# --- processes of PyTorch ---
-
-torch_only = pytest.mark.skipif(
-    "torch" not in PRESENT or not hasattr(os, "fork"), reason="torch, and children are forked"
-)
-
-
-TASKS = ["trajectories options 1,2", "kill bcnn-two-phase 2", "stop bcnn-two-phase SIGUSR1 1"]
-"""All in one process that imports PyTorch."""
-WITH_ALL = [
-    "trajectories options 1,3,4",
-    "trajectories plain,adamw 1,2,4",
-    "kill bcnn-two-phase 16",
-    "kill cached 4",
-    "stop cached SIGTERM 0",
-]
-
-
-@functools.cache
-def forked(*tasks: str) -> tuple[Path, dict[str, Any]]:
-    """The folder of the runs, and the reports of `tests.together`."""
-    folder = shared_folder()
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.together", str(folder), *tasks],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    print(result.stderr)  # shown if the test fails
-    return folder, dict(zip(tasks, json.loads(result.stdout.splitlines()[-1]), strict=True))
-
-
-tasks = pytest.mark.parametrize(
-    "tasks", [tuple(TASKS), pytest.param(tuple(WITH_ALL), marks=pytest.mark.full)], ids=len
-)
-
-
-@torch_only
-@tasks
-def test_processes_of_pytorch_follow_one(tasks: tuple[str, ...]) -> None:
-    """In float64: losses, parameters, momenta and averages, also where a process has no image."""
-    folder, found = forked(*tasks)
-    for task in tasks:
-        match task.split():
-            case ["trajectories", names, counts]:
-                for name, count in itertools.product(names.split(","), counts.split(",")):
-                    assert found[task][f"{name} {count}"] == [0] * int(count)
-                    assert_near(folder / name / "1", folder / name / count)
-
-
-@torch_only
-@tasks
-def test_runs_on_images_resume_after_kills_and_signals(tasks: tuple[str, ...]) -> None:
-    """With as many processes, in the bits of an undisturbed run; no process hangs."""
-    folder, found = forked(*tasks)
-    for task in tasks:
-        match task.split():
-            case ["kill", name, kills]:
-                seen = found[task]
-                assert seen["whole"] == seen["last"] == [0, 0]
-                assert len(seen["ends"]) == int(kills)
-                assert {-signal.SIGKILL, 2} == {code for codes in seen["ends"] for code in codes}
-                for run in (folder / name).glob("killed-*"):
-                    assert contents(run) == contents(folder / name / "whole")
-            case ["stop", name, number, rank]:
-                stopped, resumed = found[task]
-                assert resumed == [0, 0]
-                assert stopped[int(rank)] == 128 + signal.Signals[number]
-                assert stopped[1 - int(rank)] in (2, 130)
-                assert contents(folder / name / number) == contents(folder / name / "whole")

@@ -12,6 +12,7 @@ require("torch")
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from ...contract import message, refuse
 from . import Processes
@@ -28,7 +29,7 @@ def join(device: str | None) -> Iterator[Processes]:
     if on_gpu:
         _select_gpu(device)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    store, rank, count = next(distributed.rendezvous("env://"))
+    store, rank, count = next(rendezvous("env://"))
     group = {"store": store, "rank": rank, "world_size": count, "timeout": LONGEST_WAIT}
     distributed.init_process_group(backend, **group)
 
