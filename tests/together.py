@@ -47,7 +47,7 @@ RECIPES = {
             Phase("all", (Group("head", 2.0**-7), Group("all", 2.0**-12)), 2, Optimizer("adamw")),
         ),
     ),
-    "batch norm": recipe(),
+    "normalized": recipe(),
 }
 
 

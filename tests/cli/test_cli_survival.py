@@ -33,11 +33,11 @@ KILLS = {
     "jax": {"bcnn-two-phase": 1},
 }
 """Kills of each recipe: with --full 12 in torch, fewer where each process compiles for seconds."""
-TOGETHER = ("whole options 1,2", "kill options 1", "stop options SIGUSR1 1 2")
+TOGETHER = ("whole options 1,2", "kill options 1")
 if FULL:
     TOGETHER = (
         "trajectories options,adamw 1,2,3,4",
-        "trajectories plain 1,2",
+        "trajectories plain,normalized 1,2",
         "whole options 1,2,4",
         "kill options 16",
         "stop options SIGUSR1 1 1",
@@ -94,7 +94,11 @@ def test_several_processes_train_the_model_of_one() -> None:
                 for name, count in itertools.product(names.split(","), counts.split(",")):
                     assert seen[task][f"{name} {count}"] == [0] * int(count)
                     runs = folder / "together" / "memory" / name
-                    assert_near(runs / "1", runs / count)
+                    if (name, count) == ("normalized", "2"):  # BatchNorm layers that train
+                        with pytest.raises(AssertionError):
+                            assert_near(runs / "1", runs / count)
+                    else:
+                        assert_near(runs / "1", runs / count)
             case ["whole", name, counts]:
                 assert seen[task] == [[0] * int(count) for count in counts.split(",")]
                 first, *others = (

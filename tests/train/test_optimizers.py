@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilinear.train import Engine, Group, Optimizer, Phase, named_recipe, override
+from bilinear.train import Engine, Group, Optimizer, Phase, Processes, named_recipe, override
 from bilinear.train.averages import Averages
 from bilinear.train.engines.parts import split_batch
 from bilinear.train.parameter_groups import Plan, make_plan
@@ -17,7 +17,7 @@ from ..agreement import relative_error
 from ..linear import Linear, finish
 from ..subjects import PRESENT
 from ..tolerances import RUN
-from ..training import CLASSES, contents, data, linear_recipe, recipe
+from ..training import CLASSES, contents, data, engine, linear_recipe, recipe
 from .test_losses import LABELS, started
 from .test_resuming import Stopping
 
@@ -115,6 +115,17 @@ def test_parts_of_a_batch_give_its_gradient(backend: str) -> None:
     for name in plan.statistics:
         assert relative_error(ends[1, 2][name], one.tensors()[name]) <= RUN, name
         assert relative_error(ends[1, None][name], one.tensors()[name]) > RUN, name
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="only PyTorch has several processes")
+def test_batch_norm_of_several_processes_is_a_warning() -> None:
+    one, of = engine("torch", processes=Processes(0, 2)), recipe()
+    frozen, moving = (
+        make_plan(phase, one.streams, list(one.tensors()), one.learned) for phase in of.phases
+    )
+    one.begin(frozen)
+    with pytest.warns(UserWarning, match="normalize by the images of their process alone"):
+        one.begin(moving)
 
 
 @pytest.mark.parametrize("weights", [None, (0.5, 3.0, 1.5)])
