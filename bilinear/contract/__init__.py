@@ -11,6 +11,7 @@ from .arguments import check_argument as check_argument
 from .arrays import ACCUMULATION as ACCUMULATION
 from .arrays import Spec as Spec
 from .arrays import check_batch_norm as check_batch_norm
+from .arrays import check_feature_maps as check_feature_maps
 from .arrays import check_float as check_float
 from .arrays import check_images as check_images
 from .arrays import check_operands as check_operands

@@ -213,3 +213,24 @@ def check_images(images: Spec, *, channels_first: bool, channels: int | None, le
     if any(size is not None and size < least for size in _spatial(images.shape, channels_first)):
         requirement = f"images must be at least {least} × {least}"
         refuse(ValueError, "BCNN", requirement, received, "Load them larger.")
+
+
+def check_feature_maps(
+    maps: Sequence[Spec], channels: Sequence[int], *, channels_first: bool
+) -> None:
+    """Check that a model gets a map for each of `channels`, and can resample them to one size."""
+    op, shapes = "BCNN", [x.shape for x in maps if x.shape is not None]
+    if len(maps) != len(channels):
+        remedy = "Pass channels= with one entry for each map that your network returns."
+        received = f"{len(maps)}"
+        refuse(ValueError, op, f"the backbone must give {len(channels)} maps", received, remedy)
+    for shape, count in zip(shapes, channels, strict=False):
+        if len(shape) < 2 or shape[1 if channels_first else -1] not in (count, None):
+            layout = f"(N, {count}, *spatial)" if channels_first else f"(N, *spatial, {count})"
+            remedy = "Move its channel axis there, or pass its channels=."
+            refuse(ValueError, op, f"a feature map must be {layout}", shape_text(shape), remedy)
+    sizes = [_spatial(shape, channels_first) for shape in shapes]
+    if {len(own) for own in sizes} - {2} and any(differ(own, sizes[0]) for own in sizes):
+        requirement = "feature maps of different sizes must have two spatial axes"
+        remedy = "Reshape tokens to the rows and columns of their patches."
+        refuse(ValueError, op, requirement, " and ".join(map(shape_text, shapes)), remedy)

@@ -62,6 +62,8 @@ class Network(Generic[Tensor]):
 
     def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Project feature maps, and resample them to one size."""
+        specs = [self._framework.input_spec("a feature map", x) for x in maps]
+        self.streams.check_maps(specs, channels_first=not self._framework.channels_last)
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]

@@ -202,11 +202,10 @@ def check_pool(pool: Any, framework: Framework) -> None:
         invariant = "pool must be a layer instance with descriptor_size, or a name"
         remedy = "Pass an instance such as BilinearPool(), or its name."
         refuse(TypeError, "BCNN", invariant, repr(pool), remedy)
-    layout = getattr(pool, "data_format", "channels_last")
-    if framework.channels_last and layout != "channels_last":  # of Keras
-        invariant = "pool must have data_format='channels_last'"
-        remedy = "BCNN computes channels last whatever Keras' image data format is."
-        refuse(ValueError, "BCNN", invariant, repr(layout), remedy)
+    own = "channels_last" if framework.channels_last else "channels_first"
+    if (layout := getattr(pool, "data_format", own)) != own:
+        remedy = "Make the pool with it; the feature maps of a BCNN have this layout."
+        refuse(ValueError, "BCNN", f"pool must have data_format={own!r}", repr(layout), remedy)
 
 
 def check_learned(pool: Any, dtypes: Mapping[str, str], dtype: str) -> None:

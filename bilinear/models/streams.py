@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from ..contract import Spec, check_images, refuse
+from ..contract import Spec, check_feature_maps, check_images, refuse
 from .plans import (
     BACKBONES,
     CHANNELS,
@@ -73,15 +73,14 @@ class Streams(NamedTuple):
         least = max((least_side(name, self.taps) for name in named), default=1)
         check_images(images, channels_first=channels_first, channels=channels, least=least)
 
-    def check_maps(self, maps: Any) -> tuple[Any, ...]:
-        """Return what the first stream gives as a tuple of the expected number of maps."""
-        maps = tuple(maps) if isinstance(maps, (tuple, list)) else (maps,)
-        wanted = len(self.channels) if len(self.names) == 1 else 1
-        if len(maps) != wanted:
-            remedy = "Pass channels= with one entry for each map that your network returns."
-            invariant = f"the backbone must give {wanted} maps"
-            refuse(ValueError, "BCNN", invariant, f"{len(maps)}", remedy)
-        return maps
+    def check_maps(self, maps: Sequence[Spec], *, channels_first: bool) -> None:
+        """Raise ValueError for feature maps that the model was not made for."""
+        check_feature_maps(maps, self.channels, channels_first=channels_first)
+
+
+def as_maps(result: Any) -> tuple[Any, ...]:
+    """Return the result of a backbone, one map or several, as a tuple of maps."""
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
 def resolve_streams(given: StreamArguments, module: type, module_name: str) -> Streams:

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bilinear import reference
+from bilinear.testing.cases import normal
+
+from ..agreement import relative_error
 from ..subjects import PRESENT, driver
+from ..tolerances import LOGITS
 from .test_models import CLASSES, images
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
@@ -112,3 +117,45 @@ def test_two_streams_with_custom_backbones(backend: str, case: str, tmp_path: Pa
         wrong = modules | {argument: driver(backend).custom_network(8)}
         with pytest.raises(ValueError, match=rf"tensor '{argument}\."):
             driver(backend).load(path, **wrong)
+
+
+TOKENS = normal("float32", 2, 6, 7), normal("float32", 2, 6, 5, seed=1)
+REFUSED: dict[str, tuple[list[np.ndarray], str]] = {
+    "one map": ([TOKENS[0]], "the backbone must give 2 maps; got 1"),
+    "channels": ([TOKENS[0], TOKENS[0]], r"a feature map must be \(N, .*5.*; got \(2, .*channels="),
+    "two sizes": (
+        [TOKENS[0], TOKENS[1][:, :4]],
+        r"different sizes must have two spatial axes; got \(2, .*6.*Reshape tokens to the rows",
+    ),
+    "one of them in rows": ([TOKENS[0], TOKENS[1].reshape(2, 2, 3, 5)], "two spatial axes"),
+}
+
+
+@over_backends
+def test_tokens_are_maps_with_one_spatial_axis(backend: str) -> None:
+    """Tokens of two streams have equal numbers, since they have no rows to resample."""
+    one = driver(backend)
+    streams = {"backbone_b": one.custom_network(5), "channels": (7, 5)}
+    model = one.model(one.custom_network(7), CLASSES, **streams)
+    maps = [one.to_native_map(x) for x in TOKENS]
+    pooled = one.to_array(model.pool(*model.prepared(maps)))
+    assert relative_error(pooled, reference.bilinear_pool(*TOKENS)) <= LOGITS["float32"]
+    for given, words in REFUSED.values():
+        with pytest.raises(ValueError, match=f"^BCNN: .*{words}"):
+            model.logits(*map(one.to_native_map, given))
+    with pytest.raises(TypeError, match=r"^BCNN: a feature map must be a .*; got builtins\.dict"):
+        model.logits({"0": maps[0]}, maps[1])
+
+
+@over_backends
+def test_a_pool_of_the_other_layout_is_refused(backend: str) -> None:
+    """A file has no layout, so a model that was opened from it would pool other axes."""
+    if backend == "jax":
+        pytest.skip("its layers have one layout")
+    one = driver(backend)
+    own, other = ("channels_first", "channels_last")[:: 1 if backend == "torch" else -1]
+    pool = one.namespace.BilinearPool(data_format=other)
+    with pytest.raises(
+        ValueError, match=f"^BCNN: pool must have data_format='{own}'; got '{other}'"
+    ):
+        one.model(one.custom_network(7), CLASSES, channels=7, pool=pool)

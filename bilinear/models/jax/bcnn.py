@@ -11,14 +11,13 @@ from flax import nnx
 
 from ...backends.class_signature import ClassSignature
 from ...backends.jax._arrays import ArrayLike
-from ...backends.jax._arrays import spec as input_spec
 from ...backends.jax.layers._layer import draw_seed
 from ..construction import resolve_parts
 from ..hub import Hub
 from ..network import Network
 from ..pools import check_learned, remake_pool
 from ..portable import Files
-from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps, as_maps
 from . import framework
 from .backbone import Backbone, Linear
 
@@ -116,9 +115,9 @@ class BCNN(nnx.Module, Network[jax.Array]):
 
     def feature_maps(self, images: ArrayLike) -> tuple[jax.Array, ...]:
         """Return the feature maps of each stream, (N, h, w, C), the output of its backbone."""
-        self.streams.check_images(input_spec("BCNN", "images", images), channels_first=False)
+        self.streams.check_images(framework.input_spec("images", images), channels_first=False)
         images = jnp.asarray(images)
-        first = self.streams.check_maps(self.backbone(images))
+        first = as_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 
     def __call__(self, images: ArrayLike) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ...backends.jax import layers
+from ...backends.jax import _arrays, layers
 from ...contract import Spec
 from ..plans import DTYPES
 from .backbone import Linear
@@ -45,6 +45,10 @@ def is_linear(classifier: Any) -> bool:
 
 def spec(tensor: Any) -> Spec:
     return Spec(tensor[...].shape, tensor[...].dtype.name)
+
+
+def input_spec(name: str, x: Any) -> Spec:
+    return _arrays.spec("BCNN", name, x)
 
 
 def from_numpy(array: np.ndarray) -> jax.Array:

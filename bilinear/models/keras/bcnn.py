@@ -9,14 +9,13 @@ import keras
 import numpy as np
 
 from ...backends.class_signature import ClassSignature
-from ...backends.keras import operators
 from ...data.images import Preprocessing
 from ..construction import UNFILLED, resolve_parts
 from ..hub import Hub
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
-from ..streams import AUTO, Channels, Projected, StreamArguments, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Taps, as_maps
 from . import framework
 from .backbone import Backbone
 
@@ -156,7 +155,7 @@ class BCNN(keras.Model, Network[Any]):
 
     def feature_maps(self, images: Any, training: bool | None = None) -> tuple[Any, ...]:
         """Return the feature maps of each stream, (N, h, w, C), the output of its backbone."""
-        spec = partial(operators().spec, "BCNN", "images")
+        spec = partial(framework.input_spec, "images")
         try:
             images = keras.ops.convert_to_tensor(images)
         except (TypeError, ValueError):
@@ -164,7 +163,7 @@ class BCNN(keras.Model, Network[Any]):
             raise
         self.streams.check_images(spec(images), channels_first=False)
         first, *second = (stream(images, training=training) for stream in self._streams.values())
-        return *self.streams.check_maps(first), *second
+        return *as_maps(first), *second
 
     def descriptors(self, images: Any, training: bool | None = None) -> Any:
         """Return the pooled feature maps, (N, D), which the linear classifier receives."""

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ...backends.keras import layers
+from ...backends.keras import layers, operators
 from ...backends.keras.layers.democratic_pool import inner_dtype
 from ...contract import Spec
 from . import functions
@@ -56,6 +56,10 @@ def is_linear(classifier: Any) -> bool:
 
 def spec(tensor: keras.Variable) -> Spec:
     return Spec(tensor.shape, tensor.dtype)
+
+
+def input_spec(name: str, x: Any) -> Spec:
+    return operators().spec("BCNN", name, x)
 
 
 def from_numpy(array: np.ndarray) -> Any:

@@ -46,7 +46,7 @@ def count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """All maps at the smallest extent of each axis: half-pixel centers, no antialiasing."""
-    if len(maps) == 1:
+    if len(maps) == 1 or maps[0].shape.rank != 4:  # other maps must have equal sizes
         return maps
     for axis in (1, 2):
         extents = [sizes(x)[axis] for x in maps]

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.fx import Proxy
 
-from ...backends.torch._tensors import spec as input_spec
 from ..construction import resolve_parts
 from ..hub import Hub
 from ..network import Network
 from ..pools import check_descriptors, check_learned, remake_pool
 from ..portable import Files
-from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps
+from ..streams import AUTO, Channels, Projected, StreamArguments, Streams, Taps, as_maps
 from . import framework
 from .backbone import named_backbone
 
@@ -109,9 +107,8 @@ class BCNN(nn.Module, Network[Tensor]):
 
     def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of each stream, (N, C, h, w), the output of its backbone."""
-        if not isinstance(images, Proxy):  # those of torch.fx have no shape
-            self.streams.check_images(input_spec("BCNN", "images", images), channels_first=True)
-        first = self.streams.check_maps(self.backbone(images))
+        self.streams.check_images(framework.input_spec("images", images), channels_first=True)
+        first = as_maps(self.backbone(images))
         return first if self.backbone_b is None else (*first, self.backbone_b(images))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn import functional as F
 
 from ..._files import check_uncompressed
-from ...backends.torch import layers
+from ...backends.torch import _tensors, layers
 from ...backends.torch._fx import leaf
 from ...contract import Spec
 
@@ -69,6 +70,12 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def spec(tensor: Tensor) -> Spec:
     return Spec(tensor.shape, dtype_name(tensor.dtype))
+
+
+def input_spec(name: str, x: Any) -> Spec:
+    if isinstance(x, Proxy):  # of torch.fx, which knows neither shape nor dtype
+        return Spec(None, "float32")
+    return _tensors.spec("BCNN", name, x)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
