@@ -35,7 +35,7 @@ ENTRY = "bilinear"
 MOMENTUM = "momentum."
 POOL = "pool."
 
-_UNFIT = "Pass exactly the tensors of the model that is described."
+_UNFIT = "Pass exactly its tensors, after pruning and weight normalization are made permanent."
 
 
 class Checkpoint(NamedTuple):

@@ -204,7 +204,8 @@ def _check_backbone(
     expected = float_specs(op, found, shapes, _BACKBONE)
     remedy = f"This is not {backbone}. {_BACKBONE}"
     if any(name.startswith("backbone.") for name in found):
-        remedy = "This is a whole B-CNN: pass its portable file alone, or open it with load(path)."
+        remedy = "This is a whole B-CNN: pass its portable file alone, or open it with load(path). "
+        remedy += "bilinear convert makes a portable file of a checkpoint."
     check_layout(op, found, expected, remedy)
 
 

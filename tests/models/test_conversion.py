@@ -15,7 +15,7 @@ from bilinear.models.conversion import FORMS, convert
 
 from ..subjects import PRESENT, driver
 from .test_models import images
-from .test_state_dict import PLACEHOLDERS, TOOLS
+from .test_state_dict import PLACEHOLDERS, TOOLS, prefixed
 
 CASES: dict[str, dict[str, Any]] = {
     "projected": {"projection": 8},
@@ -205,6 +205,11 @@ def test_a_state_dict_of_a_training_script(tmp_path: Path) -> None:
         back.unlink(missing_ok=True)
         convert(own, back, like=file)
         assert back.read_bytes() == file.read_bytes(), tool
+    tensors = tmp_path / "tensors.safetensors"  # as of Accelerate
+    importlib.import_module("safetensors.torch").save_file(prefixed("module.", state), tensors)
+    back.unlink()
+    convert(tensors, back, like=file, source_form="torch")
+    assert back.read_bytes() == file.read_bytes()
     broken = state | {"classifier.bias": torch.full((3,), torch.nan)}
     torch.save(broken, own)
     with pytest.raises(ValueError, match=r"tensor 'classifier.bias' must be finite"):

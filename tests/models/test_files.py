@@ -113,6 +113,9 @@ def test_a_pth_file_is_never_trusted(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(_Touch(str(mark))))
     with pytest.raises(Exception, match=r"evil\.pth"):
         build("torch", "resnet18", weights=path)
+    importlib.import_module("torch").save({"state_dict": {}, "options": _Touch(str(mark))}, path)
+    with pytest.raises(ValueError, match=r"evil\.pth: .*it contains [a-z_]*\.open\. It is damaged"):
+        build("torch", "resnet18", weights=path)
     assert not mark.exists()
 
 

@@ -47,6 +47,19 @@ def test_device_and_dtype_of_torch() -> None:
     assert {t.device.type for t in (*made.parameters(), *made.buffers())} == {"meta"}
     made.reset_classifier(2)
     assert made.classifier.weight.device.type == "meta"
+    with pytest.raises(ValueError, match="a model must have its tensors; got tensors without val"):
+        driver("torch").save(made, "unused")
+    register = torch.nn.Module.register_parameter
+
+    def register_empty(module, name, parameter):  # as Accelerate's init_empty_weights
+        register(
+            module, name, None if parameter is None else torch.nn.Parameter(parameter.to("meta"))
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "register_parameter", register_empty)
+        made = BCNN("vgg16", 3, **CASE)
+    assert made.projection.weight.is_meta
     with pytest.raises(ValueError, match=r"dtype must be one of float16, .*got 'int32'"):
         model("vgg16", 3, dtype=torch.int32, **CASE)
 
@@ -159,6 +172,16 @@ def test_a_changed_classifier_is_saved_if_it_is_linear(tmp_path: Path) -> None:
         model.classifier = changed
         with pytest.raises((TypeError, ValueError), match=words):
             namespace.save(model, path)
+    model.reset_classifier(5)
+    for part in (model.projection, model.backbone.features[0]):
+        prune.l1_unstructured(part, "weight", 0.5)
+        with pytest.raises(
+            ValueError, match=r"weight' must be there.*weight_orig.*pruning and wei"
+        ):
+            namespace.save(model, path)
+        prune.remove(part, "weight")
+    namespace.save(model, path)
+    assert torch.equal(namespace.load(path)(x), model(x))
 
 
 @pytest.mark.skipif("jax" not in PRESENT, reason="JAX")

@@ -2,7 +2,9 @@
 
 import argparse
 import copy
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 from ..._files import check_uncompressed
 from ...backends.torch import _tensors, layers
 from ...backends.torch._fx import leaf
-from ...contract import Spec
+from ...contract import Spec, refuse
 
 name = "torch"
 module = nn.Module
@@ -41,9 +43,9 @@ def check_dtype(op: str, dtype: str) -> None:
 
 
 def layer(name: str, *, dtype: str, device: Any = None, **arguments: Any) -> nn.Module:
-    made: nn.Module = getattr(layers, name)(**arguments)
-    device = torch.get_default_device() if device is None else device
-    return made.to(device=device, dtype=getattr(torch, dtype))
+    with torch.device(torch.get_default_device() if device is None else device):
+        made: nn.Module = getattr(layers, name)(**arguments)
+    return made.to(getattr(torch, dtype))
 
 
 def copied(module: nn.Module | None) -> nn.Module | None:
@@ -85,6 +87,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
+    if tensor.is_meta:
+        remedy = "Load its tensors first, or save it before they are offloaded."
+        refuse(
+            ValueError, "BCNN", "a model must have its tensors", "tensors without values", remedy
+        )
     return _view(tensor.detach().cpu().contiguous())
 
 
@@ -155,7 +162,15 @@ def read_pth(file: BinaryIO) -> Any:
     """
     check_uncompressed(file)
     with torch.serialization.safe_globals([argparse.Namespace]):  # timm's and torchvision's options
-        return _to_arrays(torch.load(file, map_location="cpu", weights_only=True))
+        try:
+            return _to_arrays(torch.load(file, map_location="cpu", weights_only=True))
+        except UnpicklingError as error:
+            archive = zipfile.is_zipfile(file)
+            file.seek(0)
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(file) if archive else []
+            if not found:
+                raise
+            raise UnpicklingError(f"it contains {', '.join(sorted(found))}") from error
 
 
 def _to_arrays(saved: Any) -> Any:

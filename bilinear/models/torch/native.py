@@ -3,8 +3,8 @@
 import torch
 
 from ..._files import replace_file
-from ..state_dict import read_saved, state_tensors
-from ..tensorfile import check_layout, spec
+from ..state_dict import open_state
+from ..tensorfile import check_layout
 from . import framework
 from .bcnn import BCNN
 
@@ -18,9 +18,8 @@ def write_native(op: str, model: BCNN, path: str, form: str) -> None:
 def read_native(op: str, path: str, form: str, model: BCNN) -> BCNN:
     """Return `model` with the tensors of a ``state_dict``; no pickled object is trusted."""
     expected = model.specs()
-    found = state_tensors(op, read_saved(op, path, framework.read_pth), expected.__contains__)
     remedy = "Use a state_dict of the model that the portable file describes."
-    specs = {name: spec(array) for name, array in found.items()}
-    check_layout(op, specs, expected, remedy)
-    model.assign(found)
+    with open_state(op, path, framework.read_pth, expected.__contains__) as state:
+        check_layout(op, state.specs, expected, remedy)
+        model.assign({name: state.read(name) for name in expected})
     return model
