@@ -119,6 +119,35 @@ def test_two_streams_with_custom_backbones(backend: str, case: str, tmp_path: Pa
             driver(backend).load(path, **wrong)
 
 
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="Keras")
+def test_a_keras_backbone_is_copied_by_its_own_configuration(tmp_path: Path) -> None:
+    """Some layers of KerasHub cannot be made from theirs, as `clone_model` does."""
+    keras, one = pytest.importorskip("keras"), driver("tensorflow")
+
+    class Rescaling(keras.layers.Rescaling):
+        def get_config(self) -> dict[str, Any]:
+            return super().get_config() | {"positions": 17}
+
+    class Backbone(keras.Model):
+        def __init__(self, channels: int) -> None:
+            images = keras.Input((None, None, 3))
+            super().__init__(images, keras.layers.Conv2D(channels, 3)(Rescaling(2.0)(images)))
+            self.channels = channels
+
+        def get_config(self) -> dict[str, Any]:
+            return {"channels": self.channels}
+
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            return cls(**config)
+
+    path, x = tmp_path / "model.safetensors", images(2, (12, 12), "float32")
+    model = one.model(Backbone(7), CLASSES, channels=7)
+    one.save(model, path, name="mine")
+    opened = one.load(path, backbone=Backbone(7))
+    np.testing.assert_array_equal(one.logits(opened, x), one.logits(model, x))
+
+
 TOKENS = normal("float32", 2, 6, 7), normal("float32", 2, 6, 5, seed=1)
 REFUSED: dict[str, tuple[list[np.ndarray], str]] = {
     "one map": ([TOKENS[0]], "the backbone must give 2 maps; got 1"),

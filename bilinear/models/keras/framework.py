@@ -40,9 +40,12 @@ def _accumulating(pool: keras.layers.Layer, policy: Any) -> keras.layers.Layer:
 
 def copied(module: keras.layers.Layer | None) -> keras.layers.Layer | None:
     """A layer of the same architecture; its variables are the file's to fill."""
-    if isinstance(module, keras.Model):
+    if module is None:
+        return None
+    own = not type(module).get_config.__module__.startswith("keras.")  # `clone_model` ignores it
+    if isinstance(module, keras.Model) and not own:
         return keras.models.clone_model(module)
-    return None if module is None else type(module).from_config(module.get_config())
+    return type(module).from_config(module.get_config())
 
 
 def unwrapped(model: Any) -> Any:
