@@ -85,7 +85,8 @@ def _sums(x, y, w, z, eps, packed, dtype) -> tuple[jax.Array, jax.Array]:
     def add_block(i, sums):
         return jax.tree.map(jnp.add, sums, jax.lax.switch(i, blocks, x, y, w, z))
 
-    start = jnp.zeros((x.shape[0], w.shape[0]), x.dtype), jnp.zeros((x.shape[0], 1), x.dtype)
+    square = jnp.zeros_like(x[:, 0, :1])  # sharded like x
+    start = jnp.broadcast_to(square, (x.shape[0], w.shape[0])), square
     return jax.lax.fori_loop(0, len(blocks), add_block, start)
 
 

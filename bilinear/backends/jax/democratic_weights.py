@@ -61,4 +61,5 @@ def _sinkhorn(x, gamma, damping, eps, steps, detach_target, dtype) -> jax.Array:
         sums = einsum("nlm,nm->nl", k, alpha)
         return target * (alpha + eps) ** (1 - damping) / ((sums + eps) ** damping + eps), None
 
-    return jax.lax.scan(step, jnp.ones_like(c), None, length=steps)[0]
+    ones = jnp.ones_like(x[:, :, 0])  # sharded like x, which c of an empty batch is not
+    return jax.lax.scan(step, ones, None, length=steps)[0]

@@ -55,8 +55,9 @@ def pack_triangles(matrices: jax.Array, count: int) -> jax.Array:
     row, column = (jax.lax.broadcasted_iota("int32", (channels, channels), i) for i in (0, 1))
     low, high = jnp.minimum(row, column), jnp.maximum(row, column)
     index = low * (2 * channels - low - 1) // 2 + high + jnp.where(row > column, size, 0)
-    zeros = jnp.zeros((samples, count * size), matrices.dtype)
     flat = flatten_matrices(matrices)
+    # sharded like the matrices, which a mesh with explicit axes requires
+    zeros = jnp.broadcast_to(jnp.zeros_like(flat[:, :1]), (samples, count * size))
     entries = zeros.at[:, index.ravel()].add(flat, mode="drop", unique_indices=True)
     return entries.reshape(samples, count, size)
 

@@ -45,7 +45,9 @@ def low_rank_scores(
 def low_rank_scores_unchecked(x, u_plus, u_minus, bias, mask, reduction) -> jax.Array:
     """The formula, in the accumulation dtype of x; the weights are cast to it."""
     dtype, x = x.dtype, select_locations(x, mask)
-    scores = _energies(x, u_plus, dtype) - _energies(x, u_minus, dtype)
+    # A mesh with explicit axes cannot reshape the empty products of a rank of 0.
+    plus, minus = (0.0 if u.shape[2] == 0 else _energies(x, u, dtype) for u in (u_plus, u_minus))
+    scores = plus - minus
     if reduction == "mean":
         scores = scores / count_locations(x, mask)
     return scores + jnp.asarray(bias).astype(x.dtype)[None]

@@ -45,8 +45,9 @@ def _by_channel(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array
 def _maximum(products: jax.Array, mask: jax.Array | None) -> jax.Array:
     """Maximum of products (N, L, D) over valid locations; 0 where there is none."""
     valid = products if mask is None else jnp.where(mask[:, :, None], products, -jnp.inf)
-    nan = jnp.isnan(products).any(1)  # XLA's maximum may drop it
-    largest = jnp.where(nan, jnp.nan, valid.max(1))
+    # XLA's maximum may drop NaN. The array comes first, because `where` returns its second argument
+    # for an empty batch, and a scalar is not sharded like the batch.
+    largest = jnp.where(~jnp.isnan(products).any(1), valid.max(1), jnp.nan)
     return largest if mask is None else jnp.where(mask.any(1, keepdims=True), largest, 0.0)
 
 

@@ -56,4 +56,7 @@ def _count_sketch(x: jax.Array, h: jax.Array, s: jax.Array, dim: int) -> jax.Arr
     """The count sketch over the last axis: entries of one bin are added."""
     signs = s.astype(x.dtype).reshape(*[1] * (x.ndim - 1), s.shape[0])
     terms = jnp.moveaxis(x * signs, -1, 0)
-    return jnp.moveaxis(jax.ops.segment_sum(terms, h, dim), 0, -1)
+    # The bins are sharded like the terms, unlike those of `jax.ops.segment_sum`: a mesh with
+    # explicit axes requires it.
+    bins = jax.lax.broadcast(jnp.zeros_like(terms[0]), [dim])
+    return jnp.moveaxis(bins.at[h].add(terms, mode="drop", wrap_negative_indices=False), 0, -1)
