@@ -25,6 +25,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from ...contract import ACCUMULATION
 from ._arrays import einsum, precision, user_precision
@@ -49,7 +51,9 @@ def einsum_with_input(rule: str, t: jax.Array, b: jax.Array, dtype: Any) -> jax.
     """`einsum` of an array and an upcast input, which had this `dtype`."""
     if jnp.dtype(dtype) != jnp.bfloat16 or user_precision() not in FULL:
         return einsum(rule, t, b)
-    return _with_bfloat16.bind(t, b, rule=rule)
+    if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:  # in `shard_map`
+        t = t + jnp.zeros_like(b.sum())  # varies like b, so that its gradient is summed
+    return _with_bfloat16.bind(t, b, rule=rule, spec=None)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -94,47 +98,57 @@ def bfloat16_terms(t: jax.Array) -> list[jax.Array]:
 _with_bfloat16 = Primitive("bilinear_einsum_with_bfloat16")
 
 
-def _in_float32(t: jax.Array, b: jax.Array, *, rule: str) -> jax.Array:
-    return jnp.einsum(rule, t, b, precision=jax.lax.Precision.HIGHEST)
+def _in_float32(t: jax.Array, b: jax.Array, *, rule: str, spec: P | None = None) -> jax.Array:
+    return jnp.einsum(rule, t, b, precision=jax.lax.Precision.HIGHEST, out_sharding=spec)
 
 
-def _in_bfloat16(t: jax.Array, b: jax.Array, *, rule: str) -> jax.Array:
-    product = functools.partial(jnp.einsum, rule, preferred_element_type=np.float32)
+def _in_bfloat16(t: jax.Array, b: jax.Array, *, rule: str, spec: P | None = None) -> jax.Array:
+    options = {"preferred_element_type": np.float32, "out_sharding": spec}
+    product = functools.partial(jnp.einsum, rule, **options)
     first, second, third = (product(term, b.astype(jnp.bfloat16)) for term in bfloat16_terms(t))
     return first + (second + third)
 
 
 @_with_bfloat16.def_impl
-def _impl(t, b, *, rule):
+def _impl(t, b, *, rule, spec):
     on_cpu = all(device.platform == "cpu" for device in t.devices())
-    return (_in_float32 if on_cpu else _in_bfloat16)(t, b, rule=rule)
+    return (_in_float32 if on_cpu else _in_bfloat16)(t, b, rule=rule, spec=spec)
 
 
 @_with_bfloat16.def_abstract_eval
-def _abstract_eval(t, b, *, rule):
-    return jax.make_jaxpr(functools.partial(_in_float32, rule=rule))(t, b).out_avals[0]
+def _abstract_eval(t, b, *, rule, spec):
+    product = functools.partial(_in_float32, rule=rule, spec=spec)
+    return jax.make_jaxpr(product)(t, b).out_avals[0]
 
 
-def _transpose(cotangent, t, b, *, rule):
-    """The transpose with respect to t; the product is never transposed with respect to b."""
+def _transpose(cotangent, t, b, *, rule, spec):
+    """The transpose with respect to t; the product is never transposed with respect to b.
+
+    A mesh with explicit axes must be told how a sum over a sharded batch is sharded: as t is.
+    """
+    del spec
     of_t, of_b, result = _split_rule(rule)
-    return _with_bfloat16.bind(cotangent, b, rule=f"{result},{of_b}->{of_t}"), None
+    explicit = AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    of_sum = P(*t.aval.sharding.spec) if explicit else None
+    return _with_bfloat16.bind(cotangent, b, rule=f"{result},{of_b}->{of_t}", spec=of_sum), None
 
 
-def _batch(factors, axes, *, rule):
+def _batch(factors, axes, *, rule, spec):
     *of_factors, result = _split_rule(rule)
     new = next(letter for letter in string.ascii_lowercase if letter not in rule)
     moved = list(factors)
     for i, axis in enumerate(axes):
         if axis is not None:
             moved[i], of_factors[i] = jnp.moveaxis(moved[i], axis, 0), new + of_factors[i]
-    return _with_bfloat16.bind(*moved, rule=f"{','.join(of_factors)}->{new}{result}"), 0
+    spec = None if spec is None else P(None, *spec)
+    rule = f"{','.join(of_factors)}->{new}{result}"
+    return _with_bfloat16.bind(*moved, rule=rule, spec=spec), 0
 
 
 ad.defjvp(
     _with_bfloat16,
-    lambda dt, t, b, *, rule: _with_bfloat16.bind(dt, b, rule=rule),
-    lambda db, t, b, *, rule: einsum(rule, t, db),
+    lambda dt, t, b, *, rule, spec: _with_bfloat16.bind(dt, b, rule=rule, spec=spec),
+    lambda db, t, b, *, rule, spec: _in_float32(t, db, rule=rule, spec=spec),
 )
 ad.primitive_transposes[_with_bfloat16] = _transpose
 batching.primitive_batchers[_with_bfloat16] = _batch
