@@ -9,8 +9,9 @@ from pathlib import Path
 from .._files import read_regular
 from .._json import format_json
 from ..contract import refuse
-from ..models.weights import fetch
-from ..train import NAMED_RECIPES, Recipe, named_recipe, override
+from ..models.import_path import is_import_path
+from ..models.weights import PINS, fetch
+from ..train import NAMED_RECIPES, Recipe, named_recipe
 from ..train.default_recipe import BACKBONE, choose_recipe
 from ._console import say, show
 
@@ -54,16 +55,15 @@ def chosen_recipe(
 ) -> Recipe:
     """Choose a recipe, and print it as options of the command that names it.
 
-    Without `model.weights` among the changes, the pretrained weights are downloaded, and without a
-    connection the recipe starts from random weights.
+    Without `model.weights` among the changes, the pretrained weights of a named backbone are
+    downloaded, and without a connection the recipe starts from random weights.
     """
-    weights = [
-        change.partition("=")[2] for change in changes if change.startswith("model.weights=")
-    ]
-    pretrained = (weights or [""])[-1] != "null"
-    if not weights:
+    given = dict(change.partition("=")[::2] for change in changes)
+    backbone, weights = given.get("model.backbone", BACKBONE), given.get("model.weights")
+    pretrained = weights != "null" and not (weights is None and is_import_path(backbone))
+    if weights is None and backbone in PINS:
         try:
-            fetch(BACKBONE)
+            fetch(backbone)
         except OSError as error:
             cause = error.__cause__
             reason = f"{type(cause).__name__}: {' '.join(f'{cause}'.split()).partition('. ')[0]}"
@@ -72,7 +72,7 @@ def chosen_recipe(
             pretrained = False
     adapter = importlib.import_module(f"bilinear.models.{framework}.framework")
     where = device or adapter.device()
-    choice = choose_recipe(images, gpu=where != "cpu", pretrained=pretrained)
+    choice = choose_recipe(images, gpu=where != "cpu", pretrained=pretrained, backbone=backbone)
     options = " ".join(f"--set {shlex.quote(change)}" for change in choice.changes)
     say(f"recipe for {images:,} training images on {where}: {choice.name} {options}")
-    return override(choice.recipe(), changes)
+    return choice.recipe(changes)

@@ -91,6 +91,18 @@ def test_commands_that_need_no_module_import_none(ran: Path, command: Callable[.
     assert NAME not in sys.modules
 
 
+@needs_torch
+def test_a_recipe_is_chosen_for_another_backbone(ran: Path, command: Callable[..., str]) -> None:
+    """It is used as a whole, and no weights are looked for where none are known."""
+    words = ["--set", f"model.backbone={NAME}:run", "--set", "model.channels=2", "--print"]
+    model = json.loads(command("train", "data", "run", *words))["model"]
+    assert (model["taps"], model["weights"]) == (None, None)
+    words = ["--set", "model.backbone=vgg16", "--set", "model.weights=vgg16.pth", "--print"]
+    model = json.loads(command("train", "data", "run", *words))["model"]
+    assert (model["taps"], model["weights"]) == (None, "vgg16.pth")
+    assert NAME not in sys.modules
+
+
 LATER = [pytest.param(name, marks=pytest.mark.full) for name in PRESENT[1:]]
 
 
