@@ -26,6 +26,7 @@ from bilinear.train.feature_cache.files import (
 from bilinear.train.locks import exclusive_lock
 from bilinear.train.run import Run
 
+from ..linear import Linear
 from ..training import full_disk
 
 SPECS = MapSpec((2, 3, 4), "float32"), MapSpec((1, 1, 2), "bfloat16")
@@ -202,9 +203,9 @@ def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> No
 
     with Run(tmp_path).lock():  # another lock in the same folder
         write(maps_in(tmp_path / "key"))
-    one = View(maps_in(tmp_path / "other"), unused, 0)
+    one, engine = View(maps_in(tmp_path / "other"), unused, 0), Linear()
     with exclusive_lock(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
-        one.load(unused, 2**20, lambda event, _: events.append(event), pause)
+        one.load(engine, 2**20, lambda event, _: events.append(event), pause)
     text = f"cache: waiting for another process that writes to {tmp_path}"
     assert events == [CacheMessage(text)]
 
