@@ -58,7 +58,7 @@ def chosen_recipe(
     Without `model.weights` among the changes, the pretrained weights of a named backbone are
     downloaded, and without a connection the recipe starts from random weights.
     """
-    given = dict(change.partition("=")[::2] for change in changes)
+    given = {path: value for path, _, value in (change.partition("=") for change in changes)}
     backbone, weights = given.get("model.backbone", BACKBONE), given.get("model.weights")
     pretrained = weights != "null" and not (weights is None and is_import_path(backbone))
     if weights is None and backbone in PINS:
