@@ -203,7 +203,8 @@ def test_a_writer_waits_for_another_process_and_reports_it(tmp_path: Path) -> No
 
     with Run(tmp_path).lock():  # another lock in the same folder
         write(maps_in(tmp_path / "key"))
-    one, engine = View(maps_in(tmp_path / "other"), unused, 0), Linear()
+    one = View(maps_in(tmp_path / "other"), unused, 0)
+    engine: Any = Linear()
     with exclusive_lock(tmp_path / LOCK), pytest.raises(KeyboardInterrupt):
         one.load(engine, 2**20, lambda event, _: events.append(event), pause)
     text = f"cache: waiting for another process that writes to {tmp_path}"
