@@ -9,9 +9,9 @@ from .overrides import override
 from .recipes import Recipe
 
 BACKBONE = "resnet18"
-PRETRAINED_VIEWS, RANDOM_VIEWS = 5_000, 8_000
+PRETRAINED_VIEWS, RANDOM_VIEWS = 5_000, 24_000
 """Images that a run on a CPU trains on, over all epochs: some minutes on two cores."""
-MAX_EPOCHS = 40
+MAX_EPOCHS = 75
 
 
 class Choice(NamedTuple):
