@@ -152,7 +152,7 @@ def growth(kind: str, count: int) -> float:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that is not above the value."""
+    """Seconds as text, in the largest unit in which the value is at least 1."""
     units = {"days": 86400, "hours": 3600, "min": 60, "s": 1, "ms": 1e-3, "µs": 1e-6}
     name = next((name for name, unit in units.items() if seconds >= unit), "µs")
     return f"{seconds / units[name]:.3g} {name}"

@@ -6,6 +6,7 @@ Yashunin, TPAMI 2020). Rows have norm 1, so inner products are cosine similariti
 """
 
 import ctypes
+import importlib
 import math
 import os
 import shutil
@@ -134,16 +135,14 @@ def _build(
 
 def _add_on_disk(faiss: Any, index: Any, rows: Collection, lists: str) -> None:
     """Add rows to an empty index, block by block, with its inverted lists in a file."""
-    from faiss.contrib.ondisk import merge_ondisk  # type: ignore[import] # noqa: PLC0415
-
-    files = []
+    ondisk, files = importlib.import_module("faiss.contrib.ondisk"), []
     for start, block in blocks(rows):
         index.add_with_ids(block, np.arange(start, start + len(block)))
         files.append(f"{lists}.{start}")
         faiss.write_index(index, files[-1])
         index.reset()
     with _without_stdout():
-        merge_ondisk(index, files, lists)
+        ondisk.merge_ondisk(index, files, lists)
     for file in files:
         os.unlink(file)
 
@@ -167,12 +166,11 @@ def _tune(faiss: Any, index: Any, rows: Collection, kind: str, parts: int) -> tu
     """Double the effort from 1 until the recall is at least `TARGET`; return both."""
     if parts == 1:  # exact
         return 1, 1.0
-    from faiss.contrib.exhaustive_search import knn_ground_truth  # type: ignore # noqa: PLC0415
-
+    exhaustive = importlib.import_module("faiss.contrib.exhaustive_search")
     k, metric = min(NEIGHBORS, len(rows) - 1), faiss.METRIC_INNER_PRODUCT
     chosen, queries = _sample(rows, min(QUERIES, len(rows)), seed=1)
     stream = (block for _, block in blocks(rows))
-    expected = knn_ground_truth(queries, stream, k + 1, metric, ngpu=0)
+    expected = exhaustive.knn_ground_truth(queries, stream, k + 1, metric, ngpu=0)
     effort, most = 1, min(parts, _MOST_NODES) if kind == "hnsw" else parts
     while True:
         _set_effort(index, kind, effort)

@@ -124,7 +124,8 @@ def _abstract_eval(t, b, *, rule, spec):
 def _transpose(cotangent, t, b, *, rule, spec):
     """The transpose with respect to t; the product is never transposed with respect to b.
 
-    A mesh with explicit axes must be told how a sum over a sharded batch is sharded: as t is.
+    In a mesh with explicit axes, JAX requires the sharding of a sum over a sharded batch. It is
+    that of t.
     """
     del spec
     of_t, of_b, result = _split_rule(rule)
