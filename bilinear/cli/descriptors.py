@@ -1,10 +1,12 @@
 """``bilinear descriptors``: write the descriptors of images to a file, or to a file of many."""
 
 import shutil
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from .._files import check_outputs, file_checksum, replace_file
@@ -13,6 +15,7 @@ from ..analysis.descriptors import check_disk_space, dtype_of, files_of, write_d
 from ..analysis.reduction import open_reduction, reduction_of
 from ..analysis.shards import Index, checksum_of_images, shard_of, write_index
 from ..contract import refuse
+from ..data.index import Item
 from . import _options
 from ._console import Progress, say
 from ._errors import SOME_FAILED
@@ -93,30 +96,20 @@ def descriptors(
     given = Path(reduce) if reduce and not fitted else None
     reduction = open_reduction_of("descriptors", given, file, sha256) if given else None
     size = len(reduction.weight) if reduction else fitted or description.descriptor_size
-    part, index, folder = selected, None, out
+    checksum = reduction.checksum if reduction else ""
+    of_images = checksum_of_images(selected.items, selected.classes, mirror) if shard else ""
+    index = Index(shards, len(selected.items), size, sha256, checksum, of_images)
+    part = selected._replace(items=shard_of(selected.items, number, shards))
+    path, beside = out, reduction_of(out)
     if shard:
-        index = Index(
-            shards=shards,
-            count=len(selected.items),
-            size=size,
-            sha256=sha256,
-            reduction=reduction.checksum if reduction else "",
-            images=checksum_of_images(selected.items, selected.classes, mirror),
-        )
-        part = selected._replace(items=shard_of(selected.items, number, shards))
-        folder.mkdir(exist_ok=True)
-        out = index.path(folder, number)
-    beside = reduction_of(folder)
-    check_outputs(files_of(out), chain([file, given or file], selected.paths()))
+        out.mkdir(exist_ok=True)
+        path = index.path(out, number)
+    check_outputs(files_of(path), chain([file, given or file], selected.paths()))
     if reduce:
         check_outputs([beside], chain([file], selected.paths()))
-    count = len(part.items) * (2 if mirror else 1)
-    dtype = dtype_of(reduce or "").name
-    needed, free = check_disk_space(out, count, size, dtype)
-    space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
-    say(f"{out}: {count:,} descriptors of {size:,} {dtype}, {space}")
-    if index:
-        write_index(folder, index)
+    _report_space(path, len(part.items) * (1 + mirror), size, dtype_of(reduce or "").name)
+    if shard:
+        write_index(out, index)
     model = Model(file, framework, min(batch_size, len(part.items)), allow_import)
     failed = 0
     if fitted:
@@ -128,16 +121,29 @@ def descriptors(
     reader = Reader(part, model.preprocessing, workers)
     about = {"model": str(file), "sha256": sha256, "classes": part.classes}
     about["reduction"] = reduction.checksum if reduction else ""
-    with Progress(len(part.items)) as progress, write_descriptors(out, size, **about) as writer:
-        for views, items in reader.batches(model.batch_size, progress.advance):
+    with Progress(len(part.items)) as progress, write_descriptors(path, size, **about) as writer:
+        for whole, items in _compute(model, reader, progress, mirror):
             paths = [str(part.root / item.path) for item in items]
-            for oriented in [views, views[:, :, ::-1]] if mirror else [views]:
-                rows = model.descriptors(oriented)
-                rows = reduction(rows) if reduction else rows
-                writer.append(rows, paths, [item.label for item in items])
-            progress.advance(len(items))
+            rows = reduction(whole) if reduction else whole
+            writer.append(rows, paths, [item.label for item in items])
     if failed or reader.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _report_space(path: Path, count: int, size: int, dtype: str) -> None:
+    needed, free = check_disk_space(path, count, size, dtype)
+    space = f"{needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB free"
+    say(f"{path}: {count:,} descriptors of {size:,} {dtype}, {space}")
+
+
+def _compute(
+    model: Model, reader: Reader, progress: Progress, mirror: bool
+) -> Iterator[tuple[np.ndarray, list[Item]]]:
+    """Yield the descriptors of each batch, with its images; then those of their mirror images."""
+    for views, items in reader.batches(model.batch_size, progress.advance):
+        for oriented in [views, views[:, :, ::-1]] if mirror else [views]:
+            yield model.descriptors(oriented), items
+        progress.advance(len(items))
 
 
 def _check_fit(size: int, shard: str | None) -> None:
