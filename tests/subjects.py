@@ -16,6 +16,7 @@ SELECTED = os.environ.get("BILINEAR_TEST_NAMESPACES", ",".join(BACKENDS))
 PRESENT = [name for name in BACKENDS if available(name) and name in SELECTED]
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
+needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework is installed")
 
 
 @functools.cache

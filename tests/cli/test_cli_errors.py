@@ -19,9 +19,8 @@ from bilinear.models.checkpoint import read_description, write
 
 from .. import datasets
 from ..models.test_checkpoint import describe, tiny
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 
-needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 CLASSES = ("finch", "wren")
 
 

@@ -19,13 +19,12 @@ from ..agreement import relative_error
 from ..models.test_checkpoint import describe
 from ..models.test_models import images
 from ..selection import FULL
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..tolerances import HEAT, LOGITS, score_bound
 
 pytest.importorskip("typer", reason="the extra cli is absent")
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
-needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 CLASSES = ("wren", "finch", "1")
 CASES: dict[str, dict[str, Any]] = {
     "one map": {"taps": ("layer1",)},

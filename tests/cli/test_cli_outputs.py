@@ -12,7 +12,7 @@ from bilinear.models.checkpoint import write
 
 from ..datasets import photographs
 from ..models.test_checkpoint import describe, tiny
-from ..subjects import PRESENT
+from ..subjects import needs_a_framework
 from ..training import recipe
 
 
@@ -40,7 +40,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
-needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 SAME = "--from torch --to portable"
 
 

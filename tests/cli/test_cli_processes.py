@@ -22,10 +22,8 @@ from bilinear.models.checkpoint import write
 
 from .. import datasets
 from ..models.test_checkpoint import describe, tiny
-from ..subjects import PRESENT
+from ..subjects import needs_a_framework
 from .test_cli_streams import save_model
-
-needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 
 
 def process(*arguments: object) -> subprocess.Popen[str]:

@@ -15,10 +15,9 @@ from bilinear.cli import run
 from bilinear.data.images import Preprocessing
 
 from .. import datasets
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..training import recipe
 
-needs_a_framework = pytest.mark.skipif(not PRESENT, reason="no framework")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
 HOSTILE = "auk\x1b[2J\nbob.jpg  wren 1.000", "coot\x9b1m\u202e\r", "dove\x7f"
 """Names that clear the screen, forge a line of `predict`, and reverse text."""

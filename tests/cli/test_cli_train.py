@@ -28,7 +28,7 @@ from bilinear.train.events import EpochDone, ImagesValidated, PhaseStarted, Step
 from bilinear.train.trackers import TRACKERS
 
 from ..datasets import color_images, photographs
-from ..subjects import PRESENT
+from ..subjects import PRESENT, needs_a_framework
 from ..train.test_trackers import Memory
 from ..training import contents, recipe
 
@@ -77,7 +77,7 @@ def test_a_trained_model_is_evaluated(backend, pictures, tmp_path, command, caps
     assert report["top1"] > 0.5  # chance level is one third
 
 
-@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+@needs_a_framework
 def test_a_recipe_is_chosen_and_a_run_resumes_by_its_folder_alone(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, capsys
 ) -> None:
@@ -250,13 +250,13 @@ def test_set_changes_a_recipe(command) -> None:
         pytest.param(
             "multi-phase DATA run --tracker x",
             "a tracker must be one of wandb, mlflow; got 'x'.",
-            marks=pytest.mark.skipif(not PRESENT, reason="needs a framework"),
+            marks=needs_a_framework,
         ),
         # for example the folder of a class, or the parent of the data set
         pytest.param(
             "multi-phase one run",
             "train: a data set must have two classes or more; got 1. Name the",
-            marks=pytest.mark.skipif(not PRESENT, reason="needs a framework"),
+            marks=needs_a_framework,
         ),
     ],
 )

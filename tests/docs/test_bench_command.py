@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..subjects import PRESENT
+from ..subjects import PRESENT, needs_a_framework
 
 pytest.importorskip("benchmarks")
 
@@ -24,7 +24,7 @@ def row(framework: str, operator: str = "old", **ratios: list[float]) -> dict:
     return {**found, "dtype": "float32", "pass": "forward + backward", "own": 1, "ratios": known}
 
 
-@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+@needs_a_framework
 def test_rows_that_are_not_measured_again_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

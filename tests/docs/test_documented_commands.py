@@ -20,7 +20,7 @@ from bilinear.data.images import Preprocessing
 from bilinear.train import NAMED_RECIPES, Recipe
 
 from .. import datasets
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 
 ROOT = Path(__file__).parents[2]
 HAS_SKLEARN = importlib.util.find_spec("sklearn") is not None
@@ -95,7 +95,7 @@ def test_the_printed_costs_are_those_of_the_page(capsys: pytest.CaptureFixture) 
         assert capsys.readouterr().out == output
 
 
-@pytest.mark.skipif(not PRESENT, reason="no framework")
+@needs_a_framework
 def test_the_commands_of_the_cli_page_run_as_printed(tmp_path, monkeypatch, capsys) -> None:
     """On a subset of the data set, with --subset. Training would download weights."""
     monkeypatch.chdir(tmp_path)

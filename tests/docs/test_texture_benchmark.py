@@ -18,7 +18,7 @@ from bilinear.data import open_dataset
 from bilinear.train import NAMED_RECIPES, Recipe, named_recipe, override
 from examples import texture_folder
 
-from ..subjects import PRESENT
+from ..subjects import PRESENT, needs_a_framework
 
 DOCS = (Path(__file__).parents[2] / "docs" / "textures.md").read_text(encoding="utf-8")
 
@@ -54,7 +54,7 @@ def test_every_pooling_has_the_same_number_of_learning_rates(name: str, pool: st
     assert rates == [{default * factor} for factor in FACTORS]
 
 
-@pytest.mark.skipif(not PRESENT, reason="needs a framework")
+@needs_a_framework
 def test_a_run_is_stored_and_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small data set. A result of another recipe or machine is not reused."""
     job, short = Job("bcnn-two-phase", PRESENT[0], "bilinear", 1, 0), Job.made

@@ -13,7 +13,9 @@ from bilinear.data.images import Preprocessing, load_images, load_pixels
 from bilinear.models.export import FORMS, TOLERANCE, export
 
 from ..agreement import relative_error
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
+
+pytestmark = needs_a_framework
 
 PREPROCESSING = Preprocessing(24, 28)
 CLASSES = ("finch", "robin", "wren")

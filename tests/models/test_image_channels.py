@@ -12,7 +12,7 @@ from bilinear.models import plans
 from bilinear.models.weights import adapt_channels, backbone_tensors, weights_preprocessing
 
 from ..agreement import assert_models_agree, relative_error
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..tolerances import LOGITS
 from .test_models import CLASSES
 
@@ -64,6 +64,7 @@ def test_gradients_agree(channels: int) -> None:
         assert_models_agree(first, second, "float64", f"{channels} channels, {a} against {b}")
 
 
+@needs_a_framework
 def test_weights_for_color_images_are_adapted(tmp_path: Path) -> None:
     """One channel takes the sum of the kernels; more take them in turn, times 3 / channels."""
     rng, path = np.random.default_rng(3), tmp_path / "color.safetensors"

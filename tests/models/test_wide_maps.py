@@ -11,9 +11,11 @@ from bilinear.models.construction import LONGEST
 from bilinear.train import Recipe, override
 
 from ..own_backbones import CHANNELS
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..training import engine, recipe
 from .test_models import CLASSES
+
+pytestmark = needs_a_framework
 
 WIDE = 725
 """The least number of channels whose bilinear descriptor is longer than `LONGEST`."""

@@ -20,12 +20,11 @@ from bilinear.train.parameter_groups import make_plan
 from ..agreement import relative_error
 from ..datasets import color_images
 from ..linear import Linear
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..tolerances import LOGITS, RUN
 from ..training import MODEL, contents, data, engine, events, linear_recipe, recipe
 
 over_backends = pytest.mark.parametrize("backend", PRESENT)
-present = pytest.mark.skipif(not PRESENT, reason="no framework is installed")
 HEAD = Phase("head", (Group("head", 0.125, 1e-3),), 3)
 LAST = Phase("last", (Group("head", 0.0625), Group("last:1", 0.015625, 1e-3)), 1)
 PREPROCESSING = Preprocessing((32, 28), 36)
@@ -91,7 +90,7 @@ class Stop(Exception):
     pass
 
 
-@present
+@needs_a_framework
 @pytest.mark.parametrize("stop", [1, 4, 12, 20])
 def test_a_stopped_run_ends_as_an_undisturbed_one(
     stop: int, index: Index, tmp_path: Path, undisturbed: dict[str, bytes]
@@ -121,7 +120,7 @@ def undisturbed(index: Index, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return contents(folder / "run")
 
 
-@present
+@needs_a_framework
 def test_resuming_with_another_number_of_views_is_refused(index: Index, tmp_path: Path) -> None:
     one = small(phases=(replace(HEAD, epochs=1),))
     run, folder = tmp_path / "run", tmp_path / "maps"
@@ -132,7 +131,7 @@ def test_resuming_with_another_number_of_views_is_refused(index: Index, tmp_path
     fit(one, PRESENT[0], index, run, cache=Cache(tmp_path / "moved", views=2), resume=True)
 
 
-@present
+@needs_a_framework
 def test_an_impossible_cache_is_refused_before_the_run_exists(index: Index, tmp_path: Path) -> None:
     folder, run = tmp_path / "maps", tmp_path / "run"
     limited, words = Cache(folder, limit=2**20), "got feature maps of 12 images × 3 v"
@@ -174,7 +173,7 @@ def feed(of: PhaseCache) -> Any:
     return of.feed(lambda *_: None, lambda: None)
 
 
-@present
+@needs_a_framework
 def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, cached: Any) -> None:
     """In its order, from any batch on, with the views in turn."""
     of, pipeline = cached(), fixed(index, augmentation=Augmentation())
@@ -195,7 +194,7 @@ def test_batches_equal_those_of_the_pipeline(first: Engine, index: Index, cached
             assert relative_error(batch.maps[0], alone) <= LOGITS["float64"]
 
 
-@present
+@needs_a_framework
 def test_images_without_augmentation_have_one_view(cached: Any) -> None:
     of = cached(augmentation=None, views=None)
     assert (len(of.training), of.augmentation) == (1, "none: every epoch sees the same crops")
@@ -210,7 +209,7 @@ def fixed(index: Index, part: Split = "train", **options: Any) -> Pipeline:
     return Pipeline(index, part, **({"batch_size": 4, "preprocessing": PREPROCESSING} | options))
 
 
-@present
+@needs_a_framework
 def test_splits_with_two_image_sizes_have_feature_maps_of_two_sizes(
     first: Engine, index: Index, tmp_path: Path
 ) -> None:
@@ -221,7 +220,7 @@ def test_splits_with_two_image_sizes_have_feature_maps_of_two_sizes(
         assert next(part.epoch(0)).maps[0].shape == (4, *shape, 64)
 
 
-@present
+@needs_a_framework
 def test_skipped_or_missing_images_are_refused(first: Engine, index: Index, tmp_path: Path) -> None:
     whole, skips = fixed(index), fixed(index, on_error="skip")
     for pair in (skips, whole), (whole, skips):
@@ -233,7 +232,7 @@ def test_skipped_or_missing_images_are_refused(first: Engine, index: Index, tmp_
         PipelineCache(Cache(tmp_path), gone, whole).for_phase(first, HEAD, 0)
 
 
-@present
+@needs_a_framework
 def test_the_limit_holds_for_all_phases_together(
     first: Engine, index: Index, tmp_path: Path
 ) -> None:
@@ -251,7 +250,7 @@ def test_the_limit_holds_for_all_phases_together(
             short.check(first, chosen, new=True)
 
 
-@present
+@needs_a_framework
 def test_a_key_depends_on_everything_that_determines_the_feature_maps(
     first: Engine, index: Index, cached: Callable[..., PhaseCache]
 ) -> None:

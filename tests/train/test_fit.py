@@ -18,7 +18,7 @@ from bilinear.train.fit import make_preprocessing, open_pipelines
 from bilinear.train.run import ENTRY
 
 from ..datasets import color_images
-from ..subjects import PRESENT, driver
+from ..subjects import PRESENT, driver, needs_a_framework
 from ..training import MODEL, contents, events, recipe
 
 PREPROCESSING = Preprocessing((32, 28), 36)
@@ -90,7 +90,7 @@ def test_mean_and_std_come_from_the_weights() -> None:
     assert make_preprocessing(named_recipe("bcnn-two-phase").images, None) == Preprocessing(448)
 
 
-@pytest.mark.skipif(not PRESENT, reason="no framework is installed")
+@needs_a_framework
 def test_gray_images_with_one_channel(index: Index, tmp_path: Path) -> None:
     """Without weights too, mean and std are the averages of red, green and blue."""
     driver(PRESENT[0])
@@ -107,7 +107,7 @@ def swap(one: Path, other: Path) -> None:
     one.with_name("swap").rename(other)
 
 
-@pytest.mark.skipif(not PRESENT, reason="no framework is installed")
+@needs_a_framework
 def test_a_damaged_image_file_is_named_and_the_run_resumes(index: Index, tmp_path: Path) -> None:
     """After its repair the run ends as an undisturbed one and repeats no step.
 
