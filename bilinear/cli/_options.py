@@ -13,7 +13,13 @@ def framework_option(text: str) -> Any:
     return typer.Option("--framework", help=text, metavar="|".join(BACKENDS))
 
 
-ModelFile = Annotated[Path, typer.Argument(help="A model file written by save.", metavar="FILE")]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A model file, such as best.safetensors of a training run, or written by save.",
+        metavar="FILE",
+    ),
+]
 Inputs = Annotated[
     list[str],
     typer.Argument(help="Image files, folders, or quoted glob patterns.", metavar="IMAGES..."),
@@ -21,7 +27,8 @@ Inputs = Annotated[
 Framework = Annotated[
     str | None,
     framework_option(
-        "Framework that runs the model. Default: the first installed one, or that of its backbone."
+        "Framework that runs the model. Default: the first installed one; for a custom backbone, "
+        "that of the backbone."
     ),
 ]
 AllowImport = Annotated[

@@ -67,8 +67,9 @@ def chosen_recipe(
         except OSError as error:
             cause = error.__cause__
             reason = f"{type(cause).__name__}: {' '.join(f'{cause}'.split()).partition('. ')[0]}"
-            remedy = "--set model.weights=FILE uses a file of them"
-            say(f"bilinear: no pretrained weights ({reason}): random ones are used; {remedy}")
+            remedy = "--set model.weights=FILE uses a weight file"
+            text = "the network starts from random weights"
+            say(f"bilinear: no pretrained weights ({reason}): {text}; {remedy}")
             pretrained = False
     adapter = importlib.import_module(f"bilinear.models.{framework}.framework")
     where = device or adapter.device()

@@ -100,7 +100,7 @@ def _check_options(
     given = {"--validation": validation, "--fraction": fraction, "--seed": seed}
     names = [name for name, value in given.items() if value is not None]
     if (c is not None and names) or (validation is not None and len(names) > 1):
-        requirement = "of --c, --validation, and --fraction with --seed, one must be given at most"
+        requirement = "at most one of --c, --validation, and --fraction with --seed must be given"
         received = ", ".join((["--c"] if c is not None else []) + names)
         refuse(ValueError, op, requirement, received, "Leave the others out.")
 
@@ -108,10 +108,11 @@ def _check_options(
 def _labels(op: str, description: Description, rows: Rows) -> np.ndarray:
     """The labels of the rows. Raises: ValueError unless they are labels of the model's classes."""
     mine, classes = description.classes, tuple(rows.classes)
+    remedy = "Compute the descriptors of a data set with the classes of the model."
     if mine is None and description.num_classes != len(classes):
         requirement = "features and model must have the same number of classes"
         received = f"{len(classes)} in the features and {description.num_classes} in the model"
-        refuse(ValueError, op, requirement, received, "Extract them with a model of the classes.")
+        refuse(ValueError, op, requirement, received, remedy)
     if mine is not None and mine != classes:
         only = {"features": {*classes} - {*mine}, "model": {*mine} - {*classes}}
         differences = [f"only in the {s}: {', '.join(sorted(c)[:5])}" for s, c in only.items() if c]
@@ -120,7 +121,6 @@ def _labels(op: str, description: Description, rows: Rows) -> np.ndarray:
             k, (one, two) = next((k, pair) for k, pair in pairs if pair[0] != pair[1])
             differences = [f"class {k} is {one} in the features, {two} in the model"]
         requirement = "features and model must have the same classes in the same order"
-        remedy = "Extract the descriptors of a data set with the classes of the model."
         refuse(ValueError, op, requirement, "; ".join(differences), remedy)
     labels = np.array(rows.labels)
     if missing := [k for k in range(len(classes)) if k not in rows.labels]:

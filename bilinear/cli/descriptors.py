@@ -47,7 +47,7 @@ Mirror = Annotated[
 Shard = Annotated[
     str | None,
     typer.Option(
-        help="Write shard I of N, from 0; auto: as torchrun or srun number this process.",
+        help="Write shard I of N, counted from 0; auto: take I and N from torchrun or srun.",
         metavar="I/N|auto",
     ),
 ]
@@ -81,7 +81,7 @@ def descriptors(
     batch_size: _options.BatchSize = 32,
     workers: _options.Workers = 4,
 ) -> None:
-    """Write the descriptors of images as float32, and their paths and labels to OUT.json.
+    """Write the descriptors of images to OUT, and their paths and labels to OUT.json.
 
     With --shard, several processes write one folder together, in any order.
 

@@ -28,8 +28,8 @@ SplitName = Annotated[
     typer.Option(
         "--split",
         metavar="test|validation|train|all",
-        help="Split of the data set. Default: test; without test images, validation of the data "
-        "of the training run, and all images of other data.",
+        help="Split of the data set. Default: test; without test images, validation for the data "
+        "of the training run, and all for other data.",
     ),
 ]
 PERCENT = "top1", "top5", "mean_class_accuracy", "calibration_error"

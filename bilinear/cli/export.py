@@ -19,7 +19,7 @@ def export(
     ] = None,
     with_preprocessing: Annotated[
         bool,
-        typer.Option("--with-preprocessing", help="Normalize images inside of the exported model."),
+        typer.Option("--with-preprocessing", help="Normalize images inside the exported model."),
     ] = False,
 ) -> None:
     """Export a model to ONNX, LiteRT, torch.export or a SavedModel.

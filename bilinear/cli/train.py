@@ -42,7 +42,12 @@ Set = Annotated[
         metavar="PATH=VALUE",
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Continue an interrupted run. RUN is then the only required argument."
+    ),
+]
 Fraction = Annotated[
     float | None,
     typer.Option(
@@ -80,7 +85,8 @@ CacheFolder = Annotated[
 Views = Annotated[
     str | None,
     typer.Option(
-        help="Cached augmented versions of each image (default 4); none: no augmentation.",
+        help="With --cache: number of augmented versions of each image (default 4); "
+        "none: no augmentation.",
         metavar="K|none",
     ),
 ]
@@ -247,7 +253,7 @@ def _settings(framework: str, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in ("device", "amp", "compile") if options.get(name)}
     if unknown := given.keys() - known.keys():
         words = ", ".join(f"--{option}" for option in sorted(unknown))
-        supported = ", ".join(f"--{option}" for option in known) or "none"
-        requirement = f"of --device, --amp and --compile, {framework} supports {supported}"
+        supported = "only " + ", ".join(f"--{option}" for option in known) if known else "none"
+        requirement = f"{framework} supports {supported} of --device, --amp and --compile"
         refuse(ValueError, "train", requirement, words, "Leave them out.")
     return {known[option]: value for option, value in given.items()}

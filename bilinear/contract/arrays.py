@@ -202,7 +202,7 @@ def check_images(images: Spec, *, channels_first: bool, channels: int | None, le
     """Check a batch of images; `channels` is None for a custom network, `least` the least side."""
     layout = f"(N, {channels}, H, W)" if channels_first else f"(N, H, W, {channels})"
     if images.dtype not in ACCUMULATION:
-        remedy = "load_image gives what the model takes; raw pixels must be scaled first."
+        remedy = "load_image returns what the model takes; raw pixels must be normalized first."
         refuse(TypeError, "BCNN", "images must be normalized real numbers", images.dtype, remedy)
     if images.shape is None or channels is None:
         return

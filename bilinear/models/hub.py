@@ -56,7 +56,7 @@ class Hub(Generic[Model, Tensor]):
             name: as in `save`.
             accuracy: for the model card: fraction of correct predictions, from 0 to 1.
             dataset: for the model card: name of the data on which `accuracy` was measured.
-            license: for the model card: identifier of the model's licence on the Hub, for example
+            license: for the model card: identifier of the model's license on the Hub, for example
                 ``"apache-2.0"``.
             replace_card: replace the model card of the repository; by default, a card that exists
                 stays as it is.

@@ -27,7 +27,7 @@ def model_card(
         summary: of the file, by `summarize`.
         accuracy: fraction of correct predictions, from 0 to 1; None leaves the section out.
         dataset: name of the data on which it was measured. With both, the metadata has them too.
-        license: identifier of the licence of the model, for example ``"apache-2.0"``.
+        license: identifier of the license of the model, for example ``"apache-2.0"``.
     """
     hub = hub_client("push_to_hub")
     name = repo_id.rsplit("/", maxsplit=1)[-1]
@@ -64,7 +64,7 @@ def model_card(
         text = f"{100 * accuracy:.4g} % of the predictions{where} are correct."
         sections += ["## Accuracy", text]
     if license is not None:
-        sections += ["## Licence", f"The licence of this model is `{license}`."]
+        sections += ["## License", f"The license of this model is `{license}`."]
     return "\n\n".join(sections) + "\n"
 
 

@@ -45,8 +45,11 @@ def _key(data: Any, step: str, path: str, before: list[str]) -> str | int:
     if isinstance(data, (dict, list)):
         keys = list(map(str, data if isinstance(data, dict) else range(len(data))))
     if step not in keys:
-        where = f"in {'.'.join(before)}" if before else "in a recipe"
-        known = f"one of {', '.join(keys)}" if keys else f"nothing, because it is {data!r}"
+        where = ".".join(before) or "a recipe"
+        word = "index" if isinstance(data, list) else "field"
+        requirement = f"the {word} in {where} must be one of {', '.join(keys)}"
+        if not keys:
+            requirement = f"{where} is {data!r} and has no fields"
         remedy = "--print shows the whole recipe."
-        refuse(ValueError, f"recipe: {path}", f"what follows {where} is {known}", step, remedy)
+        refuse(ValueError, f"recipe: {path}", requirement, step, remedy)
     return int(step) if isinstance(data, list) else step

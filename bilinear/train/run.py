@@ -111,8 +111,8 @@ class Run:
         """Make the directory. Raises: FileExistsError if it has a run already, except with `again`,
         for a run that was killed before its first state."""
         if self.exists() and not again:
-            remedy = "Resume it, or choose another directory."
-            invariant = "a new run needs a directory without one"
+            remedy = "Resume the run (--resume, resume=True), or choose another folder."
+            invariant = "the folder of a new run must not contain a run"
             refuse(FileExistsError, "train", invariant, f"{self.folder}", remedy)
         (self.folder / "phases").mkdir(parents=True, exist_ok=True)
         write_text(self.environment, format_json(environment, indent=2, sort_keys=True) + "\n")

@@ -239,7 +239,7 @@ def test_set_changes_a_recipe(command) -> None:
         ("multi-phase DATA run more", "[RECIPE] DATA RUN; got 4 arguments"),
         ("empty.json", "Recipe: format must be "),
         ("none.json", "none.json: No such file"),
-        ("multi-phase DATA run --framework jax --compile", "jax supports none; got --compile"),
+        ("multi-phase DATA run --framework jax --compile", "jax supports none of --device, --amp"),
         ("multi-phase DATA run --views 2", "--views and --cache-limit require --cache"),
         ("multi-phase DATA run --cache maps --views all", "--views must be an integer or none"),
         ("multi-phase DATA run --cache maps --views 0", "views must be greater than or equal"),

@@ -112,7 +112,7 @@ def test_a_model_is_pushed_and_opened(backend, hub, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("backend", FIRST)
 def test_what_the_hub_refuses_is_one_sentence(backend, hub, monkeypatch):
-    """Repository, revision, file, token, licence; and a private repository opens with a token."""
+    """Repository, revision, file, token, license; and a private repository opens with a token."""
     library, model = driver(backend).namespace, small(backend)
     push(backend, model, "user/secret", private=True)
     assert hub.private == {"user/secret"}
@@ -186,7 +186,7 @@ def test_the_card_states_how_to_use_the_model(saved, path):
         "- mean: 0.485, 0.456, 0.406\n- standard deviation: 0.229, 0.224, 0.225\n",
         "```text\n0 brick\n1 grass\n2 gravé\n```",
         "85.3 % of the predictions on user/cub are correct.",
-        "The licence of this model is `apache-2.0`.",
+        "The license of this model is `apache-2.0`.",
     ):
         assert part in text, part
     assert "bilinear.jax" not in text
@@ -203,6 +203,6 @@ def test_the_card_states_how_to_use_the_model(saved, path):
     assert "| backbone | `resnet18` |" in text
     assert "not record" in text.partition("## Preprocessing")[2].partition("## Classes")[0]
     assert "Accuracy" not in text
-    assert "Licence" not in text
+    assert "License" not in text
     checkpoint.write(path, describe(classes=("a\n```", "# b", "<c>")), tiny())
     assert "```text\n0 a\\n```\n1 # b\n2 <c>\n```" in card(path)[1]

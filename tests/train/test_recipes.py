@@ -230,10 +230,10 @@ def test_an_override_changes_one_field() -> None:
     [
         ("seed", "must be PATH=VALUE; got 'seed'"),
         ("=3", "must be PATH=VALUE; got '=3'"),
-        ("model.backbones=vgg16", "model.backbones: what follows in model is one of backbone, "),
-        ("phases.2.epochs=1", "phases.2.epochs: what follows in phases is one of 0, 1; got 2"),
+        ("model.backbones=vgg16", "model.backbones: the field in model must be one of backbone, "),
+        ("phases.2.epochs=1", "phases.2.epochs: the index in phases must be one of 0, 1; got 2"),
         ("phases.-1.epochs=1", "one of 0, 1; got -1"),
-        ("seed.0=1", "seed.0: what follows in seed is nothing, because it is 0"),
+        ("seed.0=1", "seed.0: seed is 0 and has no fields; got 0"),
     ],
 )
 def test_an_invalid_override_names_its_path(change: str, message: str) -> None:
