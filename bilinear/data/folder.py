@@ -65,7 +65,7 @@ def read_folder(root: Path, *, check_counts: bool = True) -> Index:
         folder = root / "train" if folders and "/" in folders[0].path else root
         invariant = f"{folder} must have class folders with training images"
         received = f"none in {', '.join(empty)}" if empty else "no subfolder"
-        remedy = "For CUB, Cars or Aircraft, name the folder with the annotation files."
+        remedy = "For CUB, Cars or Aircraft, pass the folder that contains the annotation files."
         refuse(ValueError, "folder", invariant, received, remedy)
     targets = dict(direct)
     for parts in listed.values():
@@ -176,17 +176,20 @@ def _check_classes(root: Path, folders: Iterable[_Folder]) -> None:
         remedy = (
             "Rename splits to train, val and test, and put one folder for each class into each. "
             "Rename classes that only look like splits. "
-            "For CUB, Cars or Aircraft, name the folder with the annotation files."
+            "For CUB, Cars or Aircraft, pass the folder that contains the annotation files."
         )
         _refuse_classes(root, f"folders named like splits: {_listed(splits)}", remedy)
-    remedy = "Name the folder of the class folders. If these are classes, put images directly in."
+    remedy = (
+        "Pass the folder that contains the class folders. If these folders are the classes, put "
+        "their images directly into them."
+    )
     if inner := [name for name in nested if _named_like_splits(filter(None, classes[name]))]:
         _refuse_classes(root, f"folders with splits in them: {_listed(inner)}", remedy)
     if classes and not any(counts[""] for counts in classes.values()):
         owners = Counter(folder for counts in classes.values() for folder in counts)
         shared = [name for name, count in owners.items() if count > 1 or len(classes) == 1]
         if shared:
-            received = f"{_listed(classes)} without own images, with {_listed(shared)} in them"
+            received = f"{_listed(classes)} with images only in the subfolders {_listed(shared)}"
             _refuse_classes(root, received, remedy)
 
 

@@ -43,8 +43,8 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
         kind = "folder"
         if inner := [name for name in sorted(list_folder(root)[0]) if _detect(root / name)]:
             invariant = f"{root} must be the folder of one data set"
-            received = f"a folder around {', '.join(inner[:5])}"
-            remedy = "Name the inner folder, or pass kind='folder' (--kind folder)."
+            received = f"a folder that contains {', '.join(inner[:5])}"
+            remedy = "Pass the inner folder, or kind='folder' (--kind folder)."
             refuse(ValueError, "open_dataset", invariant, received, remedy)
     if kind not in READERS:
         invariant = f"kind must be one of {', '.join(READERS)}, or None"

@@ -88,25 +88,26 @@ def convert(
     op = f"convert {source}"
     if framework is not None and framework not in BACKENDS:
         invariant = f"framework (--framework) must be one of {', '.join(BACKENDS)}"
-        remedy = "Leave it out where the names tell the forms."
+        remedy = "Leave it out if the suffixes of the files determine the formats."
         refuse(ValueError, op, invariant, repr(framework), remedy)
     read = _form(op, source, source_form, framework)
     written = _form(op, target, target_form, framework)
     if (read == PORTABLE) == (written == PORTABLE):
         remedy = "Convert in two steps, through a portable file."
-        invariant = "exactly one of both files must be portable"
+        invariant = "exactly one of the two files must be portable"
         refuse(ValueError, op, invariant, f"{read} to {written}", remedy)
     foreign = written if read == PORTABLE else read
     form = FORMS[foreign]
     if framework not in (None, form.framework):
-        invariant = f"framework (--framework) of the form {foreign} must be {form.framework}"
-        refuse(ValueError, op, invariant, repr(framework), "Leave it out, or name another form.")
+        invariant = f"framework (--framework) of the format {foreign} must be {form.framework}"
+        remedy = "Leave it out, or choose another format."
+        refuse(ValueError, op, invariant, repr(framework), remedy)
     needed = read != PORTABLE and not form.complete
     if needed != (like is not None):
-        invariant = f"{read} to {written} takes {'a' if needed else 'no'} portable file as like"
+        invariant = f"{read} to {written} needs {'a' if needed else 'no'} portable file as like"
         remedy = "Leave like= (--like) out."
         if needed:
-            remedy = "Pass like= (--like), a file of the same model."
+            remedy = "Pass like= (--like), a portable file of the same model."
         refuse(ValueError, op, invariant, f"like={like!r}", remedy)
     check_outputs([target], [source, *([] if like is None else [like])])
     require(form.framework)
@@ -145,9 +146,9 @@ def _form(op: str, path: str, given: str | None, framework: str | None) -> str:
         given = next((form for form, ends in _SUFFIXES.items() if name.endswith(ends)), own)
         if not given:
             known = ", ".join(end for ends in _SUFFIXES.values() for end in ends)
-            remedy = f"Pass its form ({', '.join(_SUFFIXES)}) or its framework."
+            remedy = f"Pass its format ({', '.join(_SUFFIXES)}) or its framework."
             refuse(ValueError, op, f"a name must end in one of {known}", repr(path), remedy)
     if given not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)
-        refuse(ValueError, op, f"a form must be one of {known}", repr(given), "Pass one of them.")
+        refuse(ValueError, op, f"a format must be one of {known}", repr(given))
     return given

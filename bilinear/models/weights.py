@@ -235,17 +235,17 @@ def fetch(backbone: str) -> str:
     try:
         path = download("weights='imagenet'", pin.repository, pin.filename, revision=pin.revision)
     except Exception as error:  # each version of the client and of its transport has its own
-        invariant = "weights='imagenet' must be in the cache of huggingface_hub or be fetched"
+        invariant = "weights='imagenet' must be in the cache of huggingface_hub or be downloaded"
         size = f" ({pin.size:,} bytes)" if pin.size else ""
         revision = f" at revision {pin.revision}" if pin.revision else ""
         remedy = (
-            f"Fetch {pin.filename}{size} of the repository {pin.repository}{revision} by hand and "
-            "pass its path as weights=, in a recipe as model.weights."
+            f"Download {pin.filename}{size} of the repository {pin.repository}{revision} by hand "
+            "and pass its path as weights=, in a recipe as model.weights."
         )
         received = f"{type(error).__name__}: {error}"
         raise OSError(message("BCNN", invariant, received, remedy)) from error
     if pin.sha256 and (found := file_checksum(path)) != pin.sha256:
         stored = os.path.realpath(path)  # the cache links to it, and would link to it again
         invariant = f"{path} must have the sha256 {pin.sha256}"
-        refuse(ValueError, "BCNN", invariant, found, f"Delete {stored} and fetch it again.")
+        refuse(ValueError, "BCNN", invariant, found, f"Delete {stored} and download it again.")
     return path

@@ -80,7 +80,7 @@ def fit(
     from .tensorboard_log import TensorBoardLog  # noqa: PLC0415
 
     if len(index.classes) < 2:
-        remedy = "Name the folder that contains the folders of the classes."
+        remedy = "Pass the folder that contains the class folders."
         invariant = "a data set must have two classes or more"
         refuse(ValueError, "train", invariant, f"{len(index.classes)}", remedy)
     run = Run(folder)

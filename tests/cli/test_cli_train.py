@@ -255,7 +255,7 @@ def test_set_changes_a_recipe(command) -> None:
         # for example the folder of a class, or the parent of the data set
         pytest.param(
             "multi-phase one run",
-            "train: a data set must have two classes or more; got 1. Name the",
+            "train: a data set must have two classes or more; got 1. Pass the",
             marks=needs_a_framework,
         ),
     ],

@@ -69,9 +69,9 @@ NOT_A_CLASS = {
     "TRAINVAL/wren/1 run/2": SPLITS + "TRAINVAL",
     "EvalSet/wren/1 notes/2": SPLITS + "EvalSet",
     "train/train/1 test/test/2": SPLITS + "test, train",
-    "birds/wren/1 birds/finch/2": "got birds without own images, with finch, wren in them",
-    "a/wren/1 b/wren/2 b/finch/3": "got a, b without own images, with wren in them",
-    "train/birds/wren/1": "got birds without own images, with wren in them",
+    "birds/wren/1 birds/finch/2": "got birds with images only in the subfolders finch, wren",
+    "a/wren/1 b/wren/2 b/finch/3": "got a, b with images only in the subfolders wren",
+    "train/birds/wren/1": "got birds with images only in the subfolders wren",
     "birds/train/wren/1 birds/test/wren/2 notes/3": "got folders with splits in them: birds",
     "train/steam/1 train/diesel/2 plane/3": "got train with .* in it, beside images in plane",
     "train/wren/1 val/wren/2 Testing/owl/3": "must be named train, val, .*; got Testing",
@@ -117,7 +117,7 @@ def test_a_training_run_is_not_a_class(tmp_path):
 def test_a_folder_around_a_data_set_is_refused(tmp_path):
     datasets.cub(tmp_path / "CUB_200_2011")
     datasets.jpeg(tmp_path / "notes" / "1.jpg")
-    refused(r"got a folder around CUB_200_2011\. Name the inner folder, or", tmp_path)
+    refused(r"got a folder that contains CUB_200_2011\. Pass the inner folder", tmp_path)
     with pytest.raises(NotADirectoryError, match="an empty name is not a folder"):
         open_dataset("")
 

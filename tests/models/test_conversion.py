@@ -177,14 +177,14 @@ def test_contradictory_arguments_are_refused(tmp_path: Path) -> None:
     """The error comes before any file is opened."""
     a, b, pt = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.pt"))
     cases: Any = (
-        ("exactly one of both files must be portable; got portable to portable", (a, b), {}),
+        ("exactly one of the two files must be portable; got portable to portable", (a, b), {}),
         ("got torch to keras", (pt, tmp_path / "d.keras"), {}),
-        ("torch to portable takes a portable file as like; got like=None", (pt, a), {}),
-        ("portable to torch takes no portable file as like", (a, pt), {"like": b}),
+        ("torch to portable needs a portable file as like; got like=None", (pt, a), {}),
+        ("portable to torch needs no portable file as like", (a, pt), {"like": b}),
         ("keras to portable takes no", (tmp_path / "d.keras", a), {"like": b}),
         ("a name must end in one of .safetensors, .pt, .pth, .keras", (tmp_path / "x", a), {}),
-        ("a form must be one of portable, torch", (pt, a), {"source_form": "onnx"}),
-        ("of the form torch must be torch; got 'jax'", (a, pt), {"framework": "jax"}),
+        ("a format must be one of portable, torch", (pt, a), {"source_form": "onnx"}),
+        ("of the format torch must be torch; got 'jax'", (a, pt), {"framework": "jax"}),
         ("must be one of torch, tensorflow, jax; got 'x'", (a, pt), {"framework": "x"}),
         ("got torch to torch", (tmp_path / "x", tmp_path / "y"), {"framework": "torch"}),
     )

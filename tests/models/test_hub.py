@@ -130,7 +130,7 @@ def test_a_file_of_another_hash_is_refused_until_it_is_deleted(hub, tmp_path):
     message = result.stderr.splitlines()[-1]
     assert message.startswith("ValueError: BCNN: ")
     assert f"must have the sha256 {PINS['resnet18'].sha256}; got {hub.sha256}." in message
-    stored = re.search("Delete (.*) and fetch it again", message)[1]
+    stored = re.search("Delete (.*) and download it again", message)[1]
     os.unlink(stored)
     again = fetch(hub.url, tmp_path, hub.sha256)
     assert again.returncode == 0, again.stderr
@@ -142,9 +142,8 @@ def test_offline_error_says_what_to_download_by_hand(tmp_path):
     assert result.returncode == 1
     message = result.stderr[result.stderr.index("OSError: BCNN: ") :]
     pin = PINS["resnet18"]
-    assert (
-        f"Fetch model.safetensors (46,807,446 bytes) of the repository {pin.repository}" in message
-    )
+    size = "46,807,446 bytes"
+    assert f"Download model.safetensors ({size}) of the repository {pin.repository}" in message
     assert f"at revision {pin.revision} by hand and pass its path as weights=, in a " in message
 
 
