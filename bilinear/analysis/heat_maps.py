@@ -108,7 +108,7 @@ def gradient_times_input(maps: Sequence[Any], gradients: Sequence[Any]) -> np.nd
     It is the first-order change of the score per relative change of the features of a location. For
     a score that is linear in the features (`AveragePool`) the heat map sums to the score minus
     the bias, for a quadratic one (`LowRankBilinearClassifier`) to twice that. For a descriptor of
-    length 1, which does not depend on the scale of the features, it sums to 0 up to eps: it shows
+    norm 1, which does not depend on the scale of the features, it sums to 0 up to eps: it shows
     locations relative to each other.
 
     Args:

@@ -1,6 +1,6 @@
 """Linear SVMs on descriptors: the protocol of Lin, RoyChowdhury and Maji, ICCV 2015, section 4.
 
-There is one SVM for each class against all others, with hinge loss, on descriptors of length 1.
+There is one SVM for each class against all others, with hinge loss, on descriptors of norm 1.
 The bias is regularized as the weight of a constant feature 1, as in the published code. Each SVM
 is rescaled so that the median scores of training images of the class and of the others are 1 and
 −1. The published C is 1.

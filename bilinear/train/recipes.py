@@ -26,12 +26,12 @@ VERSION = 1
 MAX_BACKBONE_LEARNING_RATE = 0.1
 """Largest learning rate of backbone parameters: the 1.0 of classifiers destroys a backbone."""
 UNIT_LEARNING_RATE, PLAIN_LEARNING_RATE = 1.0, 0.01
-"""Learning rates of classifiers, in every phase, on descriptors of length 1 and on others. The
-values of a descriptor of length 1 are small, and so are the gradients of its classifier."""
+"""Learning rates of classifiers, in every phase, on descriptors of norm 1 and on others. The
+values of a descriptor of norm 1 are small, and so are the gradients of its classifier."""
 ADAMW_LEARNING_RATE = 0.001
 """That of AdamW, whose steps do not depend on the size of the gradients."""
 MAX_PLAIN_LEARNING_RATE = 0.1
-"""Largest learning rate with AdamW, or where descriptors do not have length 1:
+"""Largest learning rate with AdamW, or where descriptors do not have norm 1:
 `UNIT_LEARNING_RATE` diverges."""
 
 
@@ -43,7 +43,7 @@ class Group:
         parameters: which ones: ``"all"``, ``"head"``, ``"last:n"`` or the beginning of a
             canonical name, see `bilinear.train.parameter_groups`.
         learning_rate: above 0, and at most 0.1 for backbone parameters. Default: None, which is
-            for groups without them: 1.0 if the pool gives descriptors of length 1, otherwise 0.01,
+            for groups without them: 1.0 if the pool gives descriptors of norm 1, otherwise 0.01,
             and 0.001 with AdamW.
         weight_decay: 0 or more; `Optimizer` has the formula. Default: 0.
     """
@@ -154,7 +154,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for i, phase in enumerate(self.phases):
             default = self._default_learning_rate(phase)
-            reason = f"{self._pool['name']}, whose output does not have length 1"
+            reason = f"{self._pool['name']}, whose output does not have norm 1"
             if phase.optimizer.name == "adamw":
                 reason = "adamw, whose steps have about this size"
             for j, rate in enumerate(self.learning_rates(phase)):
@@ -176,7 +176,7 @@ class Recipe:
 
     @property
     def has_unit_length(self) -> bool:
-        """Whether the pool of the model gives descriptors of length 1."""
+        """Whether the pool of the model gives descriptors of norm 1."""
         return has_unit_length(self._pool)
 
     def learning_rates(self, phase: Phase) -> list[float]:
