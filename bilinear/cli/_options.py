@@ -54,7 +54,8 @@ Kind = Annotated[
 Fraction = Annotated[
     float | None,
     typer.Option(
-        help="Fraction of the validation split. Default: that of the training run, or 0.1."
+        help="Fraction of each class's training images in the validation split. "
+        "Default: that of the training run, or 0.1."
     ),
 ]
 Seed = Annotated[

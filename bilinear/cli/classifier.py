@@ -96,7 +96,7 @@ def _check_options(
     op: str, c: float | None, validation: Path | None, fraction: float | None, seed: int | None
 ) -> None:
     if c is not None and not 0 < c < np.inf:
-        refuse(ValueError, op, "--c must be positive and finite", f"{c}", "1 is published.")
+        refuse(ValueError, op, "--c must be positive and finite", f"{c}", "For example --c 1.")
     given = {"--validation": validation, "--fraction": fraction, "--seed": seed}
     names = [name for name, value in given.items() if value is not None]
     if (c is not None and names) or (validation is not None and len(names) > 1):

@@ -27,8 +27,8 @@ from ._options import AllowImport, AsJson, Banner, Framework, ModelFile
 
 PAIRS = (
     "A pair is two channels of the feature map whose product increases the score. Compare pairs:",
-    "one that leads in most images of a class is a feature of this class; one that also leads",
-    "with --class OTHER does not tell the two classes apart.",
+    "one that is at the top for most images of a class is typical of this class; one that is also",
+    "at the top with --class OTHER does not distinguish the two classes.",
 )
 
 
