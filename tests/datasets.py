@@ -1,5 +1,7 @@
 """Small data sets on disk in the layouts of the published ones, with JPEG files."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,30 @@ def cars(root: Path, *, combined: bool = False) -> Path:
         savemat(root / file, {"annotations": structs(*rows)})
     savemat(root / "devkit/cars_meta.mat", {"class_names": names})
     return root
+
+
+def shards(
+    root: Path, index: Index, size: int, form: int = tarfile.USTAR_FORMAT, before: str = ""
+) -> Path:
+    """Write the images of an index into WebDataset shards of up to `size` images, in order."""
+    root.mkdir(parents=True, exist_ok=True)
+    lines(root / "classnames.txt", *index.classes)
+    for split in dict.fromkeys(item.split for item in index.items):
+        items = index.split(split)
+        for start in range(0, len(items), size):
+            files = {}
+            for item in items[start : start + size]:
+                path = f"{before}{item.path}"
+                files[path] = (index.root / item.path).read_bytes()
+                files[f"{path.rpartition('.')[0]}.cls"] = f"{item.label}\n".encode()
+            archive(root / f"birds-{split}-{start:06d}.tar", files, form)
+    return root
+
+
+def archive(path: Path, files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT) -> None:
+    """Write a tar archive. Member names that are not portable are written as they are."""
+    with tarfile.open(path, "w:", format=form) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))

@@ -31,8 +31,8 @@ class Images(NamedTuple):
     classes: tuple[str, ...] = ()
 
     def paths(self) -> Iterator[Path]:
-        """The path of each image, below the current folder or absolute."""
-        return (self.root / item.path for item in self.items)
+        """The path of the file of each image, below the current folder or absolute."""
+        return (self.root / item.file for item in self.items)
 
 
 def find_images(inputs: Sequence[str], banner: int = 0) -> Images:

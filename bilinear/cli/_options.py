@@ -48,7 +48,7 @@ Kind = Annotated[
     str | None,
     typer.Option(
         help="Layout of the data set. Default: detected from its files.",
-        metavar="cub|aircraft|cars|folder",
+        metavar="cub|aircraft|cars|folder|webdataset",
     ),
 ]
 Fraction = Annotated[

@@ -62,7 +62,7 @@ def evaluate(
     split, items, options = select_split(file, index, split, fraction, seed)
     if out:
         outputs = out / "metrics.json", out / "confusion.csv"
-        check_outputs(outputs, [file, *(index.root / item.path for item in items)])
+        check_outputs(outputs, [file, *(index.root / item.file for item in items)])
         out.mkdir(parents=True, exist_ok=True)
     match_classes(read_description(file), index.classes)
     model = Model(file, framework, min(batch_size, len(items)), allow_import)

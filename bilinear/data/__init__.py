@@ -18,6 +18,7 @@ from .index import Index, Item
 from .pipeline import Batch, Pipeline
 from .readers import open_dataset
 from .split import validation_split
+from .webdataset import read_webdataset
 
 __all__ = [
     "Augmentation",
@@ -30,6 +31,7 @@ __all__ = [
     "read_cars",
     "read_cub",
     "read_folder",
+    "read_webdataset",
     "set_max_pixels",
     "validation_split",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..contract import refuse
+from .archives import open_item
 from .augment import Augmentation, augment
 from .image_reader import MAX_PIXELS, read_image, set_max_pixels
 from .images import Preprocessing, center_crop, cover, to_pixels
@@ -26,7 +27,7 @@ class Decoder:
     """Decode an item and apply the preprocessing and augmentation of an epoch: (H, W, C) uint8.
 
     Normalization is left to the caller: a worker sends a quarter of the bytes of a float32 array.
-    Raises: as `read_image` and `cover`; ValueError for a box outside the image.
+    Raises: as `open_item`, `read_image` and `cover`; ValueError for a box outside the image.
     """
 
     root: Path
@@ -40,7 +41,8 @@ class Decoder:
 
     def _view(self, item: Item, epoch: int, position: int, reserved: ExitStack) -> np.ndarray:
         name = os.fspath(self.root / item.path)
-        image = read_image(name, reserve=lambda n: reserved.enter_context(_reserve(n)))
+        with open_item(self.root, item) as file:
+            image = read_image(file, reserve=lambda n: reserved.enter_context(_reserve(n)))
         image = crop_to_item(image, item, name)
         if self.augmentation is None:
             view = center_crop(cover(image, self.preprocessing, name), self.preprocessing.shape)

@@ -131,7 +131,7 @@ def _split_folders(root: Path, listed: Mapping[str, dict[str, Files]]) -> list[_
         invariant = f"splits in {root} must be named {', '.join(SPLIT_NAMES)}"
         remedy = "Rename the folder if it is a split, or move it elsewhere."
         refuse(ValueError, "folder", invariant, ", ".join(misnamed), remedy)
-    unclear = [n for n in beside if n not in alike and not _is_run(n, listed[n][""])]
+    unclear = [n for n in beside if n not in alike and not is_run(n, listed[n][""])]
     if splits == ["train"] and unclear:  # train may be a class
         received = f"train with folders in it, beside images in {_listed(unclear)}"
         remedy = "Move them elsewhere, or, if train is a class, put its images directly into it."
@@ -139,16 +139,24 @@ def _split_folders(root: Path, listed: Mapping[str, dict[str, Files]]) -> list[_
     return folders
 
 
-def _is_run(folder: str, files: Files) -> bool:
-    """Whether these are the files of a training run."""
+def is_run(folder: str, files: Files) -> bool:
+    """Return whether these are the files of a training run."""
     return all(f"{folder}/{file}" in files for file in RUN_FILES)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def split_words(name: str) -> list[str]:
+    """Return the words of a name that look like the name of a split, in lower case."""
+    return [word for word in _words(name) if _SPLIT_WORD.fullmatch(word)]
 
 
 def _other_words(name: str) -> tuple[str, ...] | None:
     """The words of a folder name beside the name of a split; None if it has no such name."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    others = tuple(word for word in words if not _SPLIT_WORD.fullmatch(word))
-    return others if len(others) < len(words) else None
+    words = split_words(name)
+    return tuple(word for word in _words(name) if word not in words) if words else None
 
 
 def _named_like_splits(names: Iterable[str]) -> list[str]:
@@ -166,7 +174,7 @@ def _check_classes(root: Path, folders: Iterable[_Folder]) -> None:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for folder in folders:
         found[folder.name] += folder.counts
-        if _is_run(folder.path, folder.files):
+        if is_run(folder.path, folder.files):
             received = f"the folder of a training run, {folder.path}"
             _refuse_classes(root, received, "Move the run elsewhere.")
     classes = {name: counts for name, counts in found.items() if counts}

@@ -18,6 +18,8 @@ Split = Literal["train", "validation", "test"]
 Box = tuple[int, int, int, int]
 
 SPLITS: tuple[str, ...] = get_args(Split)
+ARCHIVE = ".tar"
+"""Suffix of the archives whose members are images."""
 
 
 class Item(NamedTuple):
@@ -26,6 +28,10 @@ class Item(NamedTuple):
     `banner` rows are cut off at the bottom, then the image is cropped to `box`: (left, top, right,
     bottom) in pixels from the upper left corner, without right and bottom. A box may extend beyond
     the image.
+
+    `offset` is the position of the image in an archive: the image of the path
+    ``"train-0.tar/finch/1.jpg"`` is the member ``finch/1.jpg``, whose header starts at this byte of
+    ``train-0.tar``. Default None: a file of its own.
     """
 
     path: str
@@ -33,6 +39,14 @@ class Item(NamedTuple):
     split: Split
     box: Box | None = None
     banner: int = 0
+    offset: int | None = None
+
+    @property
+    def file(self) -> str:
+        """The path of the file below the root; of a member of an archive, that of the archive."""
+        if self.offset is None:
+            return self.path
+        return self.path.partition(f"{ARCHIVE}/")[0] + ARCHIVE
 
 
 @dataclass(frozen=True)
@@ -90,9 +104,10 @@ class Index:
         """SHA-256 checksum of classes and items. It does not depend on the root folder.
 
         Equal checksums mean the same list of images in the same splits. The contents of the image
-        files are not included.
+        files, and positions in archives, are not included.
         """
-        listed = json.dumps([self.classes, self.items], separators=(",", ":"))
+        items = [item[:-1] for item in self.items]
+        listed = json.dumps([self.classes, items], separators=(",", ":"))
         return hashlib.sha256(listed.encode()).hexdigest()
 
 

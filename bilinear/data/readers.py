@@ -11,8 +11,15 @@ from .cub import read_cub
 from .folder import read_folder
 from .index import Index
 from .listing import list_folder
+from .webdataset import has_shards, read_webdataset
 
-READERS = {"cub": read_cub, "aircraft": read_aircraft, "cars": read_cars, "folder": read_folder}
+READERS = {
+    "cub": read_cub,
+    "aircraft": read_aircraft,
+    "cars": read_cars,
+    "folder": read_folder,
+    "webdataset": read_webdataset,
+}
 
 _MARKERS = {  # one file is enough, so that an incompletely unpacked archive is recognized too
     "cub": ("images.txt", "image_class_labels.txt", "train_test_split.txt"),
@@ -26,8 +33,8 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
 
     Args:
         path: the folder of the data set.
-        kind: the layout: ``"cub"``, ``"aircraft"``, ``"cars"`` or ``"folder"`` (one folder per
-            class). Default None: detected from the annotation files.
+        kind: the layout: ``"cub"``, ``"aircraft"``, ``"cars"``, ``"folder"`` (one folder per
+            class) or ``"webdataset"`` (tar archives). Default None: detected from the files.
         options: arguments of the reader. ``check_counts=False`` accepts fewer images or classes
             than published. ``boxes=True`` crops every image to its bounding box (CUB, Cars,
             Aircraft). ``level="family"`` or ``"manufacturer"`` selects the classes of Aircraft.
@@ -40,7 +47,7 @@ def open_dataset(path: str | os.PathLike, kind: str | None = None, **options) ->
         name = os.fspath(path) or "an empty name"
         raise NotADirectoryError(f"open_dataset: {name} is not a folder")
     if kind is None and (kind := _detect(root)) is None:
-        kind = "folder"
+        kind = "webdataset" if has_shards(root) else "folder"
         if inner := [name for name in sorted(list_folder(root)[0]) if _detect(root / name)]:
             invariant = f"{root} must be the folder of one data set"
             received = f"a folder that contains {', '.join(inner[:5])}"

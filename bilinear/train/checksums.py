@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-from .._files import file_checksum, write_text
+from .._files import name_in_errors, write_text
 from .._json import format_json, read_json
 from ..contract import refuse
-from ..data import Index, Pipeline
+from ..data import Index, Item, Pipeline
+from ..data.archives import open_item
 
 REMEDY = "Restore the files, or start a new run."
 _NAMED = 3
@@ -41,8 +43,8 @@ class ImageFiles:
 
     def __init__(self, index: Index, training: Pipeline) -> None:
         self._index, self._training = index, training
-        paths = {item.path for item in index.items if item.split != "test"}
-        self._checksums = {path: file_checksum(index.root / path) for path in sorted(paths)}
+        items = {item.path: item for item in index.items if item.split != "test"}
+        self._checksums = {path: _checksum(index.root, items[path]) for path in sorted(items)}
 
     def write(self, path: Path) -> None:
         """Write the checksums to a JSON file."""
@@ -83,6 +85,11 @@ class ImageFiles:
         rest = self._training.batch_indices(0, position.batch)
         unread = {items[i].path for batch in rest for i in batch}
         return unread | {item.path for item in items if item.split == "validation"}
+
+
+def _checksum(root: Path, item: Item) -> str:
+    with open_item(root, item) as file, name_in_errors(root / item.path):
+        return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
 
 
 def _read(op: str, path: Path) -> dict[str, str]:

@@ -85,7 +85,7 @@ def fit(
         refuse(ValueError, "train", invariant, f"{len(index.classes)}", remedy)
     run = Run(folder)
     weights = [] if recipe.model.weights is None else [recipe.model.weights]
-    check_outputs(run.outputs(recipe), weights + [index.root / item.path for item in index.items])
+    check_outputs(run.outputs(recipe), weights + [index.root / item.file for item in index.items])
     log, curves = TensorBoardLog(run, recipe), Curves(run)
     is_first = processes is None or processes.rank == 0
 

@@ -20,7 +20,7 @@ from bilinear.data.images import Preprocessing
 from bilinear.train import Group, Images, Phase
 
 from ..agreement import relative_error
-from ..datasets import BANNER, aircraft, color_images
+from ..datasets import BANNER, aircraft, color_images, shards
 from ..subjects import PRESENT, driver
 from ..tolerances import LOGITS
 from ..training import recipe
@@ -37,6 +37,33 @@ def train_model(folder: Path, data: Path, *options: object) -> Path:
     words = ["train", folder / "mine.json", data, folder / "run", "--workers", 0, *options]
     assert run([str(word) for word in words]) == 0
     return folder / "run" / "best.safetensors"
+
+
+def test_shards_are_trained_and_evaluated_as_an_image_folder(
+    tmp_path: Path, command, capsys
+) -> None:
+    """The run gives the same model, bit for bit, and the commands the same results."""
+    data = color_images(tmp_path / "pictures")
+    places = {"folder": data, "shards": shards(tmp_path / "shards", open_dataset(data), 5)}
+    models, reports, rows = [], [], []
+    for name, place in places.items():
+        (folder := tmp_path / f"of {name}").mkdir()
+        models.append(train_model(folder, place, "--fraction", 0.34))
+        capsys.readouterr()
+        report = json.loads(command("evaluate", models[0], place, "--json", "--split", "all"))
+        reports.append(report | {"data": ""})
+        command("descriptors", models[0], place, tmp_path / f"{name}.npy")
+        rows.append(open_descriptors(tmp_path / f"{name}.npy"))
+    assert models[0].read_bytes() == models[1].read_bytes()
+    assert reports[0] == reports[1]
+    assert reports[0]["images"] == 18
+    np.testing.assert_array_equal(*(array for array, _ in rows))
+    assert rows[0][1].labels == rows[1][1].labels
+    assert rows[1][1].paths[0] == str(places["shards"] / "birds-train-000000.tar/blue/0.jpg")
+    (checksums, *others) = (
+        json.loads((model.parent / "images.json").read_text()) for model in models
+    )
+    assert [*checksums.values()] == [*others[0].values()]
 
 
 def test_the_validation_split_of_a_run_is_evaluated(tmp_path: Path, command, capsys) -> None:

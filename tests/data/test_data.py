@@ -239,5 +239,5 @@ def test_a_damaged_matlab_file_is_named(tmp_path, damage):
 def test_invalid_paths_and_kinds_are_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere is not a folder"):
         open_dataset(tmp_path / "nowhere")
-    words = "kind must be one of cub, aircraft, cars, folder, or None; got 'dogs'"
+    words = "kind must be one of cub, aircraft, cars, folder, webdataset, or None; got 'dogs'"
     refused(words, tmp_path, kind="dogs")

@@ -1,7 +1,7 @@
 """Faults of data sets, images, checkpoints, runs and losses, and of the rules that refuse them."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ TABLES = ("tests/models/test_conversion.py", "-k", "random_tables")
 RUNS, CHANGED = ("tests/train/test_damaged_runs.py",), ("tests/train/test_fit.py", "-k", "damaged")
 OUTPUTS = ("tests/cli/test_cli_outputs.py",)
 PARTS = ("tests/data/test_pipeline.py", "-k", "several_processes")
+SHARDS = ("tests/data/test_webdataset.py", "tests/data/test_damaged_shards.py")
 PROCESSES = ("tests/train/test_processes.py", "-k", "not pytorch and not images")
 
 UNCHECKED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
@@ -65,6 +66,42 @@ def _(f, path):
 @fault("a later line of annotations is ignored", "data.annotations:Annotations.add", ANNOTATIONS)
 def _(f, self, table, key, row):
     table.setdefault(key, row)
+
+
+@fault("a shard may be replaced", "data.archives:_open_member", SHARDS)
+def _(f, root, item, offset, file):
+    try:
+        return f(root, item, offset, file)
+    except Exception:
+        file.seek(offset + 512)
+        return file
+
+
+@fault("a shard ends at its damage", "data.archives:_headers", SHARDS)
+def _(f, path, file):
+    with suppress(ValueError):
+        yield from f(path, file)
+
+
+@fault("a member ends where its archive does", "data.archives:_Part.readinto", SHARDS)
+def _(f, self, buffer):
+    self._size = 2**40
+    return f(self, buffer)
+
+
+@fault("all shards are training images", "data.webdataset:_splits", SHARDS)
+def _(f, root, shards):
+    return dict.fromkeys(shards, "train")
+
+
+@fault("the checksum depends on places in shards", "data.index:Index.checksum", SHARDS)
+def _(f, self):
+    return f(self) + repr([item.offset for item in self.items])
+
+
+@fault("a shard is hashed in place of its image", "train.checksums:_checksum", SHARDS)
+def _(f, root, item):
+    return f(root, item._replace(path=item.file, offset=None))
 
 
 @fault("the orientation of a photograph is ignored", "data.image_reader:_turn", IMAGES)

@@ -51,7 +51,7 @@ def images_key(pipeline: Pipeline) -> dict[str, Any]:
     index, decoder = pipeline.index, pipeline.decoder
     augmentation = decoder.augmentation
     files = []
-    for path in (decoder.root / index.items[i].path for i in pipeline.indices):
+    for path in (decoder.root / index.items[i].file for i in pipeline.indices):
         try:
             state = os.stat(path)
         except OSError as error:
