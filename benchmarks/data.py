@@ -37,6 +37,11 @@ def photographs(root: Path, count: int, width: int, height: int) -> Index:
             layers.append(np.asarray(resized, np.float32))
         pixels = np.average(layers, axis=0, weights=(1, 3, 4, 4)).astype(np.uint8)
         Image.fromarray(pixels).save(root / f"{k}.jpg", quality=90)
+    return index_of(root, count)
+
+
+def index_of(root: Path, count: int) -> Index:
+    """The index of the JPEGs that `photographs` wrote."""
     items = tuple(Item(f"{k}.jpg", k % CLASSES, "train") for k in range(count))
     return Index(root, tuple(map(str, range(CLASSES))), items, "photographs")
 
