@@ -181,7 +181,7 @@ def test_contradictory_arguments_are_refused(tmp_path: Path) -> None:
         ("got torch to keras", (pt, tmp_path / "d.keras"), {}),
         ("torch to portable needs a portable file as like; got like=None", (pt, a), {}),
         ("portable to torch needs no portable file as like", (a, pt), {"like": b}),
-        ("keras to portable takes no", (tmp_path / "d.keras", a), {"like": b}),
+        ("keras to portable needs no", (tmp_path / "d.keras", a), {"like": b}),
         ("a name must end in one of .safetensors, .pt, .pth, .keras", (tmp_path / "x", a), {}),
         ("a format must be one of portable, torch", (pt, a), {"source_form": "onnx"}),
         ("of the format torch must be torch; got 'jax'", (a, pt), {"framework": "jax"}),
