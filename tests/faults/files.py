@@ -127,8 +127,8 @@ def _(f, rng, name, shape, dtype):
 
 
 @fault("taps do not cut the network", "models.plans:cut", POOLS)
-def _(f, backbone, taps):
-    return f(backbone, None)
+def _(f, backbone, taps, *rest):
+    return f(backbone, None, *rest)
 
 
 @fault("the arguments of a pool within a pool are not checked", "models.pools:check_pooling", POOLS)

@@ -18,6 +18,7 @@ import pytest
 from bilinear.models import plans
 from bilinear.testing.tolerances import UNIT_ROUNDOFF
 
+from ..agreement import nudge
 from ..subjects import PRESENT, driver
 from ..tolerances import EARLY_RUN, RUN, SELF_DIVERGENCE
 
@@ -96,11 +97,6 @@ class Run:
         run = cls(backend, model, task)
         run.state, run.step = driver(backend).resume(model, buffers, **SGD), HALF
         return run
-
-
-def nudge(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    ends = np.array([-np.inf, np.inf], array.dtype)
-    return np.nextafter(array, ends[rng.integers(2, size=array.shape, dtype=np.uint8)])
 
 
 def kind(name: str) -> str:
