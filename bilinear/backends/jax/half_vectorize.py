@@ -35,7 +35,7 @@ def upper_triangle(g: jax.Array) -> jax.Array:
     row, column = np.triu_indices(rows, m=channels)
     entries = row * channels + column
     flat = flatten_matrices(g)
-    return upcast(jnp.take(flat, entries, axis=1, unique_indices=True, indices_are_sorted=True))
+    return upcast(flat.at[:, entries].get(unique_indices=True, indices_are_sorted=True))
 
 
 @upper_triangle.defjvp

@@ -143,7 +143,7 @@ def _gradients(cotangents, w, streams, z, eps, packed) -> list[tf.Tensor]:
         dead = tf.equal(tf.stop_gradient(m), constant(0, m))  # there the slope is 0
         slope = constant(0.5, m) / tf.where(dead, constant(1, m), tf.abs(m))
         dg = tf.where(dead, constant(0, m), slope) * _unflat(ds, m, packed)
-        dg = dg if z is None else dg / z[..., None]
+        dg = dg if z is None else dg / tf.expand_dims(z, -1)
         first = rows.start if packed else 0
         of_x.append(tf.matmul(y[:, :, first:], dg, transpose_b=True))
         of_y.append(tf.pad(tf.matmul(x[:, :, rows], dg), [[0, 0], [0, 0], [first, 0]]))
@@ -154,7 +154,7 @@ def _roots(streams: _Streams, z: Any, eps: float, rows: slice, packed: bool) -> 
     """Roots of a block of rows; if packed, of the columns from its first row on."""
     first = rows.start if packed else 0
     g = tf.matmul(streams[0][:, :, rows], streams[-1][:, :, first:], transpose_a=True)
-    return signed_sqrt_unchecked(g if z is None else g / z[..., None], eps)
+    return signed_sqrt_unchecked(g if z is None else g / tf.expand_dims(z, -1), eps)
 
 
 def _flat(m: tf.Tensor, packed: bool) -> tf.Tensor:

@@ -28,7 +28,7 @@ def covariance_pool(x: Any, y: Any = None, *, mask: Any = None) -> tf.Tensor:
 
 
 def covariance_pool_unchecked(x: tf.Tensor, y: Any, mask: Any) -> tf.Tensor:
-    z = count_locations(x, mask, "mean")[..., None]
+    z = tf.expand_dims(count_locations(x, mask, "mean"), -1)
     x_centered = center_locations(upcast(x), mask, z)
     y_centered = x_centered if y is None else center_locations(upcast(y), mask, z)
     return tf.matmul(x_centered, y_centered, transpose_a=True) / z

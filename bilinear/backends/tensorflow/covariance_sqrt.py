@@ -65,7 +65,7 @@ def covariance_sqrt_unchecked(
     x, mask, center, reduction, method, steps, normalize, tol
 ) -> tf.Tensor:
     x = upcast(x)
-    z = count_locations(x, mask, "mean")[..., None]
+    z = tf.expand_dims(count_locations(x, mask, "mean"), -1)
     x = center_locations(x, mask, z) if center else select_locations(x, mask)
     z = constant(1, x) if reduction == "sum" else z
     if not use_gram_matrix(x.shape[1], x.shape[2], method, steps):

@@ -35,7 +35,7 @@ def outer_pool_unchecked(x: tf.Tensor, y: Any, mask: Any, reduction: Reduction) 
     y = x if y is None else select_locations(upcast(y), mask)
     g = tf.matmul(x, y, transpose_a=True)
     z = count_locations(x, mask, reduction)
-    return g if z is None else g / z[..., None]
+    return g if z is None else g / tf.expand_dims(z, -1)
 
 
 def select_locations(x: tf.Tensor, mask: Any) -> tf.Tensor:
