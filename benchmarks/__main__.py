@@ -8,6 +8,7 @@
     python -m benchmarks --head                pooling and classifier together
     python -m benchmarks --models              whole networks: training and inference steps
     python -m benchmarks --cache               an epoch with cached feature maps
+    python -m benchmarks --keras               Keras layers beside the native ones
     python -m benchmarks --scaling             large shapes, and growth of the cost
     python -m benchmarks --write docs/benchmarks.md    also replace the tables in this file
 
@@ -29,7 +30,7 @@ from typing import Any
 
 from bilinear.contract import message
 
-from . import cache, head, machine, memory, models, operators, scaling
+from . import cache, head, keras_layers, machine, memory, models, operators, scaling
 from .calls import LAYERS, OPERATORS
 from .measure import in_new_process
 from .report import chart, write
@@ -41,6 +42,7 @@ SECTIONS = {
     "head": head,
     "models": models,
     "cache": cache,
+    "keras": keras_layers,
     "scaling": scaling,
 }
 """Each module has ``section(given)``, which measures, and ``tables(found)``."""

@@ -12,11 +12,11 @@ from bilinear.contract.pooling import packed_size
 
 from ..agreement import relative_error
 from ..subjects import PRESENT
-from ..tolerances import LOGITS, PEAK, PEAK_SLACK, RESIDENT
+from ..tolerances import LOGITS, PEAK, PEAK_SLACK, RECOMPUTED, RESIDENT
 
 pytest.importorskip("benchmarks")
 
-from benchmarks import cache, head, memory, models, operators, report, scaling
+from benchmarks import cache, head, keras_layers, memory, models, operators, report, scaling
 from benchmarks.calls import LAYERS, OPERATORS, Size
 from benchmarks.measure import in_new_process, time_in_turn
 from benchmarks.operators import measure
@@ -97,6 +97,31 @@ def test_an_epoch_with_cached_feature_maps_is_measured(backend: str) -> None:
     assert len(cache.tables([row])) == 3
     assert 0 < row["milliseconds"]["reading"] < row["milliseconds"]["cached"]
     assert row["ratio"][1] > 0
+
+
+@pytest.mark.full
+@pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs Keras")
+@over_backends
+def test_keras_layers_are_measured_beside_the_native_ones(backend: str) -> None:
+    """In a process of its own, because a process has one backend of Keras."""
+    found, results = in_new_process(
+        _keras_layers, backend, first=functools.partial(keras_layers.use_backend, backend)
+    )
+    assert len(keras_layers.tables(found)) == 2 + len(found)
+    for row in found:
+        assert all(0 < low <= median for low, median, _ in map(row.get, keras_layers.PASSES))
+        assert ("call, µs" in row) == (row["mode"] == "eager")
+    for keras, native in results:
+        np.testing.assert_allclose(keras, native, **RECOMPUTED)
+
+
+def _keras_layers(backend: str) -> tuple[list[dict], list[list[np.ndarray]]]:
+    """The rows of two layers with weights, and what both calls of each return."""
+    names = ["LowRankBilinearClassifier", "HierarchicalBilinearPool"]
+    mode, inference = keras_layers.MODES[backend][-1], keras_layers.PASSES[0]
+    pairs = [keras_layers.runs(backend, name, SMALL, mode, inference) for name in names]
+    results = [[np.asarray(run()) for run in pair.values()] for pair in pairs]
+    return keras_layers.measure(backend, dict.fromkeys(names, SMALL), 0.0), results
 
 
 POOLED = [
