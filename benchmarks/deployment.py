@@ -13,14 +13,17 @@ example is tried with a fixed image size, then with a fixed batch too.
 """
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +38,7 @@ from bilinear.testing.closeness import assert_within
 from bilinear.testing.ratios import WORST, Subject
 
 from . import machine
+from .keras_layers import use_backend
 from .measure import Spread, time_in_turn
 from .report import table, write
 
@@ -76,17 +80,30 @@ CASES = {
     "BCNN, resnet18": Case("BCNN", {"backbone": "resnet18", **MODEL}),
 }
 
+
+class Format(NamedTuple):
+    """What a format needs."""
+
+    framework: str
+    packages: tuple[str, ...] = ()
+    """Further packages that write and run it."""
+    of_keras: bool = False
+    """Whether ``model.export`` of Keras writes it, on the backend `framework`."""
+
+
 FORMATS = {
-    "ONNX in ONNX Runtime": ("torch", ("onnx", "onnxscript", "onnxruntime")),
-    "ONNX in OpenVINO": ("torch", ("onnx", "onnxscript", "openvino")),
-    "torch.export": ("torch", ()),
-    "AOTInductor": ("torch", ()),
-    "torch.jit.trace": ("torch", ()),
-    "SavedModel": ("tensorflow", ()),
-    "LiteRT": ("tensorflow", ("ai_edge_litert",)),
-    "jax.export": ("jax", ()),
+    "ONNX in ONNX Runtime": Format("torch", ("onnx", "onnxscript", "onnxruntime")),
+    "ONNX in OpenVINO": Format("torch", ("onnx", "onnxscript", "openvino")),
+    "ONNX of Keras on TensorFlow": Format("tensorflow", ("tf2onnx", "onnxruntime"), True),
+    "ONNX of Keras on JAX": Format("jax", ("keras", "jax2onnx", "onnxruntime"), True),
+    "ONNX of Keras on PyTorch": Format("torch", ("keras", "onnx", "onnxruntime"), True),
+    "torch.export": Format("torch"),
+    "AOTInductor": Format("torch"),
+    "torch.jit.trace": Format("torch"),
+    "SavedModel": Format("tensorflow"),
+    "LiteRT": Format("tensorflow", ("ai_edge_litert",)),
+    "jax.export": Format("jax"),
 }
-"""Format -> the framework that exports it, and further packages."""
 
 LEVELS = ("batch and size", "batch", "none")
 """What may differ from the example: tried from the left."""
@@ -105,10 +122,21 @@ def inputs(case: Case) -> list[list[np.ndarray]]:
 
 def measure(form: str, label: str, seconds: float) -> dict[str, Any]:
     """Return what the tables show of a case in a format; ``{"error": …}`` if it cannot be used."""
-    case, module = (
-        CASES[label],
-        importlib.import_module(f"{__package__}.{FORMATS[form][0]}_formats"),
-    )
+    framework, _, of_keras = FORMATS[form]
+    if of_keras:
+        return _process(framework).submit(_measure, "keras", form, label, seconds).result()
+    return _measure(framework, form, label, seconds)
+
+
+@functools.cache
+def _process(backend: str) -> ProcessPoolExecutor:
+    """A process in which Keras computes with `backend`."""
+    fresh = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, fresh, initializer=use_backend, initargs=(backend,))
+
+
+def _measure(exporter: str, form: str, label: str, seconds: float) -> dict[str, Any]:
+    case, module = CASES[label], importlib.import_module(f"{__package__}.{exporter}_formats")
     model, error = module.build(case), ""
     own, given = module.native(model), inputs(case)
     for used, dynamic in zip((3, 2, 1), LEVELS, strict=True):
@@ -146,6 +174,15 @@ def _ratio(
     return WORST[subject]
 
 
+def _packages(form: str) -> tuple[str, ...]:
+    return FORMATS[form].framework, *FORMATS[form].packages
+
+
+def missing(form: str) -> list[str]:
+    """The packages of a format that are not installed."""
+    return [name for name in _packages(form) if not importlib.util.find_spec(name)]
+
+
 def tables(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
     """Return one table per format."""
     lines: list[str] = []
@@ -154,8 +191,8 @@ def tables(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
         lines += [f"### {form}", "", *table(head, (_row(*pair) for pair in found[form].items()))]
         failed = {label: row["error"] for label, row in found[form].items() if "error" in row}
         lines += ["", *(f"- {label}: `{text[:150]}`" for label, text in failed.items()), ""]
-    missing = [form for form in FORMATS if form not in found]
-    return [*lines, f"Not measured: {', '.join(missing)}."] if missing else lines
+    others = [form for form in FORMATS if form not in found]
+    return [*lines, f"Not measured: {', '.join(others)}."] if others else lines
 
 
 def _row(label: str, row: dict[str, Any]) -> list[str]:
@@ -178,15 +215,14 @@ def main(words: Sequence[str] | None = None) -> None:
     file = given.out / "deployment.json"
     found = json.loads(file.read_text()) if file.is_file() else {}
     for form in given.format:
-        framework, packages = FORMATS[form]
-        if absent := [p for p in (framework, *packages) if not importlib.util.find_spec(p)]:
+        if absent := missing(form):
             print(f"{form} was not measured without {', '.join(absent)}", file=sys.stderr)
             continue
         for label in given.case:
             print(f"{form}: {label}", file=sys.stderr, flush=True)
             found.setdefault(form, {})[label] = measure(form, label, given.seconds)
             file.write_text(json.dumps(found, indent=1) + "\n")
-    used = sorted({name for form in found for name in (FORMATS[form][0], *FORMATS[form][1])})
+    used = sorted({name for form in found for name in _packages(form)})
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in used)
     command = shlex.join(["python", "-m", "benchmarks.deployment"])
     where = f"Machine: {machine.processor()}, {os.cpu_count()} cores. Versions: {versions}."

@@ -9,19 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import bilinear.tensorflow
+from . import keras_formats
 
 Run = Callable[..., np.ndarray]
-
-
-def build(case: Any) -> keras.Model:
-    made = getattr(bilinear.tensorflow, case.name)(**case.parameters)
-    if case.name == "BCNN":
-        return made
-    channels = case.parameters.get("channels", 6)
-    each = channels if isinstance(channels, list) else [channels] * case.streams
-    maps = [keras.Input((None, None, c)) for c in each]
-    return keras.Model(maps, made(*maps))
+build = keras_formats.build
 
 
 def native(model: keras.Model) -> Run:
