@@ -137,8 +137,10 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Every check there is, as for a nightly run or before a release."""
     everything = {name: [] for name in nox.options.sessions or ()}
-    everything["parity"] = ["--full", *PARALLEL, "--ratios=out/parity.json"]
-    everything |= {"reference": [], "wheel": [], "faults": ["--full"], "docs": []}
+    parity = ("--full", *PARALLEL, "--ratios=out/parity.json")
+    everything["parity"] = [*parity, "--ignore=tests/docs/test_deployment.py"]
+    everything |= {"reference": [], "wheel": [], "deployment": []}
+    everything |= {"faults": ["--full"], "docs": []}
     everything |= {f"namespaces(framework={name!r})": [] for name in FRAMEWORKS}
     for name, arguments in everything.items():
         session.notify(name, arguments)
@@ -274,6 +276,17 @@ def wheel(session: nox.Session) -> None:
     tests += ["layers/test_layers", "models/test_checkpoint"]
     chosen = session.posargs or [f"tests/{name}.py" for name in tests]
     session.run("pytest", "--full", *chosen)
+
+
+@nox.session
+def deployment(session: nox.Session) -> None:
+    """Every format for deployment, with the packages that write and run it: no test is skipped."""
+    install(session, "all,onnx,litert", "test", "deployment")
+    # it excludes newer versions of packages that it does not import
+    session.install("--no-compile", "--no-deps", CONSTRAINTS, "jax2onnx")
+    names = ("docs/test_deployment", "models/test_export", "layers/test_torch_export")
+    tests = ("--no-skips", "-k", "not torchvision", *(f"tests/{name}.py" for name in names))
+    session.run("pytest", "--full", *(session.posargs or tests), env=QUIET)
 
 
 @nox.session(venv_backend="none")

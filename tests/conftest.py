@@ -53,6 +53,7 @@ for _profile in ("default", "quick"):  # for runs that only need to know whether
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full` too")
+    parser.addoption("--no-skips", action="store_true", help="the run fails if a test is skipped")
     parser.addoption("--device", default="cpu", help="cpu or cuda")
     parser.addoption("--tf32", action="store_true", help="allow TensorFloat-32 on GPUs")
 
@@ -74,6 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--full"):
         config.hook.pytest_deselected(items=[item for item in items if only_full(item)])
         items[:] = [item for item in items if not only_full(item)]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -24,6 +24,10 @@ RUNNABLE = [
     for name, form in FORMS.items()
     if form.framework in PRESENT and all(map(importlib.util.find_spec, form.packages))
 ]
+OR_SKIPPED = [
+    pytest.param(name, marks=[] if name in RUNNABLE else pytest.mark.skip(f"needs {form.extra}"))
+    for name, form in FORMS.items()
+]
 
 
 def save_model(folder: Path, preprocessing: Preprocessing | None = PREPROCESSING, **given) -> Path:
@@ -59,7 +63,7 @@ def metadata(path: Path, form: str) -> dict:
 
 @pytest.mark.filterwarnings("ignore")  # of the exporters
 @pytest.mark.parametrize("with_preprocessing", [False, True], ids=["normalized", "pixels"])
-@pytest.mark.parametrize("form", RUNNABLE)
+@pytest.mark.parametrize("form", OR_SKIPPED)
 def test_an_exported_model_gives_the_logits(
     form: str, with_preprocessing: bool, tmp_path: Path, image: Path
 ) -> None:
