@@ -143,6 +143,9 @@ COMPILED = ("flax", "frameworks", "precision")
 ELSEWHERE = {
     "test_one_file_on_every_backend": lambda **_: True,
     "test_layers_compute_as_their_dtype_policy_says": lambda **_: True,
+    "test_models_compute_as_their_dtype_policy_says": _unless(
+        backend=("jax",), policy=("mixed_bfloat16",)
+    ),
     # models: whole networks take most of the time
     "test_logits_gradients_and_statistics_agree": _unless(
         architecture=("resnet50 to layer1",), training=(True,)

@@ -44,7 +44,8 @@ def layer(name, cotangent, maps, *, mask=None, parameters=None, layout=""):
 def _jax_gradients(made, maps, masks, cotangent):
     import jax  # noqa: PLC0415
 
-    made(*maps, **masks)  # which builds it
+    if not made.built:
+        made(*maps, **masks)
     constants = [v.value for v in made.non_trainable_variables]
 
     def run(weights, maps):
@@ -63,7 +64,20 @@ def _torch_gradients(made, maps, masks, cotangent):
     return result, [t.grad for t in (*maps, *weights)]
 
 
-GRADIENTS = {"jax": _jax_gradients, "torch": _torch_gradients}
+def _tensorflow_gradients(made, maps, masks, cotangent):
+    import tensorflow as tf  # noqa: PLC0415
+
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        result = made(*maps, **masks)
+    return result, tape.gradient(result, [*maps, *made.trainable_variables], cotangent)
+
+
+GRADIENTS = {
+    "jax": _jax_gradients,
+    "torch": _torch_gradients,
+    "tensorflow": _tensorflow_gradients,
+}
 
 
 def make(name, **arguments):
@@ -143,6 +157,15 @@ def predict_model(case, images, path=None):
 
 def predict_file(path, images):
     return namespace.load(path).predict(images, verbose=0)
+
+
+def model_gradients(policy, pool, images, cotangent):
+    """Return logits in training, and gradients of images and weights, under a dtype policy."""
+    model = namespace.BCNN("vgg16_bn", 3, taps=("relu1_1",), projection=8, pool=pool, dtype=policy)
+    given = to_tensor(images.astype(model.variable_dtype))
+    pull, training = to_tensor(cotangent.astype(model.compute_dtype)), {"training": True}
+    logits, gradients = GRADIENTS[keras.backend.backend()](model, [given], training, pull)
+    return to_array(logits), list(map(to_array, gradients))
 
 
 def train_model(case, portable, archive, images, labels):

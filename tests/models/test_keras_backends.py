@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from ..agreement import relative_error
 from ..drivers.keras import BACKENDS, on
 from ..subjects import driver
-from ..tolerances import EARLY_RUN, LOGITS
+from ..tolerances import EARLY_RUN, GRADIENTS, LOGITS, SPREAD
 
 if len(BACKENDS) < 2:
     pytest.skip("Keras has no second backend here", allow_module_level=True)
@@ -34,6 +35,42 @@ def test_logits_of_models_and_files(backend: str, case: str, tmp_path: Path) -> 
     assert np.linalg.norm(expected) > 1e-3
     assert relative_error(found, expected) <= LOGITS["float32"]
     assert relative_error(read, expected) <= LOGITS["float32"]
+
+
+POLICIES = {
+    "mixed_bfloat16": ("bfloat16", "float32"),
+    "mixed_float16": ("float16", "float32"),
+    "float64": ("float64", "float64"),
+}
+"""Dtype policy -> the dtypes of logits and of gradients."""
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tensorflow"])
+def test_models_compute_as_their_dtype_policy_says(backend: str, policy: str) -> None:
+    """The errors of half precision are real, and not much larger than those of TensorFlow.
+
+    In float64 without a Dense layer, which Keras computes in float32 on PyTorch.
+    """
+    pool = "LowRankBilinearClassifier" if policy == "float64" else "BilinearPool"
+    given = pool, IMAGES[:2, :9, :13], np.random.default_rng(1).standard_normal((2, 3))
+    runs = ("tensorflow", "float64"), ("tensorflow", policy), (backend, policy)
+    exact, expected, found = (on(name, "model_gradients", of, *given) for name, of in runs)
+    of_logits, of_gradients = POLICIES[policy]
+    for logits, gradients in (expected, found):
+        assert logits.dtype.name == of_logits
+        assert {value.dtype.name for value in gradients} == {of_gradients}
+    for i, allowed in enumerate((LOGITS["float64"], GRADIENTS["float64"])):
+        error, usual = (relative_error(_flat(run[i]), _flat(exact[i])) for run in (found, expected))
+        if policy != "float64":
+            allowed = SPREAD * usual  # noqa: PLW2901
+            assert error >= ml_dtypes.finfo(of_logits).eps / (2 * SPREAD)
+        assert error <= allowed
+
+
+def _flat(arrays) -> np.ndarray:
+    """One array or several as one vector."""
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
 
 
 # a file says that the model was compiled, which Keras does not do on deterministic TensorFlow

@@ -77,9 +77,9 @@ class BatchNorm(keras.layers.Layer):
         if training and self.trainable:
             values, count = functions().count_values(values)
             old_mean, old_variance = mean, variance
-            mean = ops.mean(values, axis=(0, 1, 2))
+            mean = ops.sum(values, axis=(0, 1, 2)) / count  # Keras takes means in float32
             centered = values - mean
-            variance = ops.mean(ops.square(centered), axis=(0, 1, 2))
+            variance = ops.sum(ops.square(centered), axis=(0, 1, 2)) / count
             unbiased = variance * (count / (count - 1))
             _update(self.moving_mean, old_mean, mean, count)
             _update(self.moving_variance, old_variance, unbiased, count)

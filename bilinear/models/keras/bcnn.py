@@ -64,7 +64,8 @@ class BCNN(keras.Model, Network[Any]):
         to the smallest, axis by axis.
     Attributes: `preprocessing` of the images and `classes`, the class names; None if unknown.
     Precision: convolutions and the classifier follow the framework's settings for float32 products,
-        such as `tf.config.experimental.enable_tensor_float_32_execution`.
+        such as `tf.config.experimental.enable_tensor_float_32_execution`. On PyTorch,
+        Keras computes the classifier of a float64 model in float32.
     Raises: ValueError or TypeError for inconsistent arguments, before any layer is built; for
         `weights`, the errors of `load`.
     Example:
