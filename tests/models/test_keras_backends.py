@@ -1,5 +1,6 @@
 """`BCNN` of Keras on JAX and PyTorch: the logits, training and files of Keras on TensorFlow."""
 
+import importlib
 from pathlib import Path
 
 import ml_dtypes
@@ -71,6 +72,20 @@ def test_models_compute_as_their_dtype_policy_says(backend: str, policy: str) ->
 def _flat(arrays) -> np.ndarray:
     """One array or several as one vector."""
     return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_an_uncalled_model_is_quantized(tmp_path: Path) -> None:
+    """Its classifier: both factors have steps of 1/127 of their largest value."""
+    made, options = driver("tensorflow"), {"taps": ("relu1_1",), "projection": 8}
+    images, path = IMAGES[:2, :9, :13], tmp_path / "model.keras"
+    model, original = (made.model("vgg16_bn", 3, **options) for _ in range(2))
+    model.quantize("int8")
+    logits = made.logits(model, images)
+    assert 0 < relative_error(logits, made.logits(original, images)) <= 4 / 127
+    model.save(path)
+    opened = importlib.import_module("keras").saving.load_model(path)
+    np.testing.assert_array_equal(made.logits(opened, images), logits)
 
 
 # a file says that the model was compiled, which Keras does not do on deterministic TensorFlow

@@ -137,7 +137,7 @@ class BCNN(keras.Model, Network[Any]):
         return {name: part for name, part in self._parts.items() if name in self._backbones}
 
     def build(self, input_shape: Any) -> None:
-        """Make every variable, so that a model can be saved and filled before its first call.
+        """Build every layer, so that a model can be saved or quantized before its first call.
 
         Keras' own exporters need the name of the argument.
         """
@@ -148,6 +148,9 @@ class BCNN(keras.Model, Network[Any]):
                 stream.build(input_shape)
             else:
                 stream(keras.Input(input_shape[1:], dtype=stream.compute_dtype))
+        for layer in filter(None, (self.projection, self.projection_b)):
+            if not layer.built:
+                layer.build((None, None, None, layer.channels))
         if not self.pool.built:
             like = {"dtype": self.pool.compute_dtype}
             self.pool(*(keras.Input((None, None, c), **like) for c in self.streams.pooled))
@@ -226,6 +229,7 @@ class BCNN(keras.Model, Network[Any]):
             "in_channels": self.streams.in_channels,
             "classes": self.classes and list(self.classes),
             "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
+            "quantized": getattr(self.classifier, "quantization_mode", None),
             "frozen": [name for name, layer in self._layers_by_name() if not layer.trainable],
         }
         return super().get_config() | streams | own
@@ -233,6 +237,7 @@ class BCNN(keras.Model, Network[Any]):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BCNN":
         config = config | {"seed": UNFILLED}
+        quantized = config.pop("quantized", None)
         classes, preprocessing, frozen, _ = (
             config.pop(key) for key in ("classes", "preprocessing", "frozen", "trainable")
         )
@@ -242,6 +247,8 @@ class BCNN(keras.Model, Network[Any]):
         model = cls(**config)
         model.classes = classes and tuple(classes)
         model.preprocessing = preprocessing and Preprocessing.from_dict(preprocessing)
+        if quantized is not None:
+            model.classifier.quantize(quantized)
         for name, layer in model._layers_by_name():
             if name in frozen:
                 layer.trainable = False
