@@ -38,14 +38,15 @@ def use_backend(framework: str) -> None:
 def runs(framework: str, name: str, size: Size, mode: str, which: str) -> dict[str, Callable]:
     """The call of the Keras layer and of the native one, which wait for their results."""
     call = make_call(name, size)
-    made = getattr(importlib.import_module("bilinear.keras"), name)(**call.layer)
+    own = call.layer or {}
+    made = getattr(importlib.import_module("bilinear.keras"), name)(**own)
     if framework == "tensorflow":
         return _tensorflow(made, call, mode, which)
     native = getattr(importlib.import_module(f"bilinear.{framework}"), name)
     if framework == "torch":
-        pair = made, native(**call.layer, data_format="channels_last")
+        pair = made, native(**own, data_format="channels_last")
         return {k: _torch(layer, call, which) for k, layer in zip(KEYS, pair, strict=True)}
-    return _jax(made, native(**call.layer), call, which)
+    return _jax(made, native(**own), call, which)
 
 
 KEYS = "keras", "native"
