@@ -80,5 +80,5 @@ if __name__ == "__main__":
             results[name] = run_and_kill(Path(folder) / name, name, framework, int(kills))
         else:
             together = importlib.import_module("tests.together")
-            results[name] = together.run_task(Path(folder) / "together", name)
+            results[name] = together.run_task(Path(folder) / "together", framework, name)
     print(json.dumps(results))

@@ -14,6 +14,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels, as in the error analysis
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # for tests of several devices
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # only the loopback test downloads
 if "BILINEAR_TEST_CACHE" not in os.environ:  # one for all workers, but not for processes they kill
     _cache = tempfile.TemporaryDirectory(prefix="bilinear-tests-")

@@ -1,8 +1,10 @@
-"""Training in several processes, which `torch.distributed` connects: tasks of `tests.commanded`.
+"""Training in several processes or on several devices: tasks of `tests.commanded`.
 
-They are forked, so that PyTorch is imported once.
+The processes are forked, so that the framework is imported once.
 """
 
+import importlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +12,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,14 @@ from .commanded import CACHED, cache_options, prepare
 from .survivor import QUICK, progress, wait
 from .training import PHASES, data, engine, recipe
 
-HANG = 60
+HANG = 300
 """Seconds after which processes that should have ended are killed."""
 
 PLAIN = Model("vgg16", taps=("relu1_1",), projection=6, weights=None, dtype="float64")
 """Without BatchNorm layers."""
+COMPACT = {"name": "CompactBilinearPool", "dim": 16}
+LOW_RANK = {"name": "LowRankBilinearPool", "dim": 8, "rank": 4}
+ALL = (Phase("all", (Group("all", 2.0**-8, 1e-3),), 1),)
 RECIPES = {
     "options": recipe(
         model=PLAIN,
@@ -41,6 +48,8 @@ RECIPES = {
         class_weights="balanced",
     ),
     "plain": recipe(phases=PHASES[:1]),
+    "compact": recipe(model=replace(PLAIN, pool=COMPACT), phases=ALL),
+    "low-rank": recipe(model=replace(PLAIN, pool=LOW_RANK), phases=ALL),
     "adamw": recipe(
         model=PLAIN,
         phases=(
@@ -51,24 +60,32 @@ RECIPES = {
 }
 
 
-def train_in(run: Path, of: Recipe, processes: Processes) -> None:
-    options = {"processes": processes} if processes.count > 1 else {}
-    one = engine("torch", of, **options)
+def train_in(run: Path, framework: str, of: Recipe, processes: Processes, **options: Any) -> None:
+    if processes.count > 1:
+        options["processes"] = processes
+    one = engine(framework, of, **options)
     train(of, one, *data((processes.rank, processes.count)), run, class_counts=[5, 3, 3])
 
 
 def fork(count: int, work: Callable[[], object]) -> list[int]:
-    """Start processes as torchrun does; returns their ids."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    """Start processes with the environment variables of each framework; returns their ids."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in sockets]
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     children = []
     for rank in range(count):
         if process := os.fork():
             children.append(process)
             continue
         place = {"WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
-        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ports[0]}
+        task = {"type": "worker", "index": rank}
+        place |= {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
+        place |= {"JAX_COORDINATOR_ADDRESS": cluster["worker"][0], "JAX_NUM_PROCESSES": count}
+        place |= {"JAX_PROCESS_ID": rank}
         os.environ.update({name: f"{value}" for name, value in place.items()})
         code = 1
         try:
@@ -100,12 +117,16 @@ def wait_for(children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def trajectories(folder: Path, names: list[str], counts: list[int]) -> dict[str, Any]:
-    """Exit codes of a run of each recipe in each number of processes."""
+def trajectories(
+    folder: Path, framework: str, names: list[str], counts: list[int], **options: Any
+) -> dict[str, Any]:
+    """Exit codes of a run of each recipe in each number of processes; `options` of the engine."""
 
     def work() -> None:
-        with join("torch", "cpu") as processes:
-            train_in(folder / "memory" / name / f"{count}", RECIPES[name], processes)
+        device = "cpu" if framework == "torch" else None
+        with join(framework, device) as processes:
+            run = folder / "memory" / name / "-".join([f"{count}", *options])
+            train_in(run, framework, RECIPES[name], processes, **options)
 
     found = {}
     for name in names:
@@ -114,10 +135,39 @@ def trajectories(folder: Path, names: list[str], counts: list[int]) -> dict[str,
     return found
 
 
+def on_devices(folder: Path, framework: str, names: list[str], counts: list[int]) -> dict[str, Any]:
+    """Exit codes of a run of each recipe in one process, on each number of devices."""
+
+    def work() -> None:
+        run = folder / "devices" / name / f"{count}"
+        train_in(run, framework, RECIPES[name], Processes(), devices=count)
+
+    found = {}
+    for name in names:
+        for count in counts:
+            found[f"{name} {count}"] = wait_for(fork(1, work))
+    return found
+
+
+def sums(framework: str, count: int) -> list[int]:
+    """Exit codes of processes that add exact values, of 64 bits although JAX has 32 here."""
+
+    def work() -> None:
+        if framework == "jax":
+            importlib.import_module("jax").config.update("jax_enable_x64", False)
+        with join(framework) as processes:
+            for values in np.array(0.1), np.array([2**53 + 1, -1]), np.array([200, 7], np.uint8):
+                total = processes.add(values if processes.rank == 1 else np.zeros_like(values))
+                assert total.dtype == values.dtype
+                np.testing.assert_array_equal(total, values)
+
+    return wait_for(fork(count, work))
+
+
 class Command:
     """``bilinear train`` on image files; its runs are in `folder`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, framework: str, name: str) -> None:
         """Args: `name` is one of `RECIPES` or `CACHED`."""
         self.folder, self.name = folder, name
         data = folder / "data"
@@ -127,7 +177,8 @@ class Command:
         if name in RECIPES:
             (data / "recipe.json").write_text(RECIPES[name].to_json())
         self.words = ["train", f"{data / 'recipe.json'}", f"{data / 'pictures'}", "--resume"]
-        self.words += ["--fraction", "0.34", "--framework", "torch", "--device", "cpu"]
+        self.words += ["--fraction", "0.34", "--framework", framework]
+        self.words += ["--device", "cpu"] if framework == "torch" else []
         self.words += ["--workers", "0", "--save-every", "1"]
 
     def start(self, run: str, count: int = 2) -> list[int]:
@@ -176,14 +227,22 @@ class Command:
         return [wait_for(children), wait_for(self.start(name, count))]
 
 
-def run_task(folder: Path, task: str) -> Any:
+def run_task(folder: Path, framework: str, task: str) -> Any:
     """A result as JSON of a task such as ``kill options 2``."""
     match task.split():
-        case ["trajectories", names, counts]:
-            return trajectories(folder, names.split(","), [*map(int, counts.split(","))])
-        case ["whole", name, counts]:
-            return Command(folder / name, name).whole([*map(int, counts.split(","))])
-        case ["kill", name, kills]:
-            return Command(folder / name, name).kill(int(kills))
-        case ["stop", name, number, rank, count]:
-            return Command(folder / name, name).stop(number, int(rank), int(count))
+        case ["trajectories", names, counts, *options]:
+            numbers, given = [*map(int, counts.split(","))], dict.fromkeys(options, True)
+            return trajectories(folder, framework, names.split(","), numbers, **given)
+        case ["devices", names, counts]:
+            return on_devices(folder, framework, names.split(","), [*map(int, counts.split(","))])
+        case ["sums", count]:
+            return sums(framework, int(count))
+        case [kind, name, *rest]:
+            command = Command(folder / name, framework, name)
+            match kind, *rest:
+                case ["whole", counts]:
+                    return command.whole([*map(int, counts.split(","))])
+                case ["kill", kills]:
+                    return command.kill(int(kills))
+                case ["stop", number, rank, count]:
+                    return command.stop(number, int(rank), int(count))

@@ -12,7 +12,7 @@ from ._dataset import COMMAND, RECORD
 
 FIXED = "fraction", "kind", "boxes", "level", "views"
 """Options that decide which images a run reads: they cannot change when it is resumed."""
-ENGINE = "device", "amp", "compile"
+ENGINE = "device", "amp", "compile", "devices"
 """Options of the framework."""
 
 

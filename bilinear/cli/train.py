@@ -68,6 +68,12 @@ SaveEvery = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="PyTorch only: cpu or cuda. Default: a GPU if there is one.")
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="TensorFlow and JAX: train on the first N GPUs, or CPU devices (default 1)."
+    ),
+]
 Amp = Annotated[
     str | None, typer.Option(help="PyTorch only: bfloat16 for automatic mixed precision.")
 ]
@@ -117,6 +123,7 @@ def train(
     workers: Processes = None,
     save_every: SaveEvery = None,
     device: Device = None,
+    devices: Devices = None,
     amp: Amp = None,
     compiled: Compile = False,
     allow_import: AllowImport = False,
@@ -128,8 +135,8 @@ def train(
     """Train a model with a recipe and print the path of the best model, chosen by validation.
 
     The test split is never read. After Ctrl-C, a kill or a full disk, --resume continues the run.
-    On CPUs the result is bit-identical to that of an uninterrupted run. torchrun starts several
-    processes that train one model.
+    On CPUs the result is bit-identical to that of an uninterrupted run. Launchers such as torchrun
+    start several processes that train one model.
     """
     name, data, folder = split_words(words, resume)
     found = None if name is None else override(read_recipe(name), changes or ())
@@ -157,6 +164,7 @@ def train(
         "workers": workers,
         "save_every": save_every,
         "device": device,
+        "devices": devices,
         "amp": amp,
         "compile": compiled,
         "cache": cache and os.path.abspath(cache),
@@ -247,13 +255,16 @@ def _settings(framework: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the framework's engine. Raises: ValueError for options of another framework."""
     known = {
         "torch": {"device": "device", "amp": "amp", "compile": "compile"},
-        "tensorflow": {"compile": "jit_compile"},
-        "jax": {},
+        "tensorflow": {"compile": "jit_compile", "devices": "devices"},
+        "jax": {"devices": "devices"},
     }[framework]
-    given = {name: options[name] for name in ("device", "amp", "compile") if options.get(name)}
+    names = "device", "devices", "amp", "compile"
+    given = {name: options[name] for name in names if options.get(name)}
     if unknown := given.keys() - known.keys():
         words = ", ".join(f"--{option}" for option in sorted(unknown))
-        supported = "only " + ", ".join(f"--{option}" for option in known) if known else "none"
-        requirement = f"{framework} supports {supported} of --device, --amp and --compile"
-        refuse(ValueError, "train", requirement, words, "Leave them out.")
+        supported = ", ".join(f"--{option}" for option in known)
+        every = ", ".join(f"--{name}" for name in names)
+        requirement = f"{framework} supports only {supported} of {every}"
+        remedy = "torchrun starts several processes." if "devices" in unknown else "Leave them out."
+        refuse(ValueError, "train", requirement, words, remedy)
     return {known[option]: value for option, value in given.items()}

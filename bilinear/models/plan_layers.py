@@ -23,6 +23,12 @@ def count_values(values: Any) -> tuple[Any, int]:
     return values, math.prod(values.shape[:3])
 
 
+def batch_mean(values: Any, count: Any) -> Any:
+    """The mean of each channel; `count` is that of `count_values`."""
+    del count
+    return values.mean((0, 1, 2))
+
+
 def last_part(name: str) -> str:
     """``conv1`` of ``layer1.0.conv1``."""
     return name.rpartition(".")[2]

@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import pickle
+from contextlib import suppress
 
 import keras
 import numpy as np
@@ -17,6 +18,10 @@ from . import _tensorflow_transforms as transforms
 
 if os.environ.get("BILINEAR_TEST_DEVICE", "cpu") == "cpu":
     tf.config.set_visible_devices([], "GPU")
+    with suppress(RuntimeError):  # TensorFlow has already started
+        tf.config.set_logical_device_configuration(
+            *tf.config.list_physical_devices("CPU"), [tf.config.LogicalDeviceConfiguration()] * 4
+        )  # for tests of several devices
 tf.config.experimental.enable_op_determinism()
 tf.config.experimental.enable_tensor_float_32_execution(TF32)
 keras.utils.set_random_seed(0)  # required for deterministic random operations

@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 
 from bilinear.train import Processes, Recipe, join, train
+from bilinear.train.engines.parts import split_batch_of_all
+from bilinear.train.parameter_groups import Plan
+from bilinear.train.processes import COUNTS_OF_JAX
 
 from ..agreement import relative_error
 from ..linear import Linear, finish
+from ..subjects import PRESENT
 from ..tolerances import RUN
 from ..training import Memory, contents, data, events, linear_recipe
 from .test_resuming import Stopping
@@ -132,9 +136,48 @@ def test_only_process_0_reports(tmp_path: Path) -> None:
     assert len({*seen}) == 1
 
 
-def test_only_pytorch_has_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with join("jax") as alone:
+@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+def test_torchrun_starts_processes_of_pytorch(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TF_CONFIG", *COUNTS_OF_JAX):
+        monkeypatch.delenv(name, raising=False)
+    with join(framework) as alone:
         assert alone == Processes()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="need the framework torch; got jax in 2 processes"):
+    with pytest.raises(ValueError, match=f"framework torch; got {framework} in 2 processes"):
+        join(framework).__enter__()
+
+
+@pytest.mark.skipif("jax" not in PRESENT, reason="JAX is not installed")
+@pytest.mark.parametrize("number", [None, "one"])
+def test_processes_of_jax_need_an_address_and_two_numbers(
+    number: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    if number is not None:
+        monkeypatch.setenv("JAX_PROCESS_ID", number)
+        monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    with pytest.raises(ValueError, match="JAX_PROCESS_ID must be an address with a port and two"):
         join("jax").__enter__()
+
+
+@pytest.mark.parametrize("part", [None, 1])
+def test_all_processes_compute_the_parts_of_a_batch_together(part: int | None) -> None:
+    """The processes have 3, 0 and 1 images, and at most one in each part."""
+    labels, weights = [[0, 1, 1], [], [2]], (0.5, 3.0, 1.5)
+    plan = Plan((), (), frozenset(), 0.0, part=part, class_weights=weights)
+
+    def work(processes: Processes) -> Any:
+        own = np.array(labels[processes.rank], np.int64)
+        return split_batch_of_all(plan, own, processes)
+
+    found = threads(3, work)
+    sizes = [(3, 0, 1)] if part is None else [(1, 0, 1), (1, 0, 0), (1, 0, 0)]
+    shares = [8 / 8] if part is None else [2 / 8, 3 / 8, 3 / 8]
+    for rank, parts in enumerate(found):
+        assert [n for *_, n in parts] == sizes
+        np.testing.assert_allclose([share for _, share, _ in parts], shares)
+        own = [labels[rank][i] for i, *_ in parts]
+        assert [len(x) for x in own] == [n[rank] for n in sizes]
+        assert [label for part in own for label in part] == labels[rank]

@@ -2,5 +2,5 @@
 
 # ruff: noqa: F401 - the networks read these names from this module
 
-from ..plan_layers import count_values
+from ..plan_layers import batch_mean, count_values
 from .feature_maps import check_dtype, convolve, max_pool, resample

@@ -47,7 +47,8 @@ class BatchNorm(keras.layers.Layer):
 
     In training the biased variance of the batch normalizes, and the unbiased one updates
     ``moving_variance`` with PyTorch's momentum; `keras.layers.BatchNormalization` stores the
-    biased one. As there, a frozen layer (``trainable = False``) computes as in evaluation.
+    biased one. As there, a frozen layer (``trainable = False``) computes as in evaluation. The
+    batch is that of all replicas of a `tf.distribute` strategy.
     Sizes unknown when a tf.function is traced are checked at run time.
     """
 
@@ -77,9 +78,9 @@ class BatchNorm(keras.layers.Layer):
         if training and self.trainable:
             values, count = functions().count_values(values)
             old_mean, old_variance = mean, variance
-            mean = ops.sum(values, axis=(0, 1, 2)) / count  # Keras takes means in float32
+            mean = functions().batch_mean(values, count)
             centered = values - mean
-            variance = ops.sum(ops.square(centered), axis=(0, 1, 2)) / count
+            variance = functions().batch_mean(ops.square(centered), count)
             unbiased = variance * (count / (count - 1))
             _update(self.moving_mean, old_mean, mean, count)
             _update(self.moving_variance, old_variance, unbiased, count)
@@ -94,7 +95,11 @@ def _update(statistic: keras.Variable, old: Any, new: Any, count: Any) -> None:
     """Update a running statistic; an empty batch leaves it as it is, as in PyTorch."""
     ops: Any = keras.ops
     moved = (1 - BN_MOMENTUM) * old + BN_MOMENTUM * ops.stop_gradient(new)
-    statistic.assign(ops.cast(ops.where(count > 0, moved, old), statistic.dtype))
+    value = ops.cast(ops.where(count > 0, moved, old), statistic.dtype)
+    if keras.backend.backend() == "tensorflow":
+        functions().assign(statistic, value)
+    else:
+        statistic.assign(value)
 
 
 def _average_pool(x: Any, plan: AveragePool) -> Any:

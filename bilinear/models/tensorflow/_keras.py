@@ -34,14 +34,42 @@ def _paddings(padding: Pair) -> Any:
 
 
 def count_values(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the values, checked at run time where sizes are unknown, and their number."""
-    check_batch_norm(tuple(values.shape), 3)
+    """Return the values, checked at run time where sizes are unknown, and their number.
+
+    The number is that of all replicas of a `tf.distribute` strategy.
+    """
     n, h, w, _ = sizes(values)
-    count = n * h * w
+    count, replicas = n * h * w, _replicas()
+    if replicas is not None:
+        count = replicas.all_reduce("SUM", tf.cast(count, values.dtype))
+    else:
+        check_batch_norm(tuple(values.shape), 3)
     if isinstance(count, tf.Tensor):
         claim = (tf.not_equal(count, 1), SINGLE_VALUE, SINGLE_VALUE_REMEDY, [values])
         values = ensure("BatchNorm", values, [claim])
     return values, tf.cast(count, values.dtype)
+
+
+def batch_mean(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The mean of each channel over all replicas of a `tf.distribute` strategy."""
+    replicas = _replicas()
+    if replicas is None:
+        return tf.reduce_mean(values, (0, 1, 2))
+    return replicas.all_reduce("SUM", tf.reduce_sum(values, (0, 1, 2))) / count
+
+
+def assign(variable: keras.Variable, value: tf.Tensor) -> None:
+    """Assign to the copy of this replica; all replicas have equal values."""
+    if _replicas() is None:
+        variable.assign(value)
+    else:  # Variable.assign refuses a variable that replicas do not aggregate
+        tf.raw_ops.AssignVariableOp(resource=resource_handle(variable), value=value)
+
+
+def _replicas() -> Any:
+    """The context of one of several replicas, or None."""
+    context: Any = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def resample(*maps: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 def device() -> str:
     """Where `numpy_function` computes."""
-    return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+    return "gpu" if tf.config.get_visible_devices("GPU") else "cpu"  # does not start TensorFlow
 
 
 def numpy_function(model: Any, function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:

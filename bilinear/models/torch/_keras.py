@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..plan_layers import Pair, count_values
+from ..plan_layers import Pair, batch_mean, count_values
 from . import framework
 from .framework import check_dtype
 

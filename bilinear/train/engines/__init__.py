@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -115,7 +116,7 @@ def build(
         num_classes: of the classifier.
         allow_import: import custom backbones of the recipe, which runs the code of their modules.
             Files have the import paths as their names. Default: False.
-        options: of the engine, such as ``compile=True``.
+        options: of the engine, such as ``compile=True``, or ``devices=8`` in TensorFlow and JAX.
 
     Raises: ImportError where the framework or the module of a backbone cannot be imported;
         ValueError for another name, for a custom backbone without `allow_import`, and where
@@ -132,7 +133,8 @@ def build(
     for key in (key for key in STREAMS if is_import_path(arguments[key])):
         arguments[key] = import_backbone("train", arguments[key], module.BCNN._framework)
         options = {"name": names} | options
-    network = module.BCNN(arguments.pop("backbone"), num_classes, **arguments, seed=recipe.seed)
+    with getattr(module, "scope", nullcontext)(options):  # takes the options about devices
+        network = module.BCNN(arguments.pop("backbone"), num_classes, **arguments, seed=recipe.seed)
     pool = describe_pool("train", network.pool)
     if has_unit_length(pool) != recipe.has_unit_length:
         invariant = "model.pool must be given, because learning rates depend on it"

@@ -7,6 +7,8 @@ over all processes; everything else follows from it.
 import importlib
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...contract import refuse
+from ...contract import message, refuse
 
 Result = TypeVar("Result")
+COUNTS_OF_JAX = "JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"
+"""Environment variables with the number of processes; the first that exists decides."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +86,47 @@ def _portable(error: BaseException) -> BaseException:
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
+def lost_process() -> ConnectionError:
+    """The error of a process without another one."""
+    invariant, received = "all processes must run until the end", "one that has ended"
+    remedy = "Its own message has the reason; --resume continues the run."
+    return ConnectionError(message("train", invariant, received, remedy))
+
+
+@contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which frameworks replace in the block, unknown to Python."""
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
 @contextmanager
 def join(framework: str, device: str | None = None) -> Iterator[Processes]:
     """Join the processes of one training within the block.
 
-    A launcher such as torchrun starts them and sets the environment variables ``WORLD_SIZE``,
-    ``RANK`` and ``LOCAL_RANK``. Without the first one, this process is alone.
+    Processes of PyTorch are started by torchrun or another launcher, which sets ``WORLD_SIZE``,
+    ``RANK`` and ``LOCAL_RANK``. Those of TensorFlow have the environment variable ``TF_CONFIG``.
+    Those of JAX are started by srun or mpirun, or have the variables ``JAX_COORDINATOR_ADDRESS``,
+    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID``. Without them, this process is alone.
 
     Args:
-        framework: ``"torch"``; the others train in one process.
+        framework: ``"torch"``, ``"tensorflow"`` or ``"jax"``.
         device: as in `build`. Default: None.
 
-    Raises: ValueError for another framework, and for more processes than GPUs.
+    Raises: ValueError for torchrun with another framework, and for more processes than GPUs.
     """
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count == "1":
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    of_jax = next((os.environ[name] for name in COUNTS_OF_JAX if name in os.environ), "1")
+    described = 2 if "TF_CONFIG" in os.environ else 1  # the module of TensorFlow reads it
+    counts = {"torch": launched, "tensorflow": described, "jax": int(of_jax)}
+    if counts.get(framework, 1) < 2:
+        if launched > 1:
+            invariant = "processes that WORLD_SIZE counts need the framework torch"
+            remedy = "Use --framework torch; docs/scaling.md has the commands of the others."
+            refuse(ValueError, "train", invariant, f"{framework} in {launched} processes", remedy)
         yield Processes()
         return
-    if framework != "torch":
-        invariant, remedy = "several processes need the framework torch", "Use --framework torch."
-        refuse(ValueError, "train", invariant, f"{framework} in {count} processes", remedy)
     module = importlib.import_module(f"{__name__}.{framework}")
     with module.join(device) as processes:
         yield processes

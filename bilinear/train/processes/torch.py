@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.rendezvous import rendezvous
 
-from ...contract import message, refuse
-from . import Processes
+from ...contract import refuse
+from . import Processes, lost_process
 
 LONGEST_WAIT = timedelta(days=1)
 """Process 0 can compute a feature cache for hours while the others wait. The end of a process is
@@ -69,6 +69,4 @@ def add_tensors(tensors: Sequence[Tensor]) -> None:
             assert work is not None, "this process is in the group"
             work.wait()
     except RuntimeError as error:
-        invariant, received = "all processes must run until the end", "one that has ended"
-        remedy = "Its own message has the reason; --resume continues the run."
-        raise ConnectionError(message("train", invariant, received, remedy)) from error
+        raise lost_process() from error

@@ -1,0 +1,63 @@
+"""Faults of training on several devices and in several processes with JAX."""
+
+import importlib
+
+from .library import fault
+
+DEVICES, JAX_DEVICES = ("tests/train/test_devices.py",), "train.engines.jax.devices:Devices"
+OF_ALL = ("tests/train/test_processes.py", "-k", "parts_of_a_batch")
+
+
+@fault(
+    "jax: the rows that fill the last device count",
+    f"{JAX_DEVICES}._without_padding",
+    DEVICES,
+    "jax",
+)
+def _(f, self, batch, sizes):
+    return batch
+
+
+@fault(
+    "jax: devices do not receive values that are assigned", f"{JAX_DEVICES}.spread", DEVICES, "jax"
+)
+def _(f, self, values):
+    trees = importlib.import_module("jax").tree_util
+
+    def old(path, x):
+        return self.placed.get(trees.keystr(path), (x,))[0]
+
+    return f(self, trees.tree_map_with_path(old, values))
+
+
+@fault("jax: a sharded classifier is replicated", f"{JAX_DEVICES}._sharding", DEVICES, "jax")
+def _(f, self, path, ndim):
+    return self.replicated
+
+
+@fault(
+    "jax: any number of devices shards the classes",
+    "train.engines.jax.devices:check_classifier",
+    DEVICES,
+    "jax",
+)
+def _(f, model, devices):
+    return None
+
+
+@fault(
+    "jax: averages of devices start again at each step",
+    "train.engines.jax:Engine.average",
+    DEVICES,
+    "jax",
+)
+def _(f, self, names, decay):
+    f(self, names, 0.0)
+
+
+@fault(
+    "processes weigh parts by their own images", "train.engines.parts:split_batch_of_all", OF_ALL
+)
+def _(f, plan, labels, processes):
+    parts = f(plan, labels, processes)
+    return [(part, 1 / len(parts), sizes) for part, _, sizes in parts]
