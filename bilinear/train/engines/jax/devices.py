@@ -43,6 +43,9 @@ class OneDevice:
     def whole(self, values: Any) -> Any:
         return values
 
+    def replicate(self, x: jax.Array) -> jax.Array:
+        return x
+
 
 class Devices(OneDevice):
     """A mesh of devices of all processes with one axis, over which batches are sharded.

@@ -47,9 +47,9 @@ def update_step(
     return updated, state
 
 
-def read_state(state: Any, plan: Plan) -> dict[str, dict[str, Any]]:
+def read_state(state: Any, plan: Plan) -> dict[str, Any]:
     """The buffers of each kind in Optax's state."""
-    kinds: dict[str, dict[str, Any]] = {}
+    kinds: dict[str, Any] = {}
     for part in state:
         if isinstance(part, optax.TraceState):
             kinds["momentum"] = part.trace
