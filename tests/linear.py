@@ -99,7 +99,8 @@ class Linear:
         return maps @ values["classifier.weight"].T + values["classifier.bias"]
 
     def save(self, path: str, **meaning: Any) -> None:
-        write_tensors(f"save {path}", path, self.values, {"meaning": repr(meaning)})
+        if self.processes.rank == 0:
+            write_tensors(f"save {path}", path, self.values, {"meaning": repr(meaning)})
 
     def environment(self) -> dict[str, Any]:
         return {"framework": "numpy"}

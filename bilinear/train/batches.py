@@ -112,8 +112,8 @@ def read_together(
     """Yield each batch of this process, with the number of its images in all processes.
 
     All processes stop before the same batch: where one of them cannot read its part, with its
-    error, and where one of them was interrupted, with the error that `stop` returns. `stop` is
-    called in both cases.
+    error, and where one of them was interrupted, with the error that `stop` returns. All of them
+    call `stop` in both cases.
 
     Raises: ValueError for a wrong label; what the pipeline raises.
     """
@@ -124,7 +124,7 @@ def read_together(
             batch = next(rest, None)
             if batch is not None:
                 check_labels(batch.labels, num_classes)
-        except Exception as caught:
+        except (Exception, KeyboardInterrupt) as caught:
             error = caught
         images = 0 if batch is None else len(batch.labels)
         found = processes.add(np.array([error is not None, interrupted(), images]))
@@ -149,17 +149,19 @@ def validate(
     """The measures of a validation, and the number of images of each class.
 
     The measures are the mean cross-entropy, the accuracy, and the mean of the accuracies of the
-    classes that have images. `batches` are those of `read_together`; `after_batch` receives the
-    number of images so far, and `stop` is called before an error of `logits_of` is raised.
+    classes that have images. `batches` are those of `read_together`; all processes call `logits_of`
+    for each of them, maybe without images. `after_batch` receives the number of images so far. In
+    one process, `stop` is called before an error of `logits_of` is raised.
     """
     loss, correct, counts, images = np.zeros(1), *np.zeros((2, num_classes)), 0
     for batch, of_batch in batches:
-        if len(batch.labels):
-            try:
-                logits = logits_of(batch)
-            except Exception:
+        try:
+            logits = logits_of(batch)
+        except Exception:
+            if processes.count == 1:  # the others would not save their part of the state
                 stop()
-                raise
+            raise
+        if len(batch.labels):
             loss += cross_entropy(logits, batch.labels) * len(batch.labels)
             right = top_k(logits, 1)[:, 0] == batch.labels
             correct += np.bincount(batch.labels[right], minlength=num_classes)

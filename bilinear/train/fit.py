@@ -116,8 +116,10 @@ def fit(
         training, validation, fixed = pipelines
         cached = training if cache and cache.views else fixed
         run.files = ImageFiles(index, training) if is_first else None
-        if estimate and watch and is_first:
-            watch(TimeEstimated(estimate_seconds(recipe, engine, training, validation, workers)), 0)
+        if estimate:  # in all processes, because they evaluate together
+            seconds = estimate_seconds(recipe, engine, training, validation, workers)
+            if watch and is_first:
+                watch(TimeEstimated(seconds), 0)
         labels = Counter(item.label for item in index.items if item.split == "train")
         best = train(
             recipe,

@@ -117,8 +117,8 @@ class _Loop:
         if self.cache:
             self.progress.cache = f"{self.cache.cache}"
             pairs = [*zip(self.recipe.phases, plans, strict=True)]
-            check = self.cache.check
-            self.processes.first(lambda: check(engine, pairs, new=not self.run.exists()))
+            new = self.processes.first(lambda: not self.run.exists())
+            self.cache.check(engine, pairs, new=new)
         with ExitStack() as stack:
             self.processes.first(lambda: stack.enter_context(self.run.lock()))
             # torchrun sends a signal again that the processes may already have received
@@ -139,7 +139,7 @@ class _Loop:
             saved = run.resume(environment, tensors, own, self.recipe) if resume else None
             if saved is None:
                 run.create(self.recipe, environment, again=resume)
-                self._save()
+                run.save(own, tensors, {})
             return saved or (own, tensors, {})
 
         self.progress, tensors, buffers = self.processes.first(start)
@@ -155,7 +155,7 @@ class _Loop:
         progress, phase, views, augmentation = self.progress, self.phase, None, None
         self.engine.begin(plan)
         if self._phase_is_new:
-            of_run = self.recipe, self.engine, self.run, progress
+            of_run = self.recipe, self.engine, self.engine.tensors(), self.run, progress
             self.engine.assign(self.processes.first(lambda: starting_tensors(*of_run)))
         else:
             self.engine.assign_buffers(buffers)
@@ -272,12 +272,12 @@ class _Loop:
                 self._save_model(run.last)
 
     def _save_model(self, path: Path) -> None:
-        if self.processes.rank == 0:
-            self.engine.save(str(path), **self.meaning)
+        self.engine.save(str(path), **self.meaning)
 
     def _save(self) -> None:
+        state = self.averages.own_tensors(), self.engine.buffers()
         if self.processes.rank == 0:
-            self.run.save(self.progress, self.averages.own_tensors(), self.engine.buffers())
+            self.run.save(self.progress, *state)
 
     def _interrupt(self) -> KeyboardInterrupt:
         """Save the steps so far."""
@@ -287,7 +287,7 @@ class _Loop:
 
     def _check_interrupt(self) -> None:
         if self.interrupted():
-            raise self._interrupt()
+            raise KeyboardInterrupt  # `read_together` calls `_interrupt` in all processes
 
     def _stop(self, invariant: str, received: str) -> NoReturn:
         progress, phase = self.progress, self.phase

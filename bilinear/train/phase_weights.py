@@ -1,5 +1,7 @@
 """The weights that a phase starts from."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .engines import Engine
@@ -10,13 +12,19 @@ from .run import Run, read_tensors
 
 
 def starting_tensors(
-    recipe: Recipe, engine: Engine, run: Run, progress: Progress
+    recipe: Recipe,
+    engine: Engine,
+    tensors: Mapping[str, np.ndarray],
+    run: Run,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     """The tensors that the start of the present phase changes; a repetition gives the same.
 
+    `tensors` are those of the engine.
+
     Raises: ValueError for a file of the phase before that another program changed.
     """
-    index, tensors = progress.phase, engine.tensors()
+    index = progress.phase
     phase, changed = recipe.phases[index], {}
     if index and phase.start == "best":
         best = run.best_of_phase(index - 1, recipe.phases[index - 1].name)

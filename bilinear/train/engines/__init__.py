@@ -33,7 +33,8 @@ class Engine(Protocol):
     learned: frozenset[str]
     """Canonical names of all parameters, frozen ones included."""
     processes: Processes
-    """Every one has an engine of equal tensors and gives it a part of each batch."""
+    """Every one has an engine of equal tensors and gives it a part of each batch. They call each
+    method together, except `maps` and `environment`, because tensors may be sharded over them."""
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Every canonical tensor: parameters, statistics and tables."""
@@ -77,7 +78,10 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
-        """The logits in evaluation mode, float32 or float64."""
+        """The logits in evaluation mode, float32 or float64.
+
+        The images are those of this process, maybe none.
+        """
         ...
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -97,7 +101,7 @@ class Engine(Protocol):
     def save(
         self, path: str, *, classes: Sequence[str] | None, preprocessing: Preprocessing | None
     ) -> None:
-        """Write the portable file."""
+        """Write the portable file, in process 0."""
         ...
 
     def environment(self) -> dict[str, Any]:

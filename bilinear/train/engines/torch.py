@@ -22,8 +22,8 @@ from ...models.torch.framework import to_numpy as as_array
 from ...models.torch.settings import deterministic, find_device, precision
 from ..parameter_groups import Plan
 from ..processes import Processes
-from ..processes.torch import add_tensors
 from .parts import split_batch
+from .torch_processes import add_over_processes
 
 __all__ = ["BCNN", "Engine"]
 
@@ -64,7 +64,7 @@ class Engine:
         self.processes = processes or Processes()
         self.model = model.to(self.device)
         self.amp = amp
-        self.assign, self.save = model.assign, functools.partial(save, model, name=name)
+        self.assign, self.name = model.assign, name
         self.compiled = compile
         wrap: Any = torch.compile if compile else lambda function: function
         self.call, self.head = wrap(model), wrap(model.logits)
@@ -80,6 +80,10 @@ class Engine:
 
     def tensors(self) -> dict[str, np.ndarray]:
         return {name: np.array(as_array(value)) for name, value in self.model.canonical().items()}
+
+    def save(self, path: str, **meaning: Any) -> None:
+        if self.processes.rank == 0:
+            save(self.model, path, name=self.name, **meaning)
 
     def begin(self, plan: Plan) -> None:
         parameters, self.plan = dict(self.model.named_parameters()), plan
@@ -179,7 +183,9 @@ class Engine:
             correct = (logits.argmax(-1) == targets).sum().to(loss.dtype)
             total = total + torch.stack((loss.detach(), correct))
         if self.processes.count > 1:
-            total = self._add_over_processes(self.optimizer, total, len(labels), before)
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            changing = zip(self._statistics(), before, strict=True)
+            total = add_over_processes(self.processes, total, len(labels), trained, [*changing])
         if self.plan.clip_norm is not None:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
@@ -192,28 +198,6 @@ class Engine:
         tensors = self.model.canonical()
         found = [tensors[name].detach() for name in sorted(self.plan.statistics)]
         return [x for x in found if x.is_floating_point()]
-
-    def _add_over_processes(
-        self,
-        optimizer: torch.optim.Optimizer,
-        total: Tensor,
-        images: int,
-        before: Sequence[Tensor],
-    ) -> Tensor:
-        """The sum of `total`; also add the gradients, and average the changes of statistics."""
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
-        own = [*total.tolist(), images, *(p.grad is not None for p in trained)]
-        loss, correct, count, *reached = self.processes.add(np.array(own, np.float64))
-        given = [p for p, processes in zip(trained, reached, strict=True) if processes]
-        for parameter in given:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        statistics = self._statistics()
-        changes = [(x - old) * (images / count) for x, old in zip(statistics, before, strict=True)]
-        add_tensors([*(p.grad for p in given), *changes])
-        for x, old, change in zip(statistics, before, changes, strict=True):
-            x.copy_(old + change)
-        return torch.tensor([loss, correct], dtype=torch.float64)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights, smoothing = self.plan.class_weights, self.plan.label_smoothing
@@ -230,11 +214,15 @@ class Engine:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def evaluate(self, images: np.ndarray) -> np.ndarray:
-        logits = self._run_frozen(lambda: self.call(self._images(images)))
-        return as_array(_upcast(logits))
+        return self._logits(len(images), lambda: self.call(self._images(images)))
 
     def head_logits(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        return as_array(_upcast(self._run_frozen(lambda: self.head(*self._maps(maps)))))
+        return self._logits(len(maps[0]), lambda: self.head(*self._maps(maps)))
+
+    def _logits(self, images: int, forward: Callable[[], Tensor]) -> np.ndarray:
+        if not images:
+            return np.zeros((0, self.num_classes), np.float32)
+        return as_array(_upcast(self._run_frozen(forward)))
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         maps = self._run_frozen(lambda: self.backbones(self._images(images)))

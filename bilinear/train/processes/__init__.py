@@ -60,7 +60,7 @@ class Processes:
             raise error or failed
         return received if result is None else result
 
-    def choose_error(self, own: Exception | None) -> Exception:
+    def choose_error(self, own: BaseException | None) -> BaseException:
         """The error of the first process that has one; every process calls it with its own."""
         if self.count > 1:
             failed = self.add(np.eye(self.count)[self.rank] * (own is not None))
