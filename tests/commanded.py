@@ -7,6 +7,7 @@ the first named recipe, with a feature cache. Other words are tasks of `tests.to
 
 import importlib
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from bilinear.__main__ import main
 from bilinear.train import Recipe, named_recipe
 
 from .datasets import color_images
+from .faults import PLANTED
 from .survivor import Runs, import_engine, kill_children, maps_of, wait
 
 CACHED = "cached"
@@ -68,9 +70,17 @@ def run_and_kill(folder: Path, name: str, framework: str, kills: int) -> list[in
     return [wait(runs.child("whole")), kill_children(runs, kills, 1, 4)]
 
 
+def plant_fault() -> None:
+    """Plant the fault that ``python -m tests.faults`` has planted in the process of the tests."""
+    if planted := os.environ.get(PLANTED):
+        faults = importlib.import_module("tests.faults.table").FAULTS
+        next(fault for fault in faults if str(fault) == planted).plant()
+
+
 if __name__ == "__main__":
     framework, folder, *asked = sys.argv[1:]
     import_engine(framework)
+    plant_fault()
     for module in ("cli", "train.tensorboard_log", "train.curves"):
         importlib.import_module(f"bilinear.{module}")
     results = {}

@@ -5,6 +5,7 @@ The processes are forked, so that the framework is imported once.
 
 import importlib
 import json
+import math
 import os
 import signal
 import socket
@@ -20,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from bilinear.__main__ import main
-from bilinear.train import Group, Model, Optimizer, Phase, Processes, Recipe, join, train
+from bilinear.train import Group, Model, Optimizer, Phase, Processes, join, train
 
 from .commanded import CACHED, cache_options, prepare
 from .survivor import QUICK, progress, wait
-from .training import PHASES, data, engine, recipe
+from .training import CLASSES, PHASES, data, engine, recipe
 
 HANG = 300
 """Seconds after which processes that should have ended are killed."""
@@ -43,7 +44,7 @@ RECIPES = {
             Phase("clipped", (Group("all", 2.0**-8),), 1, Optimizer(clip_norm=0.03125)),
         ),
         ema=0.5,
-        accumulate=2,
+        accumulate=4,
         label_smoothing=0.125,
         class_weights="balanced",
     ),
@@ -58,13 +59,46 @@ RECIPES = {
     ),
     "normalized": recipe(),
 }
+FLAGS: dict[str, dict[str, Any]] = {
+    "sharded": {"shard_classifier": True},
+    "amp": {"amp": "bfloat16"},
+}
+"""Options of the engine that stand before the name of a recipe, as in ``sharded-adamw``. In one
+process there are none."""
 
 
-def train_in(run: Path, framework: str, of: Recipe, processes: Processes, **options: Any) -> None:
+def split_flags(name: str) -> tuple[list[str], str]:
+    """The flags before the name of a recipe, and the name."""
+    flags: list[str] = []
+    while (first := name.partition("-"))[0] in FLAGS:
+        flags, name = [*flags, first[0]], first[2]
+    return flags, name
+
+
+def train_in(run: Path, framework: str, name: str, processes: Processes, devices: int = 1) -> None:
+    flags, name = split_flags(name)
+    options: dict[str, Any] = {"devices": devices} if devices > 1 else {}
     if processes.count > 1:
+        options = {key: value for flag in flags for key, value in FLAGS[flag].items()}
         options["processes"] = processes
-    one = engine(framework, of, **options)
-    train(of, one, *data((processes.rank, processes.count)), run, class_counts=[5, 3, 3])
+    one: Any = engine(framework, RECIPES[name], **options)
+    pipelines = data((processes.rank, processes.count))
+    train(RECIPES[name], one, *pipelines, run, class_counts=[5, 3, 3])
+    if framework == "torch" and "shard_classifier" in options:
+        assert_sharded(one, processes)
+
+
+def assert_sharded(one: Any, processes: Processes) -> None:
+    """This process has some rows of the classifier, and of its optimizer and averages."""
+    most, state = -(-CLASSES // processes.count), one.optimizer.state
+    for name, parameter in one.model.classifier.named_parameters(prefix="classifier"):
+        kept = [parameter.to_local(), *state[one.rows[name]].values(), one.averages.get(name)]
+        kept = [x for x in kept if x is not None and x.dim()]
+        assert len(kept) > 1
+        for x in kept:
+            assert len(x) == max(min(CLASSES - processes.rank * most, most), 0)
+            row = math.prod(x.shape[1:]) * x.element_size()
+            assert x.untyped_storage().nbytes() <= most * row
 
 
 def fork(count: int, work: Callable[[], object]) -> list[int]:
@@ -118,15 +152,14 @@ def wait_for(children: list[int]) -> list[int]:
 
 
 def trajectories(
-    folder: Path, framework: str, names: list[str], counts: list[int], **options: Any
+    folder: Path, framework: str, names: list[str], counts: list[int]
 ) -> dict[str, Any]:
-    """Exit codes of a run of each recipe in each number of processes; `options` of the engine."""
+    """Exit codes of a run of each recipe in each number of processes."""
 
     def work() -> None:
         device = "cpu" if framework == "torch" else None
         with join(framework, device) as processes:
-            run = folder / "memory" / name / "-".join([f"{count}", *options])
-            train_in(run, framework, RECIPES[name], processes, **options)
+            train_in(folder / "memory" / name / f"{count}", framework, name, processes)
 
     found = {}
     for name in names:
@@ -140,7 +173,7 @@ def on_devices(folder: Path, framework: str, names: list[str], counts: list[int]
 
     def work() -> None:
         run = folder / "devices" / name / f"{count}"
-        train_in(run, framework, RECIPES[name], Processes(), devices=count)
+        train_in(run, framework, name, Processes(), devices=count)
 
     found = {}
     for name in names:
@@ -168,8 +201,10 @@ class Command:
     """``bilinear train`` on image files; its runs are in `folder`."""
 
     def __init__(self, folder: Path, framework: str, name: str) -> None:
-        """Args: `name` is one of `RECIPES` or `CACHED`."""
-        self.folder, self.name = folder, name
+        """Args: `name` is one of `RECIPES` or `CACHED`, maybe after ``sharded-``."""
+        self.folder = folder
+        self.flags, self.name = split_flags(name)
+        name = self.name
         data = folder / "data"
         if not data.exists():
             folder.mkdir(parents=True)
@@ -184,7 +219,8 @@ class Command:
     def start(self, run: str, count: int = 2) -> list[int]:
         """Start processes that continue a run; returns their ids."""
         cache = cache_options(self.folder / run) if self.name == CACHED else []
-        sys.argv = ["bilinear", *self.words, *cache, f"{self.folder / run}"]
+        flags = ["--shard-classifier"] if "sharded" in self.flags and count > 1 else []
+        sys.argv = ["bilinear", *self.words, *flags, *cache, f"{self.folder / run}"]
         return fork(count, main)
 
     def whole(self, counts: list[int]) -> list[list[int]]:
@@ -230,9 +266,8 @@ class Command:
 def run_task(folder: Path, framework: str, task: str) -> Any:
     """A result as JSON of a task such as ``kill options 2``."""
     match task.split():
-        case ["trajectories", names, counts, *options]:
-            numbers, given = [*map(int, counts.split(","))], dict.fromkeys(options, True)
-            return trajectories(folder, framework, names.split(","), numbers, **given)
+        case ["trajectories", names, counts]:
+            return trajectories(folder, framework, names.split(","), [*map(int, counts.split(","))])
         case ["devices", names, counts]:
             return on_devices(folder, framework, names.split(","), [*map(int, counts.split(","))])
         case ["sums", count]:

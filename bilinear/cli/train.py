@@ -80,6 +80,13 @@ Amp = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile or XLA. JAX always compiles.")
 ]
+ShardClassifier = Annotated[
+    bool,
+    typer.Option(
+        "--shard-classifier",
+        help="Several processes in PyTorch and JAX: shard the classifier over its classes.",
+    ),
+]
 CacheFolder = Annotated[
     Path | None,
     typer.Option(
@@ -100,6 +107,9 @@ Limit = Annotated[
     float | None, typer.Option(help="Largest size of the cache in GiB (default 20).", metavar="GIB")
 ]
 
+FLAGS = {name: f"--{name}" for name in ("device", "devices", "amp", "compile")}
+FLAGS |= {"shard_classifier": "--shard-classifier"}
+"""Options of the framework."""
 DEFAULTS = {"fraction": _dataset.DEFAULTS["fraction"], "workers": 2}
 Trackers = Annotated[
     list[str] | None,
@@ -126,6 +136,7 @@ def train(
     devices: Devices = None,
     amp: Amp = None,
     compiled: Compile = False,
+    shard_classifier: ShardClassifier = False,
     allow_import: AllowImport = False,
     cache: CacheFolder = None,
     views: Views = None,
@@ -177,7 +188,8 @@ def train(
     options = DEFAULTS | {name: value for name, value in options.items() if value is not None}
     feature_cache = _cache(*(options.get(name) for name in ("cache", "views", "cache_limit")))
     options["framework"] = framework = select_framework(options.get("framework"))
-    settings = _settings(framework, options)
+    # as the number of processes, it is not an option of the run
+    settings = _settings(framework, options | {"shard_classifier": shard_classifier})
     with joined(framework, options.get("device")) as processes:
         index = _open(data, options)
         is_chosen = found is None
@@ -254,17 +266,15 @@ def _cache(folder: Path | None, views: str | None, limit: float | None) -> Cache
 def _settings(framework: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the framework's engine. Raises: ValueError for options of another framework."""
     known = {
-        "torch": {"device": "device", "amp": "amp", "compile": "compile"},
+        "torch": {name: name for name in FLAGS if name != "devices"},
         "tensorflow": {"compile": "jit_compile", "devices": "devices"},
-        "jax": {"devices": "devices"},
+        "jax": {name: name for name in ("devices", "shard_classifier")},
     }[framework]
-    names = "device", "devices", "amp", "compile"
-    given = {name: options[name] for name in names if options.get(name)}
+    given = {name: options[name] for name in FLAGS if options.get(name)}
     if unknown := given.keys() - known.keys():
-        words = ", ".join(f"--{option}" for option in sorted(unknown))
-        supported = ", ".join(f"--{option}" for option in known)
-        every = ", ".join(f"--{name}" for name in names)
-        requirement = f"{framework} supports only {supported} of {every}"
+        words = ", ".join(FLAGS[name] for name in sorted(unknown))
+        supported = ", ".join(FLAGS[name] for name in known)
+        requirement = f"{framework} supports only {supported} of {', '.join(FLAGS.values())}"
         remedy = "torchrun starts several processes." if "devices" in unknown else "Leave them out."
         refuse(ValueError, "train", requirement, words, remedy)
-    return {known[option]: value for option, value in given.items()}
+    return {known[name]: value for name, value in given.items()}

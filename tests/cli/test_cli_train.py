@@ -241,6 +241,11 @@ def test_set_changes_a_recipe(command) -> None:
         ("none.json", "none.json: No such file"),
         ("multi-phase DATA run --framework jax --compile", "jax supports only --devices of"),
         ("multi-phase DATA run --framework torch --devices 2", "got --devices. torchrun starts"),
+        pytest.param(
+            "multi-phase DATA run --shard-classifier",
+            "needs several processes; got one process. Start them with torchrun, or leave it out.",
+            marks=pytest.mark.skipif("torch" not in PRESENT, reason="the first framework"),
+        ),
         ("multi-phase DATA run --views 2", "--views and --cache-limit require --cache"),
         ("multi-phase DATA run --cache maps --views all", "--views must be an integer or none"),
         ("multi-phase DATA run --cache maps --views 0", "views must be greater than or equal"),

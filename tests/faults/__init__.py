@@ -51,6 +51,8 @@ class Table(dict[tuple[str, str], Callable[..., Any]]):
         return decorate
 
 
+PLANTED = "BILINEAR_TEST_FAULT"
+"""Variable of the environment with the text of the fault that is planted."""
 CRASHED = 99
 """Exit status of a process in which the planted code itself raised an error."""
 

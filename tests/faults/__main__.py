@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from .. import conftest  # noqa: F401 - sets environment variables before frameworks are imported
-from . import CRASHED, Fault
+from . import CRASHED, PLANTED, Fault
 from .table import FAULTS
 
 FAILED, NOT_RUN, SECONDS, WORKERS = 1, 98, 900, 2
@@ -62,6 +62,7 @@ def run_fault(fault: Fault, full: bool) -> str:
         if child == 0:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
+            os.environ[PLANTED] = str(fault)  # for processes that a test starts
             os.environ["HYPOTHESIS_PROFILE"] = f"{'default' if full else 'quick'}, unshrunk"
             status = NOT_RUN
             try:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilinear.train import Processes, Recipe, join, train
+from bilinear.train import Group, Phase, Processes, Recipe, join, train
 from bilinear.train.engines.parts import split_batch_of_all
 from bilinear.train.parameter_groups import Plan
 from bilinear.train.processes import COUNTS_OF_JAX
@@ -21,7 +22,7 @@ from ..agreement import relative_error
 from ..linear import Linear, finish
 from ..subjects import PRESENT
 from ..tolerances import RUN
-from ..training import Memory, contents, data, events, linear_recipe
+from ..training import MODEL, Memory, contents, data, engine, events, linear_recipe, recipe
 from .test_resuming import Stopping
 
 
@@ -201,3 +202,17 @@ def test_all_processes_compute_the_parts_of_a_batch_together(part: int | None) -
         own = [labels[rank][i] for i, *_ in parts]
         assert [len(x) for x in own] == [n[rank] for n in sizes]
         assert [label for part in own for label in part] == labels[rank]
+
+
+@pytest.mark.skipif("torch" not in PRESENT, reason="an option of PyTorch")
+@pytest.mark.full
+def test_a_classifier_that_cannot_be_sharded_is_refused() -> None:
+    model, two = replace(MODEL, pool="LowRankBilinearClassifier"), Processes(0, 2)
+    scores = recipe(model=model, phases=(Phase("head", (Group("head"),), 1),))
+    for of, options, words in (
+        (None, {}, "needs several processes; got one process"),
+        (None, {"compile": True, "processes": two}, "cannot be combined; got both"),
+        (scores, {"processes": two}, "needs a linear classifier; got a pool"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            engine("torch", of, shard_classifier=True, **options)

@@ -123,13 +123,19 @@ def build(
         options: of the engine, such as ``compile=True``, or ``devices=8`` in TensorFlow and JAX.
 
     Raises: ImportError where the framework or the module of a backbone cannot be imported;
-        ValueError for another name, for a custom backbone without `allow_import`, and where
-        the weights have a pool whose learning rates are not those of the recipe.
+        ValueError for another name, for a custom backbone without `allow_import`, for a classifier
+        to shard over one process, and where the weights have a pool whose learning rates are not
+        those of the recipe.
     """
     if framework not in BACKENDS:
         known = ", ".join(map(repr, BACKENDS))
         invariant, remedy = f"framework must be one of {known}", "Choose one of them."
         refuse(ValueError, "train", invariant, repr(framework), remedy)
+    alone = (options.get("processes") or Processes()).count == 1
+    if framework == "torch" and options.get("shard_classifier") and alone:
+        invariant = "--shard-classifier (shard_classifier=True) needs several processes"
+        remedy = "Start them with torchrun, or leave it out."
+        refuse(ValueError, "train", invariant, "one process", remedy)
     arguments = dataclasses.asdict(recipe.model)
     names = tuple(arguments[key] for key in STREAMS)
     check_import_allowed("train", allow_import, *names)

@@ -31,11 +31,13 @@ def model_key(engine: Engine) -> dict[str, Any]:
     """What a model and its framework determine: versions, settings, machine, backbones, weights."""
     tensors = engine.tensors().items()
     weights = {name: array for name, array in tensors if name.partition(".")[0] in BACKBONES}
+    environment = engine.environment()
+    environment.pop("shard_classifier", None)  # maps do not pass through it
     return {
         "bilinear": __version__,
         "numpy": np.__version__,
         "machine": [platform.machine(), platform.processor()],
-        "engine": engine.environment(),
+        "engine": environment,
         "backbones": engine.streams.names,
         "taps": engine.streams.taps,
         "weights": tensors_checksum(weights),

@@ -64,9 +64,18 @@ def add_tensors(tensors: Sequence[Tensor]) -> None:
 
     Raises: ConnectionError if another process has ended.
     """
-    try:
+    with connected():
         for work in [distributed.all_reduce(x, async_op=True) for x in tensors]:
             assert work is not None, "this process is in the group"
             work.wait()
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Raises: ConnectionError where the block exchanges data with a process that has ended."""
+    try:
+        yield
     except RuntimeError as error:
+        if "gloo" not in f"{error}" and not isinstance(error, distributed.DistError):
+            raise
         raise lost_process() from error

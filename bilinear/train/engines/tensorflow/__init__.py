@@ -32,8 +32,7 @@ LABELS = tf.TensorSpec((None,), tf.int64)
 class Engine:
     """`Engine` of `bilinear.train.engines`, with an optimizer for each group in a `tf.function`.
 
-    It enables TensorFlow's deterministic kernels for the whole process: there is no narrower
-    setting.
+    It enables TensorFlow's deterministic kernels for the whole process.
 
     Args:
         model: a `BCNN`, trained in place. If it was made in the scope of a `MirroredStrategy` or a
@@ -59,15 +58,14 @@ class Engine:
         distributed = isinstance(value, tf.distribute.DistributedValues)
         self.replicas = Replicas(value.distribute_strategy) if distributed else None
         if self.replicas and jit_compile:
-            invariant, remedy = "XLA compiles steps of one device", "Leave --compile out."
-            refuse(ValueError, "train", invariant, "several devices or processes", remedy)
+            several = "several devices or processes", "Leave --compile out."
+            refuse(ValueError, "train", "XLA compiles steps of one device", *several)
         model.trainable = True  # the engine sets Keras' flags
         self.model = model
         self.jit_compile = jit_compile
-        self.assign, self.save = model.assign, functools.partial(save, model, name=name)
-        self.streams = model.streams
+        self.assign, self.name = model.assign, name
+        self.streams, self.preprocessing = model.streams, model.preprocessing
         self.num_classes = model.num_classes
-        self.preprocessing = model.preprocessing
         self.processes = processes or Processes()
         self.learned = frozenset(k for k, v in model.canonical().items() if v.trainable)
         self.optimizers: list[SGD | AdamW] = []
@@ -85,6 +83,10 @@ class Engine:
     def tensors(self) -> dict[str, np.ndarray]:
         canonical = self.model.canonical().items()
         return {name: np.array(self.model.to_canonical(name, v)) for name, v in canonical}
+
+    def save(self, path: str, **meaning: Any) -> None:
+        if self.processes.rank == 0:
+            save(self.model, path, name=self.name, **meaning)
 
     def begin(self, plan: Plan) -> None:
         self.plan = plan

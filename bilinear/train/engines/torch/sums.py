@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..processes import Processes
-from ..processes.torch import add_tensors
+from ...processes import Processes
+from ...processes.torch import add_tensors
 
 
 def add_over_processes(

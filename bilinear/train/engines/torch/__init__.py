@@ -3,9 +3,10 @@
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from ..._require import require
+from ...._require import require
 
 require("torch")
 
@@ -15,15 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ...contract import refuse
-from ...models.torch.bcnn import BCNN, save
-from ...models.torch.framework import from_numpy as as_tensor
-from ...models.torch.framework import to_numpy as as_array
-from ...models.torch.settings import deterministic, find_device, precision
-from ..parameter_groups import Plan
-from ..processes import Processes
-from .parts import split_batch
-from .torch_processes import add_over_processes
+from ....contract import refuse
+from ....models.torch.bcnn import BCNN, save
+from ....models.torch.framework import from_numpy as as_tensor
+from ....models.torch.framework import to_numpy as as_array
+from ....models.torch.settings import deterministic, find_device, precision
+from ...parameter_groups import Plan
+from ...processes import Processes
+from ...processes.torch import connected
+from ..parts import split_batch
+from .linear import Linear
+from .optimizers import begin_momenta, make_optimizer
+from .sums import add_over_processes
 
 __all__ = ["BCNN", "Engine"]
 
@@ -43,8 +47,11 @@ class Engine:
         processes: the gradients are summed over them. BatchNorm layers that train normalize by the
             images of their process alone; their statistics are averaged over the images. Default:
             one process.
+        shard_classifier: each process has the weights, gradients and state of the optimizer of some
+            classes only, see `ShardedClassifier`. Default: False.
 
-    Raises: ValueError for an unavailable device, and for another `amp`.
+    Raises: ValueError for an unavailable device, for another `amp`, and for a classifier that
+        cannot be sharded.
     """
 
     def __init__(
@@ -56,15 +63,24 @@ class Engine:
         compile: bool = False,
         name: str | tuple[str, str] | None = None,
         processes: Processes | None = None,
+        shard_classifier: bool = False,
     ) -> None:
         if amp not in (None, "bfloat16"):
             remedy = "float16 would need a loss scaler, whose state a run does not save."
             refuse(ValueError, "train", "amp must be None or 'bfloat16'", repr(amp), remedy)
+        if compile and shard_classifier:
+            invariant = "--compile and --shard-classifier cannot be combined"
+            refuse(ValueError, "train", invariant, "both", "Leave one of them out.")
         self.device = find_device(device)
         self.processes = processes or Processes()
         self.model = model.to(self.device)
-        self.amp = amp
-        self.assign, self.name = model.assign, name
+        self.sharded = None
+        if shard_classifier:
+            from .classifier import ShardedClassifier  # noqa: PLC0415 - slow to import
+
+            self.sharded = ShardedClassifier(self.model, self.processes, self.device)
+        self.rows = self.sharded.rows if self.sharded else {}
+        self.amp, self.name = amp, name
         self.compiled = compile
         wrap: Any = torch.compile if compile else lambda function: function
         self.call, self.head = wrap(model), wrap(model.logits)
@@ -79,31 +95,44 @@ class Engine:
         self.averages: dict[str, Tensor] = {}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        return {name: np.array(as_array(value)) for name, value in self.model.canonical().items()}
+        own = (self.model.canonical() | self.rows).items()
+        return {name: np.array(self._whole(name, value)) for name, value in own}
+
+    def _whole(self, name: str, value: Tensor) -> np.ndarray:
+        if self.sharded and name in self.rows and value.dim():
+            value = self.sharded.gather(value)
+        return as_array(value)
+
+    def assign(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.model.assign({k: v for k, v in tensors.items() if k not in self.rows})
+        with torch.no_grad():
+            for name in self.rows.keys() & tensors.keys():
+                self.rows[name].copy_(self._own(name, tensors[name]))
+
+    def _own(self, name: str, array: np.ndarray) -> Tensor:
+        if self.sharded and name in self.rows and array.ndim:
+            array = self.sharded.select(array)
+        return as_tensor(np.array(array)).reshape(array.shape).to(self.device)
 
     def save(self, path: str, **meaning: Any) -> None:
-        if self.processes.rank == 0:
-            save(self.model, path, name=self.name, **meaning)
+        with self.sharded.replaced() if self.sharded else nullcontext():
+            if self.processes.rank == 0:
+                save(self.model, path, name=self.name, **meaning)
 
     def begin(self, plan: Plan) -> None:
-        parameters, self.plan = dict(self.model.named_parameters()), plan
+        parameters, self.plan = self._parameters(), plan
         if self.processes.count > 1 and plan.statistics:
             text = "BatchNorm layers that train normalize by the images of their process alone"
             warnings.warn(f"{text}: the results differ from those of one process", stacklevel=2)
-        for name, parameter in parameters.items():
+        for name, parameter in [*self.model.named_parameters(), *self.rows.items()]:
             parameter.requires_grad_(name in plan.trained)
             parameter.grad = None
-        groups = [
-            {"params": [parameters[name] for name in names], "weight_decay": decay}
-            for names, decay in zip(plan.groups, plan.decays, strict=True)
-        ]
         self.gradient, self.averages = None, {}
-        if plan.adamw is None:
-            self.optimizer = torch.optim.SGD(groups, momentum=plan.momentum, fused=True)
-        else:
-            beta1, beta2, epsilon = plan.adamw
-            options: Any = {"betas": (beta1, beta2), "eps": epsilon}
-            self.optimizer = torch.optim.AdamW(groups, fused=True, **options)
+        self.optimizer = make_optimizer(plan, parameters)
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """Those that the optimizer updates."""
+        return dict(self.model.named_parameters()) | self.rows
 
     def _set_modes(self) -> None:
         """Training mode, except for BatchNorm layers whose statistics are frozen."""
@@ -114,23 +143,23 @@ class Engine:
 
     def buffers(self) -> dict[str, np.ndarray]:
         state = {} if self.optimizer is None else self.optimizer.state
-        found = {name: state[p] for name, p in self.model.named_parameters() if p in state}
-        averages = {f"average.{name}": value for name, value in self.averages.items()}
-        own = averages | {
-            f"{kind.removesuffix('_buffer')}.{name}": value
+        found = {name: dict(state[p]) for name, p in self._parameters().items() if p in state}
+        for name, value in self.averages.items():
+            found.setdefault(name, {})["average"] = value
+        return {
+            f"{kind.removesuffix('_buffer')}.{name}": np.array(self._whole(name, value))
             for name, values in found.items()
             for kind, value in values.items()
             if value is not None
         }
-        return {name: np.array(as_array(value)) for name, value in own.items()}
 
     def assign_buffers(self, buffers: Mapping[str, np.ndarray]) -> None:
         assert self.optimizer is not None, "begin comes first"
-        parameters = dict(self.model.named_parameters())
+        parameters = self._parameters()
         for key, array in buffers.items():
             kind, _, name = key.partition(".")
             own = "momentum_buffer" if kind == "momentum" else kind
-            value = torch.from_numpy(np.array(array)).to(self.device)
+            value = self._own(name, array)
             if kind == "average":
                 self.averages[name] = value
                 continue
@@ -138,7 +167,7 @@ class Engine:
             self.optimizer.state[parameters[name]][own] = value
 
     def average(self, names: Sequence[str], decay: float) -> None:
-        own = self.model.canonical()
+        own = self.model.canonical() | self.rows
         values = [own[name].detach() for name in names]
         if not decay:
             self.averages = {name: x.clone() for name, x in zip(names, values, strict=True)}
@@ -157,12 +186,13 @@ class Engine:
 
     def _classify(self, maps: Sequence[Tensor]) -> Tensor:
         plan = self.plan
-        if self.compiled or self.amp or plan.part or "classifier.weight" not in plan.trained:
+        plain = not (self.compiled or self.amp or self.sharded or plan.part)
+        if not plain or "classifier.weight" not in plan.trained:
             return self.head(*maps)
         classifier, pooled = self.model.classifier, self.model.pool(*self.model.prepared(maps))
         if self.gradient is None:
             self.gradient = torch.empty_like(classifier.weight)
-        return _Linear.apply(pooled, classifier.weight, classifier.bias, self.gradient)
+        return Linear.apply(pooled, classifier.weight, classifier.bias, self.gradient)
 
     def _step(
         self, forward: Callable[[slice], Tensor], labels: np.ndarray, rates: Sequence[float]
@@ -171,11 +201,13 @@ class Engine:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._set_modes()
-        self.optimizer.zero_grad()
+        parameters = self._parameters()
+        self.model.zero_grad()
         before = [x.clone() for x in self._statistics()] if self.processes.count > 1 else []
         total = torch.zeros(2, device=self.device)
-        for part, share in split_batch(self.plan, labels, self.processes):
-            with deterministic():
+        parts = split_batch(self.plan, labels, self.processes)
+        for part, share in self.sharded.summed(parts) if self.sharded else parts:
+            with deterministic(), connected():
                 logits = _upcast(self._autocast(functools.partial(forward, part)))
                 targets = torch.from_numpy(labels[part]).to(self.device)
                 loss = share * self._loss(logits, targets)
@@ -183,13 +215,13 @@ class Engine:
             correct = (logits.argmax(-1) == targets).sum().to(loss.dtype)
             total = total + torch.stack((loss.detach(), correct))
         if self.processes.count > 1:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             changing = zip(self._statistics(), before, strict=True)
-            total = add_over_processes(self.processes, total, len(labels), trained, [*changing])
+            others = [parameters[name] for name in self.plan.trained if name not in self.rows]
+            total = add_over_processes(self.processes, total, len(labels), others, [*changing])
         if self.plan.clip_norm is not None:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(trained, self.plan.clip_norm)
-        self._begin_momenta(self.optimizer)
+            clip = self.sharded.clip if self.sharded else nn.utils.clip_grad_norm_
+            clip([parameters[name] for name in self.plan.trained], self.plan.clip_norm)
+        begin_momenta(self.optimizer)
         self.optimizer.step()
         loss, correct = total.tolist()
         return loss, int(correct)
@@ -204,15 +236,6 @@ class Engine:
         weight = None if weights is None else logits.new_tensor(weights)
         return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
 
-    def _begin_momenta(self, optimizer: torch.optim.Optimizer) -> None:
-        """Start the momentum of a parameter at 0 where its first gradient comes after that of
-        others in its group: the fused SGD refuses such a group."""
-        for group in optimizer.param_groups if self.plan.momentum else ():
-            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
-            new = [p for p in updated if optimizer.state[p].get("momentum_buffer") is None]
-            for parameter in new if len(new) < len(updated) else ():
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-
     def evaluate(self, images: np.ndarray) -> np.ndarray:
         return self._logits(len(images), lambda: self.call(self._images(images)))
 
@@ -220,9 +243,10 @@ class Engine:
         return self._logits(len(maps[0]), lambda: self.head(*self._maps(maps)))
 
     def _logits(self, images: int, forward: Callable[[], Tensor]) -> np.ndarray:
-        if not images:
-            return np.zeros((0, self.num_classes), np.float32)
-        return as_array(_upcast(self._run_frozen(forward)))
+        with self.sharded.gathered() if self.sharded else nullcontext():
+            if not images:
+                return np.zeros((0, self.num_classes), np.float32)
+            return as_array(_upcast(self._run_frozen(forward)))
 
     def maps(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         maps = self._run_frozen(lambda: self.backbones(self._images(images)))
@@ -258,26 +282,10 @@ class Engine:
             "precision": precision(),
             "threads": torch.get_num_threads(),
             "processes": self.processes.count,
+            "shard_classifier": self.sharded is not None,
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
         }
 
 
 def _upcast(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
-
-
-class _Linear(torch.autograd.Function):
-    """A linear layer with one buffer for its weight gradient, which takes long to allocate."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.gradient = gradient
-        return F.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors
-        weight.grad = torch.mm(slope.mT, x, out=ctx.gradient)
-        of_x = slope @ weight if ctx.needs_input_grad[0] else None
-        return of_x, None, slope.sum(0) if ctx.needs_input_grad[2] else None, None
