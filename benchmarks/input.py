@@ -7,9 +7,9 @@
 Both call the same functions, see `benchmarks.input_pipelines`, so the pipelines differ only in how
 the work is divided among processes and what is moved between them.
 
-`images/s` is the rate after the first two batches, in rounds in which all pipelines take turns,
-each with new workers. Memory is the largest sum over all processes of the pages of each process; a
-page that several processes share counts once (PSS). The last table has the programs of
+`images/s` is the rate of decoding after the first batch, in rounds in which the pipelines take
+turns, each with new workers. Memory is the largest sum over all processes of the pages of each
+process; a page that several processes share counts once (PSS). The last table has the programs of
 `benchmarks.input_trials`, which wait 0.2 s for each batch.
 """
 
@@ -40,23 +40,22 @@ from .machine import processor
 from .measure import Spread, in_new_process
 from .report import MEGABYTE, spread, table, write
 
-SKIPPED = 2
-"""Batches before the measurement of a rate: two workers finish their first ones together."""
-
 
 def rate(side: str, source: Source, workers: int) -> tuple[float, float]:
-    """Images per second after `SKIPPED` batches, and seconds until the first batch."""
+    """Images per second after the first batch, and seconds until it.
+
+    Images that are decoded before the first batch arrives, and wait in a buffer, do not count.
+    """
+    count = source.root / "decoded"
+    count.unlink(missing_ok=True)
     begin = time.perf_counter()
     with epoch_of(side, source, workers) as batches:
         next(batches)
-        first = time.perf_counter() - begin
-        for _ in range(SKIPPED - 1):
-            next(batches)
-        begin = last = time.perf_counter()
-        images = 0
-        for batch in batches:
-            images, last = images + len(batch.labels), time.perf_counter()
-        return images / (last - begin), first
+        first = last = time.perf_counter()
+        decoded = count.stat().st_size
+        for _ in batches:
+            last = time.perf_counter()
+        return (source.images - decoded) / (last - first), first - begin
 
 
 def throughput(source: Source, counts: Sequence[int], rounds: int) -> list[list[str]]:

@@ -9,12 +9,14 @@ import importlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bilinear.data import Augmentation, Batch, Pipeline
+from bilinear.data import Augmentation, Batch, Item, Pipeline
+from bilinear.data.decode import Decoder
 from bilinear.data.images import Preprocessing, normalize
 
 from .data import index_of
@@ -24,6 +26,19 @@ SIDES = OURS, IMAGES, BATCHES
 EPOCH = 1
 AHEAD = 2
 """Batches that are prepared ahead. Grain counts elements for each worker."""
+
+
+@dataclass(frozen=True)
+class CountingDecoder(Decoder):
+    """A decoder that appends a byte to the file `count` for each image, in any process."""
+
+    count: Path
+
+    def __call__(self, item: Item, epoch: int, position: int) -> np.ndarray:
+        view = super().__call__(item, epoch, position)
+        with self.count.open("ab") as file:
+            file.write(b".")
+        return view
 
 
 class Source(NamedTuple):
@@ -39,7 +54,11 @@ class Source(NamedTuple):
         index = index_of(self.root, self.images)
         options: Any = {"preprocessing": Preprocessing(self.size), "augmentation": Augmentation()}
         options |= {"workers": workers, "prefetch": AHEAD}
-        return Pipeline(index, batch_size=self.batch_size, **options)
+        pipeline = Pipeline(index, batch_size=self.batch_size, **options)
+        own = pipeline.decoder
+        fields = own.root, own.preprocessing, own.augmentation, own.seed
+        pipeline.decoder = CountingDecoder(*fields, self.root / "decoded")
+        return pipeline
 
 
 class SingleImages:
@@ -85,7 +104,7 @@ def grain_iterator(side: str, source: Source, workers: int) -> Any:
     images = SingleImages(pipeline)
     read = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     elements = AHEAD if side == BATCHES else AHEAD * source.batch_size
-    ahead = max(elements // max(workers, 1), 1)
+    ahead = max(elements // max(2 * workers, 1), 1)  # there are two buffers
     processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
     if side == BATCHES:
         data = grain.MapDataset.source(WholeBatches(pipeline)).to_iter_dataset(read)
