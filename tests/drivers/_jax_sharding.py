@@ -51,3 +51,16 @@ def scores(x, weight):
     with jax.set_mesh(_mesh()):
         sharded = run(jax.device_put(x, P("data")), jax.device_put(weight, P()))
     return [[np.asarray(value) for value in values] for values in (single, sharded)]
+
+
+def unpooled_sketches(x):
+    """Return the sketches of every location, of one device and of two."""
+    tables = namespace.sketch_tables(x.shape[2], None, 8)
+
+    @jax.jit
+    def run(x):
+        return namespace.tensor_sketch(x, tables=tables, reduction="none")
+
+    single = np.asarray(run(x))
+    with jax.set_mesh(_mesh()):
+        return single, np.asarray(run(jax.device_put(x, P("data"))))

@@ -39,6 +39,13 @@ def test_arrays_are_sharded_like_the_batch() -> None:
 
 @needs_jax
 @pytest.mark.full
+def test_unpooled_sketches_of_a_sharded_batch() -> None:
+    (results,) = on_each("jax", "unpooled_sketches", normal("float32", 4, 6, 5))
+    np.testing.assert_allclose(*results, **RECOMPUTED)
+
+
+@needs_jax
+@pytest.mark.full
 def test_scores_of_a_sharded_batch() -> None:
     x, weight = normal("float32", 2, 12, 5), normal("float32", 3, 25, seed=1)
     (results,) = on_each("jax", "scores", x, weight)

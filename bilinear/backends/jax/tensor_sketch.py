@@ -42,7 +42,7 @@ def tensor_sketch_unchecked(x, y, tables, mask, reduction) -> jax.Array:
     (h1, s1, h2, s2), dim = map(jnp.asarray, tables[:4]), tables.dim
     if reduction == "none":
         x, y = select_streams(x, y, mask)
-        a, b = _count_sketch(x, h1, s1, dim), _count_sketch(y, h2, s2, dim)
+        a, b = _count_sketches(x, h1, s1, dim), _count_sketches(y, h2, s2, dim)
         return jnp.fft.irfft(jnp.fft.rfft(a) * jnp.fft.rfft(b), dim)
     g = flatten_matrices(outer_pool_unchecked(x, y, mask, reduction))
     bins = (h1[:, None] + h2[None, :]) % dim
@@ -60,3 +60,10 @@ def _count_sketch(x: jax.Array, h: jax.Array, s: jax.Array, dim: int) -> jax.Arr
     # explicit axes requires it.
     bins = jax.lax.broadcast(jnp.zeros_like(terms[0]), [dim])
     return jnp.moveaxis(bins.at[h].add(terms, mode="drop", wrap_negative_indices=False), 0, -1)
+
+
+def _count_sketches(x: jax.Array, h: jax.Array, s: jax.Array, dim: int) -> jax.Array:
+    """The same by adding along the last axis, because XLA transposes no sharded input of an FFT."""
+    bins = jnp.broadcast_to(jnp.zeros_like(x[..., :1]), (*x.shape[:-1], dim))
+    terms = x * s.astype(x.dtype)
+    return bins.at[..., h].add(terms, mode="drop", wrap_negative_indices=False)
