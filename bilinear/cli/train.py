@@ -84,7 +84,7 @@ ShardClassifier = Annotated[
     bool,
     typer.Option(
         "--shard-classifier",
-        help="Several processes in PyTorch and JAX: shard the classifier over its classes.",
+        help="Several processes of PyTorch, or devices of JAX: shard the classifier by classes.",
     ),
 ]
 CacheFolder = Annotated[

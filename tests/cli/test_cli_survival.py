@@ -77,6 +77,7 @@ if FULL:
             "trajectories compact,low-rank 1,2",
             "devices options,adamw,normalized 2,4",
             "devices compact,low-rank 2",
+            "trajectories sharded-options 3",
             "whole options 1,2",
             "kill options 16",
             "stop options SIGUSR1 1 1",

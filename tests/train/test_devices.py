@@ -84,6 +84,7 @@ def test_devices_do_the_steps_of_one(name: str, shard_classifier: bool, devices:
     ("changes", "options", "message"),
     [
         ({}, {"devices": 64}, "64 devices must exist in each process; got 4 of cpu"),
+        ({}, {"shard_classifier": True}, "needs several devices; got one device"),
         ({}, {"devices": 3, "shard_classifier": True}, "got 4 classes, 3 devices. Use another"),
         (
             {"pool": "LowRankBilinearClassifier"},

@@ -195,7 +195,10 @@ def make_devices(model: BCNN, count: int, processes: int, shard_classifier: bool
 
 
 def check_classifier(model: BCNN, devices: int) -> None:
-    """Refuse a classifier whose classes the devices do not divide."""
+    """Refuse one device, and a classifier whose classes the devices do not divide."""
+    if devices == 1:
+        invariant, remedy = "shard_classifier needs several devices", "Use --devices 8, or none."
+        refuse(ValueError, "train", invariant, "one device", remedy)
     if not framework.is_linear(model.classifier):
         invariant, remedy = "shard_classifier needs a linear classifier", "Leave it out."
         refuse(ValueError, "train", invariant, type(model.classifier).__name__, remedy)
