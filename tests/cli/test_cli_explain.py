@@ -110,7 +110,7 @@ def test_the_command_writes_an_image_and_a_report(backend: str, tmp_path: Path, 
     table = command(*common, "--class", other, "--pairs", 2)
     assert table.startswith(f"{other}: score")
     assert f"written: {tmp_path / 'out.png'}\n" in table
-    assert table.endswith("with --class OTHER does not tell the two classes apart.\n")
+    assert table.endswith("with --class OTHER does not distinguish the two classes.\n")
 
 
 def test_a_model_file_that_is_replaced_meanwhile_is_refused() -> None:

@@ -239,7 +239,7 @@ def test_set_changes_a_recipe(command) -> None:
         ("multi-phase DATA run more", "[RECIPE] DATA RUN; got 4 arguments"),
         ("empty.json", "Recipe: format must be "),
         ("none.json", "none.json: No such file"),
-        ("multi-phase DATA run --framework jax --compile", "jax supports only --devices of"),
+        ("multi-phase DATA run --framework jax --compile", "jax supports only --devices, --shard"),
         ("multi-phase DATA run --framework torch --devices 2", "got --devices. torchrun starts"),
         pytest.param(
             "multi-phase DATA run --shard-classifier",
