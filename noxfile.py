@@ -127,8 +127,9 @@ def lowest(session: nox.Session) -> None:
     """A sample of the tests with the lowest versions that install in a minute: JAX and NumPy."""
     row = nox.project.load_toml("compat.toml")["jax-lowest"]
     session.install("--no-compile", *requirements(row))
-    tests = ("tests/layers/test_layers.py", "tests/layers/test_contract.py", "tests/operators")
-    sample = "test_layers or test_contract or (test_edges and jax and float32)"
+    files = "layers/test_layers.py", "layers/test_contract.py", "operators", "train/test_engines.py"
+    tests = [f"tests/{file}" for file in files]
+    sample = "test_layers or test_contract or (test_edges and jax and float32) or test_resuming"
     options = ("--override-ini=filterwarnings=default", *PARALLEL)
     session.run("pytest", *options, *(session.posargs or [*tests, "-k", sample]))
 

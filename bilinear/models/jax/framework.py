@@ -27,8 +27,20 @@ def layer(name: str, *, dtype: str, **arguments: Any) -> Any:
     made = getattr(layers, name)(**arguments)
     for _, node in nnx.iter_graph(made):
         if isinstance(node, nnx.Param):
-            node.set_value(node[...].astype(DTYPES[dtype]))
+            set_value(node, node[...].astype(DTYPES[dtype]))
     return made
+
+
+def get_value(variable: Any) -> jax.Array:
+    return variable.get_value() if hasattr(nnx.Variable, "get_value") else variable.value
+
+
+def set_value(variable: Any, value: jax.Array) -> None:
+    """Replace the value, which ``variable[...] = value`` would read, also after its donation."""
+    if hasattr(nnx.Variable, "set_value"):
+        variable.set_value(value)
+    else:  # Flax 0.12.0
+        variable.value = value
 
 
 def copied(module: nnx.Module | None) -> nnx.Module | None:

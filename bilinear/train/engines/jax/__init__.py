@@ -17,6 +17,7 @@ import optax
 from flax import nnx
 
 from ....models.jax.bcnn import BCNN, save
+from ....models.jax.framework import get_value, set_value
 from ...parameter_groups import Plan
 from ...processes import Processes
 from ...processes.jax import connected
@@ -155,13 +156,13 @@ class Engine:
             model = nnx.merge(graph, shapes, rest, copy=True)
             own = model.canonical()
             for name, value in values.items():
-                own[name].set_value(value)
+                set_value(own[name], value)
             return model
 
         return build
 
     def _values(self) -> Values:
-        return {name: v.get_value() for name, v in self.model.canonical().items()}
+        return {name: get_value(v) for name, v in self.model.canonical().items()}
 
     def _whole_values(self) -> Values:
         """The values on the first device of this process, after which the model has these."""
@@ -172,7 +173,7 @@ class Engine:
     def _set_values(self, values: Values) -> None:
         own = self.model.canonical()
         for name, value in values.items():
-            own[name].set_value(value)  # not by [...], which reads the donated value
+            set_value(own[name], value)
 
     def _set_modes(self) -> None:
         """Training mode, except for BatchNorm layers whose statistics are frozen."""
