@@ -62,12 +62,13 @@ class Network(Generic[Tensor]):
 
     def prepared(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Project feature maps, and resample them to one size."""
-        specs = [self._framework.input_spec("a feature map", x) for x in maps]
-        self.streams.check_maps(specs, channels_first=not self._framework.channels_last)
+        framework = type(self)._framework  # older releases of torch.compile cannot trace self's
+        specs = [framework.input_spec("a feature map", x) for x in maps]
+        self.streams.check_maps(specs, channels_first=not framework.channels_last)
         projections = [p for p in (self.projection, self.projection_b) if p is not None]
         if projections:
             maps = [project(x) for project, x in zip(projections, maps, strict=True)]
-        return self._framework.resample(*maps)
+        return framework.resample(*maps)
 
     def logits(self, *maps: Tensor, **mode: bool | None) -> Tensor:
         """Return the logits of the maps of `feature_maps`; `mode` is ``training=`` in Keras."""

@@ -150,7 +150,7 @@ def cut(
 
 def least_side(backbone: str, taps: Sequence[str] | None = None) -> int:
     """The least side of an image of which one location is left."""
-    return _least(cut(backbone, taps))
+    return max(_LEAST[backbone][tap] for tap in taps or (None,))
 
 
 def _least(layers: Sequence[Layer | Step], side: int = 1) -> int:
@@ -165,6 +165,14 @@ def _least(layers: Sequence[Layer | Step], side: int = 1) -> int:
             case Mixed():
                 side = max(_least(path, side) for path in layer.paths)
     return side
+
+
+_LEAST: dict[str, dict[str | None, int]] = {
+    name: {None: _least(layers)} | {tap: _least(cut(name, [tap])) for tap in TAPS[name]}
+    for name, layers in BACKBONES.items()
+}
+"""Backbone -> the least side for each tap, or without taps. A table, because `torch.compile` and
+`torch.export` of older releases do not trace the computation."""
 
 
 def tensor_shapes(
