@@ -19,6 +19,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -91,6 +92,7 @@ class Format(NamedTuple):
     """Whether ``model.export`` of Keras writes it, on the backend `framework`."""
 
 
+COLOR = re.compile("\x1b\\[[0-9]*m")
 FORMATS = {
     "ONNX in ONNX Runtime": Format("torch", ("onnx", "onnxscript", "onnxruntime")),
     "ONNX in OpenVINO": Format("torch", ("onnx", "onnxscript", "openvino")),
@@ -150,7 +152,8 @@ def _measure(exporter: str, form: str, label: str, seconds: float) -> dict[str, 
             cause: BaseException = failure
             while cause.__cause__:
                 cause = cause.__cause__
-            error = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
+            text = " ".join(COLOR.sub("", str(cause)).split()).replace(f"{folder}/", "")
+            error = f"{type(cause).__name__}: {text}"
             continue
         median = {name: Spread.of(t).median / len(given[0][0]) for name, t in times.items()}
         return {"ratio": max(ratios), "dynamic": dynamic, "size": size, **median}

@@ -61,7 +61,8 @@ def experiment(side: str, source: Source, workers: int, act: Callable[[int], obj
         lines = [line.strip() for line in errors.read().splitlines() if line.strip()]
     ended = "still runs after 20 s" if code is None else f"exit code {code} after {seconds:.1f} s"
     found = [line for line in lines if re.match(r"[\w.]+(Error|Interrupt)\b", line)]
-    last = f", the last error `{found[-1][:100]}`" if found else ""
+    text = re.sub(r"(?<=\s)/\S*/", "…/", found[-1][:100]) if found else ""
+    last = f", the last error `{text}`" if found else ""
     after = f"{len(left)} processes and {len(segments)} arrays in shared memory are left after 1 s"
     return f"{ended}; {len(lines)} lines on stderr{last}; {after}"
 
