@@ -34,6 +34,20 @@ KILLS = {
     "jax": {"bcnn-two-phase": 1},
 }
 """Kills of each recipe: with --full 12 in torch, fewer where each process compiles for seconds."""
+ON_DEVICES = (
+    "sums 3",
+    "trajectories options,adamw,normalized 1,2,4",
+    "trajectories compact,low-rank 1,2",
+    "devices options,adamw,normalized 2,4",
+    "devices compact,low-rank 2",
+    "whole options 1,2",
+    "kill options 16",
+    "stop options SIGUSR1 1 1",
+    "whole cached 2",
+    "kill cached 4",
+    "stop cached SIGTERM 0 2",
+)
+"""Tasks of the frameworks that train on several devices of a process, too."""
 TOGETHER = {
     "torch": ("whole options 1,2", "kill options 1", "whole sharded-options 2"),
     "tensorflow": ("sums 2",),
@@ -58,33 +72,8 @@ if FULL:
             "whole sharded-cached 2",
             "stop sharded-cached SIGTERM 0 2",
         ),
-        "tensorflow": (
-            "sums 3",
-            "trajectories options,adamw,normalized 1,2,4",
-            "trajectories compact,low-rank 1,2",
-            "devices options,adamw,normalized 2,4",
-            "devices compact,low-rank 2",
-            "whole options 1,2",
-            "kill options 16",
-            "stop options SIGUSR1 1 1",
-            "whole cached 2",
-            "kill cached 4",
-            "stop cached SIGTERM 0 2",
-        ),
-        "jax": (
-            "sums 3",
-            "trajectories options,adamw,normalized 1,2,4",
-            "trajectories compact,low-rank 1,2",
-            "devices options,adamw,normalized 2,4",
-            "devices compact,low-rank 2",
-            "trajectories sharded-options 3",
-            "whole options 1,2",
-            "kill options 16",
-            "stop options SIGUSR1 1 1",
-            "whole cached 2",
-            "kill cached 4",
-            "stop cached SIGTERM 0 2",
-        ),
+        "tensorflow": ON_DEVICES,
+        "jax": (*ON_DEVICES, "trajectories sharded-options 3"),
     }
 """Tasks of `tests.together`, in several processes or on several devices."""
 DIFFERENT = ("torch", "trajectories", "normalized")

@@ -103,7 +103,7 @@ def test_an_epoch_with_cached_feature_maps_is_measured(backend: str) -> None:
 @pytest.mark.skipif("tensorflow" not in PRESENT, reason="needs Keras")
 @over_backends
 def test_keras_layers_are_measured_beside_the_native_ones(backend: str) -> None:
-    """In a process of its own, because a process has one backend of Keras."""
+    """Each backend runs in a process of its own, because a process has one backend of Keras."""
     found, results = in_new_process(
         _keras_layers, backend, first=functools.partial(keras_layers.use_backend, backend)
     )

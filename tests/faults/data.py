@@ -229,41 +229,6 @@ for _framework in ("torch", "tensorflow", "jax"):
         f(self, names, decay**0.5)
 
 
-SHARDED = "train.engines.torch.classifier:ShardedClassifier."
-CLASSIFIER = ("tests/cli/test_cli_survival.py", "-k", "several_processes")
-
-
-@fault(
-    "torch: the gradient of a sharded classifier is a mean", SHARDED + "summed", CLASSIFIER, "torch"
-)
-def _(f, self, parts):
-    yield from f(self, parts)
-    for rows in self.rows.values():
-        rows.grad = None if rows.grad is None else rows.grad / self.processes.count
-
-
-@fault("torch: each process clips its own gradient", SHARDED + "clip", CLASSIFIER, "torch")
-def _(f, self, parameters, limit):
-    together = self.processes
-    self.processes = replace(together, add=np.array)
-    f(self, parameters, limit)
-    self.processes = together
-
-
-@fault("torch: a shard has the rows of other classes", SHARDED + "select", CLASSIFIER, "torch")
-def _(f, self, array):
-    return f(self, np.roll(array, 1, 0))
-
-
-@fault(
-    "torch: only the last part of a batch trains a shard", SHARDED + "summed", CLASSIFIER, "torch"
-)
-def _(f, self, parts):
-    for part in f(self, parts):
-        self.module.zero_grad()
-        yield part
-
-
 @fault("validation uses the weights of the optimizer", "train.averages:Averages.in_use", AVERAGES)
 def _(f, self):
     return nullcontext()

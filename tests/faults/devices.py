@@ -1,6 +1,9 @@
-"""Faults of training on several devices and in several processes with JAX."""
+"""Faults of training on several devices of JAX, and with a sharded classifier in PyTorch."""
 
 import importlib
+from dataclasses import replace
+
+import numpy as np
 
 from .library import fault
 
@@ -62,3 +65,38 @@ def _(f, self, value, sharding):
 def _(f, plan, labels, processes):
     parts = f(plan, labels, processes)
     return [(part, 1 / len(parts), sizes) for part, _, sizes in parts]
+
+
+SHARDED = "train.engines.torch.classifier:ShardedClassifier."
+CLASSIFIER = ("tests/cli/test_cli_survival.py", "-k", "several_processes")
+
+
+@fault(
+    "torch: the gradient of a sharded classifier is a mean", SHARDED + "summed", CLASSIFIER, "torch"
+)
+def _(f, self, parts):
+    yield from f(self, parts)
+    for rows in self.rows.values():
+        rows.grad = None if rows.grad is None else rows.grad / self.processes.count
+
+
+@fault("torch: each process clips its own gradient", SHARDED + "clip", CLASSIFIER, "torch")
+def _(f, self, parameters, limit):
+    together = self.processes
+    self.processes = replace(together, add=np.array)
+    f(self, parameters, limit)
+    self.processes = together
+
+
+@fault("torch: a shard has the rows of other classes", SHARDED + "select", CLASSIFIER, "torch")
+def _(f, self, array):
+    return f(self, np.roll(array, 1, 0))
+
+
+@fault(
+    "torch: only the last part of a batch trains a shard", SHARDED + "summed", CLASSIFIER, "torch"
+)
+def _(f, self, parts):
+    for part in f(self, parts):
+        self.module.zero_grad()
+        yield part

@@ -73,7 +73,7 @@ def steps(engine: Engine, name: str) -> tuple[list[Any], dict[str, np.ndarray]]:
     ],
 )
 def test_devices_do_the_steps_of_one(name: str, devices: int) -> None:
-    """In the second batch, one device has an image and the others have none."""
+    """One device has the only image of the second batch; the others have none."""
     one = started()
     start = one.tensors()
     losses, first = steps(one, name)

@@ -35,12 +35,11 @@ def split_between_devices(
     `labels` are those of this process. A device has at most `plan.part` images in a round, maybe
     none. Every process has equally many rounds.
     """
-    sizes = np.eye(processes.count)[processes.rank] * len(labels)
-    *sizes, total = processes.add(np.append(sizes, _weights(plan, labels).sum())).tolist()
-    most = math.ceil(max(sizes) / devices)
+    sizes, weights = processes.collect(len(labels), _weights(plan, labels).sum()).T
+    most = math.ceil(sizes.max() / devices)
     rounds = 1 if plan.part is None else max(1, math.ceil(most / plan.part))
     own = [slices(x.start, x.stop, rounds) for x in slices(0, len(labels), devices)]
-    return [[*of_round] for of_round in zip(*own, strict=True)], total
+    return [[*of_round] for of_round in zip(*own, strict=True)], float(weights.sum())
 
 
 def split_batch_of_all(
@@ -53,8 +52,7 @@ def split_batch_of_all(
     Returns: the images of this process, the share of the part as in `split_batch`, and its number
         of images in each process.
     """
-    own = np.eye(processes.count, dtype=np.int64)[processes.rank]
-    lengths = processes.add(own * len(labels)).tolist()
+    lengths = [int(length) for (length,) in processes.collect(len(labels))]
     count = 1 if plan.part is None else -(-max(lengths) // plan.part)
     parts = [slices(0, length, count) for length in lengths]
     weights = _weights(plan, labels)

@@ -45,6 +45,12 @@ class Processes:
         """Wait until every process has called it."""
         self.add(np.zeros(1))
 
+    def collect(self, *numbers: float) -> np.ndarray:
+        """The numbers that each process gives, one row for each, float64."""
+        own = np.zeros((self.count, len(numbers)))
+        own[self.rank] = numbers
+        return self.add(own)
+
     def first(self, call: Callable[[], Result]) -> Result:
         """Call in process 0; every process receives the result, or raises the error."""
         if self.count == 1:
@@ -63,7 +69,7 @@ class Processes:
     def choose_error(self, own: BaseException | None) -> BaseException:
         """The error of the first process that has one; every process calls it with its own."""
         if self.count > 1:
-            failed = self.add(np.eye(self.count)[self.rank] * (own is not None))
+            (failed,) = self.collect(own is not None).T
             sent = self._send(own and _portable(own), int(failed.argmax()))
             own = own if failed.argmax() == self.rank else sent
         assert own is not None

@@ -57,13 +57,12 @@ class ShardedClassifier:
     def _measure_factor(self) -> int:
         """The sum of gradients divided by what `fully_shard` makes of them."""
         # the mean, but with gloo in some releases the sum: github.com/pytorch/pytorch/issues/162338
-        weight, count = self.module.weight, self.processes.count
+        weight = self.module.weight
         for ones in self.summed([weight.to_local().new_ones(1, weight.shape[1])]):
             self.module(ones).sum().backward()
         rows = self.module.weight.grad.to_local()
-        own = np.zeros(count)
-        own[self.processes.rank] = rows.max().item() if len(rows) else 0.0
-        return round(count / self.processes.add(own).max())
+        found = self.processes.collect(rows.max().item() if len(rows) else 0.0)
+        return round(self.processes.count / found.max())
 
     def summed(self, parts: Sequence[Part]) -> Iterator[Part]:
         """Yield the parts of a batch, maybe none, for a forward and a backward pass each.
