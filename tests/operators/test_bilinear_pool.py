@@ -108,3 +108,13 @@ def test_dead_channel_and_short_vector_have_finite_second_derivatives(
 @over_backends
 def test_a_compiled_function_accepts_several_values_of_eps(backend: str) -> None:
     check_changing_option("bilinear_pool", "l2_eps", backend)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["full", "packed"])
+@pytest.mark.parametrize("backend", PRESENT)
+def test_the_norm_of_a_long_descriptor_has_all_digits(backend: str, packed: bool) -> None:
+    """Millions of equal squares, added in turn, would lose 13 bits, which a bound allows."""
+    x = np.full((1, 1, 2048), 0.7, np.float32)
+    found = driver(backend).forward("bilinear_pool", (x,), {"packed": packed})
+    norm = np.linalg.norm(found.astype(np.float64), axis=1)
+    assert_rounded(norm.astype(np.float32), 1.0, 8)

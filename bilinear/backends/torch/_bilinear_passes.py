@@ -15,6 +15,7 @@ from torch import Tensor
 from ...contract.pooling import packed_size
 from ._tensors import multiplies, multiply, upcast
 from ._triangle import diagonal_entries, flat_to_packed, triangle_blocks
+from .l2_normalize import norms
 from .signed_sqrt import signed_sqrt_
 
 BLOCK = 96
@@ -34,8 +35,8 @@ def forward(
         g = u[part]
         multiply(x[part].mT, y[part], out=g)
         sign = _roots(g.flatten(1), z, part, eps, sign)
-        norm = torch.linalg.vector_norm(g.flatten(1), dim=1, keepdim=True, out=n[part])
-        g.flatten(1).div_(norm.clamp_(min=l2_eps))
+        n[part] = norms(g.flatten(1)).clamp(min=l2_eps)
+        g.flatten(1).div_(n[part])
     return u.flatten(1), n
 
 
@@ -53,8 +54,7 @@ def forward_of_one(
         sign = _roots(s, z, part, eps, sign)
         once = s[:, alone]
         s[:, alone] = once * 0.5**0.5  # what is off the diagonal counts twice in the norm
-        norm = torch.linalg.vector_norm(s, dim=1, keepdim=True, out=n[part])
-        norm.mul_(2**0.5).clamp_(min=l2_eps)
+        norm = n[part] = (norms(s) * 2**0.5).clamp(min=l2_eps)
         if packed:
             s.div_(norm * 0.5**0.5)
             continue

@@ -6,7 +6,10 @@ from torch import Tensor
 from ...contract import L2_EPS, Norm
 from ...contract.pooling import check_l2_normalize
 from ._fx import leaf
-from ._tensors import spec, upcast
+from ._tensors import spec, upcast, use_plain_operations
+
+PART = 512
+"""Number of squares that are added in turn."""
 
 
 @leaf
@@ -35,7 +38,61 @@ def l2_normalize_unchecked(z: Tensor, eps: float, norm: Norm = "floor") -> Tenso
     """The unchecked formula."""
     if norm == "added":
         return z / ((z * z).sum(-1, keepdim=True) + eps).sqrt()
-    return z / floor_norm(z, eps)
+    if use_plain_operations():
+        return z / floor_norm(z, eps)
+    return _Quotient.apply(z, eps)[0]  # pyright: ignore[reportOptionalSubscript]
+
+
+class _Quotient(torch.autograd.Function):
+    """(z, eps) -> u = z / n, n in few passes over memory. The slope is read off them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z, eps):
+        n = norms(z).clamp(min=eps)
+        return z / n, n
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        z, ctx.eps = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(z, *output)
+        ctx.save_for_forward(z)
+
+    @staticmethod
+    def backward(ctx, cotangent, _):
+        z, u, n = ctx.saved_tensors
+        if torch.is_grad_enabled():  # it will be differentiated: from the input again
+            n = floor_norm(z, ctx.eps)
+            u = z / n
+        return _project(cotangent, u, n, ctx.eps), None
+
+    @staticmethod
+    def jvp(ctx, dz, _):
+        (z,) = ctx.saved_tensors
+        n = floor_norm(z, ctx.eps)
+        return _project(dz, z / n, n, ctx.eps), None
+
+
+def _project(t: Tensor, u: Tensor, n: Tensor, eps: float) -> Tensor:
+    """``(t − u ⟨u, t⟩) / n``, without the projection where n is the floor."""
+    along = torch.where(n.detach() <= eps, 0.0, (u * t).sum(-1, keepdim=True))
+    return torch.addcmul(t, u, along, value=-1) / n
+
+
+def norms(z: Tensor) -> Tensor:
+    """Norms without derivatives, (..., 1).
+
+    On a CPU PyTorch adds the squares of a vector one after another and loses digits of long ones.
+    The norm of the norms of parts does not.
+    """
+    rows = z.shape[-1] // PART if z.is_cpu else 0
+    if rows > 1:
+        parts, rest = z.tensor_split([rows * PART], -1)
+        parts = torch.linalg.vector_norm(parts.unflatten(-1, (rows, PART)), dim=-1)
+        z = torch.cat([parts, torch.linalg.vector_norm(rest, dim=-1, keepdim=True)], -1)
+    return torch.linalg.vector_norm(z, dim=-1, keepdim=True)
 
 
 def floor_norm(z: Tensor, eps: float) -> Tensor:

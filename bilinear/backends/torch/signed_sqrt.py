@@ -74,7 +74,8 @@ class _Root(torch.autograd.Function):
 
     @staticmethod
     def forward(g, eps):
-        return g.abs().add_(eps).sqrt_().mul_(g.sign())  # sign(NaN) is 0, and 0 · NaN is NaN
+        sign = g.sign()  # sign(NaN) is 0, and 0 · NaN is NaN
+        return torch.addcmul(g.new_tensor(eps), g, sign).sqrt_().mul_(sign)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
