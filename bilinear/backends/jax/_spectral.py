@@ -28,8 +28,8 @@ def matrix_sqrt_eigen(a: jax.Array, tol: float | None) -> jax.Array:
 
 def spectral_steps(b: jax.Array, roots: jax.Array, k: jax.Array) -> jax.Array:
     """H after all steps."""
-    h = diagonal(roots)
-    for _ in range(ORDERS):
+    h = diagonal(roots) + k * (b - jax.lax.stop_gradient(b))  # the first step: H H is constant
+    for _ in range(ORDERS - 1):
         change = b - matmul(h, h)
         h = h + k * (change - jax.lax.stop_gradient(change))
     return h

@@ -36,7 +36,7 @@ def covariance_sqrt(
     """Compute the matrix root of the covariance of the features over all locations.
 
     If L < C, the root is computed from the L × L Gram matrix: for ``"newton_schulz"`` if this takes
-    fewer multiplications (at 5 steps up to L = 0.94·C), for ``"eigen"`` up to L = C. If L or C is
+    fewer multiplications (at 5 steps up to L = 0.94·C), for ``"eigen"`` always. If L or C is
     symbolic, it is computed from the covariance.
 
     Args:
@@ -52,9 +52,9 @@ def covariance_sqrt(
 
     Returns: Array (N, C, C).
     Cost: with S = min(L, C), time N·(L·C² + about 3·steps·S³), or 20·S³ for ``"eigen"``. The
-        gradient needs memory for 3·steps + 1, or about 20, matrices S × S per sample, and for two
-        copies of the features, or about 6 for ``"eigen"``.
-    Gradient: derivatives of ``"eigen"`` up to the third order are exact at full rank; for L <= C,
+        gradient needs memory for 3·steps + 1, or about 11, matrices S × S per sample, and for two
+        copies of the features, or about 10 for ``"eigen"``.
+    Gradient: derivatives of ``"eigen"`` up to the third order are exact at full rank; for L < C,
         also at the highest rank that the number of locations allows.
     Specification: `bilinear.reference.covariance_sqrt`.
     """
@@ -89,9 +89,10 @@ def _spectral_root(x: jax.Array, z: jax.Array, tol: float | None) -> jax.Array:
     """The root of ``xᵀ x``, divided by √z.
 
     With eigenvectors U of the Gram matrix and ``F = Uᵀ x``, it is ``F1ᵀ (F1 F1ᵀ)^(-1/2) F1``, where
-    F1 has the rows of F whose eigenvalues do not count as 0. The other rows, F2, contribute to the
-    first derivative through ``Λ^(-1/2) (V F2ᵀ) F2``, with the eigenvectors V of ``xᵀ x``. U, V and
-    the eigenvalues are constants, as in `matrix_sqrt_eigen`.
+    F1 has the rows of F whose eigenvalues do not count as 0. With ``H = (F1 F1ᵀ)^(1/2)`` and
+    ``V = H^(-1) F1``, it is ``Vᵀ N + Nᵀ V`` for ``N = F1 − H V / 2``, of which all derivatives to
+    the third are exact if the first of V is. The other rows, F2, add ``Λ^(-1/2) (V dF2ᵀ) F2`` to
+    the first derivative of V. U, F2 and the eigenvalues Λ are constants, as in `matrix_sqrt_eigen`.
     """
     if tol is None:
         tol = x.shape[-1] * float(jnp.finfo(x.dtype).eps) / 2
@@ -100,12 +101,12 @@ def _spectral_root(x: jax.Array, z: jax.Array, tol: float | None) -> jax.Array:
     zero = (roots == 0)[:, :, None]
     inverse = jnp.where(zero, 0.0, 1 / jnp.where(zero, 1.0, roots[:, :, None]))
     f = einsum("nlm,nlc->nmc", u, x)
-    first, second = jnp.where(zero, 0.0, f), jnp.where(zero, f, 0.0)
-    h = spectral_steps(einsum("nlc,nmc->nlm", first, first), roots, k)
-    p = diagonal(inverse[:, :, 0])
-    for _ in range(2):  # Newton steps to 1/h, exact derivatives of order 1, then 3
-        p = 2 * p - matmul(matmul(p, h), p)
-    v = inverse * jax.lax.stop_gradient(f)
-    products = inverse * einsum("nlc,nmc->nlm", v, second)
-    f = first + matmul(products, jax.lax.stop_gradient(second))
-    return einsum("nlc,nld->ncd", f, matmul(p / jnp.sqrt(z), f))
+    still = jnp.where(zero, jax.lax.stop_gradient(f), f)  # the rows of F2 are constants
+    b, pair = einsum("nlc,nmc->nlm", still, f), zero | zero.mT
+    h = spectral_steps(jnp.where(pair, 0.0, b), roots, k)
+    p = diagonal(jnp.where(zero, 1.0, 2 * inverse)[:, :, 0])
+    v = matmul(p - inverse * h * inverse.mT, still)
+    of_second = jnp.where(pair, b - b.mT, 0.0)  # F1 dF2ᵀ
+    n = jnp.where(zero, 0.0, f) - matmul(0.5 * h - inverse**2 * of_second, v)
+    m = einsum("nlc,nld->ncd", v, n / jnp.sqrt(z))
+    return m + m.mT

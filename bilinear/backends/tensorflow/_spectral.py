@@ -37,7 +37,8 @@ def spectral_root(a: tf.Tensor, tol: float | None) -> tf.Tensor:
 def spectral_steps(b: tf.Tensor, roots: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     """H after all steps."""
     h = tf.linalg.diag(roots)
-    for _ in range(ORDERS):
+    h += k * (b - tf.linalg.diag(roots * roots))
+    for _ in range(ORDERS - 1):
         h = h + k * (b - tf.matmul(h, h))
     return h
 

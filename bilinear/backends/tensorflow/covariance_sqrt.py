@@ -30,12 +30,12 @@ def covariance_sqrt(
 
     Specification: `bilinear.reference.covariance_sqrt`. If L < C, the root is computed from the
     L × L Gram matrix: for "newton_schulz" if this takes fewer multiplications (at 5 steps up to
-    L = 0.94·C), for "eigen" up to L = C. If L or C is unknown while a function is traced, it is
+    L = 0.94·C), for "eigen" always. If L or C is unknown while a function is traced, it is
     computed from the covariance.
 
     Cost: with S = min(L, C), time O(N·(L·C² + 3·steps·S³)), or 20·S³ for "eigen". The
-    gradient needs memory for 3·steps + 1, or about 20, matrices S × S per sample, and for two
-    copies of the features, or about 6 for "eigen".
+    gradient needs memory for 3·steps + 1, or about 11, matrices S × S per sample, and for two
+    copies of the features, or about 10 for "eigen".
 
     Args:
         x: (N, L, C) features.
@@ -49,7 +49,7 @@ def covariance_sqrt(
             None is C times the unit roundoff. Not used by "newton_schulz".
 
     Returns: (N, C, C) in the dtype of x.
-    Gradient: Derivatives of "eigen" up to the third order are exact at full rank; for L <= C, also
+    Gradient: Derivatives of "eigen" up to the third order are exact at full rank; for L < C, also
         at the highest rank that the number of locations allows.
     """
     options = center, reduction, method, steps, normalize, tol
@@ -85,9 +85,10 @@ def _spectral_root(x: tf.Tensor, z: tf.Tensor, tol: float | None) -> tf.Tensor:
     """The root of ``xᵀ x``, divided by √z.
 
     With eigenvectors U of the Gram matrix and ``F = Uᵀ x``, it is ``F1ᵀ (F1 F1ᵀ)^(-1/2) F1``, where
-    F1 has the rows of F whose eigenvalues do not count as 0. The other rows, F2, contribute to the
-    first derivative through ``Λ^(-1/2) (V F2ᵀ) F2``, with the eigenvectors V of ``xᵀ x``. U, V and
-    the eigenvalues are constants, as in `spectral_root`.
+    F1 has the rows of F whose eigenvalues do not count as 0. With ``H = (F1 F1ᵀ)^(1/2)`` and
+    ``V = H^(-1) F1``, it is ``Vᵀ N + Nᵀ V`` for ``N = F1 − H V / 2``, of which all derivatives to
+    the third are exact if the first of V is. The other rows, F2, add ``Λ^(-1/2) (V dF2ᵀ) F2`` to
+    the first derivative of V. U, F2 and the eigenvalues Λ are constants, as in `spectral_root`.
     """
     if tol is None:
         tol = sizes(x)[2] * roundoff(x)
@@ -96,12 +97,14 @@ def _spectral_root(x: tf.Tensor, z: tf.Tensor, tol: float | None) -> tf.Tensor:
     zero, one = tf.equal(roots, nothing)[:, :, None], constant(1, x)
     inverse = tf.where(zero, nothing, one / tf.where(zero, one, roots[:, :, None]))
     f = tf.matmul(u, x, transpose_a=True)
-    first, second = tf.where(zero, nothing, f), tf.where(zero, f, nothing)
-    h = spectral_steps(tf.matmul(first, first, transpose_b=True), roots, k)
-    p = tf.linalg.diag(inverse[:, :, 0])
-    for _ in range(2):  # Newton steps to 1/h, exact derivatives of order 1, then 3
-        p = constant(2, x) * p - tf.matmul(tf.matmul(p, h), p)
-    v = inverse * tf.stop_gradient(f)
-    products = inverse * tf.matmul(v, second, transpose_b=True)
-    f = first + tf.matmul(products, tf.stop_gradient(second))
-    return tf.matmul(f, tf.matmul(p / tf.sqrt(z), f), transpose_a=True)
+    still = tf.where(zero, tf.stop_gradient(f), f)  # the rows of F2 are constants
+    b = tf.matmul(still, f, transpose_b=True)
+    pair = tf.logical_or(zero, tf.linalg.matrix_transpose(zero))
+    h = spectral_steps(tf.where(pair, nothing, b), roots, k)
+    p = tf.linalg.diag(tf.where(zero, one, constant(2, x) * inverse)[:, :, 0])
+    v = tf.matmul(p - inverse * h * tf.linalg.matrix_transpose(inverse), still)
+    of_second = tf.where(pair, b - tf.linalg.matrix_transpose(b), nothing)  # F1 dF2ᵀ
+    weights = constant(0.5, x) * h - inverse * inverse * of_second
+    n = tf.where(zero, nothing, f) - tf.matmul(weights, v)
+    m = tf.matmul(v, n / tf.sqrt(z), transpose_a=True)
+    return m + tf.linalg.matrix_transpose(m)

@@ -29,7 +29,7 @@ def covariance_sqrt(
 
     `bilinear.reference.covariance_sqrt` specifies the values, gradients and errors. If L < C, the
     root is computed from the L × L Gram matrix: for ``"newton_schulz"`` if this takes fewer
-    multiplications (at 5 steps up to L = 0.94·C), for ``"eigen"`` up to L = C.
+    multiplications (at 5 steps up to L = 0.94·C), for ``"eigen"`` always.
 
     Args:
         x: features, (N, L, C).
@@ -44,10 +44,10 @@ def covariance_sqrt(
 
     Returns: Roots (N, C, C) in the dtype of x.
     Gradient: with ``"eigen"``, derivatives up to the third order are exact at full rank; for
-        L <= C, also at the highest rank that the number of locations allows.
+        L < C, also at the highest rank that the number of locations allows.
     Cost: with S = min(L, C), time N·(L·C² + about 3·steps·S³), or 20·S³ for ``"eigen"``. The
-        gradient needs memory for 3·steps + 1, or about 20, matrices S × S per sample, and for two
-        copies of the features, or about 6 for ``"eigen"``.
+        gradient needs memory for 3·steps + 1, or about 8, matrices S × S per sample, and for two
+        copies of the features, or about 5 for ``"eigen"``.
 
     Example:
         >>> covariance_sqrt(torch.rand(2, 49, 64)).shape
@@ -93,9 +93,10 @@ def _spectral_root(x: Tensor, size: Tensor | float, tol: float | None) -> Tensor
     """The root of ``xᵀ x``, divided by `size`.
 
     With eigenvectors U of the Gram matrix and ``F = Uᵀ x``, it is ``F1ᵀ (F1 F1ᵀ)^(-1/2) F1``, where
-    F1 has the rows of F whose eigenvalues do not count as 0. The other rows, F2, contribute to the
-    first derivative through ``Λ^(-1/2) (V F2ᵀ) F2``, with the eigenvectors V of ``xᵀ x``. U, V and
-    the eigenvalues are constants, as in `matrix_sqrt`.
+    F1 has the rows of F whose eigenvalues do not count as 0. With ``H = (F1 F1ᵀ)^(1/2)`` and
+    ``V = H^(-1) F1``, it is ``Vᵀ N + Nᵀ V`` for ``N = F1 − H V / 2``, of which all derivatives to
+    the third are exact if the first of V is. The other rows, F2, add ``Λ^(-1/2) (V dF2ᵀ) F2`` to
+    the first derivative of V. U, F2 and the eigenvalues Λ are constants, as in `matrix_sqrt`.
     """
     if tol is None:
         tol = x.shape[-1] * torch.finfo(x.dtype).eps / 2
@@ -103,11 +104,12 @@ def _spectral_root(x: Tensor, size: Tensor | float, tol: float | None) -> Tensor
     zero = (roots == 0)[..., None]
     inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, roots[..., None]))
     f = matmul(u.transpose(-2, -1), x)
-    first, second = torch.where(zero, 0.0, f), torch.where(zero, f, 0.0)
-    h = spectral_steps(matmul(first, first.transpose(-2, -1)), roots, k)
-    p = torch.diag_embed(inverse[..., 0])
-    for _ in range(2):  # Newton steps to 1/h, exact derivatives of order 1, then 3
-        p = 2 * p - matmul(matmul(p, h), p)
-    v = inverse * f.detach()
-    f = first + matmul(inverse * matmul(v, second.transpose(-2, -1)), second.detach())
-    return matmul(f.transpose(-2, -1), matmul(p / size, f))
+    still = torch.where(zero, f.detach(), f)  # the rows of F2 are constants
+    b, pair = matmul(still, f.transpose(-2, -1)), zero | zero.transpose(-2, -1)
+    h = spectral_steps(torch.where(pair, 0.0, b), roots, k)
+    p = torch.diag_embed(torch.where(zero, 1.0, 2 * inverse)[..., 0])
+    v = matmul(p - inverse * h * inverse.transpose(-2, -1), still)
+    of_second = torch.where(pair, b - b.transpose(-2, -1), 0.0)  # F1 dF2ᵀ
+    n = torch.where(zero, 0.0, f) - matmul(0.5 * h - inverse**2 * of_second, v)
+    m = matmul(v.transpose(-2, -1), n / size)
+    return m + m.transpose(-2, -1)

@@ -100,8 +100,8 @@ def _spectral_root(a: Tensor, tol: float | None) -> Tensor:
 
 def spectral_steps(b: Tensor, roots: Tensor, k: Tensor) -> Tensor:
     """H after the steps of `_spectral_root`."""
-    h = torch.diag_embed(roots)
-    for _ in range(ORDERS):
+    h = torch.diag_embed(roots) + k * (b - b.detach())  # the first step: H H is constant
+    for _ in range(ORDERS - 1):
         change = b - matmul(h, h)
         h = h + k * (change - change.detach())
     return h
