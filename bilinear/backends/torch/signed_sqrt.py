@@ -75,7 +75,7 @@ class _Root(torch.autograd.Function):
     @staticmethod
     def forward(g, eps):
         sign = g.sign()  # sign(NaN) is 0, and 0 · NaN is NaN
-        return torch.addcmul(g.new_tensor(eps), g, sign).sqrt_().mul_(sign)
+        return torch.addcmul(_scalar(eps, g), g, sign).sqrt_().mul_(sign)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -106,4 +106,9 @@ def signed_sqrt_jvp(dg: Tensor, s: Tensor) -> Tensor:
 def signed_sqrt_(g: Tensor, share: float, eps: float, sign: Tensor) -> Tensor:
     """The root of ``share · g`` in place of `g`; `sign` is space of its size. 0 · NaN is NaN."""
     torch.sign(g, out=sign)
-    return torch.addcmul(g.new_tensor(eps), g, sign, value=share, out=g).sqrt_().mul_(sign)
+    return torch.addcmul(_scalar(eps, g), g, sign, value=share, out=g).sqrt_().mul_(sign)
+
+
+def _scalar(value: float, like: Tensor) -> Tensor:
+    """A tensor of one value, which is not copied from the host: a GPU would be waited for."""
+    return torch.full((), value, dtype=like.dtype, device=like.device)
