@@ -127,7 +127,10 @@ class Network(Generic[Tensor]):
 
     def check_classifier(self, op: str) -> None:
         """TypeError unless the classifier is one linear layer, or the pool gives the logits."""
-        classifier = self.classifier
+        classifier, invariant = self.classifier, "the classifier of a portable file must"
+        if mode := getattr(classifier, "quantization_mode", None):  # of Keras
+            remedy = "Save before quantizing, or write Keras' own file: model.save('model.keras')."
+            refuse(TypeError, op, f"{invariant} not be quantized", mode, remedy)
         if classifier is None or self._framework.is_linear(classifier):
             return
         names = [name for name in self.canonical() if name.startswith("classifier.")]
@@ -136,8 +139,7 @@ class Network(Generic[Tensor]):
             "Set model.classifier to its linear layer if other layers of it do nothing in "
             "evaluation mode, as dropout does; make pruning and weight normalization permanent."
         )
-        invariant = f"the classifier of a portable file must be {self._framework.linear}"
-        refuse(TypeError, op, invariant, received, remedy)
+        refuse(TypeError, op, f"{invariant} be {self._framework.linear}", received, remedy)
 
     def specs(self) -> dict[str, Spec]:
         return {name: self._framework.spec(tensor) for name, tensor in self.canonical().items()}

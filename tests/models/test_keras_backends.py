@@ -7,6 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from bilinear.models.conversion import convert
+
 from ..agreement import relative_error
 from ..drivers.keras import BACKENDS, on
 from ..subjects import driver
@@ -86,6 +88,13 @@ def test_an_uncalled_model_is_quantized(tmp_path: Path) -> None:
     model.save(path)
     opened = importlib.import_module("keras").saving.load_model(path)
     np.testing.assert_array_equal(made.logits(opened, images), logits)
+    portable = tmp_path / "model.safetensors"
+    words = r"must not be quantized; got int8\. Save before quantizing, or .*'model\.keras'\)"
+    with pytest.raises(TypeError, match=words):
+        made.save(model, portable)
+    with pytest.raises(ValueError, match=r"the classifier is quantized, int8\. .*load_model"):
+        convert(path, portable)
+    assert not portable.exists()
 
 
 # a file says that the model was compiled, which Keras does not do on deterministic TensorFlow

@@ -103,7 +103,7 @@ def _unpack(op: str, file: BinaryIO, target: str) -> BCNN:
     if registered != f"{_PACKAGE}BCNN":
         remedy = "Build a BCNN with it as backbone, and save that."
         refuse(ValueError, op, "the archive must hold a bilinear.tensorflow.BCNN", kind, remedy)
-    remedy = "It is damaged, or has a custom backbone or pool: load_model of Keras opens such ones."
+    remedy = "It is damaged, or has a custom or quantized part, which load_model of Keras opens."
     with readable(op, "the archive must describe a BCNN", remedy):
         description = _description(data["config"])
     description.check(op, DAMAGED)
@@ -119,6 +119,8 @@ def _description(config: Any) -> Description:
     for stream in STREAMS:
         if not isinstance(config.get(stream), str | None):
             raise ValueError(f"{stream} is a custom layer")
+    if mode := config.get("quantized"):
+        raise ValueError(f"the classifier is quantized, {mode}")
     policy, own = (_policy(given["dtype"]) for given in (config, config["pool"]["config"]))
     if own.name != policy.name:  # a file has one dtype
         raise ValueError(f"the pool has the dtype policy {own.name}, the model {policy.name}")
