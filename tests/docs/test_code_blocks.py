@@ -27,6 +27,7 @@ ELSEWHERE = {
     "README.md": "docs/test_readme.py",
     "docs/cli.md": "docs/test_documented_commands.py",
     "docs/data.md": "data/test_data_docs.py",
+    "docs/deployment.md": "models/test_export.py",
     "docs/explain.md": "analysis/test_heat_maps.py",
     "docs/tutorials/custom_backbone.md": "docs/test_readme_path.py",
 }

@@ -2,8 +2,9 @@
 
 import importlib.util
 import json
-import zipfile
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,12 @@ from ..subjects import PRESENT, driver, needs_a_framework
 
 pytestmark = needs_a_framework
 
+PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
+if not PAGE.is_file():
+    pytest.skip("the documents are elsewhere", allow_module_level=True)
+
+*_, CLASSIFY = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+OPEN = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
 PREPROCESSING = Preprocessing(24, 28)
 CLASSES = ("finch", "robin", "wren")
 RUNNABLE = [
@@ -45,28 +52,17 @@ def save_model(folder: Path, preprocessing: Preprocessing | None = PREPROCESSING
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "bird.png")
-    return tmp_path / "bird.png"
-
-
-def metadata(path: Path, form: str) -> dict:
-    """What the file says of itself."""
-    if form == "ONNX":
-        props = importlib.import_module("onnx").load(path).metadata_props
-        return json.loads({entry.key: entry.value for entry in props}["bilinear"])
-    if form == "SavedModel":
-        return json.loads((path / "assets.extra" / "bilinear.json").read_text())
-    with zipfile.ZipFile(path) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("bilinear.json"))
-        return json.loads(archive.read(name))
+    Image.fromarray(pixels).save(tmp_path / "bird.jpg")
+    return tmp_path / "bird.jpg"
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporters
 @pytest.mark.parametrize("with_preprocessing", [False, True], ids=["normalized", "pixels"])
 @pytest.mark.parametrize("form", OR_SKIPPED)
 def test_an_exported_model_gives_the_logits(
-    form: str, with_preprocessing: bool, tmp_path: Path, image: Path
+    form: str, with_preprocessing: bool, tmp_path: Path, image: Path, monkeypatch, capsys
 ) -> None:
+    """Run by the examples of the page."""
     source, target = save_model(tmp_path), tmp_path / f"birds{FORMS[form].suffix}"
     found = export(source, target, images=[image], with_preprocessing=with_preprocessing)
     assert found.form == form
@@ -75,13 +71,49 @@ def test_an_exported_model_gives_the_logits(
     x = load_images([image] * 3, PREPROCESSING)
     expected = driver(PRESENT[0]).logits(driver(PRESENT[0]).load(source), x)
     given = np.stack([load_pixels(image, PREPROCESSING)] * 3) if with_preprocessing else x
-    runner = importlib.import_module(f"bilinear.models.{FORMS[form].framework}.export")
-    assert relative_error(runner.run(str(target), form, given), expected) <= TOLERANCE
-    said = metadata(target, form)
+    if not with_preprocessing and FORMS[form].framework == "torch":
+        given = np.moveaxis(given, -1, 1)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(OPEN[form], names)
+    assert relative_error(names["run"](given), expected) <= TOLERANCE
+    said = json.loads(names["text"])
     assert said["classes"] == [*CLASSES]
     assert Preprocessing.from_dict(said["preprocessing"]) == PREPROCESSING
     assert ("uint8" in said["images"]) == with_preprocessing
     assert not [*tmp_path.glob(".*")]
+    if with_preprocessing:
+        capsys.readouterr()
+        exec(CLASSIFY, names)
+        assert capsys.readouterr().out == f"{CLASSES[expected[0].argmax()]}\n"
+        assert relative_error(names["logits"], expected[:1]) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(24),
+        Preprocessing((24, 31), 35),
+        Preprocessing((20, 29)),
+        Preprocessing((20, 24), square=True),
+        Preprocessing(24, 28, square=True),
+    ],
+    ids=str,
+)
+def test_the_page_prepares_the_image(
+    preprocessing: Preprocessing, image: Path, monkeypatch, capsys
+) -> None:
+    """With the pixels of `load_pixels`, also of an image on its side."""
+    monkeypatch.chdir(image.parent)
+    text = json.dumps({"classes": CLASSES, "preprocessing": preprocessing.to_dict()})
+    for orientation in 1, 6:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.open(image).save(image, exif=exif)
+        names: dict[str, Any] = {"text": text, "run": lambda pixels: np.eye(3)[1:2]}
+        exec(CLASSIFY, names)
+        assert capsys.readouterr().out == "robin\n"
+        np.testing.assert_array_equal(names["pixels"], load_pixels(image, preprocessing))
 
 
 def test_a_file_with_other_logits_is_not_kept(
