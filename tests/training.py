@@ -100,7 +100,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a run, except those that record its environment, options and times."""
     files = (path for path in folder.rglob("*") if path.is_file())
     there = {str(path.relative_to(folder)): path for path in files}
-    excluded = ("environment", "events", "command")
+    excluded = ("environment", "events", "command", "images.cache")
     names = [name for name in there if not name.startswith(excluded)]
     return {name: there[name].read_bytes() for name in names}
 

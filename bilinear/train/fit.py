@@ -115,7 +115,7 @@ def fit(
         loggers += opened
         training, validation, fixed = pipelines
         cached = training if cache and cache.views else fixed
-        run.files = ImageFiles(index, training) if is_first else None
+        run.files = ImageFiles(index, training, run.images_cache) if is_first else None
         if estimate:  # in all processes, because they evaluate together
             seconds = estimate_seconds(recipe, engine, training, validation, workers)
             if watch and is_first:

@@ -7,6 +7,7 @@
     data.json          how the validation split was made, by `bilinear train`
     command.json       its other options
     images.json        checksum of each image file, by `fit`
+    images.cache       the same with sizes and times, by which unchanged files are recognized
     metrics.jsonl      one event in each line, see `events`
     events/            the metrics for TensorBoard, by `tensorboard_log`
     curves.png         the metrics as a figure, by `curves`
@@ -70,6 +71,7 @@ class Run:
         self.recipe = self.folder / "recipe.json"
         self.environment = self.folder / "environment.json"
         self.images = self.folder / "images.json"
+        self.images_cache = self.folder / "images.cache"
         self.metrics = self.folder / "metrics.jsonl"
         self.events = self.folder / "events"
         self.curves = self.folder / "curves.png"
@@ -84,7 +86,7 @@ class Run:
     def outputs(self, recipe: Recipe) -> list[Path]:
         """The files that training this recipe writes or replaces, except ``recipe.json``."""
         phases = [self.best_of_phase(i, phase.name) for i, phase in enumerate(recipe.phases)]
-        files = [self.environment, self.images, self.metrics, self.curves]
+        files = [self.environment, self.images, self.images_cache, self.metrics, self.curves]
         files += [self.best, self.last, self.state]
         return files + phases
 

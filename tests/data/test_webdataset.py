@@ -151,9 +151,9 @@ def test_every_decoder_reads_a_member_as_a_file(tmp_path, suffix):
 
 def test_the_images_of_a_run_are_compared_one_by_one(tmp_path, shards, folder):
     """Repairing an image that the run has not read is not a change, also in a shared shard."""
-    index = validation_split(shards, 0.3)
-    files = ImageFiles(index, Pipeline(index, **OPTIONS))
-    found = ImageFiles(folder, Pipeline(folder, **OPTIONS))._checksums
+    index, cache = validation_split(shards, 0.3), tmp_path / "images.cache"
+    files = ImageFiles(index, Pipeline(index, **OPTIONS), cache)
+    found = ImageFiles(folder, Pipeline(folder, **OPTIONS), cache)._checksums
     assert [*files._checksums.values()] == [*found.values()]
     files.write(tmp_path / "images.json")
     position = type("Position", (), {"passes": 1, "batch": 0})()
@@ -164,7 +164,7 @@ def test_the_images_of_a_run_are_compared_one_by_one(tmp_path, shards, folder):
     assert changed.offset is not None
     data[changed.offset + 600] ^= 1
     file.write_bytes(data)
-    files = ImageFiles(index, Pipeline(index, **OPTIONS))
+    files = ImageFiles(index, Pipeline(index, **OPTIONS), cache)
     with pytest.raises(
         ValueError, match=f"must be those of the run; got 1 changed: {changed.path}"
     ):
