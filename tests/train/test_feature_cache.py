@@ -12,7 +12,7 @@ import pytest
 from bilinear.data import Augmentation, Index, Pipeline, open_dataset, validation_split
 from bilinear.data.images import Preprocessing
 from bilinear.data.index import Split
-from bilinear.train import Cache, Engine, Group, Images, Phase, Recipe, fit, train
+from bilinear.train import Cache, Engine, Group, Images, Phase, Processes, Recipe, fit, train
 from bilinear.train.events import CacheMessage, CacheProgress
 from bilinear.train.feature_cache.cache import PhaseCache, PipelineCache
 from bilinear.train.parameter_groups import make_plan
@@ -252,7 +252,10 @@ def test_the_limit_holds_for_all_phases_together(
 
 @needs_a_framework
 def test_a_key_depends_on_everything_that_determines_the_feature_maps(
-    first: Engine, index: Index, cached: Callable[..., PhaseCache]
+    first: Engine,
+    index: Index,
+    cached: Callable[..., PhaseCache],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def keys(**changes: Any) -> list[str]:
         return [view.maps.folder.name for view in cached(**changes).views]
@@ -261,6 +264,9 @@ def test_a_key_depends_on_everything_that_determines_the_feature_maps(
     assert {"numpy", "pillow", "machine"} <= about.keys()
     assert about["engine"]["version"]
     assert own == keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(first, "processes", Processes(0, 4))  # process 0 computes all of them
+        assert own == keys()
     assert len(set(own)) == 3
     taps = engine(PRESENT[0], recipe(model=replace(MODEL, taps=("layer2",), projection=None)))
     for changes in (

@@ -32,7 +32,8 @@ def model_key(engine: Engine) -> dict[str, Any]:
     tensors = engine.tensors().items()
     weights = {name: array for name, array in tensors if name.partition(".")[0] in BACKBONES}
     environment = engine.environment()
-    environment.pop("shard_classifier", None)  # maps do not pass through it
+    for name in "processes", "shard_classifier":
+        environment.pop(name, None)  # process 0 computes the maps, without the classifier
     return {
         "bilinear": __version__,
         "numpy": np.__version__,

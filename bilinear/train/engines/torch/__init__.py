@@ -280,7 +280,7 @@ class Engine:
             "amp": self.amp,
             "compile": self.compiled,
             "precision": precision(),
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
             "processes": self.processes.count,
             "shard_classifier": self.sharded is not None,
             "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
