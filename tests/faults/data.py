@@ -215,6 +215,18 @@ for _framework in ("torch", "tensorflow", "jax"):
         f(self, plan._replace(adamw=adamw and (adamw[1], adamw[0], adamw[2])))
 
     @fault(
+        f"{_framework}: averages forget more slowly",
+        f"train.engines.{_framework}:Engine.average",
+        ("tests/train/test_optimizers.py",),
+        _framework,
+    )
+    def _(f, self, names, decay):
+        f(self, names, decay**0.5)
+
+
+for _framework in ("torch", "tensorflow"):
+
+    @fault(
         f"{_framework}: the parts of a batch have equal shares",
         f"train.engines.{_framework}:split_batch",
         LOSSES,
@@ -224,14 +236,13 @@ for _framework in ("torch", "tensorflow", "jax"):
         parts = f(plan, labels, *processes)
         return [(part, 1 / len(parts)) for part, _ in parts]
 
-    @fault(
-        f"{_framework}: averages forget more slowly",
-        f"train.engines.{_framework}:Engine.average",
-        ("tests/train/test_optimizers.py",),
-        _framework,
-    )
-    def _(f, self, names, decay):
-        f(self, names, decay**0.5)
+
+@fault(
+    "jax: the weight of a batch is its size", "train.engines.jax:split_batch_of_all", LOSSES, "jax"
+)
+def _(f, plan, labels, processes):
+    parts, _ = f(plan, labels, processes)
+    return parts, len(labels)
 
 
 @fault("validation uses the weights of the optimizer", "train.averages:Averages.in_use", AVERAGES)

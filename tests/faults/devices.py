@@ -60,11 +60,11 @@ def _(f, self, value, sharding):
 
 
 @fault(
-    "processes weigh parts by their own images", "train.engines.parts:split_batch_of_all", OF_ALL
+    "processes weigh a batch by their own images", "train.engines.parts:split_batch_of_all", OF_ALL
 )
 def _(f, plan, labels, processes):
-    parts = f(plan, labels, processes)
-    return [(part, 1 / len(parts), sizes) for part, _, sizes in parts]
+    parts, _ = f(plan, labels, processes)
+    return parts, float(len(labels))
 
 
 SHARDED = "train.engines.torch.classifier:ShardedClassifier."

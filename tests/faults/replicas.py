@@ -52,14 +52,14 @@ def _(f, self, batch, parts=None):
 
 
 @fault(
-    "tensorflow: only the first part of each device is added",
-    "train.engines.parts:split_between_devices",
+    "tensorflow: only the first part of each process is added",
+    "train.engines.tensorflow:split_batch_of_all",
     STEPS,
     "tensorflow",
 )
 def _(f, *arguments):
-    rounds, weight = f(*arguments)
-    return rounds[:1], weight
+    parts, weight = f(*arguments)
+    return parts[:1], weight
 
 
 @fault(

@@ -195,11 +195,10 @@ def test_all_processes_compute_the_parts_of_a_batch_together(part: int | None) -
 
     found = threads(3, work)
     sizes = [(3, 0, 1)] if part is None else [(1, 0, 1), (1, 0, 0), (1, 0, 0)]
-    shares = [8 / 8] if part is None else [2 / 8, 3 / 8, 3 / 8]
-    for rank, parts in enumerate(found):
-        assert [n for *_, n in parts] == sizes
-        np.testing.assert_allclose([share for _, share, _ in parts], shares)
-        own = [labels[rank][i] for i, *_ in parts]
+    for rank, (parts, weight) in enumerate(found):
+        assert weight == 0.5 + 3.0 + 3.0 + 1.5
+        assert [n for _, n in parts] == sizes
+        own = [labels[rank][i] for i, _ in parts]
         assert [len(x) for x in own] == [n[rank] for n in sizes]
         assert [label for part in own for label in part] == labels[rank]
 

@@ -27,39 +27,21 @@ def split_batch(
     return [(part, float(weights[part].sum() / total)) for part in parts]
 
 
-def split_between_devices(
-    plan: Plan, labels: np.ndarray, processes: Processes, devices: int
-) -> tuple[list[list[slice]], float]:
-    """The images of each device in each round, and the weight of the batch of all processes.
+def split_batch_of_all(
+    plan: Plan, labels: np.ndarray, processes: Processes, devices: int = 1
+) -> tuple[list[tuple[slice, tuple[int, ...]]], float]:
+    """The parts of a batch that all processes compute together, and the weight of the batch.
 
-    `labels` are those of this process. A device has at most `plan.part` images in a round, maybe
-    none. Every process has equally many rounds.
+    `labels` are those of this process, maybe none. A part has at most `plan.part` images for each
+    of the `devices` of a process. The loss of the batch is that of all images over its weight.
+
+    Returns: of each part, the images of this process and the number of images in each process.
     """
     sizes, weights = processes.collect(len(labels), _weights(plan, labels).sum()).T
-    most = math.ceil(sizes.max() / devices)
-    rounds = 1 if plan.part is None else max(1, math.ceil(most / plan.part))
-    own = [slices(x.start, x.stop, rounds) for x in slices(0, len(labels), devices)]
-    return [[*of_round] for of_round in zip(*own, strict=True)], float(weights.sum())
-
-
-def split_batch_of_all(
-    plan: Plan, labels: np.ndarray, processes: Processes
-) -> list[tuple[slice, float, tuple[int, ...]]]:
-    """The parts of a batch that all processes compute together.
-
-    `labels` are those of this process, maybe none. A part has at most `plan.part` images of each.
-
-    Returns: the images of this process, the share of the part as in `split_batch`, and its number
-        of images in each process.
-    """
-    lengths = [int(length) for (length,) in processes.collect(len(labels))]
-    count = 1 if plan.part is None else -(-max(lengths) // plan.part)
-    parts = [slices(0, length, count) for length in lengths]
-    weights = _weights(plan, labels)
-    totals = processes.add(np.array([weights[x].sum() for x in parts[processes.rank]]))
-    shares = (totals / totals.sum()).tolist()
-    sizes = [tuple(x.stop - x.start for x in of_part) for of_part in zip(*parts, strict=True)]
-    return [*zip(parts[processes.rank], shares, sizes, strict=True)]
+    count = 1 if plan.part is None else math.ceil(sizes.max() / (devices * plan.part))
+    parts = zip(*(slices(0, int(size), count) for size in sizes), strict=True)
+    found = [(x[processes.rank], tuple(own.stop - own.start for own in x)) for x in parts]
+    return found, float(weights.sum())
 
 
 def _weights(plan: Plan, labels: np.ndarray) -> np.ndarray:

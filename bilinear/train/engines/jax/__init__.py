@@ -1,6 +1,7 @@
 """The JAX and Flax engine."""
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from ....models.jax.framework import get_value, set_value
 from ...parameter_groups import Plan
 from ...processes import Processes
 from ...processes.jax import connected
-from ..parts import split_batch, split_batch_of_all
+from ..parts import split_batch_of_all
 from . import rules
 from .devices import make_devices
 from .rules import Values
@@ -29,10 +30,7 @@ from .rules import Values
 __all__ = ["BCNN", "Engine"]
 
 _average = jax.jit(optax.incremental_update, donate_argnums=1)
-_add = jax.jit(
-    lambda total, gradients, share: jax.tree.map(lambda x, g: x + share * g, total, gradients),
-    donate_argnums=0,
-)
+_add = jax.jit(lambda total, part: jax.tree.map(jnp.add, total, part), donate_argnums=0)
 
 
 class Engine:
@@ -122,28 +120,30 @@ class Engine:
         statistics and the gradients of a part of a batch; `logits` are those of a model."""
         build, plan = self._builder(), self.plan
 
-        def differentiate(trained: Values, rest: Values, inputs: Any, labels: Any) -> Any:
+        def differentiate(
+            trained: Values, rest: Values, inputs: Any, labels: Any, weight: Any
+        ) -> Any:
             def loss(trained: Values) -> tuple[jax.Array, tuple[jax.Array, Values]]:
                 model = build(trained | rest)
                 scores = rules.upcast(logits(model, inputs))
                 correct = (scores.argmax(-1) == labels).sum()
                 own = model.canonical()
                 statistics = {name: own[name][...] for name in plan.statistics}
-                return rules.cross_entropy(plan, scores, labels), (correct, statistics)
+                return rules.cross_entropy(plan, scores, labels, weight), (correct, statistics)
 
             return jax.value_and_grad(loss, has_aux=True)(trained)
 
         def step(
-            trained: Values, rest: Values, state: Any, inputs: Any, labels: Any, rates: Any
+            trained: Values, rest: Values, state: Any, rates: Any, *batch: Any
         ) -> tuple[tuple[jax.Array, jax.Array], Values, Any]:
-            (value, (correct, statistics)), gradients = differentiate(trained, rest, inputs, labels)
+            (value, (correct, statistics)), gradients = differentiate(trained, rest, *batch)
             updated, state = update(trained, gradients, state, rates)
             return (value, correct), updated | statistics, state
 
         if plan.part is not None:
             return self.devices.compile(differentiate, batch=2)
         # new values take the memory of the old ones
-        return self.devices.compile(step, donate=(0, 2), batch=3)
+        return self.devices.compile(step, donate=(0, 2), batch=4)
 
     def _builder(self) -> Callable[[Values], BCNN]:
         """A function that makes the model, in its present modes, with the given values."""
@@ -229,14 +229,17 @@ class Engine:
         values, devices = self._values(), self.devices
         trained = devices.spread({name: values[name] for name in self.plan.trained})
         rest = devices.spread({name: v for name, v in values.items() if name not in trained})
-        state, parts = devices.spread(self.state), self._parts(labels)
-        batches = (
-            (devices.spread_batch(jax.tree.map(lambda x, i=i: x[i], (inputs, labels)), n), n, share)
-            for i, share, n in parts
-        )
+        state = devices.spread(self.state)
+        parts, weight = split_batch_of_all(self.plan, labels, self.processes)
+
+        def spread(own: slice, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+            batch = jax.tree.map(lambda x: x[own], (inputs, labels))
+            return sizes, *devices.spread_batch(batch, sizes), weight
+
+        batches = itertools.starmap(spread, parts)
         if self.plan.part is None:
-            ((batch, sizes, _),) = batches
-            found, values, state = step(sizes, trained, rest, state, *batch, np.asarray(rates))
+            ((sizes, *batch),) = batches
+            found, values, state = step(sizes, trained, rest, state, np.asarray(rates), *batch)
         else:
             found, values, total = self._add_parts(step, trained, rest, batches)
             updated, state = self.update(trained, total, state, np.asarray(rates))
@@ -246,23 +249,17 @@ class Engine:
         loss, correct = jax.device_get(found)
         return float(loss), int(correct)
 
-    def _parts(self, labels: np.ndarray) -> list[tuple[slice, float, tuple[int, ...]]]:
-        """Of a batch: the images of this process, the share, the sizes in all processes."""
-        if self.processes.count > 1:
-            return split_batch_of_all(self.plan, labels, self.processes)
-        return [(i, share, (i.stop - i.start,)) for i, share in split_batch(self.plan, labels)]
-
     def _add_parts(
         self, step: Any, trained: Values, rest: Values, batches: Iterable[Any]
     ) -> tuple[tuple[float, int], Values, Values]:
         """The loss and the number of correct predictions, the statistics and the gradients."""
         loss, correct, moved, total = 0.0, 0, {}, self.zeros(trained)
-        for batch, sizes, share in batches:
+        for sizes, *batch in batches:
             (value, (right, statistics)), gradients = step(sizes, trained, rest | moved, *batch)
             moved |= statistics
-            total = _add(total, gradients, share)
+            total = _add(total, gradients)
             value, right = jax.device_get((value, right))
-            loss += share * float(value)
+            loss += float(value)
             correct += int(right)
         return (loss, correct), moved, total
 

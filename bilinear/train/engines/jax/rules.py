@@ -13,16 +13,17 @@ Values = dict[str, jax.Array]
 """Canonical name -> value in Flax's layout."""
 
 
-def cross_entropy(plan: Plan, logits: jax.Array, labels: jax.Array) -> jax.Array:
+def cross_entropy(plan: Plan, logits: jax.Array, labels: jax.Array, weight: Any) -> jax.Array:
+    """The part that some images have in the loss of a batch of this total weight."""
     if plan.class_weights is None and not plan.label_smoothing:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.sum() / weight
     classes = logits.shape[-1]
     weights = jnp.asarray(plan.class_weights or (1.0,) * classes, logits.dtype)
     targets = optax.smooth_labels(
         jax.nn.one_hot(labels, classes, dtype=logits.dtype), plan.label_smoothing
     )
-    losses = -(weights * targets * jax.nn.log_softmax(logits)).sum(-1)
-    return losses.sum() / weights[labels].sum()
+    return -(weights * targets * jax.nn.log_softmax(logits)).sum() / weight
 
 
 def update_step(

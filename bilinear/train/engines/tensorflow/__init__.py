@@ -20,7 +20,7 @@ from ....models.tensorflow.adamw import AdamW
 from ...parameter_groups import Plan
 from ...processes import Processes
 from ...processes.tensorflow import Replicas, add_over_replicas, noticing_ends, scope
-from ..parts import split_batch, split_between_devices
+from ..parts import slices, split_batch, split_batch_of_all
 from .steps import add, add_share, clip, differentiate, specs, upcast
 
 __all__ = ["BCNN", "Engine", "scope"]
@@ -209,10 +209,11 @@ class Engine:
     ) -> tuple[float, int]:
         """Each device adds the gradients of its parts; then all devices add theirs, and update."""
         split = self.plan, labels, self.processes, replicas.count
-        rounds, weight = split_between_devices(*split)
+        parts, weight = split_batch_of_all(*split)
         total = None
-        for parts in rounds:
-            given = (replicas.divide(x, parts) for x in (inputs, labels))
+        for part, _ in parts:
+            own = slices(part.start, part.stop, replicas.count)
+            given = (replicas.divide(x, own) for x in (inputs, labels))
             found = step(*given, tf.constant(weight, tf.float64))
             total = found if total is None else self.add(total, found)
         loss, correct = self.apply(total).numpy().tolist()
