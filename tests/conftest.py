@@ -29,6 +29,12 @@ import pytest
 
 from bilinear._require import BACKENDS, available
 
+from . import xla
+
+if os.environ.get("BILINEAR_TEST_QUICK") == "1":
+    flags = xla.options(optimize=False).items()
+    os.environ["XLA_FLAGS"] = " ".join(f"--{name}={value}".lower() for name, value in flags)
+
 pytest_plugins = ["bilinear.testing.plugin"]
 
 hypothesis.settings.register_profile(

@@ -16,6 +16,7 @@ from jax import export
 import bilinear.jax as namespace
 from bilinear.testing.parity import check_layer
 
+from .. import xla
 from . import TF32, Driver, freeze, kit_driver, thaw, to_canonical
 from . import _jax_training as trainer
 from . import _jax_transforms as transforms
@@ -33,7 +34,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # `nox -s parity` lets XLA optimize less, but not what users compile as a whole.
-OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+OPTIMIZED = xla.options(optimize=True)
 
 
 def to_arrays(arrays):
@@ -255,7 +256,8 @@ class Jax(Driver):
 
     def without_64_bits(self):
         """A block with ``jax_enable_x64`` off, as it is by default outside of these tests."""
-        return jax.enable_x64(False)
+        module = jax if hasattr(jax, "enable_x64") else jax.experimental  # in older releases
+        return module.enable_x64(False)
 
 
 DRIVER = Jax(namespace, transforms)
