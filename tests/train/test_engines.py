@@ -281,12 +281,14 @@ def test_weights_with_a_pool_of_another_scale_are_refused(backend: str, tmp_path
 def test_cudnn_is_deterministic_while_a_model_runs() -> None:
     import torch  # noqa: PLC0415 (only where it is installed)
 
+    from bilinear.models.torch.settings import precision  # noqa: PLC0415
+
     one: Any = fresh("torch")
     cudnn, found = torch.backends.cudnn, []
-    before = cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision
+    before = cudnn.enabled, cudnn.deterministic, precision()
 
     def note(*_: Any) -> None:
-        found.append((cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision))
+        found.append((cudnn.enabled, cudnn.deterministic, precision()))
 
     handle = one.model.register_forward_hook(note)
     try:
@@ -294,4 +296,4 @@ def test_cudnn_is_deterministic_while_a_model_runs() -> None:
     finally:
         handle.remove()
     assert found == [(before[0], True, before[2])]
-    assert before == (cudnn.enabled, cudnn.deterministic, cudnn.conv.fp32_precision)
+    assert before == (cudnn.enabled, cudnn.deterministic, precision())

@@ -44,7 +44,8 @@ def write(
         whole = _OfPixels(whole, preprocessing)
     given, sizes = (_to_tensor(images),), ({0: torch.export.Dim("batch")},)
     if form == "torch.export":
-        program = torch.export.export(whole, given, dynamic_shapes=sizes)
+        # strict, the default of older releases, makes the sizes constants in PyTorch 2.6
+        program = torch.export.export(whole, given, dynamic_shapes=sizes, strict=False)
         with open(path, "wb") as file:
             torch.export.save(program, file, extra_files={f"{METADATA}.json": metadata})
         return
