@@ -221,14 +221,16 @@ def compat(session: nox.Session) -> None:
 
 
 def write_versions(table: dict[str, Any], results: dict[str, Any]) -> None:
-    """Replace the table of docs/versions.md."""
+    """Replace the table of docs/versions.md; rows without results stay."""
+    page = Path("docs/versions.md")
+    head, _, rows = page.read_text(encoding="utf-8").partition("| environment |")
     lines = ["| environment | Python | versions | tests |", "| --- | --- | --- | --- |"]
     for key in table:
-        result = results.get(key, {"versions": {}, "outcome": "not run"})
-        versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
-        lines.append(f"| {key} | {table[key]['python']} | {versions} | {result['outcome']} |")
-    page = Path("docs/versions.md")
-    head = page.read_text(encoding="utf-8").partition("| environment |")[0]
+        if key not in results:
+            lines += [row for row in rows.splitlines() if row.startswith(f"| {key} |")]
+            continue
+        versions = ", ".join(f"{k} {v}" for k, v in results[key]["versions"].items())
+        lines.append(f"| {key} | {table[key]['python']} | {versions} | {results[key]['outcome']} |")
     page.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 
 
