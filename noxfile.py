@@ -185,6 +185,7 @@ def compat(session: nox.Session) -> None:
                 "pytest",
                 "-q",
                 *options,
+                *PARALLEL,
                 *tests["files"],
                 "-k",
                 tests["names"],
