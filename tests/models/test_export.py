@@ -116,6 +116,7 @@ def test_the_page_prepares_the_image(
         np.testing.assert_array_equal(names["pixels"], load_pixels(image, preprocessing))
 
 
+@pytest.mark.skipif(not RUNNABLE, reason="needs PyTorch or TensorFlow")
 def test_a_file_with_other_logits_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def test_refusals(words: str, name: str, options: dict, tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [source]
 
 
+@pytest.mark.skipif("torch" not in PRESENT, reason="PyTorch writes ONNX files")
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, find = save_model(tmp_path), importlib.util.find_spec
     monkeypatch.setattr(
