@@ -93,7 +93,7 @@ def test_archive_must_describe_and_hold_one_model(tmp_path: Path) -> None:
             r"hold the 260,\d{3},\d{3},\d{3} bytes of .*; got",
         ),
         ({"num_classes": -1}, "num_classes must be a positive integer; got -1"),
-        ({"backbone": layer}, "backbone is a custom layer. It is damaged, or has a custom backb"),
+        ({"backbone": layer}, "backbone is a custom layer. It is damaged, or has a custom or qu"),
         ({"pool": layer}, "must describe a BCNN; got KeyError: 'mine>Pool'"),
         ({"pool": wide}, "the pool has the dtype policy float64, the model float32"),
         ({"dtype": "quantized"}, "must describe a BCNN; got ValueError"),
