@@ -208,8 +208,7 @@ class Engine:
         self, replicas: Replicas, step: Any, inputs: Any, labels: np.ndarray
     ) -> tuple[float, int]:
         """Each device adds the gradients of its parts; then all devices add theirs, and update."""
-        split = self.plan, labels, self.processes, replicas.count
-        parts, weight = split_batch_of_all(*split)
+        parts, weight = split_batch_of_all(self.plan, labels, self.processes, replicas.count)
         total = None
         for part, _ in parts:
             own = slices(part.start, part.stop, replicas.count)
